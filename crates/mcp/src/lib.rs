@@ -1,0 +1,1 @@
+//! MCP messages as a gateway must see them.

@@ -1,0 +1,1 @@
+//! Load generator, cheap upstream, bare reverse proxy.

@@ -1,0 +1,1 @@
+//! Both processes started for real: harness and end-to-end tests.
