@@ -1,1 +1,45 @@
-//! What crosses between control and proxy.
+//! What crosses between control and proxy: generated code, kept private, and total conversions to
+//! and from the nouns of `model`. Nothing here decides anything.
+
+mod channel;
+mod command;
+mod fields;
+mod keys;
+mod link;
+mod push;
+mod resource;
+mod table;
+
+pub use self::channel::{CONTROL_NAME, ConnectError, LinkChannel, TlsError, client_tls, connect, incoming, server_tls};
+pub use self::command::{Command, CommandAnswer, ObservedMount, Outcome, Probe, Probed, Work};
+pub use self::fields::Malformed;
+pub use self::keys::{FleetKeys, ResolveQuestion, Resolved, SealingKey};
+pub use self::link::{
+    Answer, FromControl, FromProxy, Heartbeat, Hello, PROTOCOL_HIGHEST, PROTOCOL_LOWEST, Refusal, Rejected,
+};
+pub use self::push::{CollectError, Collected, Collector, MESSAGE_LIMIT, Push, PushHead, Upsert};
+pub use self::table::{Table, table_from_bytes, table_to_bytes};
+
+/// The generated messages, opaque to everybody else: items of the streams and of the two calls.
+pub mod frame {
+    pub use crate::generated::{
+        FromControl as ControlFrame, FromProxy as ProxyFrame, ResolveAnswer as ResolveAnswerFrame,
+        ResolveRequest as ResolveFrame, SealingKeysAnswer as SealingKeysAnswerFrame,
+        SealingKeysRequest as SealingKeysFrame,
+    };
+}
+
+/// The service as control serves it.
+pub mod server {
+    pub use crate::generated::link_server::{Link, LinkServer};
+}
+
+/// The service as a proxy calls it.
+pub mod client {
+    pub use crate::generated::link_client::LinkClient;
+}
+
+#[allow(missing_docs, clippy::all, clippy::pedantic, reason = "generated from proto/")]
+mod generated {
+    tonic::include_proto!("gatehouse.v1");
+}

@@ -1,0 +1,284 @@
+//! Tenants, servers and key verifiers, there and back.
+
+use std::time::Duration;
+
+use model::{
+    Generation, KeyRole, KeyVerifier, Limits, Resource, ResourceName, ServerSpec, TenantSpec, Transport, UpstreamUrl,
+};
+
+use crate::Malformed;
+use crate::fields::{digest, parsed, parsed_option};
+use crate::generated::{self, resource::Body};
+
+impl From<&Resource> for generated::Resource {
+    fn from(resource: &Resource) -> Self {
+        let body = match resource {
+            Resource::Tenant(tenant) => Body::Tenant(tenant.into()),
+            Resource::Server(server) => Body::Server(server.into()),
+            Resource::Key(key) => Body::Key(key.into()),
+        };
+        Self { name: resource.name().to_string(), body: Some(body) }
+    }
+}
+
+impl TryFrom<generated::Resource> for Resource {
+    type Error = Malformed;
+
+    fn try_from(message: generated::Resource) -> Result<Self, Malformed> {
+        let name: ResourceName = parsed("resource.name", &message.name)?;
+        match (name, message.body.ok_or_else(|| Malformed::missing("resource.body"))?) {
+            (ResourceName::Tenant(id), Body::Tenant(body)) => Ok(Self::Tenant(TenantSpec {
+                id,
+                name: parsed("tenant.name", &body.name)?,
+                limits: body.limits.ok_or_else(|| Malformed::missing("tenant.limits"))?.into(),
+            })),
+            (ResourceName::Server(id), Body::Server(body)) => server(id, body).map(Self::Server),
+            (ResourceName::Key(id), Body::Key(body)) => key(id, body).map(Self::Key),
+            _ => Err(Malformed::new("resource.body", "is not of the kind that the name says")),
+        }
+    }
+}
+
+impl From<&TenantSpec> for generated::Tenant {
+    fn from(tenant: &TenantSpec) -> Self {
+        Self { name: tenant.name.to_string(), limits: Some(tenant.limits.into()) }
+    }
+}
+
+impl From<Limits> for generated::Limits {
+    fn from(limits: Limits) -> Self {
+        Self {
+            key_rate: limits.key_rate,
+            tenant_rate: limits.tenant_rate,
+            concurrent: limits.concurrent,
+            streams: limits.streams,
+            upstream_concurrent: limits.upstream_concurrent,
+            servers: limits.servers,
+            request_bytes: limits.request_bytes,
+            response_bytes: limits.response_bytes,
+            call_secs: limits.call_secs,
+        }
+    }
+}
+
+impl From<generated::Limits> for Limits {
+    fn from(limits: generated::Limits) -> Self {
+        Self {
+            key_rate: limits.key_rate,
+            tenant_rate: limits.tenant_rate,
+            concurrent: limits.concurrent,
+            streams: limits.streams,
+            upstream_concurrent: limits.upstream_concurrent,
+            servers: limits.servers,
+            request_bytes: limits.request_bytes,
+            response_bytes: limits.response_bytes,
+            call_secs: limits.call_secs,
+        }
+    }
+}
+
+impl From<&ServerSpec> for generated::Server {
+    fn from(server: &ServerSpec) -> Self {
+        Self {
+            tenant: server.tenant.to_string(),
+            name: server.name.to_string(),
+            title: server.title.clone(),
+            generation: server.generation.0,
+            transport: server.transport.as_str().to_owned(),
+            url: server.url.as_str().to_owned(),
+            headers: header_messages(&server.headers),
+            connect_timeout_ms: millis(server.connect_timeout),
+            read_timeout_ms: millis(server.read_timeout),
+            disabled_tools: server.disabled_tools.clone(),
+            trust_hints: server.trust_hints,
+        }
+    }
+}
+
+fn server(id: model::ServerId, body: generated::Server) -> Result<ServerSpec, Malformed> {
+    Ok(ServerSpec {
+        id,
+        tenant: parsed("server.tenant", &body.tenant)?,
+        name: parsed("server.name", &body.name)?,
+        title: body.title,
+        generation: Generation(body.generation),
+        transport: transport("server.transport", &body.transport)?,
+        url: url("server.url", &body.url)?,
+        headers: headers(body.headers),
+        connect_timeout: Duration::from_millis(body.connect_timeout_ms),
+        read_timeout: Duration::from_millis(body.read_timeout_ms),
+        disabled_tools: body.disabled_tools,
+        trust_hints: body.trust_hints,
+    })
+}
+
+impl From<&KeyVerifier> for generated::KeyVerifier {
+    fn from(key: &KeyVerifier) -> Self {
+        Self {
+            tenant: key.tenant.to_string(),
+            user: key.user.map(|user| user.to_string()),
+            role: key.role.as_str().to_owned(),
+            sha256: key.sha256.to_vec(),
+            servers: key.servers.clone().map(|names| generated::ServerNames { names }),
+            expires_at: key.expires_at,
+        }
+    }
+}
+
+fn key(id: model::KeyId, body: generated::KeyVerifier) -> Result<KeyVerifier, Malformed> {
+    Ok(KeyVerifier {
+        id,
+        tenant: parsed("key.tenant", &body.tenant)?,
+        user: parsed_option("key.user", body.user.as_deref())?,
+        role: KeyRole::parse(&body.role).ok_or_else(|| Malformed::new("key.role", "no such role"))?,
+        sha256: digest("key.sha256", &body.sha256)?.0,
+        servers: body.servers.map(|servers| servers.names),
+        expires_at: body.expires_at,
+    })
+}
+
+/// Reads a transport word.
+pub(crate) fn transport(field: &'static str, word: &str) -> Result<Transport, Malformed> {
+    Transport::parse(word).map_err(|error| Malformed::new(field, error))
+}
+
+/// Reads an upstream's URL.
+pub(crate) fn url(field: &'static str, text: &str) -> Result<UpstreamUrl, Malformed> {
+    UpstreamUrl::parse(text).map_err(|error| Malformed::new(field, error))
+}
+
+/// Reads public headers.
+pub(crate) fn headers(messages: Vec<generated::Header>) -> Vec<(String, String)> {
+    messages.into_iter().map(|header| (header.name, header.value)).collect()
+}
+
+/// Writes public headers.
+pub(crate) fn header_messages(headers: &[(String, String)]) -> Vec<generated::Header> {
+    headers.iter().map(|(name, value)| generated::Header { name: name.clone(), value: value.clone() }).collect()
+}
+
+/// Whole milliseconds.
+pub(crate) fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use model::{ServerId, TenantId, UserId};
+    use proptest::prelude::*;
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn slug() -> impl Strategy<Value = String> {
+        "[a-z0-9][a-z0-9-]{0,31}".prop_filter("reserved", |slug| slug != "gatehouse")
+    }
+
+    fn tenant() -> impl Strategy<Value = Resource> {
+        (any::<u128>(), slug(), any::<[u32; 9]>()).prop_map(|(id, name, n)| {
+            Resource::Tenant(TenantSpec {
+                id: TenantId(Uuid::from_u128(id)),
+                name: name.parse().unwrap(),
+                limits: Limits {
+                    key_rate: n[0],
+                    tenant_rate: n[1],
+                    concurrent: n[2],
+                    streams: n[3],
+                    upstream_concurrent: n[4],
+                    servers: n[5],
+                    request_bytes: n[6],
+                    response_bytes: n[7],
+                    call_secs: n[8],
+                },
+            })
+        })
+    }
+
+    fn server() -> impl Strategy<Value = Resource> {
+        let transports = prop_oneof![Just(Transport::Auto), Just(Transport::Sse), Just(Transport::StreamableHttp)];
+        let names = (any::<u128>(), any::<u128>(), slug(), ".{0,20}", "[a-z]{1,12}");
+        let rest = (
+            any::<i64>(),
+            transports,
+            prop::collection::vec((".{0,8}", ".{0,8}"), 0..4),
+            any::<(u32, u32)>(),
+            prop::collection::vec(".{0,8}", 0..4),
+            any::<bool>(),
+        );
+        (names, rest).prop_map(|((id, tenant, name, title, host), (generation, transport, headers, ms, disabled, trust))| {
+            Resource::Server(ServerSpec {
+                id: ServerId(Uuid::from_u128(id)),
+                tenant: TenantId(Uuid::from_u128(tenant)),
+                name: name.parse().unwrap(),
+                title,
+                generation: Generation(generation),
+                transport,
+                url: UpstreamUrl::parse(&format!("https://{host}.example/mcp?x={name}")).unwrap(),
+                headers,
+                connect_timeout: Duration::from_millis(u64::from(ms.0)),
+                read_timeout: Duration::from_millis(u64::from(ms.1)),
+                disabled_tools: disabled,
+                trust_hints: trust,
+            })
+        })
+    }
+
+    fn key() -> impl Strategy<Value = Resource> {
+        let roles = prop_oneof![Just(KeyRole::Client), Just(KeyRole::TenantAdmin), Just(KeyRole::PlatformAdmin)];
+        let servers = prop::option::of(prop::collection::vec(slug(), 0..4));
+        ("[0-9A-Za-z]{16}", any::<u128>(), any::<Option<u128>>(), roles, any::<[u8; 32]>(), servers, any::<Option<i64>>())
+            .prop_map(|(id, tenant, user, role, sha256, servers, expires_at)| {
+                Resource::Key(KeyVerifier {
+                    id: id.parse().unwrap(),
+                    tenant: TenantId(Uuid::from_u128(tenant)),
+                    user: user.map(|user| UserId(Uuid::from_u128(user))),
+                    role,
+                    sha256,
+                    servers,
+                    expires_at,
+                })
+            })
+    }
+
+    /// Any resource that `model` can hold.
+    pub(crate) fn resource() -> impl Strategy<Value = Resource> {
+        prop_oneof![tenant(), server(), key()]
+    }
+
+    proptest! {
+        #[test]
+        fn every_resource_survives_the_wire(resource in resource()) {
+            let message = generated::Resource::from(&resource);
+            let read = Resource::try_from(message).unwrap();
+            prop_assert_eq!(read.digest(), resource.digest());
+            prop_assert_eq!(read, resource);
+        }
+    }
+
+    #[test]
+    fn an_unreadable_field_is_named() {
+        let name = "server/00000000-0000-0000-0000-000000000000".to_owned();
+        let good = generated::Server {
+            tenant: "00000000-0000-0000-0000-000000000001".into(),
+            name: "notes".into(),
+            transport: "auto".into(),
+            url: "https://notes.example/mcp".into(),
+            ..Default::default()
+        };
+        type Spoil = fn(&mut generated::Server);
+        let table: [(&str, Spoil); 4] = [
+            ("server.tenant", |server| server.tenant = "x".into()),
+            ("server.name", |server| server.name = "No Slug".into()),
+            ("server.transport", |server| server.transport = "stdio".into()),
+            ("server.url", |server| server.url = "ftp://x".into()),
+        ];
+        for (field, spoil) in table {
+            let mut server = good.clone();
+            spoil(&mut server);
+            let message = generated::Resource { name: name.clone(), body: Some(Body::Server(server)) };
+            assert_eq!(Resource::try_from(message).unwrap_err().field, field);
+        }
+        let other = generated::Resource { name: name.replace("server", "tenant"), body: Some(Body::Server(good)) };
+        assert_eq!(Resource::try_from(other).unwrap_err().field, "resource.body");
+    }
+}
