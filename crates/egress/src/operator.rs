@@ -1,0 +1,137 @@
+//! The plain client for addresses that an operator configured, such as the command line's to REST: no
+//! address policy, one connection per request.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::header::HOST;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode};
+use http_body_util::{BodyExt, Full};
+use tokio::time::timeout;
+use url::{Host, Url};
+
+use crate::live::{Exchange, Live};
+use crate::{Body, Dialer, EgressError, Resolver, Sent, Socket, SystemDialer, SystemResolver, tls};
+
+/// Largest response body that is taken.
+const MAX_BODY: usize = 16 * 1024 * 1024;
+
+/// A client for one base URL.
+#[derive(Clone)]
+pub struct Client {
+    base: Url,
+    host: Host<String>,
+    port: u16,
+    limit: Duration,
+}
+
+impl Client {
+    /// `base` is http or https with a host; its path is put before each request's. A request may take
+    /// 30 s, unless [`Client::within`] says otherwise.
+    pub fn new(base: Url) -> Result<Self, EgressError> {
+        let host = base.host().map(|host| host.to_owned()).ok_or(EgressError::Target)?;
+        let port = base.port_or_known_default().ok_or(EgressError::Target)?;
+        if !matches!(base.scheme(), "http" | "https") {
+            return Err(EgressError::Target);
+        }
+        Ok(Self { base, host, port, limit: Duration::from_secs(30) })
+    }
+
+    /// The same client with another limit for a whole request.
+    #[must_use]
+    pub fn within(mut self, limit: Duration) -> Self {
+        self.limit = limit;
+        self
+    }
+
+    /// Sends one request and reads the whole answer, at most 16 MiB. `path` starts with a slash and may
+    /// have a query.
+    pub async fn request(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Option<Bytes>,
+    ) -> Result<(StatusCode, HeaderMap, Bytes), EgressError> {
+        let request = self.build(method, path, headers, body)?;
+        let mut connected = false;
+        match timeout(self.limit, self.run(request, &mut connected)).await {
+            Ok(answer) => answer,
+            Err(_) if connected => Err(EgressError::FirstByteTimeout),
+            Err(_) => Err(EgressError::ConnectTimeout),
+        }
+    }
+
+    fn build(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Option<Bytes>,
+    ) -> Result<Request<Full<Bytes>>, EgressError> {
+        let target = format!("{}{path}", self.base.path().trim_end_matches('/'));
+        let spelled = match self.base.port() {
+            Some(port) => format!("{}:{port}", self.host),
+            None => self.host.to_string(),
+        };
+        let mut request = Request::builder()
+            .method(method)
+            .uri(target)
+            .header(HOST, spelled)
+            .body(Full::new(body.unwrap_or_default()))
+            .map_err(|_| EgressError::Target)?;
+        for (name, value) in headers {
+            let name: HeaderName = name.parse().map_err(|_| EgressError::Target)?;
+            let value = HeaderValue::from_str(value).map_err(|_| EgressError::Target)?;
+            request.headers_mut().insert(name, value);
+        }
+        Ok(request)
+    }
+
+    async fn run(
+        &self,
+        request: Request<Full<Bytes>>,
+        connected: &mut bool,
+    ) -> Result<(StatusCode, HeaderMap, Bytes), EgressError> {
+        let live = Live::start(self.connect().await?, 0).await?;
+        *connected = true;
+        let (response, live) = match live.exchange(request, self.limit).await {
+            Exchange::Answered(response, live) => (response, live),
+            Exchange::Unsent(_) => return Err(EgressError::Closed(Sent::No)),
+            Exchange::Failed(error) => return Err(error),
+        };
+        let (head, incoming) = response.into_parts();
+        let mut body = Body::new(incoming, live, None);
+        let mut read = BytesMut::new();
+        while let Some(frame) = body.frame().await {
+            if let Ok(data) = frame?.into_data() {
+                if read.len() + data.len() > MAX_BODY {
+                    return Err(EgressError::TooLarge);
+                }
+                read.extend_from_slice(&data);
+            }
+        }
+        Ok((head.status, head.headers, read.freeze()))
+    }
+
+    async fn connect(&self) -> Result<Socket, EgressError> {
+        let addresses = match &self.host {
+            Host::Domain(name) => SystemResolver::default().resolve(name.clone(), self.port).await,
+            Host::Ipv4(ip) => Ok(vec![SocketAddr::new((*ip).into(), self.port)]),
+            Host::Ipv6(ip) => Ok(vec![SocketAddr::new((*ip).into(), self.port)]),
+        };
+        let mut last = EgressError::Resolve;
+        for addr in addresses.map_err(|_| EgressError::Resolve)? {
+            match SystemDialer.dial(addr).await {
+                Ok(dialed) if self.base.scheme() == "https" => {
+                    let config = tls::http1_only(tls::public_roots()?);
+                    return tls::handshake(config.into(), &self.host, dialed.socket).await;
+                }
+                Ok(dialed) => return Ok(dialed.socket),
+                Err(error) => last = EgressError::from_dial(&error),
+            }
+        }
+        Err(last)
+    }
+}

@@ -1,0 +1,49 @@
+//! From a host name to addresses; every one of them is judged by the caller.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::{BoxFuture, FutureExt};
+use tokio::sync::Semaphore;
+
+/// Longest wait for a resolver.
+pub(crate) const RESOLVE_LIMIT: Duration = Duration::from_secs(5);
+
+/// Look-ups under way at once. A look-up holds a blocking thread until the system answers, even when
+/// nobody waits for it any more.
+const LOOKUPS: usize = 64;
+
+/// Gives every address of a name.
+pub trait Resolver: Send + Sync + 'static {
+    /// All addresses of `host` with `port`. May take as long as it likes: the caller has a limit.
+    fn resolve(&self, host: String, port: u16) -> BoxFuture<'static, io::Result<Vec<SocketAddr>>>;
+}
+
+/// The resolver of the operating system.
+#[derive(Clone)]
+pub struct SystemResolver {
+    lookups: Arc<Semaphore>,
+}
+
+impl Default for SystemResolver {
+    fn default() -> Self {
+        Self { lookups: Arc::new(Semaphore::new(LOOKUPS)) }
+    }
+}
+
+impl Resolver for SystemResolver {
+    fn resolve(&self, host: String, port: u16) -> BoxFuture<'static, io::Result<Vec<SocketAddr>>> {
+        let lookups = Arc::clone(&self.lookups);
+        async move {
+            let permit = lookups.acquire_owned().await.map_err(io::Error::other)?;
+            let lookup = tokio::task::spawn_blocking(move || {
+                let _held_until_the_system_answers = permit;
+                std::net::ToSocketAddrs::to_socket_addrs(&(host.as_str(), port)).map(Iterator::collect)
+            });
+            lookup.await.map_err(io::Error::other)?
+        }
+        .boxed()
+    }
+}
