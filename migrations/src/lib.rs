@@ -1,1 +1,33 @@
-//! Schema history.
+//! Schema history: one file per step, each for SQLite and PostgreSQL alike.
+//!
+//! The previous program runs against the next schema for a while, so a step adds; what it made
+//! superfluous goes with a later release. A step that was released is never edited.
+
+mod m0001_foundation;
+
+pub use sea_orm_migration::MigratorTrait;
+use sea_orm_migration::prelude::*;
+use sea_orm_migration::sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend};
+
+/// All steps, oldest first.
+pub struct Migrator;
+
+impl MigratorTrait for Migrator {
+    fn migrations() -> Vec<Box<dyn MigrationTrait>> {
+        vec![Box::new(m0001_foundation::Migration)]
+    }
+}
+
+/// Any number that no other program on the same database would use: the first bytes of "gatehous".
+const ADVISORY_LOCK: i64 = 0x6761_7465_686f_7573;
+
+/// Brings the schema up to date inside `transaction`, while no other process can do the same.
+///
+/// On SQLite the caller began the transaction as an immediate one: that is the lock. On PostgreSQL an
+/// advisory lock is taken here and lives as long as the transaction.
+pub async fn migrate(transaction: &DatabaseTransaction) -> Result<(), DbErr> {
+    if transaction.get_database_backend() == DbBackend::Postgres {
+        transaction.execute_unprepared(&format!("SELECT pg_advisory_xact_lock({ADVISORY_LOCK})")).await?;
+    }
+    Migrator::up(transaction, None).await
+}

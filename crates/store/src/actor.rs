@@ -1,0 +1,35 @@
+//! Who made a change, as the audit row names them.
+
+use model::{KeyId, TenantId};
+
+/// Who asks for a change. Written to the audit row in the same transaction.
+#[derive(Debug, Clone, Default)]
+pub struct Actor {
+    /// The tenant that the actor belongs to; `None` for Gatehouse itself.
+    pub tenant: Option<TenantId>,
+    /// The key that was presented.
+    pub key: Option<KeyId>,
+    /// The key's label, or which part of Gatehouse acts (`init`, `reconciler`).
+    pub name: String,
+    /// Where the request came from.
+    pub ip: Option<String>,
+    /// The trace that the request belongs to.
+    pub trace_id: Option<String>,
+}
+
+impl Actor {
+    /// A part of Gatehouse that acts by itself.
+    pub fn system(name: &str) -> Self {
+        Self { name: name.to_owned(), ..Self::default() }
+    }
+
+    /// `key` or `system`.
+    pub(crate) fn kind(&self) -> &'static str {
+        if self.key.is_some() { "key" } else { "system" }
+    }
+
+    /// The key's id, or the part's name.
+    pub(crate) fn id(&self) -> String {
+        self.key.map_or_else(|| self.name.clone(), |key| key.to_string())
+    }
+}

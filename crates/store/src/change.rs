@@ -1,0 +1,141 @@
+//! One change of intended state: record, revision, audit row and outbox row, or nothing at all.
+//!
+//! Taking the next seq is the first statement, and its row stays locked until the commit. So writers
+//! take turns on both databases, checks inside a change (quota, names) can't be raced, and seqs become
+//! visible in their order: who has read up to a seq never finds an older one later.
+
+use model::{Revision, ResourceName, TenantId};
+use sea_orm::sea_query::{Expr, ExprTrait};
+use sea_orm::{
+    ActiveValue::Set, ColumnTrait, DatabaseTransaction, EntityTrait, QueryFilter, SqliteTransactionMode, TransactionOptions,
+    TransactionTrait,
+};
+use serde_json::Value;
+
+use crate::entity::{audit, outbox, state};
+use crate::{Actor, Store, StoreError};
+
+/// What a change made, and the revision that holds it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Committed<T> {
+    /// The record as it is now.
+    pub value: T,
+    /// The revision at which proxies have it; the current one if nothing had to change.
+    pub revision: Revision,
+}
+
+/// The only row of `state`.
+pub(crate) const STATE_ID: i32 = 1;
+
+/// What the audit row says was done to what.
+pub(crate) struct Deed {
+    /// `None` for what belongs to no tenant.
+    pub(crate) tenant: Option<TenantId>,
+    /// Dotted: noun and verb.
+    pub(crate) action: &'static str,
+    /// The resource's name, or what else was changed.
+    pub(crate) object: String,
+    /// Without secrets.
+    pub(crate) before: Option<Value>,
+    /// Without secrets.
+    pub(crate) after: Option<Value>,
+}
+
+/// What the outbox row says to proxies.
+pub(crate) struct Notice {
+    pub(crate) tenant: TenantId,
+    pub(crate) name: ResourceName,
+    /// It is no longer intended.
+    pub(crate) removed: bool,
+    /// It must not wait for anything else: a revocation.
+    pub(crate) urgent: bool,
+}
+
+/// A change under way. Dropped without [`Change::commit`], it never was.
+pub(crate) struct Change {
+    store: Store,
+    pub(crate) tx: DatabaseTransaction,
+    revision: Revision,
+    /// The time of the change, microseconds since 1970.
+    pub(crate) now: i64,
+}
+
+/// Begins a writing transaction.
+pub(crate) async fn begin_write(store: &Store) -> Result<DatabaseTransaction, StoreError> {
+    // Immediate: a transaction that reads first and then writes would fail on SQLite if another
+    // process wrote in between.
+    let options = TransactionOptions { sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate), ..Default::default() };
+    Ok(store.inner.write.begin_with_options(options).await?)
+}
+
+impl Change {
+    pub(crate) async fn begin(store: &Store) -> Result<Self, StoreError> {
+        let tx = begin_write(store).await?;
+        let rows = state::Entity::update_many()
+            .col_expr(state::Column::Seq, Expr::col(state::Column::Seq).add(1))
+            .filter(state::Column::Id.eq(STATE_ID))
+            .exec_with_returning(&tx)
+            .await?;
+        let row = rows.into_iter().next().ok_or(StoreError::Corrupt { what: "state" })?;
+        let revision = Revision { epoch: row.epoch, seq: row.seq };
+        Ok(Self { store: store.clone(), tx, revision, now: store.now() })
+    }
+
+    /// Writes the audit row and the outbox row, commits, and wakes who waits for changes.
+    pub(crate) async fn commit<T>(self, actor: &Actor, deed: Deed, notice: Notice, value: T) -> Result<Committed<T>, StoreError> {
+        let Self { store, tx, revision, now } = self;
+        append_audit(&tx, now, actor, deed).await?;
+        let row = outbox::ActiveModel {
+            seq: Set(revision.seq),
+            name: Set(notice.name.to_string()),
+            tenant_id: Set(notice.tenant.0),
+            removed: Set(notice.removed),
+            urgent: Set(notice.urgent),
+            created_at: Set(now),
+        };
+        outbox::Entity::insert(row).exec_without_returning(&tx).await?;
+        commit(store, tx, revision).await?;
+        Ok(Committed { value, revision })
+    }
+
+    /// Ends a change that found nothing to change.
+    pub(crate) async fn nothing<T>(self, value: T) -> Result<Committed<T>, StoreError> {
+        let revision = Revision { seq: self.revision.seq - 1, ..self.revision };
+        self.tx.rollback().await?;
+        Ok(Committed { value, revision })
+    }
+}
+
+/// Commits, then wakes who waits. In a task of its own: a caller that goes away in the middle must not
+/// leave a commit of which nobody was told.
+pub(crate) async fn commit(store: Store, tx: DatabaseTransaction, revision: Revision) -> Result<(), StoreError> {
+    let task = tokio::spawn(async move {
+        tx.commit().await?;
+        store.inner.changes.send_if_modified(|seen| {
+            let newer = *seen < revision;
+            *seen = revision.max(*seen);
+            newer
+        });
+        Ok(())
+    });
+    task.await.map_err(|_| StoreError::Interrupted)?
+}
+
+pub(crate) async fn append_audit(tx: &DatabaseTransaction, now: i64, actor: &Actor, deed: Deed) -> Result<(), StoreError> {
+    let row = audit::ActiveModel {
+        ts: Set(now),
+        tenant_id: Set(deed.tenant.map(|tenant| tenant.0)),
+        actor: Set(actor.id()),
+        actor_kind: Set(actor.kind().to_owned()),
+        action: Set(deed.action.to_owned()),
+        object: Set(deed.object),
+        before: Set(deed.before.map(|value| value.to_string())),
+        after: Set(deed.after.map(|value| value.to_string())),
+        result: Set("ok".to_owned()),
+        ip: Set(actor.ip.clone()),
+        trace_id: Set(actor.trace_id.clone()),
+        ..Default::default()
+    };
+    audit::Entity::insert(row).exec_without_returning(tx).await?;
+    Ok(())
+}

@@ -1,0 +1,12 @@
+//! Rows as the database has them; they never leave this crate.
+
+#![allow(unreachable_pub, reason = "sea-orm's derive wants `pub` items; the module itself is private")]
+
+pub(crate) mod api_key;
+pub(crate) mod audit;
+pub(crate) mod outbox;
+pub(crate) mod proxy_status;
+pub(crate) mod sealed;
+pub(crate) mod server;
+pub(crate) mod state;
+pub(crate) mod tenant;

@@ -1,0 +1,18 @@
+//! Rows of `proxy_status`.
+
+use sea_orm::entity::prelude::*;
+
+#[sea_orm::model]
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[sea_orm(table_name = "proxy_status")]
+pub struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub node: String,
+    pub pool: String,
+    pub epoch: i64,
+    pub seq: i64,
+    pub last_seen: i64,
+    pub rejected: String,
+}
+
+impl ActiveModelBehavior for ActiveModel {}

@@ -1,0 +1,29 @@
+//! Rows of `server`.
+
+use sea_orm::entity::prelude::*;
+
+#[sea_orm::model]
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[sea_orm(table_name = "server")]
+pub struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub tenant_id: Uuid,
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub id: Uuid,
+    pub name: String,
+    pub title: String,
+    pub generation: i64,
+    pub transport: String,
+    pub url: String,
+    pub headers: String,
+    pub connect_timeout_ms: i64,
+    pub read_timeout_ms: i64,
+    pub disabled_tools: String,
+    pub trust_hints: bool,
+    pub enabled: bool,
+    pub created_at: i64,
+    pub updated_at: i64,
+    pub deleted_at: Option<i64>,
+}
+
+impl ActiveModelBehavior for ActiveModel {}

@@ -1,0 +1,17 @@
+//! Rows of `tenant`.
+
+use sea_orm::entity::prelude::*;
+
+#[sea_orm::model]
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[sea_orm(table_name = "tenant")]
+pub struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub id: Uuid,
+    pub name: String,
+    pub title: String,
+    pub limits: String,
+    pub created_at: i64,
+}
+
+impl ActiveModelBehavior for ActiveModel {}

@@ -1,0 +1,43 @@
+//! The revision of the whole intended state.
+
+use model::Revision;
+use sea_orm::sea_query::Expr;
+use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter};
+
+use super::PlatformStore;
+use crate::change::{self, Deed, STATE_ID};
+use crate::entity::state::{Column, Entity};
+use crate::{Actor, StoreError};
+
+impl PlatformStore {
+    /// Where the intended state is now.
+    pub async fn revision(&self) -> Result<Revision, StoreError> {
+        read(&self.store.inner.read).await
+    }
+
+    /// Begins a new epoch: a proxy holds a higher seq than the database, so the database was restored
+    /// from a backup, and what proxies hold must be replaced whole. The seq stays.
+    pub async fn raise_epoch(&self) -> Result<Revision, StoreError> {
+        let now = self.store.now();
+        let tx = change::begin_write(&self.store).await?;
+        let old = read(&tx).await?;
+        // At least one higher, even if the clock was set back since the first migration.
+        let new = Revision { epoch: now.max(old.epoch + 1), ..old };
+        Entity::update_many().col_expr(Column::Epoch, Expr::value(new.epoch)).filter(Column::Id.eq(STATE_ID)).exec(&tx).await?;
+        let deed = Deed {
+            tenant: None,
+            action: "epoch.raise",
+            object: "state".to_owned(),
+            before: Some(old.to_string().into()),
+            after: Some(new.to_string().into()),
+        };
+        change::append_audit(&tx, now, &Actor::system("fleet"), deed).await?;
+        change::commit(self.store.clone(), tx, new).await?;
+        Ok(new)
+    }
+}
+
+pub(super) async fn read(db: &impl ConnectionTrait) -> Result<Revision, StoreError> {
+    let row = Entity::find_by_id(STATE_ID).one(db).await?.ok_or(StoreError::Corrupt { what: "state" })?;
+    Ok(Revision { epoch: row.epoch, seq: row.seq })
+}

@@ -1,0 +1,219 @@
+//! A server as it is stored, created and changed; and its row.
+
+use std::time::Duration;
+
+use model::{Generation, ServerId, ServerName, ServerSpec, TenantId, Transport, UpstreamUrl};
+use sea_orm::ActiveValue::Set;
+use serde_json::{Value, json};
+
+use crate::entity::server;
+use crate::{StoreError, row_text};
+
+/// A server record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerRecord {
+    /// What proxies mount.
+    pub spec: ServerSpec,
+    /// Whether proxies should mount it.
+    pub enabled: bool,
+    /// Microseconds since 1970.
+    pub created_at: i64,
+    /// Microseconds since 1970.
+    pub updated_at: i64,
+    /// Microseconds since 1970; a record with this set is a tombstone, which no read returns.
+    pub deleted_at: Option<i64>,
+}
+
+/// A server to be made. Its id and generation are given by the store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewServer {
+    /// Unique among the tenant's live servers.
+    pub name: ServerName,
+    /// Unique among the tenant's live servers.
+    pub title: String,
+    /// How the upstream is spoken to.
+    pub transport: Transport,
+    /// Where the upstream is.
+    pub url: UpstreamUrl,
+    /// Public headers, in this order.
+    pub headers: Vec<(String, String)>,
+    /// Kept in milliseconds.
+    pub connect_timeout: Duration,
+    /// Kept in milliseconds.
+    pub read_timeout: Duration,
+    /// The upstream's own names.
+    pub disabled_tools: Vec<String>,
+    /// Whether the upstream's hints are believed.
+    pub trust_hints: bool,
+    /// Whether proxies should mount it.
+    pub enabled: bool,
+}
+
+/// What to change of a server; `None` leaves a field alone.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ServerPatch {
+    /// See [`NewServer::name`].
+    pub name: Option<ServerName>,
+    /// See [`NewServer::title`].
+    pub title: Option<String>,
+    /// See [`NewServer::transport`].
+    pub transport: Option<Transport>,
+    /// See [`NewServer::url`].
+    pub url: Option<UpstreamUrl>,
+    /// See [`NewServer::headers`]: replaces all of them.
+    pub headers: Option<Vec<(String, String)>>,
+    /// See [`NewServer::connect_timeout`].
+    pub connect_timeout: Option<Duration>,
+    /// See [`NewServer::read_timeout`].
+    pub read_timeout: Option<Duration>,
+    /// See [`NewServer::disabled_tools`]: replaces all of them.
+    pub disabled_tools: Option<Vec<String>>,
+    /// See [`NewServer::trust_hints`].
+    pub trust_hints: Option<bool>,
+    /// See [`NewServer::enabled`].
+    pub enabled: Option<bool>,
+}
+
+/// Which servers to list, in the order of their making.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Page {
+    /// Only those with this text in name or title, whatever the case.
+    pub search: Option<String>,
+    /// Only enabled or only disabled ones.
+    pub enabled: Option<bool>,
+    /// Only those after this one.
+    pub after: Option<ServerId>,
+    /// At most this many, 1 to 500.
+    pub limit: u32,
+}
+
+impl ServerRecord {
+    pub(crate) fn new(tenant: TenantId, new: NewServer, now: i64) -> Self {
+        let spec = ServerSpec {
+            id: ServerId::fresh(),
+            tenant,
+            name: new.name,
+            title: new.title,
+            generation: Generation(1),
+            transport: new.transport,
+            url: new.url,
+            headers: new.headers,
+            connect_timeout: whole_millis(new.connect_timeout),
+            read_timeout: whole_millis(new.read_timeout),
+            disabled_tools: new.disabled_tools,
+            trust_hints: new.trust_hints,
+        };
+        Self { spec, enabled: new.enabled, created_at: now, updated_at: now, deleted_at: None }
+    }
+
+    /// The record with the patch applied; generation and time are left alone.
+    pub(crate) fn patched(&self, patch: ServerPatch) -> Self {
+        let old = self.spec.clone();
+        let spec = ServerSpec {
+            id: old.id,
+            tenant: old.tenant,
+            name: patch.name.unwrap_or(old.name),
+            title: patch.title.unwrap_or(old.title),
+            generation: old.generation,
+            transport: patch.transport.unwrap_or(old.transport),
+            url: patch.url.unwrap_or(old.url),
+            headers: patch.headers.unwrap_or(old.headers),
+            connect_timeout: patch.connect_timeout.map_or(old.connect_timeout, whole_millis),
+            read_timeout: patch.read_timeout.map_or(old.read_timeout, whole_millis),
+            disabled_tools: patch.disabled_tools.unwrap_or(old.disabled_tools),
+            trust_hints: patch.trust_hints.unwrap_or(old.trust_hints),
+        };
+        Self { spec, enabled: patch.enabled.unwrap_or(self.enabled), ..*self }
+    }
+
+    /// Whether it is part of the intended state.
+    pub(crate) fn is_intended(&self) -> bool {
+        self.enabled && self.deleted_at.is_none()
+    }
+
+    /// What the audit row keeps: header values and the URL's query, where people hide secrets
+    /// against all advice, stay out.
+    pub(crate) fn redacted(&self) -> Value {
+        let mut url = self.spec.url.url().clone();
+        if url.query().is_some() {
+            url.set_query(Some("[redacted]"));
+        }
+        json!({
+            "name": self.spec.name.as_str(),
+            "title": self.spec.title,
+            "generation": self.spec.generation.0,
+            "transport": self.spec.transport.as_str(),
+            "url": url.as_str(),
+            "headers": self.spec.headers.iter().map(|(name, _)| name).collect::<Vec<_>>(),
+            "connect_timeout_ms": millis(self.spec.connect_timeout),
+            "read_timeout_ms": millis(self.spec.read_timeout),
+            "disabled_tools": self.spec.disabled_tools,
+            "trust_hints": self.spec.trust_hints,
+            "enabled": self.enabled,
+        })
+    }
+
+    pub(crate) fn into_row(self) -> server::ActiveModel {
+        let spec = self.spec;
+        server::ActiveModel {
+            tenant_id: Set(spec.tenant.0),
+            id: Set(spec.id.0),
+            name: Set(spec.name.to_string()),
+            title: Set(spec.title),
+            generation: Set(spec.generation.0),
+            transport: Set(spec.transport.as_str().to_owned()),
+            connect_timeout_ms: Set(millis(spec.connect_timeout)),
+            read_timeout_ms: Set(millis(spec.read_timeout)),
+            url: Set(spec.url.as_str().to_owned()),
+            headers: Set(row_text::pairs(&spec.headers)),
+            disabled_tools: Set(row_text::list(&spec.disabled_tools)),
+            trust_hints: Set(spec.trust_hints),
+            enabled: Set(self.enabled),
+            created_at: Set(self.created_at),
+            updated_at: Set(self.updated_at),
+            deleted_at: Set(self.deleted_at),
+        }
+    }
+}
+
+impl TryFrom<server::Model> for ServerRecord {
+    type Error = StoreError;
+
+    fn try_from(row: server::Model) -> Result<Self, StoreError> {
+        let corrupt = |what| StoreError::Corrupt { what };
+        let spec = ServerSpec {
+            id: ServerId(row.id),
+            tenant: TenantId(row.tenant_id),
+            name: row.name.parse().map_err(|_| corrupt("server.name"))?,
+            title: row.title,
+            generation: Generation(row.generation),
+            transport: Transport::parse(&row.transport).map_err(|_| corrupt("server.transport"))?,
+            url: UpstreamUrl::parse(&row.url).map_err(|_| corrupt("server.url"))?,
+            headers: row_text::read_pairs(&row.headers).ok_or(corrupt("server.headers"))?,
+            connect_timeout: read_millis(row.connect_timeout_ms).ok_or(corrupt("server.connect_timeout_ms"))?,
+            read_timeout: read_millis(row.read_timeout_ms).ok_or(corrupt("server.read_timeout_ms"))?,
+            disabled_tools: row_text::read_list(&row.disabled_tools).ok_or(corrupt("server.disabled_tools"))?,
+            trust_hints: row.trust_hints,
+        };
+        Ok(Self {
+            spec,
+            enabled: row.enabled,
+            created_at: row.created_at,
+            updated_at: row.updated_at,
+            deleted_at: row.deleted_at,
+        })
+    }
+}
+
+fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+fn read_millis(millis: i64) -> Option<Duration> {
+    u64::try_from(millis).ok().map(Duration::from_millis)
+}
+
+/// What a row can hold, so that an answer to a write equals the next read.
+fn whole_millis(duration: Duration) -> Duration {
+    read_millis(millis(duration)).unwrap_or(duration)
+}
