@@ -1,0 +1,361 @@
+//! A cheap MCP upstream: Streamable HTTP of 2025-11-25, answers put together from ready bytes.
+//!
+//! One process plays any number of upstreams, one per port, and counts what it is asked at
+//! `GET /counters`. Sessions are handed out and not checked.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use clap::Parser;
+use http::header::{ALLOW, CONTENT_TYPE};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+
+/// Plays upstreams on free ports of 127.0.0.1.
+#[derive(Parser)]
+struct Args {
+    /// How many upstreams to play.
+    #[arg(long, default_value_t = 1)]
+    ports: usize,
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let args = Args::parse();
+    bench::end_with_the_driver();
+    let upstream = Arc::new(Upstream::new());
+    let mut addresses = Vec::new();
+    for _ in 0..args.ports {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        addresses.push(listener.local_addr()?.to_string());
+        tokio::spawn(listen(listener, Arc::clone(&upstream)));
+    }
+    bench::announce(&serde_json::json!({ "addresses": addresses }))?;
+    std::future::pending().await
+}
+
+async fn listen(listener: TcpListener, upstream: Arc<Upstream>) {
+    while let Ok((stream, _)) = listener.accept().await {
+        // Without it an answer waits for the acknowledgement of the one before.
+        let _ = stream.set_nodelay(true);
+        let upstream = Arc::clone(&upstream);
+        tokio::spawn(async move {
+            let service = service_fn(|request| upstream.answer(request));
+            // A caller that goes away in the middle is no news here.
+            let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+        });
+    }
+}
+
+/// The largest text of `big`.
+const BIG_MAX: usize = 4 << 20;
+/// Tools in the list, filler included.
+const TOOLS: usize = 20;
+
+struct Upstream {
+    tools: Bytes,
+    filler: Bytes,
+    sessions: AtomicU64,
+    counters: Counters,
+}
+
+#[derive(Default)]
+struct Counters {
+    initialize: AtomicU64,
+    notification: AtomicU64,
+    ping: AtomicU64,
+    list: AtomicU64,
+    call: AtomicU64,
+    get: AtomicU64,
+    delete: AtomicU64,
+    other: AtomicU64,
+}
+
+#[derive(Deserialize)]
+struct Message<'a> {
+    #[serde(borrow)]
+    id: Option<&'a RawValue>,
+    method: Option<&'a str>,
+    #[serde(borrow)]
+    params: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct Call<'a> {
+    name: &'a str,
+    #[serde(borrow)]
+    arguments: Option<&'a RawValue>,
+    #[serde(borrow, rename = "_meta")]
+    meta: Option<Meta<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Meta<'a> {
+    #[serde(borrow, rename = "progressToken")]
+    progress_token: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct Echo<'a> {
+    #[serde(borrow)]
+    text: &'a RawValue,
+}
+
+#[derive(Deserialize)]
+struct Big<'a> {
+    bytes: usize,
+    tag: &'a str,
+}
+
+#[derive(Deserialize)]
+struct Ticks {
+    n: u32,
+    gap_us: u64,
+}
+
+impl Upstream {
+    fn new() -> Self {
+        let tools: Vec<String> = (0..TOOLS).map(tool).collect();
+        Self {
+            tools: Bytes::from(tools.join(",")),
+            filler: Bytes::from(vec![b'x'; BIG_MAX]),
+            sessions: AtomicU64::new(1),
+            counters: Counters::default(),
+        }
+    }
+
+    async fn answer(self: &Arc<Self>, request: Request<Incoming>) -> Result<Response<Answer>, Infallible> {
+        let counters = &self.counters;
+        if request.method() == Method::GET {
+            if request.uri().path() == "/counters" {
+                return Ok(json(VecDeque::from([Bytes::from(counters.report())])));
+            }
+            count(&counters.get);
+            let mut refusal = status(StatusCode::METHOD_NOT_ALLOWED);
+            refusal.headers_mut().insert(ALLOW, HeaderValue::from_static("POST, DELETE"));
+            return Ok(refusal);
+        }
+        if request.method() == Method::DELETE {
+            count(&counters.delete);
+            return Ok(status(StatusCode::OK));
+        }
+        let Ok(body) = request.into_body().collect().await else {
+            return Ok(status(StatusCode::BAD_REQUEST));
+        };
+        let body = body.to_bytes();
+        let Ok(message) = serde_json::from_slice::<Message<'_>>(&body) else {
+            return Ok(status(StatusCode::BAD_REQUEST));
+        };
+        let (Some(id), Some(method)) = (message.id.map(RawValue::get), message.method) else {
+            count(&counters.notification);
+            return Ok(status(StatusCode::ACCEPTED));
+        };
+        Ok(match method {
+            "initialize" => {
+                count(&counters.initialize);
+                let mut answer = result(id, INITIALIZED.into(), Bytes::new(), "}");
+                let session = format!("up-{:016x}", self.sessions.fetch_add(1, Ordering::Relaxed));
+                if let Ok(session) = HeaderValue::from_str(&session) {
+                    answer.headers_mut().insert("mcp-session-id", session);
+                }
+                answer
+            }
+            "ping" => {
+                count(&counters.ping);
+                result(id, "{".into(), Bytes::new(), "}")
+            }
+            "tools/list" => {
+                count(&counters.list);
+                result(id, "{\"tools\":[".into(), self.tools.clone(), "]}")
+            }
+            "tools/call" => {
+                count(&counters.call);
+                let params = message.params.map(RawValue::get).unwrap_or_default();
+                match serde_json::from_str::<Call<'_>>(params) {
+                    Ok(call) => self.call(id, &call),
+                    Err(_) => error(id, -32602, "no tool named"),
+                }
+            }
+            _ => {
+                count(&counters.other);
+                error(id, -32601, "method not found")
+            }
+        })
+    }
+
+    fn call(self: &Arc<Self>, id: &str, call: &Call<'_>) -> Response<Answer> {
+        let arguments = call.arguments.map(RawValue::get).unwrap_or("{}");
+        match call.name {
+            "echo" | "hidden" => match serde_json::from_str::<Echo<'_>>(arguments) {
+                Ok(Echo { text }) => result(id, CONTENT.into(), Bytes::copy_from_slice(text.get().as_bytes()), "}]}"),
+                Err(_) => error(id, -32602, "text is missing"),
+            },
+            "sse" => match serde_json::from_str::<Echo<'_>>(arguments) {
+                Ok(Echo { text }) => {
+                    let event = format!("event: message\r\ndata: {}\r\n\r\n", echoed(id, text.get()));
+                    events(Answer::Events(VecDeque::from([Bytes::from(event)])))
+                }
+                Err(_) => error(id, -32602, "text is missing"),
+            },
+            "big" => match serde_json::from_str::<Big<'_>>(arguments) {
+                Ok(Big { bytes, tag }) if bytes <= BIG_MAX && tag.len() <= bytes => {
+                    let filler = self.filler.slice(..bytes - tag.len());
+                    result(id, format!("{CONTENT}\"{tag}"), filler, "\"}]}")
+                }
+                _ => error(id, -32602, "bytes and tag are missing, or too many"),
+            },
+            "ticks" => {
+                let token = call.meta.as_ref().and_then(|meta| meta.progress_token).map(RawValue::get);
+                match (serde_json::from_str::<Ticks>(arguments), token) {
+                    (Ok(ticks), Some(token)) => tick(ticks, token.to_owned(), echoed(id, "\"done\"")),
+                    _ => error(id, -32602, "n, gap_us or _meta.progressToken is missing"),
+                }
+            }
+            _ => error(id, -32602, "unknown tool"),
+        }
+    }
+}
+
+impl Counters {
+    fn report(&self) -> String {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        serde_json::json!({
+            "initialize": read(&self.initialize), "notification": read(&self.notification),
+            "ping": read(&self.ping), "list": read(&self.list), "call": read(&self.call),
+            "get": read(&self.get), "delete": read(&self.delete), "other": read(&self.other),
+        })
+        .to_string()
+    }
+}
+
+fn count(counter: &AtomicU64) {
+    counter.fetch_add(1, Ordering::Relaxed);
+}
+
+const INITIALIZED: &str = r#"{"protocolVersion":"2025-11-25","capabilities":{"tools":{}},"serverInfo":{"name":"bench-upstream","version":"1"}"#;
+const CONTENT: &str = r#"{"content":[{"type":"text","text":"#;
+
+/// One tool of about 600 bytes. The first four work, the others only fill the list.
+fn tool(at: usize) -> String {
+    let name = match at {
+        0 => "echo".to_owned(),
+        1 => "big".to_owned(),
+        2 => "sse".to_owned(),
+        3 => "ticks".to_owned(),
+        _ => format!("filler-{at:02}"),
+    };
+    format!(
+        r#"{{"name":"{name}","title":"Tool number {at}","description":"{}","inputSchema":{{"type":"object","properties":{{"text":{{"type":"string","description":"The text that is given back as it came."}},"bytes":{{"type":"integer","minimum":0,"description":"How long the answer shall be."}}}},"additionalProperties":true}},"annotations":{{"readOnlyHint":false,"openWorldHint":true}}}}"#,
+        "Does what its name says, and says it at the length that descriptions of real tools have. ".repeat(2).trim_end(),
+    )
+}
+
+/// An answer that is sent as it is ready.
+enum Answer {
+    /// Known in whole: sent with its length.
+    Whole(VecDeque<Bytes>),
+    /// An event stream whose events are ready: sent in chunks.
+    Events(VecDeque<Bytes>),
+    /// An event stream whose events come one by one.
+    Live(mpsc::Receiver<Bytes>),
+}
+
+impl Body for Answer {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        match &mut *self {
+            Self::Whole(parts) | Self::Events(parts) => Poll::Ready(parts.pop_front().map(|part| Ok(Frame::data(part)))),
+            Self::Live(events) => events.poll_recv(cx).map(|event| event.map(|event| Ok(Frame::data(event)))),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        matches!(self, Self::Whole(parts) | Self::Events(parts) if parts.is_empty())
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Whole(parts) => SizeHint::with_exact(parts.iter().map(|part| part.len() as u64).sum()),
+            Self::Events(_) | Self::Live(_) => SizeHint::default(),
+        }
+    }
+}
+
+fn echoed(id: &str, text: &str) -> String {
+    format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{CONTENT}{text}}}]}}}}"#)
+}
+
+/// A result of which the middle is not copied when it is long.
+fn result(id: &str, before: String, middle: Bytes, after: &str) -> Response<Answer> {
+    let head = format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{before}"#);
+    if middle.len() > 4096 {
+        return json(VecDeque::from([Bytes::from(head), middle, Bytes::from(format!("{after}}}"))]));
+    }
+    let mut whole = head.into_bytes();
+    whole.extend_from_slice(&middle);
+    whole.extend_from_slice(after.as_bytes());
+    whole.push(b'}');
+    json(VecDeque::from([Bytes::from(whole)]))
+}
+
+fn error(id: &str, code: i32, message: &str) -> Response<Answer> {
+    let body = format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{{"code":{code},"message":"{message}"}}}}"#);
+    json(VecDeque::from([Bytes::from(body)]))
+}
+
+fn json(parts: VecDeque<Bytes>) -> Response<Answer> {
+    let mut answer = Response::new(Answer::Whole(parts));
+    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    answer
+}
+
+fn events(answer: Answer) -> Response<Answer> {
+    let mut answer = Response::new(answer);
+    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    answer
+}
+
+fn status(status: StatusCode) -> Response<Answer> {
+    let mut answer = Response::new(Answer::Whole(VecDeque::new()));
+    *answer.status_mut() = status;
+    answer
+}
+
+/// Progress events, each with the moment of its making in `message`, then the result.
+fn tick(ticks: Ticks, token: String, last: String) -> Response<Answer> {
+    let (send, receive) = mpsc::channel(16);
+    tokio::spawn(async move {
+        let mut due = tokio::time::Instant::now();
+        for at in 1..=ticks.n {
+            due += Duration::from_micros(ticks.gap_us);
+            tokio::time::sleep_until(due).await;
+            let event = format!(
+                "event: message\ndata: {{\"jsonrpc\":\"2.0\",\"method\":\"notifications/progress\",\"params\":{{\"progressToken\":{token},\"progress\":{at},\"message\":\"{}\"}}}}\n\n",
+                bench::now_ns(),
+            );
+            if send.send(Bytes::from(event)).await.is_err() {
+                return;
+            }
+        }
+        // A caller that left needs no result.
+        let _ = send.send(Bytes::from(format!("event: message\ndata: {last}\n\n"))).await;
+    });
+    events(Answer::Live(receive))
+}

@@ -1,0 +1,35 @@
+//! The works, by name, in the order in which they run.
+
+pub(crate) mod calls;
+pub(crate) mod faults;
+pub(crate) mod memory;
+pub(crate) mod mounts;
+pub(crate) mod streams;
+
+use crate::BenchError;
+use crate::report::Report;
+use crate::rig::{Plan, Rig};
+
+/// The names that `--only` takes.
+pub(crate) const NAMES: [&str; 12] = [
+    "call100", "steady", "call64k", "call1m", "sse", "ticks", "list", "open", "allocations", "idle", "mounts", "cooling",
+];
+
+/// Runs one work and adds what it gave to the report.
+pub(crate) async fn run(name: &str, rig: &Rig, plan: &Plan, report: &mut Report) -> Result<(), BenchError> {
+    match name {
+        "call100" => calls::hundred_bytes(rig, plan, report).await,
+        "steady" => calls::steady(rig, plan, report).await,
+        "call64k" => calls::kibibytes(rig, plan, report).await,
+        "call1m" => memory::mebibytes(rig, plan, report).await,
+        "sse" => streams::answers(rig, plan, report).await,
+        "ticks" => streams::ticks(rig, plan, report).await,
+        "list" => calls::list(rig, plan, report).await,
+        "open" => calls::open(rig, plan, report).await,
+        "allocations" => memory::allocations(rig, plan, report).await,
+        "idle" => memory::idle(rig, plan, report).await,
+        "mounts" => mounts::mounts(rig, plan, report).await,
+        "cooling" => faults::cooling(rig, plan, report).await,
+        _ => Ok(()),
+    }
+}
