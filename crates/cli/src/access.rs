@@ -1,0 +1,175 @@
+//! Where control is and with which key it is asked; never sends a folder's key to an address that isn't the folder's.
+
+use model::{KeyText, Secret};
+use url::Url;
+
+use crate::args;
+use crate::failure::Failure;
+use crate::home::{self, Home};
+use crate::keys::Keys;
+use crate::ports::Ports;
+
+/// Where control is if nothing says otherwise.
+const KNOWN_URL: &str = "http://127.0.0.1:5010";
+
+/// Whom to ask, and as whom.
+#[derive(Debug)]
+pub(crate) struct Target {
+    /// Where REST is.
+    pub(crate) control: Url,
+    /// Where MCP is, if the data folder knows.
+    pub(crate) mcp: Option<Url>,
+    /// The key; `None` where a verb needs none.
+    pub(crate) key: Option<Secret>,
+    /// The tenant to work on, if it isn't the key's.
+    pub(crate) tenant: Option<String>,
+}
+
+/// Finds the target of a command. `GATEHOUSE_KEY` comes as an argument, so that this reads no environment.
+pub(crate) fn target(access: &args::Access, key_variable: Option<Secret>) -> Result<Target, Failure> {
+    let home = Home::find(access.data_dir.as_deref())?;
+    let ports = Ports::of(&home)?;
+    let local = match &ports {
+        Some(ports) => parse(&ports.control_url())?,
+        None => parse(KNOWN_URL)?,
+    };
+    let control = match &access.url {
+        Some(named) => parse(named)?,
+        None => local.clone(),
+    };
+    let is_local = control.origin() == local.origin();
+    let key = match (&access.key_file, key_variable) {
+        (Some(path), _) => Some(key_in_file(path)?),
+        (None, Some(key)) => Some(checked(key, "GATEHOUSE_KEY")?),
+        (None, None) if is_local => Keys::of(&home)?.map(|keys| keys.admin),
+        (None, None) => None,
+    };
+    let mcp = match ports {
+        Some(ports) if is_local => Some(parse(&ports.mcp_url())?),
+        _ => None,
+    };
+    Ok(Target { control, mcp, key, tenant: access.tenant.clone() })
+}
+
+fn parse(text: &str) -> Result<Url, Failure> {
+    let url = Url::parse(text).map_err(|error| Failure::Usage(format!("{text} is no URL: {error}")))?;
+    match url.scheme() {
+        "http" | "https" if url.username().is_empty() && url.password().is_none() => Ok(url),
+        "http" | "https" => Err(Failure::Usage("the URL of control must not hold a user name or password".to_owned())),
+        other => Err(Failure::Usage(format!("the URL of control must be http or https, not {other}"))),
+    }
+}
+
+/// The file holds the key alone, or is a `keys.json`, of which the admin's key is meant.
+fn key_in_file(path: &std::path::Path) -> Result<Secret, Failure> {
+    let text = home::read_secret(path)?.ok_or_else(|| Failure::NoKey(format!("{} does not exist", path.display())))?;
+    let text = Secret::new(text);
+    let told = path.display().to_string();
+    if text.expose().trim_start().starts_with('{') {
+        let keys = Keys::parse(text.expose()).map_err(|_| Failure::NoKey(format!("{told} is no keys file")))?;
+        return checked(keys.admin, &told);
+    }
+    checked(text, &told)
+}
+
+/// A key that was cut or mistyped is found here, before anything is sent.
+fn checked(key: Secret, from: &str) -> Result<Secret, Failure> {
+    let trimmed = key.expose().trim();
+    match trimmed.parse::<KeyText>() {
+        Ok(_) => Ok(Secret::new(trimmed.to_owned())),
+        Err(error) => Err(Failure::NoKey(format!("{from}: {error}"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Folder {
+        _dir: tempfile::TempDir,
+        home: Home,
+    }
+
+    fn key(id: u8) -> Secret {
+        KeyText::mint("test", [id; 16], [id; 32]).expose()
+    }
+
+    fn folder_of_an_up() -> Folder {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::find(Some(dir.path())).unwrap();
+        Keys { admin: key(1), client: key(2) }.keep(&home).unwrap();
+        let at = |port: u16| std::net::SocketAddr::from(([127, 0, 0, 1], port));
+        let ports = Ports {
+            control: at(7001),
+            mcp: at(7002),
+            link: at(7003),
+            control_metrics: at(7004),
+            mcp_metrics: at(7005),
+        };
+        ports.keep(&home).unwrap();
+        Folder { _dir: dir, home }
+    }
+
+    fn access(folder: &Folder, url: Option<&str>) -> args::Access {
+        args::Access {
+            data_dir: Some(folder.home.path().to_owned()),
+            url: url.map(str::to_owned),
+            key_file: None,
+            tenant: None,
+            json: false,
+        }
+    }
+
+    #[test]
+    fn a_running_up_is_found_by_its_folder() {
+        let folder = folder_of_an_up();
+        let target = target(&access(&folder, None), None).unwrap();
+        assert_eq!(target.control.as_str(), "http://127.0.0.1:7001/");
+        assert_eq!(target.mcp.unwrap().as_str(), "http://127.0.0.1:7002/");
+        assert_eq!(target.key.unwrap().expose(), key(1).expose());
+    }
+
+    #[test]
+    fn the_folders_key_goes_to_the_folders_address_only() {
+        let folder = folder_of_an_up();
+        for (url, sent) in [
+            ("http://127.0.0.1:7001", true),
+            ("http://127.0.0.1:7009", false),
+            ("https://127.0.0.1:7001", false),
+            ("https://gatehouse.example", false),
+        ] {
+            let target = target(&access(&folder, Some(url)), None).unwrap();
+            assert_eq!(target.key.is_some(), sent, "{url}");
+        }
+    }
+
+    #[test]
+    fn a_named_key_beats_the_variable_and_the_variable_the_folder() {
+        let folder = folder_of_an_up();
+        let mut access = access(&folder, None);
+        let from_variable = target(&access, Some(key(3))).unwrap();
+        assert_eq!(from_variable.key.unwrap().expose(), key(3).expose());
+        let path = folder.home.file("other");
+        home::replace(&path, 0o600, &format!("{}\n", key(4).expose())).unwrap();
+        access.key_file = Some(path);
+        assert_eq!(target(&access, Some(key(3))).unwrap().key.unwrap().expose(), key(4).expose());
+    }
+
+    #[test]
+    fn a_key_with_a_typo_is_refused_without_being_shown() {
+        let folder = folder_of_an_up();
+        let mut cut = key(5).expose().to_owned();
+        cut.pop();
+        let failure = target(&access(&folder, None), Some(Secret::new(cut.clone()))).unwrap_err();
+        assert_eq!(failure.exit_code(), 4);
+        assert!(!failure.to_string().contains(&cut[10..40]));
+    }
+
+    #[test]
+    fn addresses_that_can_not_be_meant_are_wrong_usage() {
+        let folder = folder_of_an_up();
+        for url in ["127.0.0.1:5010", "ftp://h", "http://me:secret@h"] {
+            assert_eq!(target(&access(&folder, Some(url)), None).unwrap_err().exit_code(), 2, "{url}");
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! Control's REST API as the verbs use it: one request, one JSON answer or one failure.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use egress::operator::Client;
+use http::{HeaderMap, Method, StatusCode, header};
+use model::Secret;
+use serde_json::Value;
+use url::Url;
+
+use crate::access::Target;
+use crate::failure::Failure;
+use crate::problem::Problem;
+use crate::progress;
+
+/// Picks the tenant for a platform admin.
+const TENANT: &str = "gatehouse-tenant";
+/// No list is followed further: 100 per page make a million entries.
+const MOST_PAGES: usize = 10_000;
+/// A tenant's call may take 120 s by default; control adds waits of a few seconds.
+const PATIENCE: Duration = Duration::from_secs(150);
+
+/// A connection to control in the name of one key.
+pub(crate) struct Api {
+    client: Client,
+    told: String,
+    authorization: Secret,
+    tenant: Option<String>,
+}
+
+/// What came back.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    /// The JSON body; null where there was none.
+    pub(crate) body: Value,
+    /// The body's bytes, for what must be shown as it was sent.
+    pub(crate) raw: Bytes,
+    /// The version that a change must name.
+    pub(crate) etag: Option<String>,
+}
+
+impl Api {
+    /// Needs a key: nothing of REST is open to strangers.
+    pub(crate) fn open(target: &Target) -> Result<Self, Failure> {
+        let key = target.key.as_ref().ok_or_else(|| {
+            Failure::NoKey(format!(
+                "no key for {}: set GATEHOUSE_KEY, name a --key-file, or name the --data-dir of a running `gatehouse up`",
+                target.control
+            ))
+        })?;
+        let client = Client::new(target.control.clone())
+            .map_err(|error| Failure::caused(format!("{} can't be the URL of control", target.control), error))?;
+        Ok(Self {
+            client: client.within(PATIENCE),
+            told: target.control.to_string(),
+            authorization: Secret::new(format!("Bearer {}", key.expose())),
+            tenant: target.tenant.clone(),
+        })
+    }
+
+    /// GET of one object.
+    pub(crate) async fn get(&self, path: &[&str]) -> Result<Answer, Failure> {
+        self.exchange(Method::GET, &rest_path(path, &[]), None, None).await
+    }
+
+    /// GET of a list, all its pages together.
+    pub(crate) async fn list(&self, path: &[&str], query: &[(&str, &str)]) -> Result<Value, Failure> {
+        let mut items = Vec::new();
+        let mut next: Option<String> = None;
+        for _ in 0..MOST_PAGES {
+            let mut query = query.to_vec();
+            query.extend(next.iter().map(|next| ("after", next.as_str())));
+            let Answer { mut body, .. } = self.exchange(Method::GET, &rest_path(path, &query), None, None).await?;
+            match body.get_mut("items").map(Value::take) {
+                Some(Value::Array(page)) => items.extend(page),
+                _ => return Err(Failure::Failed("control answered with something that is no list".to_owned())),
+            }
+            match body.get("next").and_then(Value::as_str) {
+                Some(cursor) => next = Some(cursor.to_owned()),
+                None => return Ok(serde_json::json!({ "items": items, "next": null })),
+            }
+        }
+        Err(Failure::Failed("the list has no end".to_owned()))
+    }
+
+    /// POST of a JSON body.
+    pub(crate) async fn post(&self, path: &[&str], body: &Value) -> Result<Answer, Failure> {
+        self.post_raw(path, body.to_string()).await
+    }
+
+    /// POST of JSON text that must arrive as it was typed.
+    pub(crate) async fn post_raw(&self, path: &[&str], body: String) -> Result<Answer, Failure> {
+        self.exchange(Method::POST, &rest_path(path, &[]), None, Some(body)).await
+    }
+
+    /// PATCH of the version that was read.
+    pub(crate) async fn patch(&self, path: &[&str], etag: Option<&str>, body: &Value) -> Result<Answer, Failure> {
+        self.exchange(Method::PATCH, &rest_path(path, &[]), etag, Some(body.to_string())).await
+    }
+
+    /// DELETE of the version that was read.
+    pub(crate) async fn delete(&self, path: &[&str], etag: Option<&str>) -> Result<Answer, Failure> {
+        self.exchange(Method::DELETE, &rest_path(path, &[]), etag, None).await
+    }
+
+    async fn exchange(
+        &self,
+        method: Method,
+        path: &str,
+        if_match: Option<&str>,
+        body: Option<String>,
+    ) -> Result<Answer, Failure> {
+        let mut headers = vec![
+            (header::ACCEPT.as_str(), "application/json"),
+            (header::AUTHORIZATION.as_str(), self.authorization.expose()),
+        ];
+        headers.extend(self.tenant.as_deref().map(|tenant| (TENANT, tenant)));
+        headers.extend(if_match.map(|version| (header::IF_MATCH.as_str(), version)));
+        headers.extend(body.as_ref().map(|_| (header::CONTENT_TYPE.as_str(), "application/json")));
+        let exchange = self.client.request(method, path, &headers, body.map(Bytes::from));
+        let (status, headers, raw) = progress::during("waiting for control", exchange).await.map_err(|cause| {
+            Failure::Unreachable { what: format!("no answer from {}", self.told), cause: Some(Box::new(cause)) }
+        })?;
+        read(status, &headers, raw)
+    }
+}
+
+/// Names come from the command line: each is one segment, whatever is in it.
+fn rest_path(path: &[&str], query: &[(&str, &str)]) -> String {
+    #[allow(clippy::expect_used, reason = "the literal is a URL")]
+    let mut url = Url::parse("http://control/").expect("a literal URL");
+    if let Ok(mut segments) = url.path_segments_mut() {
+        segments.pop_if_empty().extend(["api", "v1"]).extend(path);
+    }
+    if !query.is_empty() {
+        url.query_pairs_mut().extend_pairs(query);
+    }
+    match url.query() {
+        Some(query) => format!("{}?{query}", url.path()),
+        None => url.path().to_owned(),
+    }
+}
+
+fn read(status: StatusCode, headers: &HeaderMap, raw: Bytes) -> Result<Answer, Failure> {
+    if !status.is_success() {
+        return Err(Failure::Refused(Box::new(Problem::read(status.as_u16(), &raw))));
+    }
+    let body = if raw.is_empty() {
+        Value::Null
+    } else {
+        serde_json::from_slice(&raw)
+            .map_err(|error| Failure::caused("control answered with something that is no JSON", error))?
+    };
+    let etag = headers.get(header::ETAG).and_then(|etag| etag.to_str().ok()).map(str::to_owned);
+    Ok(Answer { body, raw, etag })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_one_segment_whatever_is_in_it() {
+        for (path, query, expected) in [
+            (&["servers"][..], &[][..], "/api/v1/servers"),
+            (&["servers"], &[("search", "a&b"), ("after", "x")], "/api/v1/servers?search=a%26b&after=x"),
+            (&["servers", "a/../b?c"], &[], "/api/v1/servers/a%2F..%2Fb%3Fc"),
+            (&["servers", "notes", "test"], &[], "/api/v1/servers/notes/test"),
+        ] {
+            assert_eq!(rest_path(path, query), expected);
+        }
+    }
+
+    #[test]
+    fn refusals_carry_what_control_said() {
+        let answer = read(
+            StatusCode::CONFLICT,
+            &HeaderMap::new(),
+            Bytes::from_static(br#"{"detail":"taken","code":"name_taken"}"#),
+        );
+        let Err(failure) = answer else { panic!("409 is a refusal") };
+        assert_eq!((failure.exit_code(), failure.to_string().as_str()), (6, "taken (name_taken)"));
+    }
+
+    #[test]
+    fn an_answer_without_a_body_is_null() {
+        assert_eq!(read(StatusCode::NO_CONTENT, &HeaderMap::new(), Bytes::new()).unwrap().body, Value::Null);
+        assert!(read(StatusCode::OK, &HeaderMap::new(), Bytes::from_static(b"<html>")).is_err());
+    }
+}

@@ -1,0 +1,135 @@
+//! The command line: verbs, flags and their defaults, as clap sees them.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+mod server;
+mod tenancy;
+
+pub(crate) use self::server::{Add, Change, Header, ServerVerb};
+pub(crate) use self::tenancy::{KeyCreate, KeyVerb, TenantVerb};
+
+/// Shown under every `--help`, because scripts depend on it.
+const EXIT_CODES: &str = "\
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not found, 4 refused (key or role), 5 unreachable, 6 conflict.
+Environment: GATEHOUSE_URL, GATEHOUSE_KEY (the key itself), GATEHOUSE_HOME (the data folder).";
+
+/// One URL and one key per person in front of many MCP servers.
+#[derive(Debug, Parser)]
+#[command(name = "gatehouse", version, after_help = EXIT_CODES, max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) access: Access,
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+/// Where control is, who asks, and how the answer looks.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Access {
+    /// Folder of `gatehouse up` [default: ~/.gatehouse]
+    #[arg(long, global = true, value_name = "DIR", env = "GATEHOUSE_HOME")]
+    pub(crate) data_dir: Option<PathBuf>,
+    /// URL of control [default: that of the data folder, else http://127.0.0.1:5010]
+    #[arg(long, global = true, value_name = "URL", env = "GATEHOUSE_URL")]
+    pub(crate) url: Option<String>,
+    /// File that holds the key [default: GATEHOUSE_KEY, else the data folder's admin key]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) key_file: Option<PathBuf>,
+    /// Tenant to work on, for a platform admin [default: the key's]
+    #[arg(long, global = true, value_name = "NAME")]
+    pub(crate) tenant: Option<String>,
+    /// Print one JSON document instead of text for people
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Start both processes here, with everything they need, and keep them running
+    Up(Up),
+    /// Say whether control and proxies serve
+    Status,
+    /// Add, change and use servers
+    #[command(subcommand)]
+    Server(ServerVerb),
+    /// List the tools of a server
+    Tools {
+        /// Name or id of the server
+        server: String,
+    },
+    /// Call a tool of a server
+    Call(Call),
+    /// Compare what should be mounted with what is, and heal the difference
+    Recover(Recover),
+    /// Create, list and revoke keys
+    #[command(subcommand)]
+    Key(KeyVerb),
+    /// Proxies that are attached to control
+    #[command(subcommand)]
+    Proxy(ProxyVerb),
+    /// Create and list tenants
+    #[command(subcommand)]
+    Tenant(TenantVerb),
+    /// Show the certificates of the data folder and when they end
+    Certs,
+    /// Print the version
+    Version,
+}
+
+/// `gatehouse up`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Up {
+    /// Where REST and the console listen; port 0 picks a free one, once per folder
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:5010")]
+    pub(crate) control: SocketAddr,
+    /// Where MCP clients connect; port 0 picks a free one, once per folder
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:5011")]
+    pub(crate) mcp: SocketAddr,
+    /// Where proxies attach [default: port 5012 beside 5010, else a free one]
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) link: Option<SocketAddr>,
+    /// Print one line of JSON when both planes serve
+    #[arg(long)]
+    pub(crate) ready_json: bool,
+    /// Leave a dead process dead (for tests)
+    #[arg(long)]
+    pub(crate) no_restart: bool,
+}
+
+/// A call of one tool.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Call {
+    /// Name or id of the server
+    pub(crate) server: String,
+    /// The tool, as the server names it
+    pub(crate) tool: String,
+    /// One JSON object, or `-` to read it from standard input, or key=value pairs (a value that is JSON is taken as JSON)
+    #[arg(value_name = "JSON|KEY=VALUE")]
+    pub(crate) arguments: Vec<String>,
+}
+
+/// `gatehouse recover`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Recover {
+    /// Report the differences, change nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Also remove mounts that no record stands behind
+    #[arg(long)]
+    pub(crate) prune: bool,
+}
+
+/// `gatehouse proxy`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ProxyVerb {
+    /// List attached proxies
+    #[command(visible_alias = "list")]
+    Ls,
+}
+
+#[cfg(test)]
+mod tests;

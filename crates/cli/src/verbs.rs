@@ -1,0 +1,44 @@
+//! What each verb does: one file per noun.
+
+mod certs;
+mod keys;
+mod recover;
+mod servers;
+mod status;
+mod tenants;
+mod tools;
+
+use model::Secret;
+
+use crate::access::{self, Target};
+use crate::api::Api;
+use crate::args::{Cli, ProxyVerb, Verb};
+use crate::failure::Failure;
+use crate::screen::{self, Screen};
+use crate::up;
+
+/// Does what was typed.
+pub(crate) async fn run(cli: Cli) -> Result<(), Failure> {
+    let Cli { access, verb } = cli;
+    let screen = Screen::new(access.json);
+    let target = || -> Result<Target, Failure> {
+        let key = std::env::var("GATEHOUSE_KEY").ok().filter(|key| !key.is_empty());
+        access::target(&access, key.map(Secret::new))
+    };
+    match verb {
+        Verb::Up(up) => up::run(&access, &up).await,
+        Verb::Status => status::run(&target()?, screen).await,
+        Verb::Server(verb) => servers::run(&Api::open(&target()?)?, verb, screen).await,
+        Verb::Tools { server } => tools::list(&Api::open(&target()?)?, &server, screen).await,
+        Verb::Call(call) => tools::call(&Api::open(&target()?)?, &call, screen).await,
+        Verb::Recover(recover) => recover::run(&Api::open(&target()?)?, &recover, screen).await,
+        Verb::Key(verb) => keys::run(&Api::open(&target()?)?, verb, screen).await,
+        Verb::Proxy(ProxyVerb::Ls) => status::proxies(&Api::open(&target()?)?, screen).await,
+        Verb::Tenant(verb) => tenants::run(&Api::open(&target()?)?, verb, screen).await,
+        Verb::Certs => certs::run(&access, screen),
+        Verb::Version => {
+            let version = serde_json::json!({ "version": env!("CARGO_PKG_VERSION") });
+            screen.show(&version, |version| format!("gatehouse {}", screen::cell(version, "version")))
+        }
+    }
+}

@@ -1,0 +1,236 @@
+//! `gatehouse server …`.
+
+use serde_json::{Map, Value, json};
+
+use super::tools;
+use crate::api::Api;
+use crate::args::{Add, Change, Header, ServerVerb};
+use crate::failure::Failure;
+use crate::screen::{self, Screen, cell, table};
+
+/// Does one verb.
+pub(super) async fn run(api: &Api, verb: ServerVerb, screen: Screen) -> Result<(), Failure> {
+    match verb {
+        ServerVerb::Add(add) => {
+            let added = api.post(&["servers"], &create_body(&add)).await?.body;
+            screen.show(&added, |added| format!("{} added{}", cell(added, "name"), effects(added)))
+        }
+        ServerVerb::Ls { search } => {
+            let query: Vec<_> = search.as_deref().map(|text| ("search", text)).into_iter().collect();
+            screen.show(&api.list(&["servers"], &query).await?, listed)
+        }
+        ServerVerb::Show { server } => screen.show(&api.get(&["servers", &server]).await?.body, shown),
+        ServerVerb::Set(change) => {
+            let etag = api.get(&["servers", &change.server]).await?.etag;
+            let changed = api.patch(&["servers", &change.server], etag.as_deref(), &change_body(&change)).await?.body;
+            screen.show(&changed, |changed| format!("{} changed{}", cell(changed, "name"), effects(changed)))
+        }
+        ServerVerb::Rm { servers } => remove(api, &servers, screen).await,
+        ServerVerb::Enable { server } => act(api, &server, "enable", "enabled", screen).await,
+        ServerVerb::Disable { server } => act(api, &server, "disable", "disabled", screen).await,
+        ServerVerb::Test { server } => {
+            let tested = api.post(&["servers", &server, "test"], &json!({})).await?.body;
+            screen.show(&tested, |tested| format!("{server} answers{}", effects(tested)))
+        }
+        ServerVerb::Tools { server } => tools::list(api, &server, screen).await,
+        ServerVerb::Call(call) => tools::call(api, &call, screen).await,
+    }
+}
+
+async fn act(api: &Api, server: &str, action: &str, done: &str, screen: Screen) -> Result<(), Failure> {
+    let answer = api.post(&["servers", server, action], &json!({})).await?.body;
+    screen.show(&answer, |answer| format!("{server} {done}{}", effects(answer)))
+}
+
+/// Removes each; the first that fails ends it, after what was done has been told.
+async fn remove(api: &Api, servers: &[String], screen: Screen) -> Result<(), Failure> {
+    for server in servers {
+        let etag = api.get(&["servers", server]).await?.etag;
+        let removed = api.delete(&["servers", server], etag.as_deref()).await?.body;
+        let removed = if removed.is_null() { json!({ "removed": server }) } else { removed };
+        screen.show(&removed, |removed| format!("{server} removed{}", effects(removed)))?;
+    }
+    Ok(())
+}
+
+/// Only what was said goes into the body: defaults are control's.
+fn create_body(add: &Add) -> Value {
+    let mut body = Map::new();
+    body.insert("name".to_owned(), add.name.clone().into());
+    body.insert("url".to_owned(), add.upstream.clone().into());
+    body.insert("transport".to_owned(), add.transport.as_str().into());
+    settings(&mut body, add.title.as_deref(), &add.headers, add.connect_timeout, add.read_timeout, &add.disabled_tools);
+    for (said, member, value) in [
+        (add.trust_hints, "trust_hints", true),
+        (add.disabled, "enabled", false),
+        (add.skip_validation, "skip_validation", true),
+    ] {
+        if said {
+            body.insert(member.to_owned(), value.into());
+        }
+    }
+    body.into()
+}
+
+fn change_body(change: &Change) -> Value {
+    let mut body = Map::new();
+    for (member, value) in [
+        ("name", change.name.as_deref()),
+        ("url", change.upstream.as_deref()),
+        ("transport", change.transport.map(|transport| transport.as_str())),
+    ] {
+        if let Some(value) = value {
+            body.insert(member.to_owned(), value.into());
+        }
+    }
+    settings(
+        &mut body,
+        change.title.as_deref(),
+        &change.headers,
+        change.connect_timeout,
+        change.read_timeout,
+        &change.disabled_tools,
+    );
+    if let Some(trust) = change.trust_hints {
+        body.insert("trust_hints".to_owned(), trust.into());
+    }
+    body.into()
+}
+
+/// What a new server and a change have in common.
+fn settings(
+    body: &mut Map<String, Value>,
+    title: Option<&str>,
+    headers: &[Header],
+    connect_timeout: Option<u64>,
+    read_timeout: Option<u64>,
+    disabled_tools: &[String],
+) {
+    if let Some(title) = title {
+        body.insert("title".to_owned(), title.into());
+    }
+    if !headers.is_empty() {
+        let headers: Map<String, Value> =
+            headers.iter().map(|header| (header.name.clone(), header.value.clone().into())).collect();
+        body.insert("headers".to_owned(), headers.into());
+    }
+    for (member, millis) in [("connect_timeout_ms", connect_timeout), ("read_timeout_ms", read_timeout)] {
+        if let Some(millis) = millis {
+            body.insert(member.to_owned(), millis.into());
+        }
+    }
+    if !disabled_tools.is_empty() {
+        body.insert("disabled_tools".to_owned(), disabled_tools.into());
+    }
+}
+
+fn listed(document: &Value) -> String {
+    let Some(items) = document.get("items").and_then(Value::as_array) else { return String::new() };
+    if items.is_empty() {
+        return "no servers yet: gatehouse server add NAME URL".to_owned();
+    }
+    let row = |server: &Value| {
+        let enabled = server.get("enabled").and_then(Value::as_bool).unwrap_or(true);
+        let state = if enabled { "enabled" } else { "disabled" };
+        [cell(server, "name"), state.to_owned(), cell(server, "transport"), cell(server, "url"), cell(server, "title")]
+    };
+    table(["NAME", "STATE", "TRANSPORT", "URL", "TITLE"], &items.iter().map(row).collect::<Vec<_>>())
+}
+
+fn shown(server: &Value) -> String {
+    let Some(members) = server.as_object() else { return String::new() };
+    let rows: Vec<_> = members.keys().map(|member| [member.clone(), cell(server, member)]).collect();
+    table(["FIELD", "VALUE"], &rows)
+}
+
+/// What a change did on the proxies, and what a probe found, each if the answer tells.
+fn effects(answer: &Value) -> String {
+    let mut told = String::new();
+    if let Some(probe) = answer.get("probe").filter(|probe| probe.is_object()) {
+        told.push_str(&format!(": {} {}", cell(probe, "transport"), cell(probe, "revision")));
+        match probe.get("tools") {
+            Some(Value::Array(tools)) => told.push_str(&format!(", {} tools", tools.len())),
+            Some(count @ Value::Number(_)) => told.push_str(&format!(", {count} tools")),
+            _ => {}
+        }
+    }
+    let Some(effective) = answer.get("effective").filter(|effective| effective.is_object()) else { return told };
+    let count = |member| effective.get(member).and_then(Value::as_u64).unwrap_or(0);
+    told.push_str(&format!("; live on {}", plural(count("live"), "proxy", "proxies")));
+    if count("pending") > 0 {
+        told.push_str(&format!(", pending on {}", count("pending")));
+    }
+    for rejected in effective.get("rejected").and_then(Value::as_array).into_iter().flatten() {
+        told.push_str(&format!("\n  rejected by {}: {}", cell(rejected, "proxy"), cell(rejected, "reason")));
+    }
+    told.lines().map(screen::plain).collect::<Vec<_>>().join("\n")
+}
+
+fn plural(count: u64, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::args::{Cli, Verb};
+
+    fn typed(line: &str) -> ServerVerb {
+        match Cli::try_parse_from(line.split_whitespace()).unwrap().verb {
+            Verb::Server(verb) => verb,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn only_what_was_said_is_sent() {
+        for (line, expected) in [
+            ("g server add n http://h/mcp", json!({"name": "n", "url": "http://h/mcp", "transport": "auto"})),
+            (
+                "g server add n http://h --transport http --title T --header A:b --connect-timeout 100 --read-timeout 2000 \
+                 --disable-tool x --disable-tool y --trust-hints --disabled --skip-validation",
+                json!({"name": "n", "url": "http://h", "transport": "streamable_http", "title": "T", "headers": {"A": "b"},
+                    "connect_timeout_ms": 100, "read_timeout_ms": 2000, "disabled_tools": ["x", "y"],
+                    "trust_hints": true, "enabled": false, "skip_validation": true}),
+            ),
+        ] {
+            let ServerVerb::Add(add) = typed(line) else { panic!("{line}") };
+            assert_eq!(create_body(&add), expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_change_names_only_what_changes() {
+        for (line, expected) in [
+            ("g server set n --to http://h/2", json!({"url": "http://h/2"})),
+            ("g server set n --name m --trust-hints false", json!({"name": "m", "trust_hints": false})),
+        ] {
+            let ServerVerb::Set(change) = typed(line) else { panic!("{line}") };
+            assert_eq!(change_body(&change), expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn what_a_change_did_is_told() {
+        let answer = json!({
+            "probe": {"transport": "sse", "revision": "2024-11-05", "tools": [{}, {}]},
+            "effective": {"live": 1, "pending": 2, "rejected": [{"proxy": "default/a", "reason": "bad\u{7}url"}]}
+        });
+        assert_eq!(
+            effects(&answer),
+            ": sse 2024-11-05, 2 tools; live on 1 proxy, pending on 2\n  rejected by default/a: bad?url"
+        );
+        assert_eq!(effects(&json!({"name": "n"})), "");
+    }
+
+    #[test]
+    fn an_empty_list_says_what_to_do() {
+        assert!(listed(&json!({"items": []})).contains("server add"));
+        let list = listed(
+            &json!({"items": [{"name": "n", "enabled": false, "transport": "auto", "url": "http://h", "title": "T"}]}),
+        );
+        assert!(list.contains("n     disabled  auto"), "{list}");
+    }
+}

@@ -1,0 +1,183 @@
+//! `gatehouse tools` and `gatehouse call`.
+
+use std::io::Read;
+
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
+
+use crate::api::Api;
+use crate::args::Call;
+use crate::failure::Failure;
+use crate::screen::{self, Screen, cell, table};
+
+/// No arguments are longer: control takes no larger body.
+const LARGEST_INPUT: u64 = 256 << 10;
+
+/// Lists the tools of a server.
+pub(super) async fn list(api: &Api, server: &str, screen: Screen) -> Result<(), Failure> {
+    let answer = api.get(&["servers", server, "tools"]).await?.body;
+    screen.show(&answer, |answer| {
+        let tools = ["items", "tools"].into_iter().find_map(|member| answer.get(member)).unwrap_or(answer);
+        let rows: Vec<_> = tools
+            .as_array()
+            .into_iter()
+            .flatten()
+            .map(|tool| [cell(tool, "name"), first_line(&cell(tool, "description"))])
+            .collect();
+        if rows.is_empty() { format!("{server} has no tools") } else { table(["TOOL", "DESCRIPTION"], &rows) }
+    })
+}
+
+/// Calls a tool as the key's holder. A tool that reports an error makes the command fail.
+pub(super) async fn call(api: &Api, call: &Call, screen: Screen) -> Result<(), Failure> {
+    let arguments = arguments(&call.arguments, read_input)?;
+    let body = CallBody { tool: &call.tool, arguments: &arguments };
+    let body = serde_json::to_string(&body).map_err(|error| Failure::caused("can't write the call", error))?;
+    let answer = api.post_raw(&["servers", &call.server, "call"], body).await?;
+    match screen {
+        // As it came: numbers of any size and the order of members are the tool's own.
+        Screen::Json => screen::line(&String::from_utf8_lossy(&answer.raw).replace(['\n', '\r'], ""))?,
+        Screen::Text => screen::line(&told(&answer.body))?,
+    }
+    match refusal(&answer.body) {
+        Some(why) => Err(Failure::Failed(why)),
+        None => Ok(()),
+    }
+}
+
+#[derive(serde::Serialize)]
+struct CallBody<'a> {
+    tool: &'a str,
+    arguments: &'a RawValue,
+}
+
+/// One JSON object as it was typed, or an object made of `key=value`.
+fn arguments(words: &[String], input: impl FnOnce() -> Result<String, Failure>) -> Result<Box<RawValue>, Failure> {
+    let text = match words {
+        [] => "{}".to_owned(),
+        [one] if one == "-" => input()?,
+        [one] if one.trim_start().starts_with('{') => one.clone(),
+        pairs => {
+            let pairs: Result<Map<String, Value>, Failure> = pairs.iter().map(|pair| key_and_value(pair)).collect();
+            Value::Object(pairs?).to_string()
+        }
+    };
+    let wrong = || Failure::Usage("the arguments of a tool are one JSON object".to_owned());
+    serde_json::from_str::<&RawValue>(text.trim())
+        .ok()
+        .filter(|raw| raw.get().starts_with('{'))
+        .map(RawValue::to_owned)
+        .ok_or_else(wrong)
+}
+
+/// A value that is JSON is taken as JSON, else as text: `count=3`, `name=Ann`, `zip='"01234"'`.
+fn key_and_value(pair: &str) -> Result<(String, Value), Failure> {
+    let (key, value) = pair
+        .split_once('=')
+        .filter(|(key, _)| !key.is_empty())
+        .ok_or_else(|| Failure::Usage(format!("`{pair}` is neither a JSON object nor key=value")))?;
+    let value = serde_json::from_str(value).unwrap_or_else(|_| Value::String(value.to_owned()));
+    Ok((key.to_owned(), value))
+}
+
+fn read_input() -> Result<String, Failure> {
+    let mut text = String::new();
+    let read = std::io::stdin().take(LARGEST_INPUT).read_to_string(&mut text);
+    read.map_err(|error| Failure::caused("can't read standard input", error))?;
+    Ok(text)
+}
+
+/// The result inside of control's answer.
+fn result(answer: &Value) -> &Value {
+    answer.get("result").unwrap_or(answer)
+}
+
+/// Why the call did not do what it should, if the tool or the protocol says so.
+fn refusal(answer: &Value) -> Option<String> {
+    if let Some(error) = answer.get("error").filter(|error| error.is_object()) {
+        return Some(screen::plain(&format!("{} (code {})", cell(error, "message"), cell(error, "code"))));
+    }
+    let is_error = result(answer).get("isError").and_then(Value::as_bool).unwrap_or(false);
+    is_error.then(|| "the tool reports an error".to_owned())
+}
+
+/// Texts as they are, everything else as JSON. A terminal obeys control characters, so only line
+/// breaks and tabs stay.
+fn told(answer: &Value) -> String {
+    if answer.get("error").is_some_and(Value::is_object) {
+        return String::new();
+    }
+    let result = result(answer);
+    let Some(blocks) = result.get("content").and_then(Value::as_array) else { return result.to_string() };
+    let block = |block: &Value| match block.get("text").and_then(Value::as_str) {
+        Some(text) => {
+            text.lines().map(|line| screen::plain(&line.replace('\t', "    "))).collect::<Vec<_>>().join("\n")
+        }
+        None => block.to_string(),
+    };
+    blocks.iter().map(block).collect::<Vec<_>>().join("\n")
+}
+
+fn first_line(text: &str) -> String {
+    let line = text.lines().next().unwrap_or_default();
+    if line.chars().count() <= 100 { line.to_owned() } else { line.chars().take(99).chain(['…']).collect() }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn typed(words: &[&str]) -> Result<String, u8> {
+        let words: Vec<String> = words.iter().map(|&word| word.to_owned()).collect();
+        let input = || Ok("{\"from\": \"input\"}\n".to_owned());
+        arguments(&words, input).map(|raw| raw.get().to_owned()).map_err(|failure| failure.exit_code())
+    }
+
+    #[test]
+    fn arguments_are_one_object_however_they_are_typed() {
+        for (words, expected) in [
+            (&[][..], Ok("{}")),
+            (&["{\"big\": 123456789012345678901234567890}"], Ok("{\"big\": 123456789012345678901234567890}")),
+            (&["message=hi there"], Ok("{\"message\":\"hi there\"}")),
+            (
+                &["a=3", "b=true", "c=\"3\"", "d=[1,2]", "e="],
+                Ok("{\"a\":3,\"b\":true,\"c\":\"3\",\"d\":[1,2],\"e\":\"\"}"),
+            ),
+            (&["equation=a=b"], Ok("{\"equation\":\"a=b\"}")),
+            (&["-"], Ok("{\"from\": \"input\"}")),
+            (&["{\"a\": 1"], Err(2)),
+            (&["[1]"], Err(2)),
+            (&["word"], Err(2)),
+            (&["=x"], Err(2)),
+        ] {
+            assert_eq!(typed(words).as_deref(), expected.as_ref().map(|text| *text), "{words:?}");
+        }
+    }
+
+    #[test]
+    fn texts_are_shown_and_other_blocks_are_json() {
+        let answer =
+            json!({"result": {"content": [{"type": "text", "text": "a\nb\u{1b}[2J"}, {"type": "image", "data": "x"}]}});
+        assert_eq!(told(&answer), "a\nb?[2J\n{\"data\":\"x\",\"type\":\"image\"}");
+    }
+
+    #[test]
+    fn a_tools_error_and_a_protocols_error_fail_the_command() {
+        for (answer, refused) in [
+            (json!({"result": {"content": []}}), None),
+            (json!({"content": [], "isError": false}), None),
+            (json!({"result": {"isError": true}}), Some("the tool reports an error")),
+            (json!({"error": {"code": -32602, "message": "unknown tool"}}), Some("unknown tool (code -32602)")),
+        ] {
+            assert_eq!(refusal(&answer).as_deref(), refused, "{answer}");
+        }
+    }
+
+    #[test]
+    fn descriptions_are_cut_to_a_line() {
+        assert_eq!(first_line("one\ntwo"), "one");
+        assert_eq!(first_line(&"x".repeat(200)).chars().count(), 100);
+    }
+}
