@@ -1,0 +1,48 @@
+# One build shape everywhere: `--workspace --all-targets`. Another selection of packages selects other features of the
+# dependencies and builds all of them again.
+CARGO ?= cargo
+ARGS ?=
+SHAPE := --workspace --all-targets
+NEXTEST := $(CARGO) nextest run --workspace
+# None of these may be in the programs: one TLS library, one crypto library, no C tool chain beyond `cc`.
+BANNED := aws-lc-sys cmake native-tls openssl-sys
+
+export SKIP
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check lint build e2e long bench setup
+
+help: ## Print this
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: build ## Build both processes, start them here (folder .gatehouse) and print what to paste
+	@target/debug/gatehouse --data-dir .gatehouse up $(ARGS)
+
+test: setup build ## Everything that can be tested here; SKIP=node,python leaves parts out
+	@status=0; $(NEXTEST) $(ARGS) || status=$$?; \
+	if [ -n "$(SKIP)" ]; then echo "left out: $(SKIP)"; fi; exit $$status
+
+check: lint ## Formatting, lints, unit tests: a minute after each change
+	$(NEXTEST) -E 'not package(tests)' $(ARGS)
+
+lint: ## Formatting and lints alone; warnings are errors
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy $(SHAPE) -- -D warnings
+	@for crate in $(BANNED); do if $(CARGO) tree --workspace -e normal,build -i $$crate >/dev/null 2>&1; \
+	then echo "banned: $$crate"; $(CARGO) tree --workspace -e normal,build -i $$crate; exit 1; fi; done
+
+build: ## Build everything once, in the shape that all targets share
+	$(CARGO) build $(SHAPE)
+
+e2e: setup build ## The end-to-end tests alone, e.g. ARGS=recover
+	$(NEXTEST) -E 'package(tests)' $(ARGS)
+
+long: setup build ## The end-to-end tests with the full counts of operations
+	GATEHOUSE_LONG=1 $(NEXTEST) -E 'package(tests)' $(ARGS)
+
+bench: ## Cost per call beside a bare reverse proxy, in turns, e.g. ARGS=--quick
+	$(CARGO) build --release -p proxy -p bench
+	target/release/bench $(ARGS)
+
+setup:
+	@tests/setup.sh

@@ -1,0 +1,52 @@
+#!/usr/bin/env bash
+# Brings what the tests use and a fresh clone lacks, into build/ and nowhere else: the npm and Python packages
+# of real MCP clients and servers, and cargo-nextest. Does nothing in a moment when all is there.
+# SKIP=node,python leaves parts out.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+node_packages=(
+  @modelcontextprotocol/client@2.4.0
+  @modelcontextprotocol/inspector-cli@0.15.0
+  @modelcontextprotocol/server-everything@2026.8.31
+  mcp-remote@0.15.1
+)
+python_packages=(mcp==2.3.0)
+
+skips() { [[ ",${SKIP:-}," == *",$1,"* ]]; }
+
+give_up() {
+  echo "tests/setup.sh: missing: $1" >&2
+  exit 1
+}
+
+# Debian packages, where we may install them.
+debian() {
+  [[ $(id -u) == 0 ]] && command -v apt-get >/dev/null || give_up "$* (install it, or leave the part out with SKIP=node,python)"
+  echo "installing $*" >&2
+  apt-get update -qq >&2 && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "$@" >&2 ||
+    give_up "$* (apt-get failed)"
+}
+
+# Whether a folder was filled from exactly this list.
+filled() { [[ -f $1/.filled && $(<"$1/.filled") == "$2" ]]; }
+
+if ! command -v cargo-nextest >/dev/null; then
+  cargo install cargo-nextest --locked || give_up "cargo-nextest"
+fi
+
+if ! skips node && ! filled build/node "${node_packages[*]}"; then
+  command -v node >/dev/null && command -v npm >/dev/null || debian nodejs npm
+  mkdir -p build/node
+  npm install --prefix build/node --save-exact --no-audit --no-fund --loglevel=error "${node_packages[@]}" >&2 ||
+    give_up "the npm packages ${node_packages[*]}"
+  echo "${node_packages[*]}" >build/node/.filled
+fi
+
+if ! skips python && ! filled build/venv "${python_packages[*]}"; then
+  command -v python3 >/dev/null && python3 -c 'import ensurepip, venv' 2>/dev/null || debian python3 python3-venv
+  [[ -x build/venv/bin/pip ]] || python3 -m venv --clear build/venv || give_up "a Python environment in build/venv"
+  build/venv/bin/pip install --quiet --disable-pip-version-check "${python_packages[@]}" >&2 ||
+    give_up "the Python packages ${python_packages[*]}"
+  echo "${python_packages[*]}" >build/venv/.filled
+fi
