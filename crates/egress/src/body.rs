@@ -63,6 +63,9 @@ impl http_body::Body for Body {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, EgressError>>> {
+        if self.live.is_none() && http_body::Body::is_end_stream(&self.incoming) {
+            return Poll::Ready(None);
+        }
         match ready!(self.poll_incoming(cx.waker())) {
             Some(Ok(frame)) => {
                 if http_body::Body::is_end_stream(&self.incoming) {

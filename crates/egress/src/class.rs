@@ -110,7 +110,8 @@ fn carried(ip: Ipv6Addr) -> [Option<Ipv4Addr>; 2] {
         [0, 0, 0, 0, 0 | 0xffff, 0, g, h] | [0, 0, 0, 0, 0, 0xffff, g, h] => [low(g, h), None],
         // 64:ff9b::/96
         [0x64, 0xff9b, 0, 0, 0, 0, g, h] => [low(g, h), None],
-        // 64:ff9b:1::/48 may be cut at /48 or at /96 (RFC 8215, RFC 6052).
+        // 64:ff9b:1::/48 may be cut at /96 or at /48 (RFC 8215, RFC 6052).
+        [0x64, 0xff9b, 1, 0, 0, 0, g, h] => [low(g, h), None],
         [0x64, 0xff9b, 1, d, e, f, g, h] => [low(d, e << 8 | f >> 8), low(g, h)],
         [0x2002, b, c, ..] => [low(b, c), None],
         // Teredo: the server as it is, the client inverted.

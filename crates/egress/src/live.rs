@@ -149,11 +149,6 @@ impl Live {
         self.sender.is_ready()
     }
 
-    /// Whether the other end has closed it, as far as is known here. Wakes nobody.
-    pub(crate) fn is_closed(&mut self) -> bool {
-        self.poll_connection().is_ready() || self.sender.is_closed()
-    }
-
     fn poll_connection(&mut self) -> Poll<()> {
         let Self { connection, waker, .. } = self;
         // An error has already gone to whoever waits for the response or the body.

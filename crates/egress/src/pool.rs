@@ -48,9 +48,11 @@ impl Pool {
         let mut now = None;
         loop {
             // One at a time, so that closing happens outside the lock.
-            let Idle { mut live, until } = lock(&self.idle).pop()?;
+            let Idle { live, until } = lock(&self.idle).pop()?;
             let now = *now.get_or_insert_with(Instant::now);
-            if live.revision == revision && now < until && !live.is_closed() {
+            // Not asked here whether the other end has closed it: the connection looks before it writes,
+            // and gives the request back.
+            if live.revision == revision && now < until {
                 return Some(live);
             }
         }

@@ -1,6 +1,7 @@
 //! One origin of one tenant: where its requests go, and its pool.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::HOST;
@@ -14,6 +15,9 @@ use crate::connect::{Destination, connect};
 use crate::live::Exchange;
 use crate::pool::Pool;
 use crate::{Body, EgressError, Limits, Refusal, Sent, Shared};
+
+/// No wait is longer, whatever the limits say: an hour is more than any of them allows.
+const LONGEST: Duration = Duration::from_secs(3600);
 
 /// One origin of one tenant. Made once per mount and dropped with it; cheap to clone.
 #[derive(Clone)]
@@ -43,6 +47,7 @@ impl Upstream {
             None => host.to_string(),
         };
         let host_header = HeaderValue::from_str(&spelled).map_err(|_| Refusal::HostName)?;
+        let limits = Limits { connect: limits.connect.min(LONGEST), first_byte: limits.first_byte.min(LONGEST), ..limits };
         let pool = Pool::new(limits.idle_connections, Arc::clone(&shared.sweeper));
         let https = url.scheme() == "https";
         let destination = Destination { tenant, url: url.clone(), host, port, https };
