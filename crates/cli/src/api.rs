@@ -70,7 +70,7 @@ impl Api {
         let mut next: Option<String> = None;
         for _ in 0..MOST_PAGES {
             let mut query = query.to_vec();
-            query.extend(next.iter().map(|next| ("after", next.as_str())));
+            query.extend(next.iter().map(|next| ("cursor", next.as_str())));
             let Answer { mut body, .. } = self.exchange(Method::GET, &rest_path(path, &query), None, None).await?;
             match body.get_mut("items").map(Value::take) {
                 Some(Value::Array(page)) => items.extend(page),
@@ -164,7 +164,7 @@ mod tests {
     fn a_name_is_one_segment_whatever_is_in_it() {
         for (path, query, expected) in [
             (&["servers"][..], &[][..], "/api/v1/servers"),
-            (&["servers"], &[("search", "a&b"), ("after", "x")], "/api/v1/servers?search=a%26b&after=x"),
+            (&["servers"], &[("search", "a&b"), ("cursor", "x")], "/api/v1/servers?search=a%26b&cursor=x"),
             (&["servers", "a/../b?c"], &[], "/api/v1/servers/a%2F..%2Fb%3Fc"),
             (&["servers", "notes", "test"], &[], "/api/v1/servers/notes/test"),
         ] {

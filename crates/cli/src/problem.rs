@@ -29,12 +29,10 @@ pub(crate) struct Problem {
 #[serde(default)]
 pub(crate) struct FieldProblem {
     /// Which one, e.g. `url`.
-    #[serde(alias = "path", alias = "pointer", alias = "name")]
     pub(crate) field: String,
     /// Stable word for programs.
     pub(crate) code: String,
     /// What is wrong with it.
-    #[serde(alias = "message")]
     pub(crate) detail: String,
 }
 

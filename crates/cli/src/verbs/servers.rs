@@ -28,10 +28,7 @@ pub(super) async fn run(api: &Api, verb: ServerVerb, screen: Screen) -> Result<(
         ServerVerb::Rm { servers } => remove(api, &servers, screen).await,
         ServerVerb::Enable { server } => act(api, &server, "enable", "enabled", screen).await,
         ServerVerb::Disable { server } => act(api, &server, "disable", "disabled", screen).await,
-        ServerVerb::Test { server } => {
-            let tested = api.post(&["servers", &server, "test"], &json!({})).await?.body;
-            screen.show(&tested, |tested| format!("{server} answers{}", effects(tested)))
-        }
+        ServerVerb::Test { server } => test(api, &server, screen).await,
         ServerVerb::Tools { server } => tools::list(api, &server, screen).await,
         ServerVerb::Call(call) => tools::call(api, &call, screen).await,
     }
@@ -40,6 +37,24 @@ pub(super) async fn run(api: &Api, verb: ServerVerb, screen: Screen) -> Result<(
 async fn act(api: &Api, server: &str, action: &str, done: &str, screen: Screen) -> Result<(), Failure> {
     let answer = api.post(&["servers", server, action], &json!({})).await?.body;
     screen.show(&answer, |answer| format!("{server} {done}{}", effects(answer)))
+}
+
+/// Control answers 200 either way: that the upstream fails is the answer. For a script it is a failure.
+async fn test(api: &Api, server: &str, screen: Screen) -> Result<(), Failure> {
+    let tested = api.post(&["servers", server, "test"], &json!({})).await?.body;
+    let why = failed_test(&tested);
+    if why.is_none() || screen == Screen::Json {
+        screen.show(&tested, |tested| format!("{server} answers{}", probed(tested)))?;
+    }
+    match why {
+        Some(why) => Err(Failure::Failed(format!("{server}: {why}"))),
+        None => Ok(()),
+    }
+}
+
+fn failed_test(tested: &Value) -> Option<String> {
+    let failed = tested.get("ok").and_then(Value::as_bool) == Some(false);
+    failed.then(|| screen::plain(&format!("{} ({})", cell(tested, "message"), cell(tested, "class"))))
 }
 
 /// Removes each; the first that fails ends it, after what was done has been told.
@@ -143,17 +158,18 @@ fn shown(server: &Value) -> String {
     table(["FIELD", "VALUE"], &rows)
 }
 
+/// What a look at the upstream found.
+fn probed(probe: &Value) -> String {
+    if probe.get("needs_auth").and_then(Value::as_bool) == Some(true) {
+        return ": it wants a login".to_owned();
+    }
+    let tools = probe.get("tools").and_then(Value::as_array).map_or(0, Vec::len) as u64;
+    format!(": {} {}, {}", cell(probe, "transport"), cell(probe, "revision"), plural(tools, "tool", "tools"))
+}
+
 /// What a change did on the proxies, and what a probe found, each if the answer tells.
 fn effects(answer: &Value) -> String {
-    let mut told = String::new();
-    if let Some(probe) = answer.get("probe").filter(|probe| probe.is_object()) {
-        told.push_str(&format!(": {} {}", cell(probe, "transport"), cell(probe, "revision")));
-        match probe.get("tools") {
-            Some(Value::Array(tools)) => told.push_str(&format!(", {} tools", tools.len())),
-            Some(count @ Value::Number(_)) => told.push_str(&format!(", {count} tools")),
-            _ => {}
-        }
-    }
+    let mut told = answer.get("probe").filter(|probe| probe.is_object()).map(probed).unwrap_or_default();
     let Some(effective) = answer.get("effective").filter(|effective| effective.is_object()) else { return told };
     let count = |member| effective.get(member).and_then(Value::as_u64).unwrap_or(0);
     told.push_str(&format!("; live on {}", plural(count("live"), "proxy", "proxies")));
@@ -223,6 +239,16 @@ mod tests {
             ": sse 2024-11-05, 2 tools; live on 1 proxy, pending on 2\n  rejected by default/a: bad?url"
         );
         assert_eq!(effects(&json!({"name": "n"})), "");
+    }
+
+    #[test]
+    fn a_test_that_failed_says_why() {
+        let failed = json!({"ok": false, "class": "refused", "message": "connection refused"});
+        assert_eq!(failed_test(&failed).as_deref(), Some("connection refused (refused)"));
+        let good =
+            json!({"ok": true, "transport": "sse", "revision": "2024-11-05", "tools": [{}], "needs_auth": false});
+        assert_eq!(failed_test(&good), None);
+        assert_eq!(probed(&good), ": sse 2024-11-05, 1 tool");
     }
 
     #[test]

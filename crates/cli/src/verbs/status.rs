@@ -15,7 +15,7 @@ pub(super) async fn run(target: &Target, screen: Screen) -> Result<(), Failure> 
     let control = plane(Some(&target.control)).await;
     let mcp = plane(target.mcp.as_ref()).await;
     let attached = match (control, &target.key) {
-        (Plane::Serves, Some(_)) => Some(Api::open(target)?.list(&["proxies"], &[]).await?),
+        (Plane::Serves, Some(_)) => known(Api::open(target)?.list(&["proxies"], &[]).await)?,
         _ => None,
     };
     let document = json!({
@@ -31,6 +31,14 @@ pub(super) async fn run(target: &Target, screen: Screen) -> Result<(), Failure> 
         }
         (_, Plane::Absent) => Err(Failure::Unreachable { what: "the proxy does not answer".to_owned(), cause: None }),
         _ => Err(Failure::Failed("not ready".to_owned())),
+    }
+}
+
+/// A key that may not see the proxies still sees whether the planes serve.
+fn known(listed: Result<Value, Failure>) -> Result<Option<Value>, Failure> {
+    match listed {
+        Err(Failure::Refused(problem)) if problem.status == 403 => Ok(None),
+        other => other.map(Some),
     }
 }
 
@@ -94,7 +102,7 @@ fn attached(proxies: &[Value]) -> String {
             cell(proxy, "pool"),
             cell(proxy, "applied"),
             cell(proxy, "mounts"),
-            cell(proxy, "since"),
+            cell(proxy, "attached_at"),
             proxy
                 .get("rejected")
                 .and_then(Value::as_array)
