@@ -162,9 +162,8 @@ impl Policy {
         let inside = Class::of(addr.ip()) != Class::Public;
         let loopback = addr.ip().is_loopback();
         self.own.iter().any(|own| {
-            let same_place = own.ip() == addr.ip()
-                || (own.ip().is_loopback() && loopback)
-                || (own.ip().is_unspecified() && inside);
+            let same_place =
+                own.ip() == addr.ip() || (own.ip().is_loopback() && loopback) || (own.ip().is_unspecified() && inside);
             own.port() == addr.port() && same_place
         })
     }

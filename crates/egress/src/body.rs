@@ -59,10 +59,7 @@ impl http_body::Body for Body {
     type Data = Bytes;
     type Error = EgressError;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, EgressError>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, EgressError>>> {
         if self.live.is_none() && http_body::Body::is_end_stream(&self.incoming) {
             return Poll::Ready(None);
         }

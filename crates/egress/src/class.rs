@@ -5,8 +5,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// What kind of place an address is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What kind of place an address is, from the most harmless to the least.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Class {
     /// Global unicast: reachable by default.
     Public,
@@ -14,10 +14,10 @@ pub(crate) enum Class {
     Special,
     /// This machine: only in dev mode.
     Loopback,
-    /// Where clouds hand out credentials: never.
-    Metadata,
     /// Unspecified, multicast, broadcast, reserved, link-local: never.
     Never,
+    /// Where clouds hand out credentials: never.
+    Metadata,
 }
 
 impl Class {
@@ -68,26 +68,20 @@ fn of_v4(ip: Ipv4Addr) -> Class {
 }
 
 fn of_v6(ip: Ipv6Addr) -> Class {
-    let own = alone(ip);
-    if matches!(own, Class::Loopback | Class::Metadata | Class::Never) {
-        return own;
+    // Before it is read as the compatible form of 0.0.0.1.
+    if ip == Ipv6Addr::LOCALHOST {
+        return Class::Loopback;
     }
-    // What is carried can only make it worse: a mapped public address is still no way out.
+    let own = alone(ip);
+    // What is carried can only make it worse: a mapped public address is still no way out. Dev mode
+    // opens 127/8 and ::1 as they are, not in disguise.
     let carried = carried(ip).into_iter().flatten().map(of_v4);
-    carried.fold(own, |worst, inner| match inner {
-        Class::Public => worst,
-        Class::Special => Class::Special,
-        // Dev mode opens 127/8 and ::1 as they are, not in disguise.
-        Class::Loopback | Class::Never => Class::Never,
-        Class::Metadata => Class::Metadata,
-    })
+    let carried = carried.map(|inner| if inner == Class::Loopback { Class::Never } else { inner });
+    carried.fold(own, Class::max)
 }
 
 /// The class of an IPv6 address that carries nothing.
 fn alone(ip: Ipv6Addr) -> Class {
-    if ip == Ipv6Addr::LOCALHOST {
-        return Class::Loopback;
-    }
     if METADATA_V6.contains(&ip) {
         return Class::Metadata;
     }

@@ -64,11 +64,8 @@ fn judge(policy: &Policy, to: &Destination, addr: SocketAddr) -> Result<(), Egre
         Host::Ipv4(_) | Host::Ipv6(_) => "",
     };
     // A resolver that answers for another port than it was asked for answers something else.
-    let checked = if addr.port() == to.port {
-        policy.check_address(to.tenant, host, addr, to.https)
-    } else {
-        Err(Refusal::Port)
-    };
+    let checked =
+        if addr.port() == to.port { policy.check_address(to.tenant, host, addr, to.https) } else { Err(Refusal::Port) };
     checked.map_err(|refusal| {
         // The only place where the address is told: the platform's log.
         tracing::warn!(tenant = %to.tenant, host = %to.host, %addr, ?refusal, "outgoing address blocked");

@@ -120,11 +120,7 @@ impl Live {
     }
 
     /// Lets the connection work for a body that is being read; wakes `task` when there is more to do.
-    pub(crate) fn poll_work<T>(
-        &mut self,
-        task: &Waker,
-        mut take: impl FnMut() -> Poll<T>,
-    ) -> (Poll<T>, Poll<()>) {
+    pub(crate) fn poll_work<T>(&mut self, task: &Waker, mut take: impl FnMut() -> Poll<T>) -> (Poll<T>, Poll<()>) {
         self.relay.enter(task);
         let mut taken = take();
         if taken.is_ready() {

@@ -33,7 +33,9 @@ pub(crate) async fn handshake(
     socket: Socket,
 ) -> Result<Socket, EgressError> {
     let name = match host {
-        Host::Domain(name) => ServerName::try_from(name.clone()).map_err(|error| EgressError::Tls(io::Error::other(error)))?,
+        Host::Domain(name) => {
+            ServerName::try_from(name.clone()).map_err(|error| EgressError::Tls(io::Error::other(error)))?
+        }
         Host::Ipv4(ip) => ServerName::IpAddress(std::net::IpAddr::V4(*ip).into()),
         Host::Ipv6(ip) => ServerName::IpAddress(std::net::IpAddr::V6(*ip).into()),
     };

@@ -47,7 +47,8 @@ impl Upstream {
             None => host.to_string(),
         };
         let host_header = HeaderValue::from_str(&spelled).map_err(|_| Refusal::HostName)?;
-        let limits = Limits { connect: limits.connect.min(LONGEST), first_byte: limits.first_byte.min(LONGEST), ..limits };
+        let limits =
+            Limits { connect: limits.connect.min(LONGEST), first_byte: limits.first_byte.min(LONGEST), ..limits };
         let pool = Pool::new(limits.idle_connections, Arc::clone(&shared.sweeper));
         let https = url.scheme() == "https";
         let destination = Destination { tenant, url: url.clone(), host, port, https };

@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use egress::{Egress, Limits};
+use egress::{Dialer, Egress, Limits, SystemDialer};
 use futures::future::join_all;
 use http::Response;
 use http_body_util::{BodyExt, Full};
-use tokio::sync::{Barrier, mpsc};
+use tokio::net::TcpListener;
+use tokio::sync::{Barrier, mpsc, watch};
 use url::Url;
 
 use crate::server::Server;
@@ -118,17 +119,27 @@ async fn no_more_idle_connections_are_kept_than_the_limit_says() {
 
 #[tokio::test]
 async fn connections_that_the_upstream_closed_while_idle_cost_no_call() {
-    let server = Server::scripted(&[&["HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"]]).await;
+    let (hang_up, told) = watch::channel(0);
+    let server = Server::hanging_up("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok", told).await;
     let upstream = upstream(&egress(), &server.url("/"));
-    for turn in 1..=20 {
-        assert_eq!(text(upstream.send(post("/", "x")).await.unwrap()).await.unwrap(), "ok");
-        assert_eq!(upstream.idle(), 1, "nobody has told us yet");
-        server.closed(turn).await;
-        // Let the end of the stream, which is in the kernel by now, reach the runtime too.
-        tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        tokio::time::sleep(Duration::from_millis(1)).await;
+    for round in 1..=20 {
+        let three = join_all((0..3).map(|_| upstream.send(post("/", "x")))).await;
+        for response in three {
+            assert_eq!(text(response.unwrap()).await.unwrap(), "ok");
+        }
+        assert_eq!(upstream.idle(), 3);
+        hang_up.send(round).unwrap();
+        server.closed(3 * round).await;
+        look_at_sockets().await;
     }
-    assert_eq!((server.connections(), server.requests()), (20, 20));
+    assert_eq!((server.connections(), server.requests()), (60, 60));
+}
+
+/// A round through the kernel: what happened to other sockets before it is known to the runtime after it.
+async fn look_at_sockets() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (dialed, accepted) = tokio::join!(SystemDialer.dial(listener.local_addr().unwrap()), listener.accept());
+    drop((dialed.unwrap(), accepted.unwrap()));
 }
 
 #[tokio::test]

@@ -8,4 +8,5 @@ mod faults;
 mod operator;
 mod rules;
 mod server;
+mod tls;
 mod world;

@@ -25,7 +25,8 @@ async fn a_request_carries_path_headers_and_body_and_brings_all_of_the_answer() 
         Response::builder().status(201).header("etag", "\"3\"").body(Full::new(body.into())).unwrap()
     })
     .await;
-    for (base, path, seen) in [("", "/api/v1/servers?limit=2", "/api/v1/servers?limit=2"), ("/base/", "/x", "/base/x")] {
+    for (base, path, seen) in [("", "/api/v1/servers?limit=2", "/api/v1/servers?limit=2"), ("/base/", "/x", "/base/x")]
+    {
         let client = client(&server.url(base));
         let sent = Some(Bytes::from_static(b"{}"));
         let (status, headers, body) = client.request(Method::POST, path, &[("x-key", "k")], sent).await.unwrap();
@@ -44,7 +45,8 @@ async fn the_loopback_name_is_resolved() {
 
 #[tokio::test]
 async fn an_answer_larger_than_16_mib_is_refused() {
-    let server = Server::answering(|_| async { Response::new(Full::new(vec![b'x'; 16 * 1024 * 1024 + 1].into())) }).await;
+    let server =
+        Server::answering(|_| async { Response::new(Full::new(vec![b'x'; 16 * 1024 * 1024 + 1].into())) }).await;
     let error = client(&server.url("/")).request(Method::GET, "/", &[], None).await.unwrap_err();
     assert!(matches!(error, EgressError::TooLarge), "{error:?}");
 }

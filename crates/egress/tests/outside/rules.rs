@@ -135,7 +135,8 @@ async fn a_rule_opens_plain_http_and_ports_only_where_it_says_so() {
 async fn a_rule_for_one_tenant_opens_nothing_for_another() {
     let world = world();
     let other = TenantId(Uuid::from_u128(2));
-    let (ours, theirs) = (Rule { tenant: Some(tenant()), ..rule("tools") }, Rule { tenant: Some(other), ..rule("tools") });
+    let (ours, theirs) =
+        (Rule { tenant: Some(tenant()), ..rule("tools") }, Rule { tenant: Some(other), ..rule("tools") });
     assert_eq!(reach(&world, policy([ours]), "https://tools/").await, Ok(()));
     assert_eq!(reach(&world, policy([theirs]), "https://tools/").await, Err(Refusal::HostName));
 }

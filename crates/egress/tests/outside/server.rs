@@ -14,7 +14,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinHandle;
 
 /// A server on a free port of 127.0.0.1; gone when dropped.
@@ -76,6 +76,21 @@ impl Server {
                     counts.requests.fetch_add(1, Ordering::SeqCst);
                     let _ = stream.write_all(answer.as_bytes()).await;
                 }
+            }
+        })
+        .await
+    }
+
+    /// Answers one request on each connection, and closes it when the number in the channel changes.
+    pub(crate) async fn hanging_up(answer: &'static str, told: watch::Receiver<usize>) -> Self {
+        Self::start(move |mut stream, counts| {
+            let mut told = told.clone();
+            told.mark_unchanged();
+            async move {
+                read_request(&mut stream).await;
+                counts.requests.fetch_add(1, Ordering::SeqCst);
+                stream.write_all(answer.as_bytes()).await.unwrap();
+                let _ = told.changed().await;
             }
         })
         .await
