@@ -1,0 +1,280 @@
+//! Makes what an embedded installation needs in one folder: database, keys, certificates, a first
+//! tenant, and the configuration of both processes.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::io::{self, Write as _};
+use std::net::SocketAddr;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use model::{KeyRole, Limits, Secret, SystemClock, TenantId, TenantName};
+use store::{Actor, NewTenant, Store, StoreError};
+use toml::{Table, Value};
+use vault::{Vault, VaultError};
+
+use crate::keys::{Mint, mint};
+use crate::pki::{Pki, PkiError};
+
+/// Name of the first tenant.
+const TENANT: &str = "default";
+/// Labels of the two keys, by which new ones replace them.
+const ADMIN_LABEL: &str = "admin key of gatehouse up";
+const CLIENT_LABEL: &str = "client key of gatehouse up";
+
+/// Where the listeners of both processes are.
+#[derive(Debug, Clone, Copy)]
+pub struct Listeners {
+    /// REST.
+    pub rest: SocketAddr,
+    /// The link.
+    pub link: SocketAddr,
+    /// Control's metrics.
+    pub metrics: SocketAddr,
+    /// MCP.
+    pub mcp: SocketAddr,
+    /// The proxy's metrics.
+    pub mcp_metrics: SocketAddr,
+}
+
+/// What `init` made.
+pub enum Made {
+    /// The folder was known; only addresses were brought up to date.
+    Existing,
+    /// Two keys that are shown now and never again.
+    Keys {
+        /// A platform admin's.
+        admin: Secret,
+        /// A client's.
+        client: Secret,
+    },
+}
+
+/// Why the folder can't be made.
+#[derive(Debug, thiserror::Error)]
+pub enum InitError {
+    /// A file or folder can't be used.
+    #[error("can't use {}", path.display())]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        cause: io::Error,
+    },
+    /// A configuration that is there can't be read.
+    #[error("{} is no TOML", path.display())]
+    Toml {
+        /// Which.
+        path: PathBuf,
+        /// What is wrong.
+        #[source]
+        cause: Box<toml::de::Error>,
+    },
+    /// The database refused or failed.
+    #[error("can't use the database")]
+    Store(#[from] StoreError),
+    /// The key that encrypts keys can't be made.
+    #[error("can't make the key file")]
+    Vault(#[from] VaultError),
+    /// The certificates can't be made.
+    #[error("can't make the certificates")]
+    Pki(#[from] PkiError),
+    /// The system has no random bytes.
+    #[error("the system gives no random bytes")]
+    Random,
+    /// The keys can't be shown.
+    #[error("can't show the keys")]
+    Show(#[source] io::Error),
+}
+
+/// Makes what the folder lacks. `show` gets the keys before the folder counts as made: if it fails,
+/// or the process dies, the next run makes new keys and revokes these.
+pub async fn init(
+    dir: &Path,
+    listeners: Listeners,
+    new_keys: bool,
+    show: impl FnOnce(&Made) -> io::Result<()>,
+) -> Result<(), InitError> {
+    let file_error = |path: &Path| {
+        let path = path.to_owned();
+        move |cause| InitError::File { path, cause }
+    };
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(file_error(dir))?;
+    let dir = dir.canonicalize().map_err(file_error(dir))?;
+    let (control_toml, proxy_toml) = (dir.join("control.toml"), dir.join("proxy.toml"));
+    let known = control_toml.exists() && !new_keys;
+    let kek = dir.join("kek");
+    if !kek.exists() {
+        Vault::init_kek(&kek)?;
+    }
+    Pki::init(&dir.join("pki"))?;
+    let made = if known { Made::Existing } else { first_tenant(&dir).await? };
+    write_toml(&proxy_toml, |table| proxy_settings(table, &dir, listeners))?;
+    show(&made).map_err(InitError::Show)?;
+    write_toml(&control_toml, |table| control_settings(table, &dir, listeners))
+}
+
+/// The address of the folder's database.
+fn database(dir: &Path) -> String {
+    format!("sqlite://{}?mode=rwc", dir.join("gatehouse.db").display())
+}
+
+/// Makes the first tenant, unless it is there, and its two keys; earlier ones of these are revoked.
+async fn first_tenant(dir: &Path) -> Result<Made, InitError> {
+    let store = Store::connect(&database(dir), Arc::new(SystemClock)).await?;
+    let actor = Actor::system("init");
+    let tenant = match store.platform().tenant_by_name(TENANT).await? {
+        Some(tenant) => tenant.spec.id,
+        None => {
+            let name: TenantName = TENANT.parse().map_err(|_| StoreError::Corrupt { what: "the default tenant" })?;
+            let new = NewTenant { name, title: "Default".to_owned(), limits: Limits::generous() };
+            store.platform().create_tenant(&actor, new).await?.value.spec.id
+        }
+    };
+    let keys = store.tenant(tenant);
+    for old in keys.keys().await? {
+        if old.revoked_at.is_none() && [ADMIN_LABEL, CLIENT_LABEL].contains(&old.label.as_str()) {
+            keys.revoke_key(&actor, old.verifier.id).await?;
+        }
+    }
+    let admin = new_key(&store, &actor, tenant, KeyRole::PlatformAdmin, ADMIN_LABEL).await?;
+    let client = new_key(&store, &actor, tenant, KeyRole::Client, CLIENT_LABEL).await?;
+    store.close().await?;
+    Ok(Made::Keys { admin, client })
+}
+
+async fn new_key(
+    store: &Store,
+    actor: &Actor,
+    tenant: TenantId,
+    role: KeyRole,
+    label: &str,
+) -> Result<Secret, InitError> {
+    let what = Mint { tenant, user: None, role, servers: None, expires_at: None, label: label.to_owned() };
+    let minted = mint(what).ok_or(InitError::Random)?;
+    store.tenant(tenant).create_key(actor, minted.new).await?;
+    Ok(minted.text)
+}
+
+fn control_settings(table: &mut Table, dir: &Path, listeners: Listeners) {
+    set(table, "listen", address(listeners.rest));
+    set(table, "link_listen", address(listeners.link));
+    set(table, "metrics_listen", address(listeners.metrics));
+    set(table, "own_listeners", own(listeners));
+    default(table, "database", database(dir).into());
+    default(table, "kek_file", path(dir, "kek"));
+    default(table, "pki_dir", path(dir, "pki"));
+    default(table, "dev", true.into());
+}
+
+fn proxy_settings(table: &mut Table, dir: &Path, listeners: Listeners) {
+    set(table, "listen", address(listeners.mcp));
+    set(table, "metrics_listen", address(listeners.mcp_metrics));
+    set(table, "control", Value::Array(vec![address(listeners.link)]));
+    set(table, "own_listeners", own(listeners));
+    default(table, "ca", path(dir, "pki/ca.pem"));
+    default(table, "cert", path(dir, "pki/proxy.pem"));
+    default(table, "key", path(dir, "pki/proxy.key"));
+    default(table, "data_dir", path(dir, "proxy"));
+    default(table, "dev", true.into());
+}
+
+fn set(table: &mut Table, key: &str, value: Value) {
+    table.insert(key.to_owned(), value);
+}
+
+/// Keeps what somebody wrote there by hand.
+fn default(table: &mut Table, key: &str, value: Value) {
+    table.entry(key).or_insert(value);
+}
+
+fn address(address: SocketAddr) -> Value {
+    address.to_string().into()
+}
+
+fn path(dir: &Path, file: &str) -> Value {
+    dir.join(file).display().to_string().into()
+}
+
+fn own(listeners: Listeners) -> Value {
+    let Listeners { rest, link, metrics, mcp, mcp_metrics } = listeners;
+    Value::Array([rest, link, metrics, mcp, mcp_metrics].map(address).to_vec())
+}
+
+/// Brings a file up to date; untouched when nothing changes, replaced as a whole otherwise.
+fn write_toml(file: &Path, settings: impl FnOnce(&mut Table)) -> Result<(), InitError> {
+    let error = |cause| InitError::File { path: file.to_owned(), cause };
+    let before = match fs::read_to_string(file) {
+        Ok(text) => text,
+        Err(missing) if missing.kind() == io::ErrorKind::NotFound => String::new(),
+        Err(cause) => return Err(error(cause)),
+    };
+    let mut table: Table =
+        before.parse().map_err(|cause| InitError::Toml { path: file.to_owned(), cause: Box::new(cause) })?;
+    let old = table.clone();
+    settings(&mut table);
+    if table == old {
+        return Ok(());
+    }
+    let mut text = String::from("# Written by `gatehouse-control init`, which changes addresses only.\n");
+    _ = write!(text, "{table}");
+    let staged = file.with_extension("toml.new");
+    let mut staging =
+        fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&staged).map_err(error)?;
+    staging.write_all(text.as_bytes()).and_then(|()| staging.sync_all()).map_err(error)?;
+    fs::rename(&staged, file).map_err(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Config;
+
+    fn listeners(port: u16) -> Listeners {
+        let at = |offset| SocketAddr::from(([127, 0, 0, 1], port + offset));
+        Listeners { rest: at(0), mcp: at(1), link: at(2), mcp_metrics: at(3), metrics: at(4) }
+    }
+
+    async fn run(dir: &Path, port: u16, new_keys: bool) -> Option<(String, String)> {
+        let mut shown = None;
+        init(dir, listeners(port), new_keys, |made| {
+            if let Made::Keys { admin, client } = made {
+                shown = Some((admin.expose().to_owned(), client.expose().to_owned()));
+            }
+            Ok(())
+        })
+        .await
+        .unwrap();
+        shown
+    }
+
+    #[tokio::test]
+    async fn a_new_folder_gets_keys_once_and_a_known_one_keeps_them() {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path().join("new");
+        assert!(run(&dir, 6000, false).await.is_some());
+        let read = || Config::parse(&fs::read_to_string(dir.join("control.toml")).unwrap()).unwrap();
+        assert_eq!(read().listen, listeners(6000).rest);
+        assert!(read().dev && read().own_listeners.len() == 5);
+
+        assert!(run(&dir, 7000, false).await.is_none());
+        assert_eq!(read().listen, listeners(7000).rest);
+        let proxy: Table = fs::read_to_string(dir.join("proxy.toml")).unwrap().parse().unwrap();
+        assert_eq!(proxy.get("control"), Some(&Value::Array(vec!["127.0.0.1:7002".into()])));
+    }
+
+    #[tokio::test]
+    async fn keys_that_nobody_saw_are_revoked_by_the_next_run() {
+        let dir = tempfile::tempdir().unwrap();
+        let failed = init(dir.path(), listeners(6000), false, |_| Err(io::Error::other("closed"))).await;
+        assert!(matches!(failed, Err(InitError::Show(_))));
+        assert!(run(dir.path(), 6000, false).await.is_some());
+        let store = Store::connect(&database(dir.path()), Arc::new(SystemClock)).await.unwrap();
+        let tenant = store.platform().tenant_by_name(TENANT).await.unwrap().unwrap();
+        let keys = store.tenant(tenant.spec.id).keys().await.unwrap();
+        assert_eq!(keys.len(), 4);
+        assert_eq!(keys.iter().filter(|key| key.revoked_at.is_none()).count(), 2);
+    }
+}

@@ -1,0 +1,98 @@
+//! Which differences a plan names.
+
+use std::time::Duration;
+
+use model::{Generation, Limits, Resource, ServerId, ServerSpec, TenantId, TenantSpec, Transport, UpstreamUrl};
+
+use super::*;
+
+fn spec(tenant: TenantId, name: &str) -> ServerSpec {
+    ServerSpec {
+        id: ServerId::fresh(),
+        tenant,
+        name: name.parse().unwrap(),
+        title: name.to_owned(),
+        generation: Generation(1),
+        transport: Transport::StreamableHttp,
+        url: UpstreamUrl::parse("http://127.0.0.1:1/mcp").unwrap(),
+        headers: Vec::new(),
+        connect_timeout: Duration::from_secs(1),
+        read_timeout: Duration::from_secs(1),
+        disabled_tools: Vec::new(),
+        trust_hints: false,
+    }
+}
+
+fn mount(spec: &ServerSpec, internal: bool) -> ObservedMount {
+    ObservedMount {
+        tenant: spec.tenant,
+        server: spec.id,
+        name: spec.name.to_string(),
+        title: spec.title.clone(),
+        url: spec.url.as_str().to_owned(),
+        digest: spec.digest(),
+        internal,
+        cooling_ms: None,
+    }
+}
+
+fn proxy(mounts: Vec<ObservedMount>) -> ObservedProxy {
+    ObservedProxy { node: "default/1".to_owned(), answered: true, mounts }
+}
+
+fn names(differences: &[Difference]) -> Vec<&str> {
+    differences.iter().map(|one| one.name.as_str()).collect()
+}
+
+#[test]
+fn each_kind_of_difference_is_named() {
+    let tenant = TenantId::fresh();
+    let [same, gone, moved, stray, orphan] =
+        ["same", "gone", "moved", "stray", "orphan"].map(|name| spec(tenant, name));
+    let mut new = moved.clone();
+    new.url = UpstreamUrl::parse("http://127.0.0.1:2/mcp").unwrap();
+    let settings = TenantSpec { id: tenant, name: "t".parse().unwrap(), limits: Limits::default() };
+    let intended =
+        [Resource::Tenant(settings), Resource::Server(same.clone()), Resource::Server(gone), Resource::Server(new)];
+    let observed = proxy(vec![mount(&same, false), mount(&moved, false), mount(&stray, false), mount(&orphan, true)]);
+
+    let plan = plan(&intended, &observed, None);
+
+    assert_eq!(names(&plan.missing), ["gone"]);
+    assert_eq!(names(&plan.drifted), ["moved", "stray"]);
+    assert_eq!(names(&plan.orphaned), ["orphan"]);
+    assert!(!plan.is_clean(false));
+}
+
+#[test]
+fn an_orphan_is_work_only_for_a_prune() {
+    let orphan = spec(TenantId::fresh(), "orphan");
+    let plan = plan(&[], &proxy(vec![mount(&orphan, true)]), None);
+    assert_eq!(names(&plan.orphaned), ["orphan"]);
+    assert!(plan.is_clean(false) && !plan.is_clean(true));
+}
+
+#[test]
+fn an_internal_mount_does_not_stand_in_for_a_missing_one() {
+    let record = spec(TenantId::fresh(), "notes");
+    let plan = plan(&[Resource::Server(record.clone())], &proxy(vec![mount(&record, true)]), None);
+    assert_eq!((names(&plan.missing), names(&plan.orphaned)), (vec!["notes"], vec!["notes"]));
+}
+
+#[test]
+fn another_tenants_differences_are_out_of_scope() {
+    let (ours, theirs) = (TenantId::fresh(), TenantId::fresh());
+    let intended = [Resource::Server(spec(ours, "ours")), Resource::Server(spec(theirs, "theirs"))];
+    let observed = proxy(vec![mount(&spec(theirs, "stray"), false), mount(&spec(theirs, "orphan"), true)]);
+    let plan = plan(&intended, &observed, Some(ours));
+    assert_eq!(plan.counts(), crate::reconcile::Counts { missing: 1, orphaned: 0, drifted: 0 });
+    assert_eq!(names(&plan.missing), ["ours"]);
+}
+
+#[test]
+fn a_proxy_that_did_not_answer_is_neither_clean_nor_blamed() {
+    let silent = ObservedProxy { node: "default/2".to_owned(), answered: false, mounts: Vec::new() };
+    let plan = plan(&[Resource::Server(spec(TenantId::fresh(), "a"))], &silent, None);
+    assert_eq!(plan.counts(), crate::reconcile::Counts::default());
+    assert!(!plan.is_clean(false));
+}

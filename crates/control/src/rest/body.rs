@@ -1,0 +1,66 @@
+//! A request body as the write routes accept it: declared as JSON, at most 256 KiB, one strict
+//! object.
+
+use axum::body::Bytes;
+use axum::extract::{FromRequest, Request};
+use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use axum::http::{HeaderMap, Method};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+
+use crate::App;
+use crate::rest::fields::Fields;
+use crate::rest::idempotency::Slot;
+use crate::rest::json;
+use crate::rest::problem::Problem;
+
+/// Bytes that a body may have.
+pub(crate) const MAX_BODY: usize = 256 * 1024;
+
+/// A body that is one JSON object, with what makes its request repeatable.
+pub(crate) struct Body {
+    /// The members, to be taken one by one.
+    pub(crate) fields: Fields,
+    /// The request's `Idempotency-Key` with the fingerprint of the request, if it has one.
+    pub(crate) slot: Option<Slot>,
+}
+
+impl FromRequest<App> for Body {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _: &App) -> Result<Self, Problem> {
+        if !is_json(request.headers()) {
+            return Err(Problem::MediaType);
+        }
+        let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+        let headers = request.headers().clone();
+        let bytes = read(request).await?;
+        let slot = slot(&headers, &method, &path, &bytes)?;
+        let fields = Fields::of(json::parse(&bytes).map_err(Problem::Json)?)?;
+        Ok(Self { fields, slot })
+    }
+}
+
+fn slot(headers: &HeaderMap, method: &Method, path: &str, bytes: &[u8]) -> Result<Option<Slot>, Problem> {
+    let Some(key) = headers.get("idempotency-key") else { return Ok(None) };
+    let key = key.to_str().ok().filter(|key| (1..=255).contains(&key.len())).ok_or(Problem::IdempotencyKey)?;
+    Ok(Some(Slot::new(key, method, path, bytes)))
+}
+
+/// Whether the body is declared as `application/json`, with or without parameters.
+fn is_json(headers: &HeaderMap) -> bool {
+    let declared = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let kind = declared.split(';').next().unwrap_or_default().trim();
+    kind.eq_ignore_ascii_case("application/json")
+}
+
+async fn read(request: Request) -> Result<Bytes, Problem> {
+    let declared = request.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+    if declared.is_some_and(|length| length > MAX_BODY) {
+        return Err(Problem::TooLarge);
+    }
+    match Limited::new(request.into_body(), MAX_BODY).collect().await {
+        Ok(body) => Ok(body.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => Err(Problem::TooLarge),
+        Err(_) => Err(Problem::Truncated),
+    }
+}

@@ -1,0 +1,53 @@
+//! `/livez`, `/readyz` and the one-page status: open to anyone, saying little.
+
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{Html, IntoResponse, Response};
+
+use crate::App;
+
+/// The process runs.
+pub(crate) async fn livez() -> &'static str {
+    "ok\n"
+}
+
+/// The database answers and the process isn't draining.
+pub(crate) async fn readyz(State(app): State<App>) -> Response {
+    if app.draining() {
+        return (StatusCode::SERVICE_UNAVAILABLE, "draining\n").into_response();
+    }
+    match app.store.platform().revision().await {
+        Ok(_) => "ok\n".into_response(),
+        Err(error) => {
+            tracing::warn!(error = %telemetry::chain(&error), "not ready");
+            (StatusCode::SERVICE_UNAVAILABLE, "the database does not answer\n").into_response()
+        }
+    }
+}
+
+/// A page for the person who opens the URL in a browser. No names, no counts of tenants' things.
+pub(crate) async fn page(State(app): State<App>) -> Response {
+    let proxies = match app.proxies.attached().len() {
+        0 => "No proxy is attached.".to_owned(),
+        1 => "One proxy is attached.".to_owned(),
+        count => format!("{count} proxies are attached."),
+    };
+    let mounts = match app.reconciler.last() {
+        Some(report) if report.is_complete() => "Mounts are as intended.",
+        Some(_) => "Mounts differ from what is intended: run <code>gatehouse recover</code>.",
+        None => "Mounts have not been compared yet.",
+    };
+    let version = env!("CARGO_PKG_VERSION");
+    let page = format!(
+        "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>Gatehouse</title></head>\n\
+         <body><h1>Gatehouse</h1><p>Control {version} is running. {proxies} {mounts}</p>\n\
+         <p>Use the <code>gatehouse</code> command or REST under <code>/api/v1</code>.</p></body></html>\n"
+    );
+    let policy = "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
+    let headers = [
+        (header::CONTENT_SECURITY_POLICY, policy),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::CACHE_CONTROL, "no-store"),
+    ];
+    (headers, Html(page)).into_response()
+}

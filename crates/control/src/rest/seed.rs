@@ -1,0 +1,289 @@
+//! The seed's surface `/api/mcp`, frozen: old clients match on its bodies byte by byte. The same code
+//! as the native routes does the work.
+
+use axum::extract::{FromRequestParts, Request, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use model::UpstreamUrl;
+use serde_json::{Value, json};
+use store::{Page, ServerRecord, StoreError};
+
+use crate::App;
+use crate::proxies::{CommandError, Effective};
+use crate::reconcile::{RecoverError, Report, Scope};
+use crate::rest::admin::Admin;
+use crate::rest::problem::{CHALLENGE, Problem};
+use crate::rest::query::Query;
+use crate::rest::server_body::{plain, upstream_url};
+use crate::rest::views;
+use crate::servers::ServersError;
+
+/// Every body of the surface. Keys stand in the order that the seed wrote them.
+pub(crate) enum SeedAnswer {
+    Tools(Vec<Value>),
+    ToolsFailed,
+    Added(Effective),
+    NameExists,
+    CannotConnect,
+    AddFailed,
+    Deleted(Effective),
+    NotRecorded,
+    DeleteFailed,
+    List(Vec<Value>),
+    ListFailed,
+    Recovered(Report),
+    RecoverFailed(Value),
+    RecoverUnread,
+    Unauthorized,
+    Forbidden,
+    MissingParameter(&'static str),
+    NoTenant,
+}
+
+impl SeedAnswer {
+    /// Status, message and the members beside `message` and `status`.
+    fn shape(self) -> (StatusCode, Option<String>, Vec<(&'static str, Value)>) {
+        use StatusCode as S;
+        let bad = |message: &str| (S::BAD_REQUEST, Some(message.to_owned()), Vec::new());
+        let done = |message: &str, extra| (S::OK, Some(message.to_owned()), extra);
+        match self {
+            Self::Tools(tools) => (S::OK, None, vec![("tools", tools.into())]),
+            Self::ToolsFailed => bad("Failed to get tools from remote MCP server"),
+            Self::Added(effective) => done("Successfully added remote MCP proxy", unfinished(&effective)),
+            Self::NameExists => (S::CONFLICT, Some("Service name already exists".to_owned()), Vec::new()),
+            Self::CannotConnect => {
+                (S::SERVICE_UNAVAILABLE, Some("Cannot connect to remote MCP server".to_owned()), Vec::new())
+            }
+            Self::AddFailed => bad("Failed to add remote MCP proxy"),
+            Self::Deleted(effective) => done("Successfully deleted remote MCP proxy", unfinished(&effective)),
+            Self::NotRecorded => bad("Failed to delete remote MCP server, server not record"),
+            Self::DeleteFailed => bad("Failed to delete remote MCP proxy"),
+            Self::List(servers) => (S::OK, None, vec![("remote_mcp_server_list", servers.into())]),
+            Self::ListFailed => bad("Failed to get remote MCP proxy"),
+            Self::Recovered(report) => {
+                done("Successfully recovered remote MCP proxy", vec![("report", views::report(&report))])
+            }
+            Self::RecoverFailed(report) => {
+                (S::BAD_REQUEST, Some("Failed to recover remote MCP proxy".to_owned()), vec![("report", report)])
+            }
+            Self::RecoverUnread => {
+                let report = vec![("report", Value::Null)];
+                (S::BAD_REQUEST, Some("Failed to load remote MCP proxy list".to_owned()), report)
+            }
+            Self::Unauthorized => (S::UNAUTHORIZED, Some("Unauthorized".to_owned()), Vec::new()),
+            Self::Forbidden => (S::FORBIDDEN, Some("Forbidden".to_owned()), Vec::new()),
+            Self::MissingParameter(name) => {
+                (S::BAD_REQUEST, Some(format!("Query parameter '{name}' is required")), Vec::new())
+            }
+            Self::NoTenant => (S::NOT_FOUND, Some("Tenant not found".to_owned()), Vec::new()),
+        }
+    }
+}
+
+/// Committed and not yet in every proxy's table: said beside the success.
+fn unfinished(effective: &Effective) -> Vec<(&'static str, Value)> {
+    if effective.pending == 0 && effective.rejected.is_empty() {
+        Vec::new()
+    } else {
+        vec![("effective", views::effective(effective))]
+    }
+}
+
+impl IntoResponse for SeedAnswer {
+    fn into_response(self) -> Response {
+        let (status, message, extra) = self.shape();
+        let word = if status.is_success() { "success" } else { "error" };
+        let members = if message.is_some() { "message" } else { "" };
+        // Written by hand: the order of members is part of the frozen bytes.
+        let mut body = String::from("{");
+        let (before, after): (Vec<_>, Vec<_>) = extra.into_iter().partition(|_| members.is_empty());
+        for (name, value) in before {
+            body.push_str(&format!("\"{name}\":{value},"));
+        }
+        if let Some(message) = message {
+            body.push_str(&format!("\"message\":{},", Value::from(message)));
+        }
+        body.push_str(&format!("\"status\":\"{word}\""));
+        for (name, value) in after {
+            body.push_str(&format!(",\"{name}\":{value}"));
+        }
+        body.push('}');
+        let mut response = (status, body).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(CHALLENGE));
+        }
+        response
+    }
+}
+
+/// An admin on this surface: refused with the seed's bodies.
+pub(crate) struct SeedAdmin(Admin);
+
+impl FromRequestParts<App> for SeedAdmin {
+    type Rejection = SeedAnswer;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, SeedAnswer> {
+        Admin::from_request_parts(parts, app).await.map(Self).map_err(|problem| match problem {
+            Problem::Forbidden(_) => SeedAnswer::Forbidden,
+            Problem::NotFound => SeedAnswer::NoTenant,
+            _ => SeedAnswer::Unauthorized,
+        })
+    }
+}
+
+/// The two parameters that most calls have.
+struct Named {
+    service_name: String,
+    url: Option<UpstreamUrl>,
+}
+
+impl Named {
+    fn of(query: &Query) -> Result<Self, SeedAnswer> {
+        let given = |name| query.text(name).ok_or(SeedAnswer::MissingParameter(name));
+        let (service_name, url) = (given("service_name")?, given("mcp_url")?);
+        Ok(Self { service_name: service_name.to_owned(), url: upstream_url(url).ok() })
+    }
+
+    /// The tenant's live record with this title and this URL.
+    async fn record(&self, app: &App, admin: &Admin) -> Result<Option<ServerRecord>, StoreError> {
+        let record = admin.store(app).server_by_title(&self.service_name).await?;
+        Ok(record.filter(|record| Some(&record.spec.url) == self.url.as_ref()))
+    }
+
+    /// A title as the native route takes it.
+    fn title_fits(&self) -> bool {
+        self.service_name.chars().count() <= 200
+            && !self.service_name.trim().is_empty()
+            && !self.service_name.chars().any(char::is_control)
+    }
+}
+
+pub(crate) async fn tools(
+    State(app): State<App>,
+    SeedAdmin(admin): SeedAdmin,
+    query: Query,
+) -> Result<SeedAnswer, SeedAnswer> {
+    let named = Named::of(&query)?;
+    let failed = |_| SeedAnswer::ToolsFailed;
+    let record = named.record(&app, &admin).await.map_err(|_| SeedAnswer::ToolsFailed)?;
+    let Named { service_name, url } = named;
+    let (server, disabled, tools) = match record {
+        Some(record) => {
+            let id = record.spec.id;
+            let tools = app.proxies.list_tools(admin.tenant(), id, admin.principal()).await.map_err(failed)?;
+            (record.spec.name, record.spec.disabled_tools, tools)
+        }
+        // Not recorded: looked at under the name that it would get.
+        None => {
+            let add = plain(url.ok_or(SeedAnswer::ToolsFailed)?, None);
+            let report = app.servers.look(admin.tenant(), &add).await.map_err(|_| SeedAnswer::ToolsFailed)?;
+            (model::ServerName::from_title(&service_name, 0), Vec::new(), report.tools)
+        }
+    };
+    let Value::Array(tools) = views::raw(&tools) else { return Err(SeedAnswer::ToolsFailed) };
+    let shown = tools.iter().filter_map(|tool| element(server.as_str(), &disabled, tool));
+    Ok(SeedAnswer::Tools(shown.collect()))
+}
+
+/// One element of `tools`; `None` for a disabled tool or one without a name.
+fn element(server: &str, disabled: &[String], tool: &Value) -> Option<Value> {
+    let name = tool.get("name")?.as_str()?;
+    if disabled.iter().any(|disabled| disabled == name) {
+        return None;
+    }
+    let exposed = mcp::names::exposed(server, name);
+    let inputs = tool.get("inputSchema").map_or_else(|| "{}".to_owned(), Value::to_string);
+    Some(json!({
+        "name": exposed,
+        "description": tool.get("description").and_then(Value::as_str).unwrap_or_default(),
+        "params": [],
+        "source": "mcp",
+        "inputs": inputs,
+        "output_type": "string",
+        "class_name": exposed,
+    }))
+}
+
+pub(crate) async fn add(
+    State(app): State<App>,
+    SeedAdmin(admin): SeedAdmin,
+    query: Query,
+) -> Result<Response, SeedAnswer> {
+    let named = Named::of(&query)?;
+    if !named.title_fits() {
+        return Err(SeedAnswer::AddFailed);
+    }
+    let add = plain(named.url.ok_or(SeedAnswer::AddFailed)?, Some(named.service_name));
+    // A client that goes away doesn't cut the change.
+    let work = crate::rest::trace::under(crate::rest::trace::trace_id(), async move {
+        app.servers.add(&admin.store(&app), &admin.actor(), add).await
+    });
+    let outcome = tokio::spawn(work).await.map_err(|_| SeedAnswer::AddFailed)?;
+    Ok(match outcome {
+        Ok(changed) => SeedAnswer::Added(changed.effective),
+        Err(ServersError::Store(StoreError::NameTaken | StoreError::TitleTaken)) => SeedAnswer::NameExists,
+        Err(ServersError::Probe(CommandError::Upstream { .. } | CommandError::TimedOut)) => SeedAnswer::CannotConnect,
+        Err(error) => {
+            tracing::info!(error = %telemetry::chain(&error), "an add of the seed's surface failed");
+            SeedAnswer::AddFailed
+        }
+    }
+    .into_response())
+}
+
+pub(crate) async fn remove(
+    State(app): State<App>,
+    SeedAdmin(admin): SeedAdmin,
+    query: Query,
+) -> Result<SeedAnswer, SeedAnswer> {
+    let named = Named::of(&query)?;
+    let record = named.record(&app, &admin).await.map_err(|_| SeedAnswer::DeleteFailed)?;
+    let Some(record) = record else { return Err(SeedAnswer::NotRecorded) };
+    let tenant = admin.store(&app);
+    match app.servers.delete(&tenant, &admin.actor(), record.spec.id, None).await {
+        Ok(effective) => Ok(SeedAnswer::Deleted(effective)),
+        // Somebody else deleted it meanwhile.
+        Err(ServersError::Store(StoreError::NotFound)) => Err(SeedAnswer::NotRecorded),
+        Err(_) => Err(SeedAnswer::DeleteFailed),
+    }
+}
+
+/// Every live record of the tenant; `status` says whether it is mounted now.
+pub(crate) async fn list(State(app): State<App>, SeedAdmin(admin): SeedAdmin) -> Result<SeedAnswer, SeedAnswer> {
+    let tenant = admin.store(&app);
+    let mounted: std::collections::HashSet<_> =
+        app.proxies.observe().await.iter().flat_map(|proxy| &proxy.mounts).map(|mount| mount.server).collect();
+    let mut servers = Vec::new();
+    let mut after = None;
+    loop {
+        let page = Page { after, limit: 500, ..Page::default() };
+        let records = tenant.servers(page).await.map_err(|_| SeedAnswer::ListFailed)?;
+        let Some(last) = records.last() else { break };
+        after = Some(last.spec.id);
+        servers.extend(records.iter().map(|record| {
+            json!({
+                "remote_mcp_server_name": record.spec.title,
+                "remote_mcp_server": record.spec.url.as_str(),
+                "status": mounted.contains(&record.spec.id),
+            })
+        }));
+    }
+    Ok(SeedAnswer::List(servers))
+}
+
+/// GET is the seed's; it changes state, so it asks for a bearer key like every other call here.
+pub(crate) async fn recover(State(app): State<App>, SeedAdmin(admin): SeedAdmin, _: Request) -> SeedAnswer {
+    match app.reconciler.run(Scope { tenant: Some(admin.tenant()), ..Scope::default() }).await {
+        Ok(report) if report.is_complete() => SeedAnswer::Recovered(report),
+        Ok(report) => SeedAnswer::RecoverFailed(views::report(&report)),
+        Err(RecoverError::NoProxyAttached) => SeedAnswer::RecoverFailed(Value::Null),
+        Err(RecoverError::Intended(error)) => {
+            tracing::error!(error = %telemetry::chain(&error), "the intended state can't be read");
+            SeedAnswer::RecoverUnread
+        }
+    }
+}
