@@ -1,0 +1,28 @@
+//! Both processes, started for real: every promise of the main job, one test each.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test stops at the first thing that is not as promised"
+)]
+
+mod arrows;
+mod bad_input;
+mod built_in;
+mod cancellation;
+mod crash_points;
+mod harness;
+mod kills;
+mod misbehaving;
+mod mounting;
+mod offers;
+mod real_clients;
+mod recover;
+mod seed_data_plane;
+mod seed_surface;
+mod sessions;
+mod shutdown;
+mod tenancy;
+mod tenant_handle;
+mod ways;

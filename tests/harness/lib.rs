@@ -1,0 +1,31 @@
+//! Both processes started for real, a small MCP client, and upstreams that can be told to misbehave.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a harness that meets something unexpected has to stop the test, loudly"
+)]
+
+pub mod admin;
+pub mod arrows;
+pub mod behaviour;
+pub mod forwarder;
+pub mod gatehouse;
+pub mod http;
+pub mod load;
+pub mod mcp;
+pub mod packages;
+pub mod patience;
+pub mod process;
+pub mod sse;
+pub mod tenant_handle;
+pub mod upstream;
+
+pub use admin::Admin;
+pub use behaviour::Behaviour;
+pub use gatehouse::Gatehouse;
+pub use http::{Answer, Http};
+pub use mcp::Mcp;
+pub use patience::{eventually, patient};
+pub use upstream::Upstream;

@@ -1,0 +1,258 @@
+//! A small MCP client of our own: what it sends and what it saw are both in the test's hand.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use serde_json::{Value, json};
+
+use crate::sse::Events;
+use crate::{Answer, Http};
+
+/// An MCP session over Streamable HTTP.
+pub struct Mcp {
+    http: Http,
+    url: String,
+    key: String,
+    session: String,
+    revision: String,
+    next: AtomicU64,
+    /// The result of `initialize`.
+    pub server: Value,
+}
+
+/// The open GET stream of a session.
+pub struct Listening(Events);
+
+impl Listening {
+    /// The next message; `None` when the stream ended.
+    pub async fn next(&mut self) -> Option<Value> {
+        let event = self.0.next().await?;
+        Some(serde_json::from_str(&event.data).unwrap_or_else(|_| panic!("no JSON in an event: {}", event.data)))
+    }
+
+    /// Reads on until a message of this method comes; panics when patience or the stream ends.
+    pub async fn until(&mut self, method: &str) -> Value {
+        crate::patient(&format!("a {method} arrives"), async {
+            loop {
+                let message = self.next().await.unwrap_or_else(|| panic!("the stream ended before {method}"));
+                if message["method"] == method {
+                    return message;
+                }
+            }
+        })
+        .await
+    }
+}
+
+/// The newest revision of the session era.
+pub const REVISION: &str = "2025-11-25";
+
+/// The headers of a POST, before key and session.
+pub const POST: [(&str, &str); 2] =
+    [("content-type", "application/json"), ("accept", "application/json, text/event-stream")];
+
+impl Mcp {
+    /// Opens a session: `initialize`, then `notifications/initialized`.
+    pub async fn open(url: &str, key: &str) -> Self {
+        Self::open_as(url, key, REVISION).await
+    }
+
+    /// Opens a session of a given revision.
+    pub async fn open_as(url: &str, key: &str, revision: &str) -> Self {
+        Self::try_open(url, key, revision).await.unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// Opens a session, or says what came instead.
+    pub async fn try_open(url: &str, key: &str, revision: &str) -> Result<Self, String> {
+        let mut mcp = Self {
+            http: Http::default(),
+            url: url.to_owned(),
+            key: key.to_owned(),
+            session: String::new(),
+            revision: revision.to_owned(),
+            next: AtomicU64::new(1),
+            server: Value::Null,
+        };
+        let hello = json!({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": {
+            "protocolVersion": revision, "capabilities": {}, "clientInfo": {"name": "tests", "version": "1"}}});
+        let bearer = format!("Bearer {key}");
+        let mut headers = POST.to_vec();
+        headers.push(("authorization", &bearer));
+        let response = mcp.http.open("POST", url, &headers, hello.to_string()).await?;
+        let status = response.status();
+        let session = response.headers().get("mcp-session-id").and_then(|id| id.to_str().ok()).unwrap_or("").to_owned();
+        let (_, message) = read(response, &json!(0)).await?;
+        if message["result"].is_null() {
+            return Err(format!("initialize of {url}: {status} {message}"));
+        }
+        mcp.revision = message["result"]["protocolVersion"].as_str().unwrap_or(revision).to_owned();
+        mcp.session = session;
+        mcp.server = message["result"].clone();
+        let accepted = mcp.post(&json!({"jsonrpc": "2.0", "method": "notifications/initialized"})).await?;
+        if accepted.status != 202 {
+            return Err(format!("notifications/initialized: {} {}", accepted.status, accepted.text()));
+        }
+        Ok(mcp)
+    }
+
+    /// The sealed session id that the server gave.
+    pub fn session(&self) -> &str {
+        &self.session
+    }
+
+    /// The agreed revision.
+    pub fn revision(&self) -> &str {
+        &self.revision
+    }
+
+    fn headers<'a>(&'a self, bearer: &'a str) -> Vec<(&'a str, &'a str)> {
+        let mut headers = POST.to_vec();
+        headers.push(("authorization", bearer));
+        if !self.session.is_empty() {
+            headers.push(("mcp-session-id", &self.session));
+        }
+        if self.revision.as_str() >= "2025-06-18" {
+            headers.push(("mcp-protocol-version", &self.revision));
+        }
+        headers
+    }
+
+    /// Posts a message as it is and reads the whole answer.
+    pub async fn post(&self, message: &Value) -> Result<Answer, String> {
+        self.post_bytes(message.to_string()).await
+    }
+
+    /// Posts any bytes and reads the whole answer.
+    pub async fn post_bytes(&self, body: impl Into<bytes::Bytes>) -> Result<Answer, String> {
+        let bearer = format!("Bearer {}", self.key);
+        self.http.send("POST", &self.url, &self.headers(&bearer), body).await
+    }
+
+    /// Sends a request and returns what came before its answer, and the answer; `Err` when none came.
+    pub async fn try_request(&self, method: &str, params: Value) -> Result<(Vec<Value>, Value), String> {
+        let id = json!(self.next.fetch_add(1, Ordering::Relaxed));
+        self.try_request_as(id, method, params).await
+    }
+
+    /// The same with an id of the test's choice.
+    pub async fn try_request_as(&self, id: Value, method: &str, params: Value) -> Result<(Vec<Value>, Value), String> {
+        let message = json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params});
+        let bearer = format!("Bearer {}", self.key);
+        let response = self.http.open("POST", &self.url, &self.headers(&bearer), message.to_string()).await?;
+        read(response, &id).await
+    }
+
+    /// Sends a request and returns its answer, result or error, as a whole message.
+    pub async fn request(&self, method: &str, params: Value) -> Value {
+        let what = format!("{method} is answered");
+        let (_, answer) =
+            crate::patient(&what, self.try_request(method, params)).await.unwrap_or_else(|error| panic!("{error}"));
+        answer
+    }
+
+    /// Calls a tool and returns the whole answer.
+    pub async fn call(&self, tool: &str, arguments: Value) -> Value {
+        self.request("tools/call", json!({"name": tool, "arguments": arguments})).await
+    }
+
+    /// Calls a tool that answers with one text and returns it; panics on an error.
+    pub async fn text(&self, tool: &str, arguments: Value) -> String {
+        text_of(&self.call(tool, arguments).await)
+    }
+
+    /// The names of all tools, page by page.
+    pub async fn tools(&self) -> Vec<String> {
+        self.list("tools/list", "tools", "name").await
+    }
+
+    /// One field of every element of a list, page by page.
+    pub async fn list(&self, method: &str, list: &str, field: &str) -> Vec<String> {
+        let mut names = Vec::new();
+        let mut params = json!({});
+        loop {
+            let answer = self.request(method, params.clone()).await;
+            let page = answer["result"][list].as_array().unwrap_or_else(|| panic!("{method}: {answer}")).clone();
+            names.extend(page.iter().map(|one| one[field].as_str().unwrap_or_default().to_owned()));
+            match answer["result"].get("nextCursor") {
+                Some(cursor) => params = json!({"cursor": cursor}),
+                None => return names,
+            }
+        }
+    }
+
+    /// Sends a notification.
+    pub async fn notify(&self, method: &str, params: Value) -> Answer {
+        self.post(&json!({"jsonrpc": "2.0", "method": method, "params": params})).await.unwrap()
+    }
+
+    /// Opens the GET stream.
+    pub async fn listen(&self) -> Listening {
+        self.try_listen().await.unwrap_or_else(|status| panic!("GET of {}: {status}", self.url))
+    }
+
+    /// Opens the GET stream, or returns the status that came instead.
+    pub async fn try_listen(&self) -> Result<Listening, u16> {
+        let bearer = format!("Bearer {}", self.key);
+        let mut headers = self.headers(&bearer);
+        headers.retain(|(name, _)| !matches!(*name, "accept" | "content-type"));
+        headers.push(("accept", "text/event-stream"));
+        let response = self.http.open("GET", &self.url, &headers, "").await.unwrap();
+        match response.status().as_u16() {
+            200 => Ok(Listening(Events::of(response.into_body()))),
+            status => Err(status),
+        }
+    }
+
+    /// Ends the session.
+    pub async fn delete(&self) -> Answer {
+        let bearer = format!("Bearer {}", self.key);
+        self.http.send("DELETE", &self.url, &self.headers(&bearer), "").await.unwrap()
+    }
+
+    /// The same session id in the hands of another key.
+    pub fn stolen_by(&self, key: &str) -> Self {
+        Self {
+            http: Http::default(),
+            url: self.url.clone(),
+            key: key.to_owned(),
+            session: self.session.clone(),
+            revision: self.revision.clone(),
+            next: AtomicU64::new(1_000_000),
+            server: Value::Null,
+        }
+    }
+}
+
+/// The text of a tool's answer; panics on an error.
+pub fn text_of(answer: &Value) -> String {
+    assert_ne!(answer["result"]["isError"], true, "{answer}");
+    answer["result"]["content"][0]["text"].as_str().unwrap_or_else(|| panic!("no text in {answer}")).to_owned()
+}
+
+/// The code of an error answer; panics when it is a result.
+pub fn code_of(answer: &Value) -> i64 {
+    answer["error"]["code"].as_i64().unwrap_or_else(|| panic!("no error: {answer}"))
+}
+
+/// Reads a JSON or SSE answer up to the message with this id.
+async fn read(response: http::Response<hyper::body::Incoming>, id: &Value) -> Result<(Vec<Value>, Value), String> {
+    use http_body_util::BodyExt as _;
+    let status = response.status();
+    let sse =
+        response.headers().get("content-type").is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"));
+    if !sse {
+        let body = response.into_body().collect().await.map_err(|error| format!("body: {error:?}"))?.to_bytes();
+        let message = serde_json::from_slice(&body)
+            .map_err(|_| format!("{status}, no JSON: {}", String::from_utf8_lossy(&body)))?;
+        return Ok((Vec::new(), message));
+    }
+    let mut events = Events::of(response.into_body());
+    let mut before = Vec::new();
+    while let Some(event) = events.next().await {
+        let message: Value = serde_json::from_str(&event.data).map_err(|_| format!("no JSON: {}", event.data))?;
+        if message["id"] == *id && message.get("method").is_none() {
+            return Ok((before, message));
+        }
+        before.push(message);
+    }
+    Err(format!("{status}: the stream ended without an answer to {id}; before it came {before:?}"))
+}

@@ -1,0 +1,114 @@
+//! The tenant is the door handle: a look at the store's source for ways around it.
+
+use std::path::Path;
+
+/// Entities whose rows belong to a tenant.
+const TENANT_DATA: &[&str] = &["server", "api_key", "audit", "user"];
+
+/// The doors that must see all tenants, with what they may do there.
+const DOORS: &[(&str, &[&str])] =
+    &[("platform/intended.rs", &["find"]), ("platform/keys.rs", &["find"]), ("change.rs", &["insert"])];
+
+/// Ways past the entities.
+const RAW: &[&str] = &["Statement::from", "execute_raw", "query_one_raw", "query_all_raw", "from_raw_sql"];
+
+/// A source file below `crates/store/src`.
+#[derive(Debug, Clone)]
+pub struct Source {
+    /// Its path there, e.g. `tenant/servers.rs`.
+    pub path: String,
+    /// What stands in it.
+    pub text: String,
+}
+
+/// Reads every source file below a folder.
+pub fn sources(folder: &Path) -> Vec<Source> {
+    let (mut found, mut open) = (Vec::new(), vec![folder.to_owned()]);
+    while let Some(next) = open.pop() {
+        for entry in std::fs::read_dir(&next).expect("a folder of sources").flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                open.push(path);
+            } else if path.extension().is_some_and(|ending| ending == "rs") {
+                let text = std::fs::read_to_string(&path).expect("a readable source");
+                let path = path.strip_prefix(folder).expect("below it").to_string_lossy().into_owned();
+                found.push(Source { path, text });
+            }
+        }
+    }
+    found.sort_by(|a, b| a.path.cmp(&b.path));
+    found
+}
+
+/// Every way to a tenant's data that is not through `TenantStore`, one sentence each.
+pub fn objections(sources: &[Source]) -> Vec<String> {
+    sources.iter().flat_map(|source| if tested(&source.path) { Vec::new() } else { of_file(source) }).collect()
+}
+
+fn tested(path: &str) -> bool {
+    path.contains("tests") || path.starts_with("entity")
+}
+
+fn of_file(source: &Source) -> Vec<String> {
+    let path = source.path.as_str();
+    let handle = path == "tenant.rs" || path.starts_with("tenant/");
+    let door = DOORS.iter().find(|(door, _)| *door == path).map(|(_, verbs)| *verbs);
+    let text = source.text.split("#[cfg(test)]").next().unwrap_or_default();
+    let (mut found, mut block, mut function, mut body) = (Vec::new(), String::new(), String::new(), String::new());
+    for line in text.lines().map(|line| line.split("//").next().unwrap_or_default()) {
+        if line.starts_with("impl") {
+            block = line.trim_end_matches('{').trim().to_owned();
+        }
+        if let Some(name) = declared(line) {
+            found.extend(unscoped(path, handle, &function, &body));
+            (function, body) = (name.to_owned(), String::new());
+            let public = line.trim_start().starts_with("pub fn") || line.trim_start().starts_with("pub async fn");
+            if handle && public && block != "impl TenantStore" {
+                found.push(format!("{path}: `{name}` is public and no method of the handle"));
+            }
+        }
+        body.push_str(line);
+        body.push('\n');
+        if line.contains("entity") && line.trim_start().starts_with("pub ") {
+            found.push(format!("{path}: entities leave the crate: {}", line.trim()));
+        }
+        if RAW.iter().any(|raw| line.contains(raw)) {
+            found.push(format!("{path}: `{function}` speaks SQL past the entities"));
+        }
+        for verb in ["find", "insert", "update", "delete"] {
+            if !line.contains(&format!("Entity::{verb}")) || !on_tenant_data(line, text) {
+                continue;
+            }
+            match (handle, door) {
+                (true, _) if verb == "insert" || function.starts_with("scoped_") => (),
+                (true, _) => found.push(format!("{path}: `{function}` queries without a scope")),
+                (false, Some(verbs)) if verbs.contains(&verb) => (),
+                (false, _) => found.push(format!("{path}: `{function}` does {verb} on a tenant's data")),
+            }
+        }
+    }
+    found.extend(unscoped(path, handle, &function, &body));
+    found
+}
+
+/// The name of the function that a line declares.
+fn declared(line: &str) -> Option<&str> {
+    let before = line.split_once("fn ")?;
+    let plain = |word: &str| matches!(word, "pub" | "async" | "const") || word.starts_with("pub(");
+    before.0.split_whitespace().all(plain).then(|| before.1.split(['(', '<']).next().unwrap_or_default())
+}
+
+/// A scope has to name the tenant of the handle.
+fn unscoped(path: &str, handle: bool, function: &str, body: &str) -> Option<String> {
+    let names_tenant = body.contains("self.tenant") || body.contains("self.own_");
+    let broken = handle && function.starts_with("scoped_") && !names_tenant;
+    broken.then(|| format!("{path}: `{function}` does not filter by the tenant"))
+}
+
+/// Whether the entity of this line is a tenant's: by its path, or by what a bare `Entity` stands for.
+fn on_tenant_data(line: &str, text: &str) -> bool {
+    let qualified = TENANT_DATA.iter().any(|entity| line.contains(&format!("{entity}::Entity")));
+    let bare = !line.contains("::Entity::");
+    let imported = TENANT_DATA.iter().any(|entity| text.contains(&format!("entity::{entity}::")));
+    qualified || (bare && imported)
+}

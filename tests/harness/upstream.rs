@@ -1,0 +1,200 @@
+//! An MCP server in this process that counts, echoes, waits and misbehaves as the test tells it.
+//!
+//! `/mcp` speaks Streamable HTTP, `/sse` with `/message` the transport of 2024-11-05; any prefix before
+//! them is ignored, so one upstream can stand for many. Tools: `echo {text}`, `slow {text}` (answers when
+//! the test opens the gate), `progress {text, steps}`, `bad {how, text}`, `fail {text}`, and those that
+//! the test adds.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex};
+
+use http::HeaderMap;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use serde_json::Value;
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::Behaviour;
+
+mod body;
+mod legacy;
+mod misbehave;
+mod streamable;
+mod tools;
+
+/// A running upstream; ends with its connections when it is dropped.
+pub struct Upstream {
+    port: u16,
+    state: Arc<State>,
+    ended: CancellationToken,
+}
+
+/// What the connections of an upstream share.
+pub(crate) struct State {
+    pub(crate) name: String,
+    pub(crate) seen: Mutex<Seen>,
+    pub(crate) script: Mutex<Script>,
+    pub(crate) gate: watch::Sender<bool>,
+}
+
+/// What the upstream was sent.
+#[derive(Default)]
+pub(crate) struct Seen {
+    pub(crate) calls: HashMap<String, u32>,
+    pub(crate) messages: Vec<Value>,
+    pub(crate) headers: Vec<HeaderMap>,
+    pub(crate) connections: u32,
+    pub(crate) sessions: BTreeSet<String>,
+    pub(crate) minted: u32,
+}
+
+/// What the upstream was told by the test.
+#[derive(Default)]
+pub(crate) struct Script {
+    pub(crate) always: Option<Behaviour>,
+    pub(crate) as_events: bool,
+    pub(crate) extra_tools: Vec<String>,
+    pub(crate) listeners: Vec<mpsc::Sender<Value>>,
+    pub(crate) legacy: HashMap<String, mpsc::Sender<Value>>,
+}
+
+impl Upstream {
+    /// Starts on a free port of 127.0.0.1.
+    pub async fn start() -> Self {
+        Self::named("upstream").await
+    }
+
+    /// The same; `name` is what it answers about itself and what `echo` puts before the text.
+    pub async fn named(name: &str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let port = listener.local_addr().expect("bound").port();
+        let state = Arc::new(State {
+            name: name.to_owned(),
+            seen: Mutex::default(),
+            script: Mutex::default(),
+            gate: watch::Sender::new(false),
+        });
+        let ended = CancellationToken::new();
+        tokio::spawn(serve(listener, state.clone(), ended.clone()));
+        Self { port, state, ended }
+    }
+
+    /// The Streamable HTTP URL.
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}/mcp", self.port)
+    }
+
+    /// The HTTP+SSE URL.
+    pub fn sse_url(&self) -> String {
+        format!("http://127.0.0.1:{}/sse", self.port)
+    }
+
+    /// Misbehaves on every request from now on, `None` for well.
+    pub fn always(&self, behaviour: Option<Behaviour>) {
+        self.state.script.lock().unwrap().always = behaviour;
+    }
+
+    /// Answers requests with event streams instead of JSON.
+    pub fn answer_as_events(&self) {
+        self.state.script.lock().unwrap().as_events = true;
+    }
+
+    /// Offers one more tool and tells every listener.
+    pub fn add_tool(&self, name: &str) {
+        self.state.script.lock().unwrap().extra_tools.push(name.to_owned());
+        self.state.tell("notifications/tools/list_changed");
+    }
+
+    /// Lets every `slow` call finish, now and later.
+    pub fn open_gate(&self) {
+        self.state.gate.send_replace(true);
+    }
+
+    /// Makes `slow` calls wait again.
+    pub fn close_gate(&self) {
+        self.state.gate.send_replace(false);
+    }
+
+    /// Forgets every session, as a restart would.
+    pub fn forget_sessions(&self) {
+        self.state.seen.lock().unwrap().sessions.clear();
+    }
+
+    /// How many calls came with this text.
+    pub fn calls(&self, text: &str) -> u32 {
+        self.state.seen.lock().unwrap().calls.get(text).copied().unwrap_or(0)
+    }
+
+    /// The texts that were called more than once.
+    pub fn repeated(&self) -> Vec<String> {
+        let seen = self.state.seen.lock().unwrap();
+        seen.calls.iter().filter(|(_, count)| **count > 1).map(|(text, _)| text.clone()).collect()
+    }
+
+    /// Every message of this method, in order.
+    pub fn messages(&self, method: &str) -> Vec<Value> {
+        let seen = self.state.seen.lock().unwrap();
+        seen.messages.iter().filter(|message| message["method"] == method).cloned().collect()
+    }
+
+    /// The headers of every request, in order.
+    pub fn headers(&self) -> Vec<HeaderMap> {
+        self.state.seen.lock().unwrap().headers.clone()
+    }
+
+    /// How many connections were accepted.
+    pub fn connections(&self) -> u32 {
+        self.state.seen.lock().unwrap().connections
+    }
+
+    /// How many GET streams are open.
+    pub fn listeners(&self) -> usize {
+        let mut script = self.state.script.lock().unwrap();
+        script.listeners.retain(|listener| !listener.is_closed());
+        script.listeners.len()
+    }
+
+    /// Stops listening and closes every connection.
+    pub fn end(&self) {
+        self.ended.cancel();
+    }
+}
+
+impl Drop for Upstream {
+    fn drop(&mut self) {
+        self.ended.cancel();
+    }
+}
+
+impl State {
+    /// Sends a notification to every open GET stream and legacy stream.
+    pub(crate) fn tell(&self, method: &str) {
+        let message = serde_json::json!({"jsonrpc": "2.0", "method": method});
+        let mut script = self.script.lock().unwrap();
+        script.listeners.retain(|listener| listener.try_send(message.clone()).is_ok());
+        script.legacy.retain(|_, stream| stream.try_send(message.clone()).is_ok());
+    }
+}
+
+async fn serve(listener: TcpListener, state: Arc<State>, ended: CancellationToken) {
+    loop {
+        let accepted = tokio::select! {
+            () = ended.cancelled() => return,
+            accepted = listener.accept() => accepted,
+        };
+        let Ok((stream, _)) = accepted else { continue };
+        state.seen.lock().unwrap().connections += 1;
+        let (state, ended) = (state.clone(), ended.clone());
+        tokio::spawn(async move {
+            let service = service_fn(|request| streamable::route(state.clone(), request));
+            let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+            tokio::select! {
+                () = ended.cancelled() => (),
+                _ = connection => (),
+            }
+        });
+    }
+}

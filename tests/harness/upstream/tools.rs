@@ -1,0 +1,136 @@
+//! What a test upstream offers, and its answers when it behaves.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+
+use super::State;
+use crate::Behaviour;
+
+/// The answer to `initialize`.
+pub(crate) fn initialize(state: &State, message: &Value) -> Value {
+    let asked = message["params"]["protocolVersion"].as_str().unwrap_or("");
+    let known = ["2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25"];
+    let version = if known.contains(&asked) { asked } else { "2025-11-25" };
+    let capabilities = json!({"tools": {"listChanged": true}, "resources": {"listChanged": true},
+        "prompts": {"listChanged": true}, "logging": {}, "completions": {}});
+    result(
+        message,
+        &json!({"protocolVersion": version, "capabilities": capabilities,
+        "serverInfo": {"name": state.name, "version": "1"}}),
+    )
+}
+
+fn result(message: &Value, result: &Value) -> Value {
+    json!({"jsonrpc": "2.0", "id": message["id"], "result": result})
+}
+
+fn error(message: &Value, code: i64, text: &str) -> Value {
+    json!({"jsonrpc": "2.0", "id": message["id"], "error": {"code": code, "message": text}})
+}
+
+fn argument<'a>(message: &'a Value, name: &str) -> &'a str {
+    message["params"]["arguments"][name].as_str().unwrap_or("")
+}
+
+/// Whether this request sends something else before its answer, which needs a stream.
+pub(crate) fn speaks_before_answering(message: &Value) -> bool {
+    message["method"] == "tools/call" && message["params"]["name"] == "progress"
+}
+
+/// What a call of `bad` asks for; counted like any call.
+pub(crate) fn asked_to_misbehave(state: &State, message: &Value) -> Option<Behaviour> {
+    if message["method"] != "tools/call" || message["params"]["name"] != "bad" {
+        return None;
+    }
+    count(state, message);
+    Behaviour::parse(argument(message, "how"))
+}
+
+fn count(state: &State, message: &Value) {
+    let text = argument(message, "text").to_owned();
+    *state.seen.lock().unwrap().calls.entry(text).or_default() += 1;
+}
+
+/// Emits whatever this request leads to, the answer last.
+pub(crate) async fn answer(state: Arc<State>, message: Value, emit: mpsc::Sender<Value>) {
+    let answer = match message["method"].as_str().unwrap_or("") {
+        "ping" | "logging/setLevel" => result(&message, &json!({})),
+        "tools/list" => result(&message, &json!({"tools": tools(&state)})),
+        "tools/call" => call(&state, &message, &emit).await,
+        "resources/list" => result(
+            &message,
+            &json!({"resources": [
+            {"uri": format!("test://{}/note", state.name), "name": "note", "mimeType": "text/plain"}]}),
+        ),
+        "resources/templates/list" => result(
+            &message,
+            &json!({"resourceTemplates": [
+            {"uriTemplate": format!("test://{}/item/{{id}}", state.name), "name": "item"}]}),
+        ),
+        "resources/read" => result(
+            &message,
+            &json!({"contents": [
+            {"uri": message["params"]["uri"], "mimeType": "text/plain", "text": format!("{}'s note", state.name)}]}),
+        ),
+        "prompts/list" => result(
+            &message,
+            &json!({"prompts": [
+            {"name": "greet", "arguments": [{"name": "who", "required": true}]}]}),
+        ),
+        "prompts/get" => {
+            let text =
+                format!("Hello {} from {}", message["params"]["arguments"]["who"].as_str().unwrap_or(""), state.name);
+            result(&message, &json!({"messages": [{"role": "user", "content": {"type": "text", "text": text}}]}))
+        }
+        "completion/complete" => result(&message, &json!({"completion": {"values": ["alice", "bob"], "total": 2}})),
+        method => error(&message, -32601, &format!("no method {method}")),
+    };
+    let _ = emit.send(answer).await;
+}
+
+fn tools(state: &State) -> Vec<Value> {
+    let text = json!({"type": "object", "properties": {"text": {"type": "string"}}});
+    let mut names: Vec<String> = ["echo", "slow", "progress", "bad", "fail"].map(str::to_owned).to_vec();
+    names.extend(state.script.lock().unwrap().extra_tools.iter().cloned());
+    let described = |name: &String| {
+        json!({"name": name, "description": format!("{name} of {}", state.name), "inputSchema": text,
+            "x-unknown": {"kept": true}})
+    };
+    names.iter().map(described).collect()
+}
+
+async fn call(state: &State, message: &Value, emit: &mpsc::Sender<Value>) -> Value {
+    let said = |text: String| result(message, &json!({"content": [{"type": "text", "text": text}]}));
+    let text = argument(message, "text").to_owned();
+    let name = message["params"]["name"].as_str().unwrap_or("").to_owned();
+    let known = tools(state).iter().any(|tool| tool["name"] == name.as_str());
+    if !known {
+        return error(message, -32602, &format!("Unknown tool: {name}"));
+    }
+    count(state, message);
+    match name.as_str() {
+        "slow" => {
+            let mut gate = state.gate.subscribe();
+            let _ = gate.wait_for(|open| *open).await;
+        }
+        "progress" => {
+            let token = message["params"]["_meta"]["progressToken"].clone();
+            let steps = message["params"]["arguments"]["steps"].as_u64().unwrap_or(3);
+            for step in 1..=steps {
+                let params = json!({"progressToken": token, "progress": step, "total": steps});
+                let note = json!({"jsonrpc": "2.0", "method": "notifications/progress", "params": params});
+                if !token.is_null() {
+                    let _ = emit.send(note).await;
+                }
+            }
+        }
+        "fail" => {
+            let content = json!({"content": [{"type": "text", "text": "it failed"}], "isError": true});
+            return result(message, &content);
+        }
+        _ => (),
+    }
+    said(format!("{}: {text}", state.name))
+}

@@ -1,1 +1,0 @@
-//! Both processes started for real: harness and end-to-end tests.
