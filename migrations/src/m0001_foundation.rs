@@ -5,7 +5,8 @@
 
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::schema::{
-    big_integer, big_integer_null, big_pk_auto, blob, boolean, integer, pk_uuid, text, text_null, text_uniq, uuid, uuid_null,
+    big_integer, big_integer_null, big_pk_auto, blob, boolean, integer, pk_uuid, text, text_null, text_uniq, uuid,
+    uuid_null,
 };
 
 #[derive(DeriveMigrationName)]
@@ -184,7 +185,12 @@ fn indexes() -> [IndexCreateStatement; 6] {
             .and_where(Expr::col(Server::DeletedAt).is_null())
             .to_owned(),
         Index::create().name("user_login").table(User::Table).col(User::TenantId).col(User::Login).unique().to_owned(),
-        Index::create().name("api_key_tenant").table(ApiKey::Table).col(ApiKey::TenantId).col(ApiKey::CreatedAt).to_owned(),
+        Index::create()
+            .name("api_key_tenant")
+            .table(ApiKey::Table)
+            .col(ApiKey::TenantId)
+            .col(ApiKey::CreatedAt)
+            .to_owned(),
         Index::create().name("audit_tenant").table(Audit::Table).col(Audit::TenantId).col(Audit::Seq).to_owned(),
         Index::create().name("proxy_status_seen").table(ProxyStatus::Table).col(ProxyStatus::LastSeen).to_owned(),
     ]
@@ -304,4 +310,30 @@ enum ProxyStatus {
     Seq,
     LastSeen,
     Rejected,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_databases_get_the_same_tables_and_partial_indexes() {
+        for table in [tenant(), user(), api_key(), server(), state(), outbox(), audit(), sealed(), proxy_status()] {
+            let (sqlite, postgres) = (table.to_string(SqliteQueryBuilder), table.to_string(PostgresQueryBuilder));
+            assert!(sqlite.starts_with("CREATE TABLE") && postgres.starts_with("CREATE TABLE"), "{sqlite}");
+            assert!(!postgres.contains("timestamp") && !postgres.contains("json"), "{postgres}");
+        }
+        for index in &indexes()[..2] {
+            for sql in [index.to_string(SqliteQueryBuilder), index.to_string(PostgresQueryBuilder)] {
+                assert!(
+                    sql.starts_with("CREATE UNIQUE INDEX") && sql.ends_with("WHERE \"deleted_at\" IS NULL"),
+                    "{sql}"
+                );
+            }
+        }
+        let sqlite = audit().to_string(SqliteQueryBuilder);
+        assert!(sqlite.contains("AUTOINCREMENT"), "{sqlite}");
+        let postgres = audit().to_string(PostgresQueryBuilder);
+        assert!(postgres.contains("bigserial") || postgres.contains("GENERATED"), "{postgres}");
+    }
 }

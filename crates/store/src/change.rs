@@ -4,11 +4,11 @@
 //! take turns on both databases, checks inside a change (quota, names) can't be raced, and seqs become
 //! visible in their order: who has read up to a seq never finds an older one later.
 
-use model::{Revision, ResourceName, TenantId};
+use model::{ResourceName, Revision, TenantId};
 use sea_orm::sea_query::{Expr, ExprTrait};
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait, DatabaseTransaction, EntityTrait, QueryFilter, SqliteTransactionMode, TransactionOptions,
-    TransactionTrait,
+    ActiveValue::Set, ColumnTrait, DatabaseTransaction, EntityTrait, QueryFilter, SqliteTransactionMode,
+    TransactionOptions, TransactionTrait,
 };
 use serde_json::Value;
 
@@ -64,7 +64,8 @@ pub(crate) struct Change {
 pub(crate) async fn begin_write(store: &Store) -> Result<DatabaseTransaction, StoreError> {
     // Immediate: a transaction that reads first and then writes would fail on SQLite if another
     // process wrote in between.
-    let options = TransactionOptions { sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate), ..Default::default() };
+    let options =
+        TransactionOptions { sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate), ..Default::default() };
     Ok(store.inner.write.begin_with_options(options).await?)
 }
 
@@ -82,7 +83,13 @@ impl Change {
     }
 
     /// Writes the audit row and the outbox row, commits, and wakes who waits for changes.
-    pub(crate) async fn commit<T>(self, actor: &Actor, deed: Deed, notice: Notice, value: T) -> Result<Committed<T>, StoreError> {
+    pub(crate) async fn commit<T>(
+        self,
+        actor: &Actor,
+        deed: Deed,
+        notice: Notice,
+        value: T,
+    ) -> Result<Committed<T>, StoreError> {
         let Self { store, tx, revision, now } = self;
         append_audit(&tx, now, actor, deed).await?;
         let row = outbox::ActiveModel {
@@ -121,7 +128,12 @@ pub(crate) async fn commit(store: Store, tx: DatabaseTransaction, revision: Revi
     task.await.map_err(|_| StoreError::Interrupted)?
 }
 
-pub(crate) async fn append_audit(tx: &DatabaseTransaction, now: i64, actor: &Actor, deed: Deed) -> Result<(), StoreError> {
+pub(crate) async fn append_audit(
+    tx: &DatabaseTransaction,
+    now: i64,
+    actor: &Actor,
+    deed: Deed,
+) -> Result<(), StoreError> {
     let row = audit::ActiveModel {
         ts: Set(now),
         tenant_id: Set(deed.tenant.map(|tenant| tenant.0)),

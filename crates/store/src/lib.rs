@@ -7,17 +7,17 @@
 //! Every change goes through `change`: record, revision, audit row and outbox row commit in one
 //! transaction. This crate knows nothing of HTTP, proxies or keys' plain text.
 
-mod connect;
-mod change;
-mod error;
-mod tenant;
-mod platform;
 mod actor;
-mod server_record;
-mod key_record;
-mod tenant_record;
-mod row_text;
+mod change;
+mod connect;
 mod entity;
+mod error;
+mod key_record;
+mod platform;
+mod row_text;
+mod server_record;
+mod tenant;
+mod tenant_record;
 
 use std::sync::Arc;
 
@@ -29,12 +29,12 @@ pub use self::actor::Actor;
 pub use self::change::Committed;
 pub use self::error::StoreError;
 pub use self::key_record::{KeyRecord, NewKey};
+pub use self::platform::PlatformStore;
 pub use self::platform::outbox::OutboxRow;
 pub use self::platform::proxy_status::ProxyStatus;
-pub use self::platform::PlatformStore;
 pub use self::server_record::{NewServer, Page, ServerPatch, ServerRecord};
-pub use self::tenant::audit::AuditRow;
 pub use self::tenant::TenantStore;
+pub use self::tenant::audit::AuditRow;
 pub use self::tenant_record::{NewTenant, TenantRecord};
 
 /// The database, shared by clones.

@@ -83,8 +83,9 @@ mod tests {
 
     #[test]
     fn headers_keep_order_repetition_and_every_character() {
-        let headers: Vec<(String, String)> =
-            [("b", "1"), ("a", "2"), ("b", "\"\\\u{0}é☃")].map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
+        let headers: Vec<(String, String)> = [("b", "1"), ("a", "2"), ("b", "\"\\\u{0}é☃")]
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .to_vec();
         assert_eq!(read_pairs(&pairs(&headers)), Some(headers));
         assert_eq!(read_pairs("{}"), None);
         assert_eq!(read_list("null"), None);

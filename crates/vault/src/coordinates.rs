@@ -26,7 +26,9 @@ impl Coordinates<'_> {
     /// into its neighbour; then the envelope's header.
     pub(crate) fn authenticated(&self, header: &[u8; 8]) -> Vec<u8> {
         let mut data = b"gatehouse/aad/v2".to_vec();
-        for field in [self.tenant.0.as_bytes().as_slice(), self.kind.as_bytes(), self.record.as_bytes(), self.field.as_bytes()] {
+        for field in
+            [self.tenant.0.as_bytes().as_slice(), self.kind.as_bytes(), self.record.as_bytes(), self.field.as_bytes()]
+        {
             // Lengths beyond u32 can't be held in memory by the callers' records; saturating keeps this total.
             data.extend(u32::try_from(field.len()).unwrap_or(u32::MAX).to_be_bytes());
             data.extend(field);
@@ -41,8 +43,13 @@ impl Coordinates<'_> {
 mod tests {
     use super::*;
 
-    const AT: Coordinates<'static> =
-        Coordinates { tenant: TenantId(Uuid::from_u128(1)), kind: "connection", record: Uuid::from_u128(2), field: "token", secret_version: 3 };
+    const AT: Coordinates<'static> = Coordinates {
+        tenant: TenantId(Uuid::from_u128(1)),
+        kind: "connection",
+        record: Uuid::from_u128(2),
+        field: "token",
+        secret_version: 3,
+    };
 
     #[test]
     fn the_layout_is_the_documented_one() {

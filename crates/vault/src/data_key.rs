@@ -32,7 +32,11 @@ impl DataKey {
         let commitment = self.derive(&salt, derive::RECORD_COMMIT)?;
         let mut sealed = envelope::pad(plaintext)?;
         let tag = derive::cipher(&self.derive(&salt, derive::RECORD_KEY)?)?
-            .seal_in_place_separate_tag(Nonce::assume_unique_for_key(nonce), Aad::from(at.authenticated(&header)), sealed.as_mut_slice())
+            .seal_in_place_separate_tag(
+                Nonce::assume_unique_for_key(nonce),
+                Aad::from(at.authenticated(&header)),
+                sealed.as_mut_slice(),
+            )
             .map_err(|_| VaultError::TooLong)?;
 
         let mut bytes = Vec::with_capacity(envelope::OVERHEAD + sealed.len());
@@ -56,7 +60,11 @@ impl DataKey {
         }
         let mut opened = Zeroizing::new(parts.sealed.to_vec());
         let padded = derive::cipher(&self.derive(parts.salt, derive::RECORD_KEY)?)?
-            .open_in_place(Nonce::assume_unique_for_key(*parts.nonce), Aad::from(at.authenticated(parts.header)), opened.as_mut_slice())
+            .open_in_place(
+                Nonce::assume_unique_for_key(*parts.nonce),
+                Aad::from(at.authenticated(parts.header)),
+                opened.as_mut_slice(),
+            )
             .map_err(|_| VaultError::Altered)?;
         let len = envelope::unpadded_len(padded)?;
         opened.truncate(len);

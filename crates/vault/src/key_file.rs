@@ -57,7 +57,8 @@ pub(crate) fn read(path: &Path) -> Result<Key, VaultError> {
 /// One repeated byte, or text. 32 random bytes are all printable once in 10^13 files.
 fn is_weak(key: &[u8; 32]) -> bool {
     let [first, rest @ ..] = key;
-    rest.iter().all(|byte| byte == first) || key.iter().all(|byte| byte.is_ascii_graphic() || byte.is_ascii_whitespace())
+    rest.iter().all(|byte| byte == first)
+        || key.iter().all(|byte| byte.is_ascii_graphic() || byte.is_ascii_whitespace())
 }
 
 #[cfg(test)]
@@ -81,7 +82,7 @@ mod tests {
 
     /// 32 bytes that look random enough.
     fn good() -> Vec<u8> {
-        (0..32).map(|at| at * 7 + 130).collect()
+        (0..32u8).map(|at| at.wrapping_mul(37) ^ 0x80).collect()
     }
 
     #[test]
@@ -99,7 +100,9 @@ mod tests {
         let folder = folder();
         let path = file(&folder, &good(), 0o600);
         let refused = create(&path).unwrap_err();
-        assert!(matches!(&refused, VaultError::KeyFileUnwritable { cause, .. } if cause.kind() == std::io::ErrorKind::AlreadyExists));
+        assert!(
+            matches!(&refused, VaultError::KeyFileUnwritable { cause, .. } if cause.kind() == std::io::ErrorKind::AlreadyExists)
+        );
         assert_eq!(std::fs::read(&path).unwrap(), good());
     }
 
@@ -115,7 +118,10 @@ mod tests {
         let folder = folder();
         for mode in [0o644, 0o640, 0o660, 0o604, 0o602, 0o601, 0o610] {
             let path = file(&folder, &good(), mode);
-            assert!(matches!(read(&path), Err(VaultError::KeyFileMode { mode: found, .. }) if found == mode), "{mode:o}");
+            assert!(
+                matches!(read(&path), Err(VaultError::KeyFileMode { mode: found, .. }) if found == mode),
+                "{mode:o}"
+            );
         }
         for mode in [0o600, 0o400] {
             assert!(read(&file(&folder, &good(), mode)).is_ok(), "{mode:o}");
@@ -134,7 +140,9 @@ mod tests {
     #[test]
     fn a_password_is_not_a_key() {
         let folder = folder();
-        for weak in [[0; 32].as_slice(), &[0xff; 32], b"correct horse battery staple 123", b"abcdefghijklmnopqrstuvwxyz01234\n"] {
+        for weak in
+            [[0; 32].as_slice(), &[0xff; 32], b"correct horse battery staple 123", b"abcdefghijklmnopqrstuvwxyz01234\n"]
+        {
             let path = file(&folder, weak, 0o600);
             assert!(matches!(read(&path), Err(VaultError::KeyFileWeak { .. })));
         }

@@ -62,7 +62,11 @@ impl Vault {
         let nonce = derive::random::<12>()?;
         let mut sealed = Zeroizing::new(key.key.to_vec());
         let tag = derive::cipher(&self.wrapping_key(&salt)?)?
-            .seal_in_place_separate_tag(Nonce::assume_unique_for_key(nonce), Aad::from(authenticated(key.tenant, &header)), sealed.as_mut_slice())
+            .seal_in_place_separate_tag(
+                Nonce::assume_unique_for_key(nonce),
+                Aad::from(authenticated(key.tenant, &header)),
+                sealed.as_mut_slice(),
+            )
             .map_err(|_| VaultError::TooLong)?;
         Ok([&header[..], &salt, &nonce, &sealed, tag.as_ref()].concat())
     }
@@ -87,7 +91,11 @@ impl Vault {
         }
         let mut opened = Zeroizing::new(sealed.to_vec());
         let plain = derive::cipher(&self.wrapping_key(salt)?)?
-            .open_in_place(Nonce::assume_unique_for_key(*nonce), Aad::from(authenticated(tenant, header)), opened.as_mut_slice())
+            .open_in_place(
+                Nonce::assume_unique_for_key(*nonce),
+                Aad::from(authenticated(tenant, header)),
+                opened.as_mut_slice(),
+            )
             .map_err(|_| VaultError::Altered)?;
         let mut key = Zeroizing::new([0; 32]);
         key.iter_mut().zip(plain.iter()).for_each(|(to, from)| *to = *from);

@@ -1,7 +1,9 @@
 //! The whole intended state, as one consistent read.
 
 use model::{Resource, Revision};
-use sea_orm::{ColumnTrait, Condition, DbBackend, EntityTrait, IsolationLevel, QueryFilter, TransactionOptions, TransactionTrait};
+use sea_orm::{
+    ColumnTrait, Condition, DbBackend, EntityTrait, IsolationLevel, QueryFilter, TransactionOptions, TransactionTrait,
+};
 
 use super::{PlatformStore, revision};
 use crate::entity::{api_key, server, tenant};
@@ -13,7 +15,8 @@ impl PlatformStore {
     pub async fn intended(&self) -> Result<(Revision, Vec<Resource>), StoreError> {
         let db = &self.store.inner.read;
         // A SQLite transaction reads one snapshot by itself; PostgreSQL must be asked for one.
-        let isolation_level = (db.get_database_backend() == DbBackend::Postgres).then_some(IsolationLevel::RepeatableRead);
+        let isolation_level =
+            (db.get_database_backend() == DbBackend::Postgres).then_some(IsolationLevel::RepeatableRead);
         let tx = db.begin_with_options(TransactionOptions { isolation_level, ..Default::default() }).await?;
         let revision = revision::read(&tx).await?;
         let tenants = tenant::Entity::find().all(&tx).await?;
@@ -25,7 +28,8 @@ impl PlatformStore {
         let unexpired = Condition::any()
             .add(api_key::Column::ExpiresAt.is_null())
             .add(api_key::Column::ExpiresAt.gt(self.store.now()));
-        let keys = api_key::Entity::find().filter(api_key::Column::RevokedAt.is_null()).filter(unexpired).all(&tx).await?;
+        let keys =
+            api_key::Entity::find().filter(api_key::Column::RevokedAt.is_null()).filter(unexpired).all(&tx).await?;
         tx.rollback().await?;
 
         let tenants = tenants.into_iter().map(|row| Ok(Resource::Tenant(TenantRecord::try_from(row)?.spec)));

@@ -23,7 +23,11 @@ impl PlatformStore {
         let old = read(&tx).await?;
         // At least one higher, even if the clock was set back since the first migration.
         let new = Revision { epoch: now.max(old.epoch + 1), ..old };
-        Entity::update_many().col_expr(Column::Epoch, Expr::value(new.epoch)).filter(Column::Id.eq(STATE_ID)).exec(&tx).await?;
+        Entity::update_many()
+            .col_expr(Column::Epoch, Expr::value(new.epoch))
+            .filter(Column::Id.eq(STATE_ID))
+            .exec(&tx)
+            .await?;
         let deed = Deed {
             tenant: None,
             action: "epoch.raise",

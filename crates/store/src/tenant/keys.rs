@@ -1,7 +1,10 @@
 //! A tenant's keys: create, list, revoke, mark as used.
 
 use model::{KeyId, ResourceName};
-use sea_orm::{ActiveValue::Set, ColumnTrait, Condition, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect, Select, UpdateMany};
+use sea_orm::{
+    ActiveValue::Set, ColumnTrait, Condition, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect,
+    Select, UpdateMany,
+};
 
 use super::TenantStore;
 use crate::change::{Change, Deed, Notice};
@@ -59,7 +62,8 @@ impl TenantStore {
 
     /// All keys, oldest first; revoked and expired ones with their marks.
     pub async fn keys(&self) -> Result<Vec<KeyRecord>, StoreError> {
-        let query = self.scoped_keys().order_by_asc(Column::CreatedAt).order_by_asc(Column::Id).limit(u64::from(MAX_KEYS));
+        let query =
+            self.scoped_keys().order_by_asc(Column::CreatedAt).order_by_asc(Column::Id).limit(u64::from(MAX_KEYS));
         let rows = query.all(&self.store.inner.read).await?;
         rows.into_iter().map(|row| self.key_record(row)).collect()
     }

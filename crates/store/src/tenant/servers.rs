@@ -3,7 +3,8 @@
 use model::{Generation, ResourceName, ServerId};
 use sea_orm::sea_query::{Expr, ExprTrait, Func, LikeExpr};
 use sea_orm::{
-    ColumnTrait, Condition, ConnectionTrait, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect, Select, UpdateMany,
+    ColumnTrait, Condition, ConnectionTrait, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect, Select,
+    UpdateMany,
 };
 
 use super::TenantStore;
@@ -35,7 +36,11 @@ impl TenantStore {
         Ok(record)
     }
 
-    async fn one_server(&self, db: &impl ConnectionTrait, query: Select<Entity>) -> Result<Option<ServerRecord>, StoreError> {
+    async fn one_server(
+        &self,
+        db: &impl ConnectionTrait,
+        query: Select<Entity>,
+    ) -> Result<Option<ServerRecord>, StoreError> {
         query.one(db).await?.map(|row| self.server_record(row)).transpose()
     }
 
@@ -106,7 +111,12 @@ impl TenantStore {
 
     /// Deletes a server: its row stays as a tombstone, its name and title are free again. Deleting a
     /// tombstone is `NotFound`.
-    pub async fn delete_server(&self, actor: &Actor, id: ServerId, expected: Option<Generation>) -> Result<Committed<()>, StoreError> {
+    pub async fn delete_server(
+        &self,
+        actor: &Actor,
+        id: ServerId,
+        expected: Option<Generation>,
+    ) -> Result<Committed<()>, StoreError> {
         let change = Change::begin(&self.store).await?;
         let before = self.server_at(&change, id, expected).await?;
         let mut after = before.clone();
@@ -117,7 +127,12 @@ impl TenantStore {
         Ok(Committed { value: (), revision: committed.revision })
     }
 
-    async fn server_at(&self, change: &Change, id: ServerId, expected: Option<Generation>) -> Result<ServerRecord, StoreError> {
+    async fn server_at(
+        &self,
+        change: &Change,
+        id: ServerId,
+        expected: Option<Generation>,
+    ) -> Result<ServerRecord, StoreError> {
         let query = self.scoped_servers().filter(Column::Id.eq(id.0));
         let record = self.one_server(&change.tx, query).await?.ok_or(StoreError::NotFound)?;
         let current = record.spec.generation;
@@ -128,7 +143,12 @@ impl TenantStore {
     }
 
     /// Writes every column of `after` over `before`, one generation on.
-    async fn write_server(&self, change: &Change, before: &ServerRecord, after: &mut ServerRecord) -> Result<(), StoreError> {
+    async fn write_server(
+        &self,
+        change: &Change,
+        before: &ServerRecord,
+        after: &mut ServerRecord,
+    ) -> Result<(), StoreError> {
         let current = before.spec.generation;
         after.spec.generation = Generation(current.0 + 1);
         let written = self
@@ -179,4 +199,38 @@ impl TenantStore {
 fn holds(column: Column, text: &str) -> Expr {
     let escaped = text.to_lowercase().replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_");
     Expr::expr(Func::lower(Expr::col(column))).like(LikeExpr::new(format!("%{escaped}%")).escape('\\'))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use model::{ManualClock, TenantId};
+    use sea_orm::TryIntoModel;
+
+    use super::*;
+    use crate::Store;
+
+    #[tokio::test]
+    async fn a_row_of_another_tenant_is_stopped_at_the_mapper() {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite://{}/x.db?mode=rwc", folder.path().display());
+        let store = Store::connect(&url, Arc::new(ManualClock::at(1))).await.unwrap();
+        let new = NewServer {
+            name: "notes".parse().unwrap(),
+            title: "Notes".to_owned(),
+            transport: model::Transport::Auto,
+            url: model::UpstreamUrl::parse("https://x.example/").unwrap(),
+            headers: Vec::new(),
+            connect_timeout: std::time::Duration::from_secs(1),
+            read_timeout: std::time::Duration::from_secs(1),
+            disabled_tools: Vec::new(),
+            trust_hints: false,
+            enabled: true,
+        };
+        let (mine, theirs) = (TenantId::fresh(), TenantId::fresh());
+        let row = || ServerRecord::new(theirs, new.clone(), 1).into_row().try_into_model().unwrap();
+        assert!(matches!(store.tenant(mine).server_record(row()), Err(StoreError::CrossTenant)));
+        assert!(store.tenant(theirs).server_record(row()).is_ok());
+    }
 }

@@ -1,0 +1,204 @@
+//! The intended state and the outbox tell the same story.
+
+use std::collections::BTreeMap;
+
+use model::{Digest, KeyId, Resource, ResourceName, Revision, ServerId};
+use proptest::prelude::*;
+use store::{ServerPatch, Store, TenantStore};
+
+use crate::house::{House, START, actor, key, key_id, server};
+
+async fn names(store: &Store) -> Vec<ResourceName> {
+    store.platform().intended().await.unwrap().1.iter().map(Resource::name).collect()
+}
+
+#[tokio::test]
+async fn disabled_deleted_and_revoked_things_are_not_intended() {
+    let house = House::new().await;
+    let tenant = house.tenant("acme").await;
+    let disabled = tenant.create_server(&actor(), server("a")).await.unwrap().value.spec.id;
+    let deleted = tenant.create_server(&actor(), server("b")).await.unwrap().value.spec.id;
+    let mounted = tenant.create_server(&actor(), server("c")).await.unwrap().value;
+    tenant.create_key(&actor(), key(tenant.id(), 1)).await.unwrap();
+    let kept = tenant.create_key(&actor(), key(tenant.id(), 2)).await.unwrap().value;
+    let since = house.store.platform().revision().await.unwrap();
+
+    let off = ServerPatch { enabled: Some(false), ..Default::default() };
+    tenant.patch_server(&actor(), disabled, None, off).await.unwrap();
+    tenant.delete_server(&actor(), deleted, None).await.unwrap();
+    let last = tenant.revoke_key(&actor(), key_id(1)).await.unwrap();
+
+    let (revision, resources) = house.store.platform().intended().await.unwrap();
+    assert_eq!(revision, last.revision);
+    assert_eq!(resources[1..], [Resource::Server(mounted.spec), Resource::Key(kept.verifier)]);
+    assert!(matches!(&resources[0], Resource::Tenant(spec) if spec.id == tenant.id()));
+    let told: Vec<_> = house.store.platform().outbox_since(since.seq, 10).await.unwrap();
+    let told: Vec<_> = told.into_iter().map(|row| (row.name, row.removed, row.urgent)).collect();
+    assert_eq!(
+        told,
+        [
+            (ResourceName::Server(disabled), true, false),
+            (ResourceName::Server(deleted), true, false),
+            (ResourceName::Key(key_id(1)), true, true),
+        ]
+    );
+}
+
+#[tokio::test]
+async fn an_expiring_key_is_intended_until_it_expires() {
+    let house = House::new().await;
+    let tenant = house.tenant("acme").await;
+    let mut new = key(tenant.id(), 1);
+    new.verifier.expires_at = Some(START + 10);
+    tenant.create_key(&actor(), new).await.unwrap();
+    house.clock.advance_micros(9);
+    assert!(names(&house.store).await.contains(&ResourceName::Key(key_id(1))));
+    house.clock.advance_micros(1);
+    assert!(!names(&house.store).await.contains(&ResourceName::Key(key_id(1))));
+    assert!(house.store.platform().key(key_id(1)).await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn what_is_intended_is_read_at_one_revision_while_others_write() {
+    let house = House::new().await;
+    let tenant = house.tenant("acme").await;
+    let writer = tokio::spawn({
+        let tenant = tenant.clone();
+        async move {
+            for number in 0..60 {
+                tenant.create_server(&actor(), server(&format!("s{number}"))).await.unwrap();
+            }
+        }
+    });
+    while !writer.is_finished() {
+        let (revision, resources) = house.store.platform().intended().await.unwrap();
+        assert_eq!(resources.len() as i64, revision.seq, "one resource per seq, never one more or less");
+    }
+    writer.await.unwrap();
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Create { tenant: usize, name: u8, enabled: bool },
+    Patch { tenant: usize, server: usize, name: Option<u8>, enabled: Option<bool> },
+    Delete { tenant: usize, server: usize },
+    MakeKey { tenant: usize },
+    Revoke { tenant: usize, key: usize },
+    Look,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let tenant = 0..2usize;
+    let step = prop_oneof![
+        4 => (tenant.clone(), 0..6u8, any::<bool>()).prop_map(|(tenant, name, enabled)| Step::Create { tenant, name, enabled }),
+        4 => (tenant.clone(), 0..8usize, proptest::option::of(0..6u8), proptest::option::of(any::<bool>()))
+            .prop_map(|(tenant, server, name, enabled)| Step::Patch { tenant, server, name, enabled }),
+        2 => (tenant.clone(), 0..8usize).prop_map(|(tenant, server)| Step::Delete { tenant, server }),
+        2 => tenant.clone().prop_map(|tenant| Step::MakeKey { tenant }),
+        2 => (tenant, 0..4usize).prop_map(|(tenant, key)| Step::Revoke { tenant, key }),
+        1 => Just(Step::Look),
+    ];
+    proptest::collection::vec(step, 1..40)
+}
+
+type Table = BTreeMap<String, Digest>;
+
+/// A random walk over the store, remembering what an observer saw on the way.
+struct Walk {
+    house: House,
+    tenants: Vec<TenantStore>,
+    servers: Vec<ServerId>,
+    keys: Vec<KeyId>,
+    seen: Vec<(Revision, Table)>,
+}
+
+impl Walk {
+    async fn take(&mut self, step: Step) {
+        let name = |number: u8| format!("s{number}");
+        match step {
+            Step::Create { tenant, name: number, enabled } => {
+                let mut new = server(&name(number));
+                new.enabled = enabled;
+                if let Ok(made) = self.tenants[tenant].create_server(&actor(), new).await {
+                    self.servers.push(made.value.spec.id);
+                }
+            }
+            Step::Patch { tenant, server, name: number, enabled } => {
+                let Some(id) = self.servers.get(server) else { return };
+                let patch = ServerPatch {
+                    name: number.map(|number| name(number).parse().unwrap()),
+                    enabled,
+                    ..Default::default()
+                };
+                let _ = self.tenants[tenant].patch_server(&actor(), *id, None, patch).await;
+            }
+            Step::Delete { tenant, server } => {
+                let Some(id) = self.servers.get(server) else { return };
+                let _ = self.tenants[tenant].delete_server(&actor(), *id, None).await;
+            }
+            Step::MakeKey { tenant } => {
+                let id = self.keys.len() as u32;
+                let tenant = &self.tenants[tenant];
+                self.keys.push(tenant.create_key(&actor(), key(tenant.id(), id)).await.unwrap().value.verifier.id);
+            }
+            Step::Revoke { tenant, key } => {
+                let Some(id) = self.keys.get(key) else { return };
+                let _ = self.tenants[tenant].revoke_key(&actor(), *id).await;
+            }
+            Step::Look => self.look().await,
+        }
+    }
+
+    async fn look(&mut self) {
+        let (revision, resources) = self.house.store.platform().intended().await.unwrap();
+        let table = resources.iter().map(|resource| (resource.name().to_string(), resource.digest())).collect();
+        self.seen.push((revision, table));
+    }
+
+    /// From every earlier look, the outbox leads to the state of today.
+    async fn check(mut self) {
+        self.look().await;
+        let (today, now) = self.seen.last().unwrap();
+        for (then, table) in &self.seen {
+            let rows = self.house.store.platform().outbox_since(then.seq, 10_000).await.unwrap();
+            let seqs: Vec<_> = rows.iter().map(|row| row.seq).collect();
+            assert_eq!(seqs, (then.seq + 1..=today.seq).collect::<Vec<_>>(), "every seq has its row");
+            let mut table = table.clone();
+            for row in rows {
+                let name = row.name.to_string();
+                // A later row may speak of a thing that is gone by now: then today's state decides.
+                match now.get(&name) {
+                    Some(digest) => table.insert(name, *digest),
+                    None => table.remove(&name),
+                };
+            }
+            assert_eq!(&table, now);
+        }
+        let mut last_word = BTreeMap::new();
+        for row in self.house.store.platform().outbox_since(0, 10_000).await.unwrap() {
+            last_word.insert(row.name.to_string(), row.removed);
+        }
+        for (name, removed) in last_word {
+            assert_eq!(removed, !now.contains_key(&name), "{name}");
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_outbox_leads_from_any_revision_to_the_intended_state(steps in steps()) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let house = House::new().await;
+            let tenants = vec![house.tenant("one").await, house.tenant("two").await];
+            let mut walk = Walk { house, tenants, servers: Vec::new(), keys: Vec::new(), seen: Vec::new() };
+            walk.look().await;
+            for step in steps {
+                walk.take(step).await;
+            }
+            walk.check().await;
+        });
+    }
+}
