@@ -66,10 +66,28 @@ pub(crate) struct Child {
 impl Child {
     /// Starts a program that lies beside this one, on the given core, and waits for its line.
     pub(crate) fn start(program: &'static str, core: usize, args: &[String]) -> Result<Self, ChildError> {
+        Self::start_under(&[], program, core, args)
+    }
+
+    /// The same under another program, e.g. valgrind with its options.
+    pub(crate) fn start_under(
+        wrapper: &[String],
+        program: &'static str,
+        core: usize,
+        args: &[String],
+    ) -> Result<Self, ChildError> {
         let failed = |source| ChildError::Start { program, source };
         let path = std::env::current_exe().map_err(failed)?.with_file_name(program);
+        let mut command = match wrapper {
+            [] => Command::new(path),
+            [first, rest @ ..] => {
+                let mut command = Command::new(first);
+                command.args(rest).arg(path);
+                command
+            }
+        };
         hold_to(core)?;
-        let started = Command::new(path).args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+        let started = command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
         hold_to(LOADING)?;
         let mut process = started.map_err(failed)?;
         let mut said = String::new();
@@ -86,6 +104,13 @@ impl Child {
                 Err(ChildError::NotReady { program, said })
             }
         }
+    }
+
+    /// Lets it end by itself, as it does when its standard input ends, and waits for that.
+    pub(crate) fn finish(mut self) -> Result<(), ChildError> {
+        drop(self.process.stdin.take());
+        self.process.wait()?;
+        Ok(())
     }
 
     /// A text of its ready line.

@@ -114,7 +114,8 @@ impl Connection {
                 Left::ChunkHead => {
                     let line = self.line().await?;
                     let size = line.split(|byte| *byte == b';').next().unwrap_or_default();
-                    let size = std::str::from_utf8(size).ok().and_then(|size| usize::from_str_radix(size.trim(), 16).ok());
+                    let size =
+                        std::str::from_utf8(size).ok().and_then(|size| usize::from_str_radix(size.trim(), 16).ok());
                     self.left = match size {
                         Some(0) => Left::Trailer,
                         Some(size) => Left::Chunk(size),
@@ -232,7 +233,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_body_with_a_length_is_read_to_its_end() {
-        let (head, body) = answered(&["HTTP/1.1 200 OK\r\nContent-Length: 5\r\nMcp-Session-Id: s1\r\n\r\nhe", "llo"]).await.unwrap();
+        let (head, body) =
+            answered(&["HTTP/1.1 200 OK\r\nContent-Length: 5\r\nMcp-Session-Id: s1\r\n\r\nhe", "llo"]).await.unwrap();
         assert_eq!((head.status, head.session.as_deref(), body.as_str()), (200, Some("s1"), "hello"));
     }
 

@@ -59,8 +59,8 @@ enum Stage {
     Over,
 }
 
-/// Codes of an upstream that is down: unreachable, timed out, cooling.
-const DOWN: [i32; 4] = [-31001, -31002, -31003, -31004];
+/// Codes of an upstream that is down: unavailable (cooling as well), timed out.
+const DOWN: [i32; 2] = [-31001, -31002];
 
 /// `concurrency` sessions, each asking again as soon as it is answered, for `time`.
 pub(crate) async fn closed(

@@ -3,6 +3,7 @@
 mod child;
 mod client;
 mod load;
+mod noise;
 mod report;
 mod rig;
 mod session;
@@ -82,15 +83,16 @@ fn measure(args: &Args) -> Result<(), BenchError> {
     } else {
         Plan { rounds: args.rounds, time: Duration::from_secs_f64(args.secs), sessions: 5_000, mounts: 10_000 }
     };
+    let noise = noise::Noise::begin();
     let rig = Rig::start(!args.no_gate)?;
     let mut report = Report::default();
     if cfg!(debug_assertions) {
         report.notes.push("a debug build: these figures mean nothing".into());
     }
     report.notes.push(format!("{} rounds of {:?} per lane", plan.rounds, plan.time));
-    report.notes.push(format!("load average before: {}", load_average()));
     let chosen = |name: &str| args.only.is_empty() || args.only.iter().any(|only| only == name);
     let all = async {
+        rig.prove_policy().await?;
         for name in works::NAMES.into_iter().filter(|name| chosen(name)) {
             eprintln!("bench: {name} …");
             works::run(name, &rig, &plan, &mut report).await?;
@@ -98,16 +100,13 @@ fn measure(args: &Args) -> Result<(), BenchError> {
         Ok::<_, BenchError>(())
     };
     tokio::task::LocalSet::new().block_on(&runtime, all)?;
-    report.notes.push(format!("load average after: {}", load_average()));
+    // Its processes have to be gone before they can be told from the others.
+    drop(rig);
+    report.notes.push(noise.end());
     println!("{}", report.text());
     if let Some(folder) = args.json.parent() {
         std::fs::create_dir_all(folder)?;
     }
     std::fs::write(&args.json, serde_json::to_vec_pretty(&report.json())?)?;
     Ok(())
-}
-
-/// What else the machine did: anything beyond the bench's own two is noise.
-fn load_average() -> String {
-    std::fs::read_to_string("/proc/loadavg").unwrap_or_default().trim().to_owned()
 }

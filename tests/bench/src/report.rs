@@ -112,7 +112,11 @@ impl Work {
             let cell = |figure: fn(&Figures) -> f64| cell(Spread::of(series.rounds.iter().map(figure)));
             let peak = Spread::of(series.rounds.iter().map(|figures| figures.peak_mib)).median;
             let ratio = self.ratio(series.lane, "bare", |figures| figures.cpu_us);
-            let ratio = if series.lane == "direct" || ratio.is_empty() { "-".to_owned() } else { cell_of(&ratio) };
+            let ratio = if series.lane == "direct" || !ratio.iter().all(|ratio| ratio.is_finite()) || ratio.is_empty() {
+                "-".to_owned()
+            } else {
+                cell_of(&ratio)
+            };
             let _ = writeln!(
                 out,
                 "  {:<16} {:>22} {:>22} {:>22} {:>22} {:>9.1} {:>18}",
@@ -154,11 +158,13 @@ impl Report {
         for work in &self.works {
             work.print(&mut out);
         }
-        let _ = writeln!(
-            out,
-            "\n{:<62} {:>24} {:>10} {:>8}  {}",
-            "Milestones of design.md section 9", "median [least-most]", "milestone", "goal", "verdict"
-        );
+        if !self.claims.is_empty() {
+            let _ = writeln!(
+                out,
+                "\n{:<62} {:>24} {:>10} {:>8}  verdict",
+                "Milestones of design.md section 9", "median [least-most]", "milestone", "goal"
+            );
+        }
         for claim in &self.claims {
             let spread = Spread::of(claim.rounds.iter().copied());
             let number = |figure: Option<f64>| figure.map_or("-".to_owned(), |figure| figure.to_string());
@@ -183,11 +189,8 @@ impl Report {
     /// The whole report for programs.
     pub(crate) fn json(&self) -> Value {
         let work = |work: &Work| {
-            let lanes: Vec<Value> = work
-                .series
-                .iter()
-                .map(|series| json!({ "lane": series.lane, "rounds": series.rounds }))
-                .collect();
+            let lanes: Vec<Value> =
+                work.series.iter().map(|series| json!({ "lane": series.lane, "rounds": series.rounds })).collect();
             json!({ "work": work.name, "lanes": lanes })
         };
         let claim = |claim: &Claim| {

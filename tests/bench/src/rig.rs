@@ -9,7 +9,7 @@ use crate::BenchError;
 use crate::child::{Child, ChildError, LOADING, TESTED};
 use crate::load::{self, Ask, Figures};
 use crate::report::{Series, Work};
-use crate::session::Target;
+use crate::session::{Session, Target};
 
 /// How long, how often and how big.
 #[derive(Debug, Clone, Copy)]
@@ -40,7 +40,7 @@ pub(crate) const UPSTREAMS: usize = 100;
 /// What a gate is started with.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Table {
-    /// Mounted servers `s0`, `s1` and so on; those beyond [`UPSTREAMS`] share the last port.
+    /// Mounted servers `s0`, `s1` and so on; those beyond [`UPSTREAMS`] are on a closed port.
     pub(crate) mounts: usize,
     /// Whether the server `dead` is mounted too, on a closed port.
     pub(crate) dead: bool,
@@ -74,6 +74,24 @@ impl Rig {
         Ok(Lane { target, tested: None })
     }
 
+    /// Makes sure that what costs time in the gate really happens there: the injected header, the
+    /// disabled tool, the key's list of servers.
+    pub(crate) async fn prove_policy(&self) -> Result<(), BenchError> {
+        let Some(gate) = &self.gate else { return Ok(()) };
+        let before = self.asked("injected")?;
+        for target in [single(gate, "gate", "s0")?, aggregate(gate, "gate /mcp")?] {
+            let mut session = Session::open(&target).await?;
+            load::times(&mut session, Ask::Echo, 1).await?;
+            session.close().await?;
+            Session::denied(&target, "hidden").await?;
+        }
+        Session::denied(&single(gate, "gate", "forbidden")?, "echo").await?;
+        if self.asked("injected")? == before {
+            return Err(ChildError::NoFigure("x-bench-injected").into());
+        }
+        Ok(())
+    }
+
     /// What the upstream has been asked so far, e.g. `list`.
     pub(crate) fn asked(&self, what: &str) -> Result<u64, BenchError> {
         let counters = get_json(first(&self.upstream)?)?;
@@ -91,11 +109,21 @@ pub(crate) struct Lane<'a> {
 
 /// The baseline, in front of the first upstream.
 pub(crate) fn start_bare(upstream: &Child) -> Result<Child, BenchError> {
-    Ok(Child::start("bench-bare", TESTED, &["--upstream".into(), first(upstream)?.to_string()])?)
+    Ok(Child::start("bench-bare", TESTED, &bare_args(upstream)?)?)
+}
+
+/// The command line of the baseline.
+pub(crate) fn bare_args(upstream: &Child) -> Result<Vec<String>, BenchError> {
+    Ok(vec!["--upstream".into(), first(upstream)?.to_string()])
 }
 
 /// Gatehouse's data plane on a fixed table.
 pub(crate) fn start_gate(upstream: &Child, table: Table) -> Result<Child, BenchError> {
+    Ok(Child::start("bench-gate", TESTED, &gate_args(upstream, table))?)
+}
+
+/// The command line of a gate with that table.
+pub(crate) fn gate_args(upstream: &Child, table: Table) -> Vec<String> {
     let mut args = vec!["--mounts".to_owned(), table.mounts.to_string()];
     for address in upstream.addresses().iter().take(table.mounts) {
         args.extend(["--upstream".to_owned(), address.to_string()]);
@@ -106,7 +134,7 @@ pub(crate) fn start_gate(upstream: &Child, table: Table) -> Result<Child, BenchE
     if table.count {
         args.push("--count".to_owned());
     }
-    Ok(Child::start("bench-gate", TESTED, &args)?)
+    args
 }
 
 /// The way through the baseline.

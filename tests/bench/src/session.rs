@@ -172,11 +172,12 @@ impl Session {
         if codes.iter().any(listed) { Ok(()) } else { Err(self.wrong("refused")) }
     }
 
-    /// Calls a tool that must not be called.
-    pub(crate) async fn denied(&mut self, tool: &str) -> Result<(), ClientError> {
-        match self.echo(tool, "denied").await {
-            Ok(()) => Err(self.wrong("a disabled tool answered")),
-            Err(ClientError::Wrong { .. }) => Ok(()),
+    /// Calls a tool, or opens a session, that policy must deny.
+    pub(crate) async fn denied(target: &Target, tool: &str) -> Result<(), ClientError> {
+        let asked = async { Self::open(target).await?.echo(tool, "denied").await };
+        match asked.await {
+            Ok(()) => Err(ClientError::Wrong { what: "denied", body: format!("{tool} answered at {}", target.path) }),
+            Err(ClientError::Wrong { .. } | ClientError::Status { status: 403 | 404, .. }) => Ok(()),
             Err(other) => Err(other),
         }
     }

@@ -2,6 +2,7 @@
 
 pub(crate) mod calls;
 pub(crate) mod faults;
+pub(crate) mod instructions;
 pub(crate) mod memory;
 pub(crate) mod mounts;
 pub(crate) mod streams;
@@ -11,8 +12,20 @@ use crate::report::Report;
 use crate::rig::{Plan, Rig};
 
 /// The names that `--only` takes.
-pub(crate) const NAMES: [&str; 12] = [
-    "call100", "steady", "call64k", "call1m", "sse", "ticks", "list", "open", "allocations", "idle", "mounts", "cooling",
+pub(crate) const NAMES: [&str; 13] = [
+    "call100",
+    "steady",
+    "call64k",
+    "call1m",
+    "sse",
+    "ticks",
+    "list",
+    "open",
+    "allocations",
+    "idle",
+    "mounts",
+    "cooling",
+    "instructions",
 ];
 
 /// Runs one work and adds what it gave to the report.
@@ -30,6 +43,7 @@ pub(crate) async fn run(name: &str, rig: &Rig, plan: &Plan, report: &mut Report)
         "idle" => memory::idle(rig, plan, report).await,
         "mounts" => mounts::mounts(rig, plan, report).await,
         "cooling" => faults::cooling(rig, plan, report).await,
+        "instructions" => instructions::instructions(rig, report).await,
         _ => Ok(()),
     }
 }

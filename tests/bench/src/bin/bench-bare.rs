@@ -29,8 +29,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let upstream: Authority = args.upstream.to_string().parse()?;
     let mut connector = HttpConnector::new();
     connector.set_nodelay(true);
-    let client =
-        Client::builder(TokioExecutor::new()).pool_timer(TokioTimer::new()).build::<_, Incoming>(connector);
+    let client = Client::builder(TokioExecutor::new()).pool_timer(TokioTimer::new()).build::<_, Incoming>(connector);
 
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     bench::announce(&serde_json::json!({ "address": listener.local_addr()?.to_string() }))?;

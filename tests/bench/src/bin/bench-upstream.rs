@@ -84,6 +84,8 @@ struct Counters {
     get: AtomicU64,
     delete: AtomicU64,
     other: AtomicU64,
+    /// Messages that carried the header which the gate injects.
+    injected: AtomicU64,
 }
 
 #[derive(Deserialize)]
@@ -153,6 +155,9 @@ impl Upstream {
         if request.method() == Method::DELETE {
             count(&counters.delete);
             return Ok(status(StatusCode::OK));
+        }
+        if request.headers().contains_key("x-bench-injected") {
+            count(&counters.injected);
         }
         let Ok(body) = request.into_body().collect().await else {
             return Ok(status(StatusCode::BAD_REQUEST));
@@ -237,7 +242,7 @@ impl Counters {
         serde_json::json!({
             "initialize": read(&self.initialize), "notification": read(&self.notification),
             "ping": read(&self.ping), "list": read(&self.list), "call": read(&self.call),
-            "get": read(&self.get), "delete": read(&self.delete), "other": read(&self.other),
+            "get": read(&self.get), "delete": read(&self.delete), "other": read(&self.other), "injected": read(&self.injected),
         })
         .to_string()
     }
@@ -261,7 +266,9 @@ fn tool(at: usize) -> String {
     };
     format!(
         r#"{{"name":"{name}","title":"Tool number {at}","description":"{}","inputSchema":{{"type":"object","properties":{{"text":{{"type":"string","description":"The text that is given back as it came."}},"bytes":{{"type":"integer","minimum":0,"description":"How long the answer shall be."}}}},"additionalProperties":true}},"annotations":{{"readOnlyHint":false,"openWorldHint":true}}}}"#,
-        "Does what its name says, and says it at the length that descriptions of real tools have. ".repeat(2).trim_end(),
+        "Does what its name says, and says it at the length that descriptions of real tools have. "
+            .repeat(2)
+            .trim_end(),
     )
 }
 
@@ -281,7 +288,9 @@ impl Body for Answer {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         match &mut *self {
-            Self::Whole(parts) | Self::Events(parts) => Poll::Ready(parts.pop_front().map(|part| Ok(Frame::data(part)))),
+            Self::Whole(parts) | Self::Events(parts) => {
+                Poll::Ready(parts.pop_front().map(|part| Ok(Frame::data(part))))
+            }
             Self::Live(events) => events.poll_recv(cx).map(|event| event.map(|event| Ok(Frame::data(event)))),
         }
     }

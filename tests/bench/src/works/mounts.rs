@@ -29,10 +29,8 @@ pub(crate) async fn mounts(rig: &Rig, plan: &Plan, report: &mut Report) -> Resul
     report.claim(format!("CPU per call with {} mounts", plan.mounts), "x one", ratio, 1.1, 1.02);
     report.works.push(work);
 
-    let lanes = [
-        lane(rig::aggregate(&one, "1 upstream")?, &one),
-        lane(rig::aggregate(&hundred, "100 upstreams")?, &hundred),
-    ];
+    let lanes =
+        [lane(rig::aggregate(&one, "1 upstream")?, &one), lane(rig::aggregate(&hundred, "100 upstreams")?, &hundred)];
     let mut work = Work { name: "mounts, aggregate, spread, c32".into(), series: series_of(&lanes) };
     for _ in 0..plan.rounds {
         for ((lane, servers), series) in lanes.iter().zip([1, UPSTREAMS]).zip(&mut work.series) {
