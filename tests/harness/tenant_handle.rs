@@ -54,21 +54,23 @@ fn of_file(source: &Source) -> Vec<String> {
     let handle = path == "tenant.rs" || path.starts_with("tenant/");
     let door = DOORS.iter().find(|(door, _)| *door == path).map(|(_, verbs)| *verbs);
     let text = source.text.split("#[cfg(test)]").next().unwrap_or_default();
-    let (mut found, mut block, mut function, mut body) = (Vec::new(), String::new(), String::new(), String::new());
+    let (mut found, mut block, mut function) = (Vec::new(), String::new(), String::new());
+    let mut bodies: Vec<(String, String)> = Vec::new();
     for line in text.lines().map(|line| line.split("//").next().unwrap_or_default()) {
         if line.starts_with("impl") {
             block = line.trim_end_matches('{').trim().to_owned();
         }
         if let Some(name) = declared(line) {
-            found.extend(unscoped(path, handle, &function, &body));
-            (function, body) = (name.to_owned(), String::new());
+            function = name.to_owned();
+            bodies.push((function.clone(), String::new()));
             let public = line.trim_start().starts_with("pub fn") || line.trim_start().starts_with("pub async fn");
             if handle && public && block != "impl TenantStore" {
                 found.push(format!("{path}: `{name}` is public and no method of the handle"));
             }
         }
-        body.push_str(line);
-        body.push('\n');
+        if let Some((_, body)) = bodies.last_mut() {
+            body.push_str(line);
+        }
         if line.contains("entity") && line.trim_start().starts_with("pub ") {
             found.push(format!("{path}: entities leave the crate: {}", line.trim()));
         }
@@ -87,7 +89,9 @@ fn of_file(source: &Source) -> Vec<String> {
             }
         }
     }
-    found.extend(unscoped(path, handle, &function, &body));
+    if handle {
+        found.extend(unscoped(path, &bodies));
+    }
     found
 }
 
@@ -98,11 +102,15 @@ fn declared(line: &str) -> Option<&str> {
     before.0.split_whitespace().all(plain).then(|| before.1.split(['(', '<']).next().unwrap_or_default())
 }
 
-/// A scope has to name the tenant of the handle.
-fn unscoped(path: &str, handle: bool, function: &str, body: &str) -> Option<String> {
-    let names_tenant = body.contains("self.tenant") || body.contains("self.own_");
-    let broken = handle && function.starts_with("scoped_") && !names_tenant;
-    broken.then(|| format!("{path}: `{function}` does not filter by the tenant"))
+/// A scope has to name the tenant of the handle, itself or in a filter that it uses.
+fn unscoped<'a>(path: &'a str, bodies: &'a [(String, String)]) -> impl Iterator<Item = String> + 'a {
+    let filters = bodies.iter().filter(|(_, body)| body.contains("self.tenant"));
+    let filters: Vec<String> = filters.map(|(name, _)| format!("self.{name}(")).collect();
+    let names_tenant =
+        move |body: &str| body.contains("self.tenant") || filters.iter().any(|filter| body.contains(filter));
+    let scopes = bodies.iter().filter(|(name, _)| name.starts_with("scoped_"));
+    let broken = scopes.filter(move |(_, body)| !names_tenant(body));
+    broken.map(move |(name, _)| format!("{path}: `{name}` does not filter by the tenant"))
 }
 
 /// Whether the entity of this line is a tenant's: by its path, or by what a bare `Entity` stands for.
