@@ -77,8 +77,7 @@ impl Change {
             .filter(state::Column::Id.eq(STATE_ID))
             .exec_with_returning(&tx)
             .await?;
-        let row = rows.into_iter().next().ok_or(StoreError::Corrupt { what: "state" })?;
-        let revision = Revision { epoch: row.epoch, seq: row.seq };
+        let revision = rows.into_iter().next().map(Revision::from).ok_or(StoreError::Corrupt { what: "state" })?;
         Ok(Self { store: store.clone(), tx, revision, now: store.now() })
     }
 

@@ -27,12 +27,13 @@ impl Store {
     /// `postgres://…`, and brings the schema up to date under a lock.
     pub async fn connect(url: &str, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
         let (write, read) = if url.starts_with("sqlite:") {
-            if let Some(path) = file_to_make(url)? {
-                make_private(&path).map_err(|cause| StoreError::File { path, cause })?;
+            let file = File::parse(url)?;
+            if file.may_be_made {
+                make_private(&file.path).map_err(|cause| StoreError::File { path: file.path.clone(), cause })?;
             }
             // Writing first: it switches the file to WAL, which the readers rely on.
-            let write = sqlite(url, false).await?;
-            (write, sqlite(url, true).await?)
+            let write = file.open(Access::Write).await?;
+            (write, file.open(Access::Read).await?)
         } else if url.starts_with("postgres://") || url.starts_with("postgresql://") {
             let mut options = ConnectOptions::new(url);
             options.max_connections(POSTGRES_CONNECTIONS).acquire_timeout(TURN_WAIT).sqlx_logging(false);
@@ -65,33 +66,54 @@ impl Store {
     }
 }
 
-async fn sqlite(url: &str, only_read: bool) -> Result<DatabaseConnection, StoreError> {
-    let mut options = ConnectOptions::new(url);
-    options
-        .max_connections(if only_read { READ_CONNECTIONS } else { 1 })
-        .acquire_timeout(TURN_WAIT)
-        .sqlx_logging(false)
-        .map_sqlx_sqlite_opts(move |sqlite| {
-            let sqlite = sqlite.foreign_keys(true).busy_timeout(BUSY_WAIT);
-            if only_read {
-                sqlite.pragma("query_only", "ON")
-            } else {
-                // FULL: a commit that was answered survives a power cut.
-                sqlite.pragma("journal_mode", "WAL").pragma("synchronous", "FULL")
-            }
-        });
-    Ok(Database::connect(options).await?)
+/// A SQLite address, taken apart.
+#[derive(Debug, PartialEq, Eq)]
+struct File {
+    path: PathBuf,
+    may_be_made: bool,
 }
 
-/// The file of a SQLite address, if the address allows to make it. An address without a file is
-/// refused: in memory, readers and the writer would each have a database of their own.
-fn file_to_make(url: &str) -> Result<Option<PathBuf>, StoreError> {
-    let rest = url.strip_prefix("sqlite://").ok_or(StoreError::Address)?;
-    let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
-    if path.is_empty() || path.starts_with(':') || query.contains("mode=memory") {
-        return Err(StoreError::Address);
+/// What a SQLite connection is for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Access {
+    Read,
+    Write,
+}
+
+impl File {
+    /// An address without a file is refused: in memory, readers and the writer would each have a
+    /// database of their own. The path is taken as it stands, nothing in it is decoded.
+    fn parse(url: &str) -> Result<Self, StoreError> {
+        let rest = url.strip_prefix("sqlite://").ok_or(StoreError::Address)?;
+        let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
+        if path.is_empty() || path.starts_with(':') {
+            return Err(StoreError::Address);
+        }
+        let may_be_made = match query {
+            "mode=rwc" => true,
+            "" | "mode=rw" => false,
+            _ => return Err(StoreError::Address),
+        };
+        Ok(Self { path: path.into(), may_be_made })
     }
-    Ok(query.split('&').any(|part| part == "mode=rwc").then(|| PathBuf::from(path)))
+
+    async fn open(&self, access: Access) -> Result<DatabaseConnection, StoreError> {
+        let path = self.path.clone();
+        let mut options = ConnectOptions::new("sqlite://gatehouse.db");
+        options
+            .max_connections(if access == Access::Write { 1 } else { READ_CONNECTIONS })
+            .acquire_timeout(TURN_WAIT)
+            .sqlx_logging(false)
+            .map_sqlx_sqlite_opts(move |sqlite| {
+                let sqlite = sqlite.filename(&path).foreign_keys(true).busy_timeout(BUSY_WAIT);
+                match access {
+                    Access::Read => sqlite.pragma("query_only", "ON"),
+                    // FULL: a commit that was answered survives a power cut.
+                    Access::Write => sqlite.pragma("journal_mode", "WAL").pragma("synchronous", "FULL"),
+                }
+            });
+        Ok(Database::connect(options).await?)
+    }
 }
 
 /// Makes the file before SQLite does, closed to others; its WAL inherits the mode.
@@ -104,20 +126,55 @@ fn make_private(path: &Path) -> std::io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use model::ManualClock;
+    use sea_orm::{ConnectionTrait, DbBackend, Statement};
+
     use super::*;
 
     #[test]
     fn sqlite_addresses_name_a_file() {
-        for (url, path) in [
-            ("sqlite:///a/b.db?mode=rwc", Some("/a/b.db")),
-            ("sqlite://b.db?cache=private&mode=rwc", Some("b.db")),
-            ("sqlite:///a/b.db", None),
-            ("sqlite:///a/b.db?mode=rw", None),
+        for (url, path, may_be_made) in [
+            ("sqlite:///a/b.db?mode=rwc", "/a/b.db", true),
+            ("sqlite://b c%20.db?mode=rwc", "b c%20.db", true),
+            ("sqlite:///a/b.db", "/a/b.db", false),
+            ("sqlite:///a/b.db?mode=rw", "/a/b.db", false),
         ] {
-            assert_eq!(file_to_make(url).unwrap(), path.map(PathBuf::from), "{url}");
+            assert_eq!(File::parse(url).unwrap(), File { path: path.into(), may_be_made }, "{url}");
         }
-        for url in ["sqlite::memory:", "sqlite://:memory:", "sqlite://", "sqlite:///x?mode=memory"] {
-            assert!(matches!(file_to_make(url), Err(StoreError::Address)), "{url}");
+        for url in
+            ["sqlite::memory:", "sqlite://:memory:", "sqlite://", "sqlite:///x?mode=memory", "sqlite:///x?cache=shared"]
+        {
+            assert!(matches!(File::parse(url), Err(StoreError::Address)), "{url}");
         }
+    }
+
+    async fn pragma(db: &DatabaseConnection, name: &str) -> String {
+        let row = db
+            .query_one_raw(Statement::from_string(DbBackend::Sqlite, format!("PRAGMA {name}")))
+            .await
+            .unwrap()
+            .unwrap();
+        row.try_get_by_index::<String>(0)
+            .or_else(|_| row.try_get_by_index::<i64>(0).map(|number| number.to_string()))
+            .unwrap()
+    }
+
+    #[tokio::test]
+    async fn connections_are_durable_checked_and_patient_and_readers_cannot_write() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("odd name 100%.db");
+        let url = format!("sqlite://{}?mode=rwc", path.display());
+        let store = Store::connect(&url, Arc::new(ManualClock::at(1))).await.unwrap();
+        assert!(path.exists());
+        let (write, read) = (&store.inner.write, &store.inner.read);
+        for (name, value) in
+            [("journal_mode", "wal"), ("synchronous", "2"), ("foreign_keys", "1"), ("busy_timeout", "5000")]
+        {
+            assert_eq!(pragma(write, name).await, value, "{name}");
+        }
+        for (name, value) in [("journal_mode", "wal"), ("query_only", "1"), ("busy_timeout", "5000")] {
+            assert_eq!(pragma(read, name).await, value, "{name}");
+        }
+        assert!(read.execute_unprepared("UPDATE state SET seq = 9").await.is_err());
     }
 }

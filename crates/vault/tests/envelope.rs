@@ -1,5 +1,7 @@
 //! Envelopes: they open where they were sealed, and nowhere else, and not when one bit differs.
 
+use std::sync::LazyLock;
+
 use model::TenantId;
 use proptest::prelude::*;
 use uuid::Uuid;
@@ -9,11 +11,14 @@ const TENANT: TenantId = TenantId(Uuid::from_u128(7));
 const AT: Coordinates<'static> =
     Coordinates { tenant: TENANT, kind: "connection", record: Uuid::from_u128(9), field: "token", secret_version: 3 };
 
-fn vault() -> Vault {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("kek");
-    Vault::init_kek(&path).unwrap();
-    Vault::open(&path).unwrap()
+fn vault() -> &'static Vault {
+    static VAULT: LazyLock<Vault> = LazyLock::new(|| {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("kek");
+        Vault::init_kek(&path).unwrap();
+        Vault::open(&path).unwrap()
+    });
+    &VAULT
 }
 
 fn key() -> DataKey {

@@ -2,11 +2,11 @@
 
 use model::Revision;
 use sea_orm::sea_query::Expr;
-use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter};
+use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QuerySelect};
 
 use super::PlatformStore;
 use crate::change::{self, Deed, STATE_ID};
-use crate::entity::state::{Column, Entity};
+use crate::entity::state::{Column, Entity, Model};
 use crate::{Actor, StoreError};
 
 impl PlatformStore {
@@ -20,7 +20,9 @@ impl PlatformStore {
     pub async fn raise_epoch(&self) -> Result<Revision, StoreError> {
         let now = self.store.now();
         let tx = change::begin_write(&self.store).await?;
-        let old = read(&tx).await?;
+        // Locked, so that no seq is taken between this read and the write (PostgreSQL; SQLite has the lock).
+        let row = Entity::find_by_id(STATE_ID).lock_exclusive().one(&tx).await?;
+        let old = row.map(Revision::from).ok_or(StoreError::Corrupt { what: "state" })?;
         // At least one higher, even if the clock was set back since the first migration.
         let new = Revision { epoch: now.max(old.epoch + 1), ..old };
         Entity::update_many()
@@ -42,6 +44,12 @@ impl PlatformStore {
 }
 
 pub(super) async fn read(db: &impl ConnectionTrait) -> Result<Revision, StoreError> {
-    let row = Entity::find_by_id(STATE_ID).one(db).await?.ok_or(StoreError::Corrupt { what: "state" })?;
-    Ok(Revision { epoch: row.epoch, seq: row.seq })
+    let row = Entity::find_by_id(STATE_ID).one(db).await?;
+    row.map(Revision::from).ok_or(StoreError::Corrupt { what: "state" })
+}
+
+impl From<Model> for Revision {
+    fn from(row: Model) -> Self {
+        Self { epoch: row.epoch, seq: row.seq }
+    }
 }
