@@ -48,8 +48,9 @@ async fn a_service_is_added_listed_used_and_deleted_in_the_seeds_words() {
     assert_eq!(listed(&admin).await, json!([]));
 
     let added = add(&admin, "My Notes", &upstream.url()).await;
-    let body = is_success(&added, "Successfully added remote MCP proxy");
-    assert_eq!(body["effective"]["live"], 1, "{body}");
+    is_success(&added, "Successfully added remote MCP proxy");
+    let frozen = r#"{"message":"Successfully added remote MCP proxy","status":"success"}"#;
+    assert_eq!(added.text(), frozen, "in effect everywhere: not a byte more than the seed said");
     assert_eq!(
         listed(&admin).await,
         json!([{"remote_mcp_server_name": "My Notes", "remote_mcp_server": upstream.url(), "status": true}])
