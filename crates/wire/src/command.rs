@@ -325,8 +325,11 @@ mod tests {
                 connect_timeout: Duration::from_millis(ms.0.into()),
                 read_timeout: Duration::from_millis(ms.1.into()),
             })),
-            (tenants(), servers(), principals())
-                .prop_map(|(tenant, server, principal)| Work::List { tenant, server, principal }),
+            (tenants(), servers(), principals()).prop_map(|(tenant, server, principal)| Work::List {
+                tenant,
+                server,
+                principal
+            }),
             (principals(), servers(), any::<String>(), any::<String>())
                 .prop_map(|(principal, server, tool, arguments)| Work::Call { principal, server, tool, arguments }),
             Just(Work::Observe),
@@ -336,8 +339,8 @@ mod tests {
     }
 
     fn outcomes() -> impl Strategy<Value = Outcome> {
-        let mount = (tenants(), servers(), any::<[String; 3]>(), any::<[u8; 32]>(), any::<(bool, Option<u64>)>()).prop_map(
-            |(tenant, server, [name, title, url], digest, (internal, cooling_ms))| ObservedMount {
+        let mount = (tenants(), servers(), any::<[String; 3]>(), any::<[u8; 32]>(), any::<(bool, Option<u64>)>())
+            .prop_map(|(tenant, server, [name, title, url], digest, (internal, cooling_ms))| ObservedMount {
                 tenant,
                 server,
                 name,
@@ -346,14 +349,13 @@ mod tests {
                 digest: Digest(digest),
                 internal,
                 cooling_ms,
-            },
-        );
+            });
         let held = (servers(), any::<[u8; 32]>()).prop_map(|(id, digest)| (ResourceName::Server(id), Digest(digest)));
         prop_oneof![
             any::<(String, String)>().prop_map(|(class, message)| Outcome::Failed { class, message }),
-            (any::<[String; 3]>(), any::<u64>()).prop_map(|([revision, server_info, tools], latency_ms)| Outcome::Probed(
-                Probed { transport: Transport::Sse, revision, server_info, tools, latency_ms }
-            )),
+            (any::<[String; 3]>(), any::<u64>()).prop_map(|([revision, server_info, tools], latency_ms)| {
+                Outcome::Probed(Probed { transport: Transport::Sse, revision, server_info, tools, latency_ms })
+            }),
             any::<Vec<u8>>().prop_map(Outcome::Listed),
             any::<Vec<u8>>().prop_map(Outcome::Called),
             prop::collection::vec(mount, 0..4).prop_map(Outcome::Observed),

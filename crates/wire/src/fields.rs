@@ -63,9 +63,7 @@ pub(crate) fn held(messages: &[generated::Held]) -> Result<Vec<(ResourceName, Di
 
 /// Writes a list of what a table holds.
 pub(crate) fn held_messages(held: &[(ResourceName, Digest)]) -> Vec<generated::Held> {
-    held.iter()
-        .map(|(name, digest)| generated::Held { name: name.to_string(), digest: digest.0.to_vec() })
-        .collect()
+    held.iter().map(|(name, digest)| generated::Held { name: name.to_string(), digest: digest.0.to_vec() }).collect()
 }
 
 /// Reads a principal, which must be there.

@@ -39,7 +39,7 @@ pub mod client {
     pub use crate::generated::link_client::LinkClient;
 }
 
-#[allow(missing_docs, clippy::all, clippy::pedantic, reason = "generated from proto/")]
+#[allow(missing_docs, unreachable_pub, clippy::all, clippy::pedantic, reason = "generated from proto/")]
 mod generated {
     tonic::include_proto!("gatehouse.v1");
 }

@@ -63,8 +63,8 @@ pub struct Answer {
     pub revision: Revision,
     /// Resources that were not applied; each keeps its last good version.
     pub rejected: Vec<Rejected>,
-    /// Digest of the table now.
-    pub digest: Digest,
+    /// After a snapshot: digest of the table now. Heartbeats carry it otherwise.
+    pub digest: Option<Digest>,
     /// Set if nothing at all was applied.
     pub refusal: Option<Refusal>,
     /// After a snapshot: what the table holds.
@@ -96,6 +96,8 @@ pub struct Heartbeat {
     pub revision: Revision,
     /// The table's digest.
     pub digest: Digest,
+    /// Id of the fleet's current sealing key, so that a rotation is noticed; 0 for none.
+    pub sealing_key: u32,
 }
 
 impl From<FromProxy> for generated::FromProxy {
@@ -193,7 +195,7 @@ impl From<Answer> for generated::Answer {
             nonce: answer.nonce,
             revision: revision_message(answer.revision),
             rejected: rejected.map(|Rejected { name, reason }| generated::Rejected { name, reason }).collect(),
-            digest: answer.digest.0.to_vec(),
+            digest: answer.digest.map(|digest| digest.0.to_vec()),
             refusal: refusal.into(),
             held: held_messages(&answer.held),
         }
@@ -215,7 +217,7 @@ impl TryFrom<generated::Answer> for Answer {
             nonce: message.nonce,
             revision: revision(message.revision)?,
             rejected: rejected.map(|rejected| Rejected { name: rejected.name, reason: rejected.reason }).collect(),
-            digest: digest("answer.digest", &message.digest)?,
+            digest: message.digest.map(|bytes| digest("answer.digest", &bytes)).transpose()?,
             refusal,
             held: held(&message.held)?,
         })
@@ -224,7 +226,11 @@ impl TryFrom<generated::Answer> for Answer {
 
 impl From<Heartbeat> for generated::Heartbeat {
     fn from(heartbeat: Heartbeat) -> Self {
-        Self { revision: revision_message(heartbeat.revision), digest: heartbeat.digest.0.to_vec() }
+        Self {
+            revision: revision_message(heartbeat.revision),
+            digest: heartbeat.digest.0.to_vec(),
+            sealing_key: heartbeat.sealing_key,
+        }
     }
 }
 
@@ -232,7 +238,11 @@ impl TryFrom<generated::Heartbeat> for Heartbeat {
     type Error = Malformed;
 
     fn try_from(message: generated::Heartbeat) -> Result<Self, Malformed> {
-        Ok(Self { revision: revision(message.revision)?, digest: digest("heartbeat.digest", &message.digest)? })
+        Ok(Self {
+            revision: revision(message.revision)?,
+            digest: digest("heartbeat.digest", &message.digest)?,
+            sealing_key: message.sealing_key,
+        })
     }
 }
 
@@ -270,9 +280,9 @@ mod tests {
         ) {
             let rejected = rejected.into_iter().map(|(name, reason)| Rejected { name, reason }).collect();
             let digest = Digest(bytes);
-            let answer = FromProxy::Answer(Answer { nonce, revision, rejected, digest, refusal, held });
+            let answer = FromProxy::Answer(Answer { nonce, revision, rejected, digest: Some(digest), refusal, held });
             prop_assert_eq!(FromProxy::try_from(generated::FromProxy::from(answer.clone())).unwrap(), answer);
-            let beat = Heartbeat { revision, digest };
+            let beat = Heartbeat { revision, digest, sealing_key: 7 };
             let from_control = FromControl::Heartbeat(beat.clone());
             prop_assert_eq!(FromControl::try_from(generated::FromControl::from(from_control.clone())).unwrap(), from_control);
         }
@@ -282,9 +292,9 @@ mod tests {
     fn an_empty_message_is_refused_by_field() {
         let empty = generated::FromProxy { body: None };
         assert_eq!(FromProxy::try_from(empty).unwrap_err().field, "from_proxy.body");
-        let no_revision = generated::Heartbeat { revision: None, digest: vec![0; 32] };
+        let no_revision = generated::Heartbeat { digest: vec![0; 32], ..Default::default() };
         assert_eq!(Heartbeat::try_from(no_revision).unwrap_err().field, "revision");
-        let short = generated::Heartbeat { revision: Some(Default::default()), digest: vec![0; 31] };
+        let short = generated::Heartbeat { revision: Some(Default::default()), digest: vec![0; 31], sealing_key: 0 };
         assert_eq!(Heartbeat::try_from(short).unwrap_err().field, "heartbeat.digest");
     }
 }

@@ -205,28 +205,38 @@ pub(crate) mod tests {
             prop::collection::vec(".{0,8}", 0..4),
             any::<bool>(),
         );
-        (names, rest).prop_map(|((id, tenant, name, title, host), (generation, transport, headers, ms, disabled, trust))| {
-            Resource::Server(ServerSpec {
-                id: ServerId(Uuid::from_u128(id)),
-                tenant: TenantId(Uuid::from_u128(tenant)),
-                name: name.parse().unwrap(),
-                title,
-                generation: Generation(generation),
-                transport,
-                url: UpstreamUrl::parse(&format!("https://{host}.example/mcp?x={name}")).unwrap(),
-                headers,
-                connect_timeout: Duration::from_millis(u64::from(ms.0)),
-                read_timeout: Duration::from_millis(u64::from(ms.1)),
-                disabled_tools: disabled,
-                trust_hints: trust,
-            })
-        })
+        (names, rest).prop_map(
+            |((id, tenant, name, title, host), (generation, transport, headers, ms, disabled, trust))| {
+                Resource::Server(ServerSpec {
+                    id: ServerId(Uuid::from_u128(id)),
+                    tenant: TenantId(Uuid::from_u128(tenant)),
+                    name: name.parse().unwrap(),
+                    title,
+                    generation: Generation(generation),
+                    transport,
+                    url: UpstreamUrl::parse(&format!("https://{host}.example/mcp?x={name}")).unwrap(),
+                    headers,
+                    connect_timeout: Duration::from_millis(u64::from(ms.0)),
+                    read_timeout: Duration::from_millis(u64::from(ms.1)),
+                    disabled_tools: disabled,
+                    trust_hints: trust,
+                })
+            },
+        )
     }
 
     fn key() -> impl Strategy<Value = Resource> {
         let roles = prop_oneof![Just(KeyRole::Client), Just(KeyRole::TenantAdmin), Just(KeyRole::PlatformAdmin)];
         let servers = prop::option::of(prop::collection::vec(slug(), 0..4));
-        ("[0-9A-Za-z]{16}", any::<u128>(), any::<Option<u128>>(), roles, any::<[u8; 32]>(), servers, any::<Option<i64>>())
+        (
+            "[0-9A-Za-z]{16}",
+            any::<u128>(),
+            any::<Option<u128>>(),
+            roles,
+            any::<[u8; 32]>(),
+            servers,
+            any::<Option<i64>>(),
+        )
             .prop_map(|(id, tenant, user, role, sha256, servers, expires_at)| {
                 Resource::Key(KeyVerifier {
                     id: id.parse().unwrap(),

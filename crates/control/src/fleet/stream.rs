@@ -1,0 +1,189 @@
+//! One attached proxy's stream: what came in, what goes out, and the session between the two.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use model::crash_here;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tonic::{Status, Streaming};
+use wire::frame::{ControlFrame, ProxyFrame};
+use wire::{Command, CommandAnswer, FromControl, FromProxy, Heartbeat, Outcome, Push};
+
+use super::Fleet;
+use super::intended::Intended;
+use super::roster::Entry;
+use super::session::Session;
+use crate::timers::scaled;
+
+/// Frames that wait for the proxy to read them. More than a whole push and every command together,
+/// so a full queue means a proxy that has stopped reading.
+pub(super) const OUTGOING: usize = 256;
+/// Commands that wait for their answers.
+const COMMANDS: usize = 128;
+const BEAT: Duration = Duration::from_secs(10);
+/// Silence, or a push without its answer, for so long ends the stream.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Something to ask of a proxy.
+pub(crate) struct Request {
+    pub(crate) command: Command,
+    /// Dropped unanswered if the stream ends first.
+    pub(crate) reply: oneshot::Sender<Outcome>,
+}
+
+/// Why a stream ended.
+enum End {
+    /// The proxy closed it.
+    Goodbye,
+    /// It broke, or one of us must not go on.
+    Broken(Option<Status>),
+}
+
+pub(super) struct Stream {
+    pub(super) fleet: Arc<Fleet>,
+    pub(super) entry: Entry,
+    pub(super) session: Session,
+    pub(super) incoming: Streaming<ProxyFrame>,
+    pub(super) outgoing: mpsc::Sender<Result<ControlFrame, Status>>,
+    pub(super) requests: mpsc::Receiver<Request>,
+    pub(super) intended: watch::Receiver<Option<Arc<Intended>>>,
+    pub(super) serves: bool,
+    pub(super) shutdown: CancellationToken,
+}
+
+impl Stream {
+    /// Runs until the stream ends, and takes the proxy off the roster.
+    pub(super) async fn run(mut self) {
+        let end = self.attend().await;
+        let goodbye = matches!(end, End::Goodbye);
+        if let End::Broken(Some(status)) = end {
+            tracing::warn!(node = self.entry.node, status = %status, "the link to a proxy is given up");
+            let _ = self.outgoing.try_send(Err(status));
+        } else {
+            tracing::info!(node = self.entry.node, goodbye, "a proxy left");
+        }
+        self.fleet.roster.leave(&self.entry, goodbye);
+    }
+
+    async fn attend(&mut self) -> End {
+        let mut waiting: HashMap<u64, oneshot::Sender<Outcome>> = HashMap::new();
+        let mut beat = tokio::time::interval(scaled(BEAT));
+        let mut heard = Instant::now();
+        let mut pushed = Instant::now();
+        loop {
+            match self.push() {
+                Ok(true) => pushed = Instant::now(),
+                Ok(false) => (),
+                Err(end) => return end,
+            }
+            tokio::select! {
+                message = self.incoming.message() => {
+                    heard = Instant::now();
+                    let frame = match message {
+                        Ok(Some(frame)) => frame,
+                        Ok(None) => return End::Goodbye,
+                        Err(_) => return End::Broken(None),
+                    };
+                    match FromProxy::try_from(frame) {
+                        Ok(message) => if let Err(status) = self.hear(message, &mut waiting) { return End::Broken(Some(status)) },
+                        Err(error) => return End::Broken(Some(Status::invalid_argument(error.to_string()))),
+                    }
+                }
+                changed = self.intended.changed() => if changed.is_err() { return End::Broken(None) },
+                Some(request) = self.requests.recv() => {
+                    if waiting.len() < COMMANDS {
+                        waiting.insert(request.command.id, request.reply);
+                        if let Err(end) = self.send(FromControl::Command(request.command)) { return end }
+                    } else {
+                        let message = "too many commands wait for this proxy".to_owned();
+                        let _ = request.reply.send(Outcome::Failed { class: "rejected".to_owned(), message });
+                    }
+                }
+                _ = beat.tick() => {
+                    waiting.retain(|_, reply| !reply.is_closed());
+                    let stuck = self.session.awaits_answer() && pushed.elapsed() > scaled(PATIENCE);
+                    if stuck || heard.elapsed() > scaled(PATIENCE) {
+                        return End::Broken(Some(Status::deadline_exceeded("the proxy has gone silent")));
+                    }
+                    let revision = self.session.at();
+                    let sealing_key = self.fleet.keys.current_id();
+                    let heartbeat = Heartbeat { revision, digest: self.session.digest(), sealing_key };
+                    if let Err(end) = self.send(FromControl::Heartbeat(heartbeat)) { return end }
+                }
+                () = self.entry.replaced.cancelled() => {
+                    return End::Broken(Some(Status::aborted("a newer stream of this node came")));
+                }
+                () = self.shutdown.cancelled() => return End::Broken(Some(Status::unavailable("control is stopping"))),
+            }
+        }
+    }
+
+    /// Sends what differs, if no answer is awaited. Says whether anything was sent.
+    fn push(&mut self) -> Result<bool, End> {
+        let Some(intended) = self.intended.borrow_and_update().clone() else { return Ok(false) };
+        let intended = if self.serves { intended } else { Arc::new(intended.emptied()) };
+        let before = self.session.settled();
+        let plan = self.session.next_push(&intended);
+        if before != self.session.settled() {
+            self.fleet.roster.update(&self.entry, &self.session);
+        }
+        let Some(plan) = plan else { return Ok(false) };
+        let upserts = plan.upserts.iter().filter_map(|name| intended.resource(name));
+        for frame in Push::split(plan.head, upserts, plan.removes) {
+            self.send_frame(frame)?;
+        }
+        crash_here("push.sent");
+        Ok(true)
+    }
+
+    fn hear(&mut self, message: FromProxy, waiting: &mut HashMap<u64, oneshot::Sender<Outcome>>) -> Result<(), Status> {
+        match message {
+            FromProxy::Hello(_) => return Err(Status::failed_precondition("a second Hello on one stream")),
+            FromProxy::Answer(answer) => {
+                for rejected in &answer.rejected {
+                    tracing::warn!(
+                        node = self.entry.node,
+                        name = rejected.name,
+                        reason = rejected.reason,
+                        "a proxy rejected a resource"
+                    );
+                }
+                if let Some(refusal) = answer.refusal {
+                    tracing::warn!(node = self.entry.node, ?refusal, at = %answer.revision, "a proxy refused a push");
+                }
+                self.session.answered(answer).map_err(|stubborn| Status::failed_precondition(stubborn.to_string()))?;
+            }
+            FromProxy::Heartbeat(heartbeat) => {
+                self.session.heartbeat(&heartbeat);
+                if !self.session.digest_matches() {
+                    tracing::warn!(node = self.entry.node, "a proxy's table differs from what it acknowledged");
+                }
+            }
+            FromProxy::Command(CommandAnswer { id, outcome }) => {
+                // Answers come in the order of what they answer, so this list fits the pushes before it.
+                if let Outcome::Resynced(held) = &outcome {
+                    self.session.resynced(held.clone());
+                    self.fleet.roster.update(&self.entry, &self.session);
+                }
+                // Gone if the caller stopped waiting.
+                if let Some(reply) = waiting.remove(&id) {
+                    let _ = reply.send(outcome);
+                }
+                return Ok(());
+            }
+        }
+        self.fleet.roster.update(&self.entry, &self.session);
+        Ok(())
+    }
+
+    fn send(&self, message: FromControl) -> Result<(), End> {
+        self.send_frame(message.into())
+    }
+
+    fn send_frame(&self, frame: ControlFrame) -> Result<(), End> {
+        self.outgoing.try_send(Ok(frame)).map_err(|_| End::Broken(None))
+    }
+}

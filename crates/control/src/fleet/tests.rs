@@ -1,0 +1,1 @@
+//! Two halves of the link over real mutual TLS.

@@ -1,0 +1,131 @@
+//! The plane's own certificates: a CA that only control reads, control's certificate, and one for
+//! the nodes of each pool.
+//!
+//! The CA's key stays a file with mode 0600 (design.md: until the credentials issue). A node's
+//! certificate names its pool as `spiffe://gatehouse/pool/NAME`; that name is its permission.
+
+mod files;
+mod issue;
+mod peer;
+
+use std::path::Path;
+
+use rcgen::{Issuer, KeyPair};
+
+pub use self::files::PkiError;
+pub use self::peer::{PeerError, pool_of};
+
+/// Names of the files in the folder.
+const CA: (&str, &str) = ("ca.pem", "ca.key");
+const CONTROL: (&str, &str) = ("control.pem", "control.key");
+const PROXY: (&str, &str) = ("proxy.pem", "proxy.key");
+
+/// The pool of a proxy that nobody said anything about.
+pub const DEFAULT_POOL: &str = "default";
+
+/// A certificate and its private key, both PEM.
+pub struct Certified {
+    /// The certificate.
+    pub cert: String,
+    /// The private key; goes into a file with mode 0600 and nowhere else.
+    pub key: String,
+}
+
+/// The certificates of one plane.
+pub struct Pki {
+    ca: String,
+    issuer: Issuer<'static, KeyPair>,
+    control: Certified,
+}
+
+impl Pki {
+    /// Makes the folder's certificates: the CA, control's and one for a proxy of the pool
+    /// `default`. What is already there is kept, so a start after a half-done one completes it.
+    pub fn init(dir: &Path) -> Result<(), PkiError> {
+        files::folder(dir)?;
+        if !files::exists(dir, CA) {
+            files::write(dir, CA, &issue::authority()?)?;
+        }
+        let issuer = Self::issuer(dir)?;
+        if !files::exists(dir, CONTROL) {
+            files::write(dir, CONTROL, &issue::control(&issuer)?)?;
+        }
+        if !files::exists(dir, PROXY) {
+            files::write(dir, PROXY, &issue::node(&issuer, DEFAULT_POOL)?)?;
+        }
+        Ok(())
+    }
+
+    /// Reads the folder; a private key that others can read is refused.
+    pub fn load(dir: &Path) -> Result<Self, PkiError> {
+        let Certified { cert: ca, .. } = files::read(dir, CA)?;
+        Ok(Self { ca, issuer: Self::issuer(dir)?, control: files::read(dir, CONTROL)? })
+    }
+
+    /// A certificate for the proxies of `pool`: a slug as of a tenant's name.
+    pub fn issue_node(&self, pool: &str) -> Result<Certified, PkiError> {
+        issue::node(&self.issuer, pool)
+    }
+
+    /// The CA's certificate, which proxies need.
+    pub fn ca(&self) -> &str {
+        &self.ca
+    }
+
+    /// What the link's listener serves with.
+    pub fn server_tls(&self) -> Result<rustls::ServerConfig, wire::TlsError> {
+        wire::server_tls(&self.ca, &self.control.cert, &self.control.key)
+    }
+
+    fn issuer(dir: &Path) -> Result<Issuer<'static, KeyPair>, PkiError> {
+        let Certified { cert, key } = files::read(dir, CA)?;
+        let key = KeyPair::from_pem(&key).map_err(PkiError::Certificate)?;
+        Issuer::from_ca_cert_pem(&cert, key).map_err(PkiError::Certificate)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn a_made_folder_loads_and_its_keys_are_closed_to_others() {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path().join("pki");
+        Pki::init(&dir).unwrap();
+        let pki = Pki::load(&dir).unwrap();
+        assert!(pki.server_tls().is_ok());
+        for file in ["ca.key", "control.key", "proxy.key"] {
+            let mode = std::fs::metadata(dir.join(file)).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o600, "{file}");
+        }
+        let before = std::fs::read_to_string(dir.join("ca.pem")).unwrap();
+        Pki::init(&dir).unwrap();
+        assert_eq!(std::fs::read_to_string(dir.join("ca.pem")).unwrap(), before);
+    }
+
+    #[test]
+    fn a_key_that_others_can_read_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        Pki::init(dir.path()).unwrap();
+        let key = dir.path().join("ca.key");
+        std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o640)).unwrap();
+        assert!(matches!(Pki::load(dir.path()).err(), Some(PkiError::OpenToOthers { path }) if path == key));
+    }
+
+    #[test]
+    fn a_node_certificate_names_its_pool_and_controls_names_none() {
+        let dir = tempfile::tempdir().unwrap();
+        Pki::init(dir.path()).unwrap();
+        let pki = Pki::load(dir.path()).unwrap();
+        let pool = |pem: &str| {
+            let (_, pem) = x509_parser::pem::parse_x509_pem(pem.as_bytes()).unwrap();
+            pool_of(&pem.contents)
+        };
+        assert_eq!(pool(&pki.issue_node("edge-eu").unwrap().cert).unwrap(), "edge-eu");
+        assert!(matches!(pool(&pki.control.cert), Err(PeerError::NoPool)));
+        assert!(matches!(pki.issue_node("No Slug"), Err(PkiError::PoolName(_))));
+    }
+}

@@ -1,0 +1,78 @@
+//! The folder with certificates and keys: whole files or none, keys closed to others.
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use super::Certified;
+
+/// Why certificates can't be made or read.
+#[derive(Debug, thiserror::Error)]
+pub enum PkiError {
+    /// A file can't be read or written.
+    #[error("can't use {}", path.display())]
+    File {
+        /// Which file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// A private key that others may read is no private key.
+    #[error("{} can be read by others: its mode must be 0600", path.display())]
+    OpenToOthers {
+        /// Which file.
+        path: PathBuf,
+    },
+    /// A certificate can't be made or understood.
+    #[error("a certificate can't be made or understood")]
+    Certificate(#[source] rcgen::Error),
+    /// The pool is no slug.
+    #[error("`{0}` is no name for a pool: 1 to 32 of a-z, 0-9 and -")]
+    PoolName(String),
+}
+
+/// Makes the folder, closed to others.
+pub(super) fn folder(dir: &Path) -> Result<(), PkiError> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(failed(dir))
+}
+
+/// Whether both files are there.
+pub(super) fn exists(dir: &Path, (cert, key): (&str, &str)) -> bool {
+    dir.join(cert).exists() && dir.join(key).exists()
+}
+
+/// Reads a certificate and its key.
+pub(super) fn read(dir: &Path, (cert, key): (&str, &str)) -> Result<Certified, PkiError> {
+    let (cert, key) = (dir.join(cert), dir.join(key));
+    if fs::metadata(&key).map_err(failed(&key))?.mode() & 0o077 != 0 {
+        return Err(PkiError::OpenToOthers { path: key });
+    }
+    Ok(Certified {
+        cert: fs::read_to_string(&cert).map_err(failed(&cert))?,
+        key: fs::read_to_string(&key).map_err(failed(&key))?,
+    })
+}
+
+/// Writes both files, the certificate last: where it is, the key that belongs to it is too.
+pub(super) fn write(dir: &Path, (cert, key): (&str, &str), certified: &Certified) -> Result<(), PkiError> {
+    replace(&dir.join(key), &certified.key, 0o600)?;
+    replace(&dir.join(cert), &certified.cert, 0o644)
+}
+
+fn replace(path: &Path, text: &str, mode: u32) -> Result<(), PkiError> {
+    let temporary = path.with_extension("new");
+    let written = || {
+        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&temporary)?;
+        file.write_all(text.as_bytes())?;
+        file.sync_all()?;
+        fs::rename(&temporary, path)
+    };
+    written().map_err(failed(path))
+}
+
+fn failed(path: &Path) -> impl FnOnce(io::Error) -> PkiError {
+    let path = path.to_owned();
+    move |source| PkiError::File { path, source }
+}

@@ -1,0 +1,192 @@
+//! The last good table on disk, from which the proxy starts when control is away.
+//!
+//! Two generations of the table, a small log of revocations and the fleet's sealing keys, each a
+//! file of its own, authenticated with a key of this node and replaced atomically. No secret of a
+//! tenant is in any of them. A revocation is in both generations before it is acknowledged, so no
+//! file that survives a crash brings a revoked key back.
+
+mod file;
+mod revocations;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use model::{Digest, Resource, ResourceName, Revision, crash_here};
+use wire::{FleetKeys, table_from_bytes, table_to_bytes};
+
+use self::file::{Folder, Purpose};
+use self::revocations::Revocations;
+use crate::seal::{FleetKey, Sealer};
+use crate::table::{Change, Tables};
+
+const NEWEST: &str = "table";
+const OLDER: &str = "table.1";
+const KEYS: &str = "sealing-keys";
+
+/// The folder of the last good table. Clones share it.
+#[derive(Clone)]
+pub struct LastGood {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    folder: Folder,
+    /// Held while files are written, so that an older state never overwrites a newer one.
+    write: Mutex<Revocations>,
+}
+
+/// What was on disk.
+#[derive(Debug, Default)]
+pub struct Loaded {
+    /// What the table was at.
+    pub revision: Revision,
+    /// What it held.
+    pub resources: Vec<Resource>,
+    /// The fleet's sealing keys as they were last fetched.
+    pub keys: Option<FleetKeys>,
+}
+
+/// The folder can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum LastGoodError {
+    /// It can't be read or written.
+    #[error("can't use {}", path.display())]
+    File {
+        /// Which file or folder.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The node's key must be this process's alone.
+    #[error("{} can be read by others: its mode must be 0600", path.display())]
+    OpenToOthers {
+        /// The key's file.
+        path: PathBuf,
+    },
+    /// The node's key is not what this program wrote.
+    #[error("{} is not a key of 32 bytes: remove it to start with an empty table", path.display())]
+    Key {
+        /// The key's file.
+        path: PathBuf,
+    },
+    /// The machine has no randomness.
+    #[error("no randomness for the node's key")]
+    Random,
+}
+
+impl LastGood {
+    /// Opens the folder; makes it and the node's key at the first start.
+    pub fn open(dir: &Path) -> Result<Self, LastGoodError> {
+        let folder = Folder::open(dir)?;
+        let revocations = Revocations::load(&folder);
+        Ok(Self { shared: Arc::new(Shared { folder, write: Mutex::new(revocations) }) })
+    }
+
+    /// The same for every start from this folder; tells nothing of the node's key.
+    pub fn instance(&self) -> String {
+        self.shared.folder.instance()
+    }
+
+    /// What is on disk: the newest generation; if that can't be believed, the older one, but only
+    /// if it holds every revocation; else nothing. Never a part of a table.
+    pub fn load(&self) -> Loaded {
+        let revocations = self.write();
+        let folder = &self.shared.folder;
+        let read = |name| folder.read(Purpose::Table, name).and_then(|bytes| table_from_bytes(&bytes).ok());
+        let table = match read(NEWEST) {
+            Some(mut table) => {
+                // A crash between the log and the table leaves a revoked key in the table.
+                table.resources.retain(|resource| !revocations.revokes(resource));
+                Some(table)
+            }
+            None => {
+                let older = read(OLDER);
+                let usable = older.filter(|table| revocations.readable() && !table.resources.iter().any(|resource| revocations.revokes(resource)));
+                tracing::warn!(older_serves = usable.is_some(), "the newest generation of the last good table can't be used");
+                usable
+            }
+        };
+        let keys = folder.read(Purpose::Keys, KEYS).and_then(|bytes| file::unpack_keys(&bytes));
+        let (revision, resources) = table.map(|table| (table.revision, table.resources)).unwrap_or_default();
+        Loaded { revision, resources, keys }
+    }
+
+    /// Loads what is on disk into `tables` and `sealer`; answers what the table is at.
+    pub fn restore(&self, tables: &Tables, sealer: &Sealer) -> Revision {
+        let Loaded { revision, resources, keys } = self.load();
+        let rejected = tables.apply(Change { replace_all: true, upserts: resources, removes: vec![] });
+        for (name, reason) in rejected {
+            tracing::warn!(%name, reason, "a resource of the last good table was not taken");
+        }
+        if let Some(keys) = keys {
+            set_keys(sealer, &keys);
+        }
+        revision
+    }
+
+    /// Writes the state that `now` answers as the newest generation; the newest becomes the older
+    /// one. `now` is asked when nothing newer can be written in between.
+    pub(crate) fn save(&self, now: impl FnOnce() -> (Revision, Vec<Resource>)) -> io::Result<()> {
+        let _write = self.write();
+        let (revision, resources) = now();
+        let folder = &self.shared.folder;
+        let staged = folder.stage(Purpose::Table, NEWEST, &table_to_bytes(revision, &resources))?;
+        crash_here("lkg.written");
+        folder.keep_as(NEWEST, OLDER)?;
+        folder.commit(staged)?;
+        crash_here("lkg.renamed");
+        Ok(())
+    }
+
+    /// Writes a state in which `revoked` versions of resources no longer count: into the log and
+    /// both generations, all synced before this returns. If that can't be done the generations are
+    /// removed: better an empty table after a restart than a revoked key in it.
+    pub(crate) fn save_revocation(
+        &self,
+        revoked: &[(ResourceName, Digest)],
+        now: impl FnOnce() -> (Revision, Vec<Resource>),
+    ) -> io::Result<()> {
+        let mut revocations = self.write();
+        let (revision, resources) = now();
+        let folder = &self.shared.folder;
+        let bytes = table_to_bytes(revision, &resources);
+        let mut written = || {
+            revocations.add(revoked);
+            revocations.save(folder)?;
+            let older = folder.stage(Purpose::Table, OLDER, &bytes)?;
+            let newest = folder.stage(Purpose::Table, NEWEST, &bytes)?;
+            crash_here("lkg.written");
+            folder.commit(older)?;
+            folder.commit(newest)
+        };
+        if let Err(error) = written() {
+            tracing::error!(%error, alarm = true, "a revocation can't be written: the last good table is removed");
+            return folder.remove(&[NEWEST, OLDER]);
+        }
+        crash_here("lkg.renamed");
+        Ok(())
+    }
+
+    /// Keeps the fleet's sealing keys, so that session ids survive a restart without control.
+    pub(crate) fn save_keys(&self, keys: &FleetKeys) -> io::Result<()> {
+        let _write = self.write();
+        let folder = &self.shared.folder;
+        let staged = folder.stage(Purpose::Keys, KEYS, &file::pack_keys(keys))?;
+        folder.commit(staged)
+    }
+
+    fn write(&self) -> MutexGuard<'_, Revocations> {
+        self.shared.write.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Hands keys over to the sealer.
+pub(crate) fn set_keys(sealer: &Sealer, keys: &FleetKeys) {
+    let key = |key: &wire::SealingKey| FleetKey { id: key.id, key: key.key };
+    sealer.set_keys(key(&keys.current), keys.previous.as_ref().map(key));
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,132 @@
+//! The one connection to control: pushes in, answers and reports out.
+//!
+//! The proxy opens it, says what it holds, and from then on applies what comes. When control is away
+//! nothing here matters to clients: the table stays as it is.
+
+mod apply;
+mod backoff;
+mod keys;
+mod save;
+mod stream;
+#[cfg(test)]
+mod tests;
+mod timers;
+mod work;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use model::Revision;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use self::backoff::Backoff;
+use self::stream::Ended;
+pub(crate) use self::work::Perform;
+use crate::last_good::LastGood;
+use crate::seal::Sealer;
+use crate::table::Tables;
+
+/// Where control is, and who we are.
+#[derive(Debug, Clone)]
+pub struct LinkConfig {
+    /// Addresses of control replicas, `host:port`; one after the other is tried.
+    pub controls: Vec<String>,
+    /// The plane CA's certificate (PEM).
+    pub ca: PathBuf,
+    /// Our certificate (PEM).
+    pub cert: PathBuf,
+    /// Our private key (PEM).
+    pub key: PathBuf,
+    /// The pool that our certificate names.
+    pub pool: String,
+    /// What the table is at when the link starts: what [`LastGood::restore`] answered.
+    pub revision: Revision,
+    /// Where the state of the link is published.
+    pub status: watch::Sender<LinkStatus>,
+}
+
+/// The state of the link, for readiness.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct LinkStatus {
+    /// A stream to control is open.
+    pub attached: bool,
+    /// On this stream the table was brought to what is intended, at least once.
+    pub current: bool,
+    /// What the table is at.
+    pub revision: Revision,
+}
+
+/// The link can't even be tried.
+#[derive(Debug, thiserror::Error)]
+pub enum LinkError {
+    /// A file can't be read.
+    #[error("can't read {}", path.display())]
+    File {
+        /// Which file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The certificates don't fit together.
+    #[error("the certificates of the link can't be used")]
+    Tls(#[source] wire::TlsError),
+    /// Nowhere to connect to.
+    #[error("no address of control is configured")]
+    NoControl,
+}
+
+/// Keeps the link up until `shutdown`: reconnects with full jitter, tries one address after the other.
+pub async fn run<P: Perform>(
+    config: LinkConfig,
+    tables: Arc<Tables>,
+    commands: P,
+    sealer: Arc<Sealer>,
+    last_good: LastGood,
+    shutdown: CancellationToken,
+) -> Result<(), LinkError> {
+    let read = |path: &PathBuf| {
+        std::fs::read_to_string(path).map_err(|source| LinkError::File { path: path.clone(), source })
+    };
+    let tls = wire::client_tls(&read(&config.ca)?, &read(&config.cert)?, &read(&config.key)?);
+    let tls = Arc::new(tls.map_err(LinkError::Tls)?);
+    if config.controls.is_empty() {
+        return Err(LinkError::NoControl);
+    }
+    let boot = Uuid::new_v4().simple().to_string();
+    let node = format!("{}/{boot}", config.pool);
+    let saver = save::Saver::start(last_good.clone(), tables.clone(), config.revision, shutdown.clone());
+    let link = stream::Link { node, boot, tables, commands, sealer, last_good, saver, status: config.status };
+    link.publish(false, false);
+
+    let mut backoff = Backoff::default();
+    let mut controls = config.controls.iter().cycle().skip(Backoff::random_index(config.controls.len()));
+    while let Some(control) = controls.next() {
+        let ended = tokio::select! {
+            ended = link.attach(control, tls.clone(), &shutdown) => ended,
+            () = shutdown.cancelled() => break,
+        };
+        link.publish(false, false);
+        match ended {
+            Ended::Shutdown => break,
+            Ended::Unreached(error) => {
+                tracing::info!(control, error = &error as &dyn std::error::Error, "control can't be reached");
+            }
+            Ended::Refused(status) => tracing::warn!(control, %status, "control refused the link"),
+            Ended::Lost { reason, was_current } => {
+                tracing::warn!(control, reason, "the link to control is lost");
+                if was_current {
+                    backoff.reset();
+                }
+            }
+        }
+        tokio::select! {
+            () = tokio::time::sleep(backoff.next()) => (),
+            () = shutdown.cancelled() => break,
+        }
+    }
+    link.saver.finish().await;
+    Ok(())
+}

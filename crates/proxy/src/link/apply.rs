@@ -1,0 +1,122 @@
+//! From a push to a change of the table, and from what became of it to the answer.
+
+use std::collections::HashSet;
+
+use model::{Digest, Resource, ResourceKind, ResourceName, Revision};
+use wire::{Collected, PushHead, Refusal, Rejected, Upsert};
+
+use crate::table::Change;
+
+/// Whether a push may be applied to a table that is at `at`.
+pub(super) fn refusal(head: &PushHead, at: Revision) -> Option<Refusal> {
+    // The same revision is no step back: control heals a table that has drifted without any change.
+    if head.revision < at {
+        return Some(Refusal::StaleRevision);
+    }
+    (head.revision.epoch != at.epoch && !head.snapshot).then_some(Refusal::SnapshotNeeded)
+}
+
+/// The change that a push asks for, and the resources that could not be read.
+pub(super) fn change(push: Collected, held: &[(ResourceName, Digest)]) -> (Change, Vec<Rejected>) {
+    let mut upserts: Vec<Resource> = Vec::with_capacity(push.upserts.len());
+    let mut rejected = Vec::new();
+    for upsert in push.upserts {
+        match upsert {
+            Upsert::Read(resource) => upserts.push(resource),
+            Upsert::Unreadable { name, why } => rejected.push(Rejected { name, reason: why.to_string() }),
+        }
+    }
+    if !push.head.snapshot {
+        return (Change { replace_all: false, upserts, removes: push.removes }, rejected);
+    }
+    if rejected.is_empty() {
+        return (Change { replace_all: true, upserts, removes: vec![] }, rejected);
+    }
+    // What could not be read keeps its last good version, so the rest is removed by name.
+    let unreadable: HashSet<&str> = rejected.iter().map(|rejected| rejected.name.as_str()).collect();
+    let named: HashSet<ResourceName> = upserts.iter().map(Resource::name).collect();
+    let goes = |name: &&ResourceName| !named.contains(name) && !unreadable.contains(name.to_string().as_str());
+    let removes = held.iter().map(|(name, _)| name).filter(goes).copied().collect();
+    (Change { replace_all: false, upserts, removes }, rejected)
+}
+
+/// The versions of keys and tenants that were held before a change and are not any more.
+pub(super) fn revoked(
+    before: &[(ResourceName, Digest)],
+    after: &[(ResourceName, Digest)],
+) -> Vec<(ResourceName, Digest)> {
+    let after: HashSet<_> = after.iter().copied().collect();
+    let names: HashSet<_> = after.iter().map(|(name, _)| *name).collect();
+    let gone = |(name, digest): &(ResourceName, Digest)| match name.kind() {
+        ResourceKind::Key => !after.contains(&(*name, *digest)),
+        // A tenant whose limits changed is no revocation.
+        ResourceKind::Tenant => !names.contains(name),
+        ResourceKind::Server => false,
+    };
+    before.iter().filter(|held| gone(held)).copied().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use model::{KeyId, Limits, ServerId, TenantId, TenantSpec};
+
+    use super::*;
+
+    fn at(epoch: i64, seq: i64) -> Revision {
+        Revision { epoch, seq }
+    }
+
+    fn head(revision: Revision, snapshot: bool) -> PushHead {
+        PushHead { nonce: 1, revision, snapshot, urgent: false }
+    }
+
+    #[test]
+    fn a_table_never_goes_back_and_changes_epochs_only_whole() {
+        let now = at(2, 10);
+        for (revision, snapshot, expected) in [
+            (at(2, 11), false, None),
+            (at(2, 10), false, None),
+            (at(2, 9), false, Some(Refusal::StaleRevision)),
+            (at(2, 9), true, Some(Refusal::StaleRevision)),
+            (at(1, 99), true, Some(Refusal::StaleRevision)),
+            (at(3, 1), false, Some(Refusal::SnapshotNeeded)),
+            (at(3, 1), true, None),
+        ] {
+            assert_eq!(refusal(&head(revision, snapshot), now), expected, "{revision} {snapshot}");
+        }
+    }
+
+    fn tenant(number: u128) -> Resource {
+        Resource::Tenant(TenantSpec {
+            id: TenantId(uuid::Uuid::from_u128(number)),
+            name: format!("tenant-{number}").parse().unwrap(),
+            limits: Limits::default(),
+        })
+    }
+
+    #[test]
+    fn an_unreadable_resource_of_a_snapshot_keeps_its_last_good_version() {
+        let held: Vec<_> = (1..=3).map(|n| (tenant(n).name(), tenant(n).digest())).collect();
+        let why = wire::Malformed { field: "tenant.name", reason: "bad".into() };
+        let unreadable = Upsert::Unreadable { name: held[1].0.to_string(), why };
+        let upserts = vec![Upsert::Read(tenant(1)), unreadable];
+        let push = Collected { head: head(at(1, 1), true), upserts, removes: vec![] };
+        let (change, rejected) = change(push, &held);
+        assert!(!change.replace_all);
+        assert_eq!(change.removes, vec![tenant(3).name()]);
+        assert_eq!(rejected[0].name, held[1].0.to_string());
+        assert!(rejected[0].reason.contains("tenant.name"));
+    }
+
+    #[test]
+    fn only_what_is_taken_from_keys_counts_as_revoked() {
+        let key: KeyId = "0123456789abcdef".parse().unwrap();
+        let (key, server) = (ResourceName::Key(key), ResourceName::Server(ServerId(uuid::Uuid::nil())));
+        let tenant = tenant(1).name();
+        let [old, new] = [Digest([1; 32]), Digest([2; 32])];
+        let before = [(key, old), (server, old), (tenant, old)];
+        assert_eq!(revoked(&before, &before), vec![]);
+        assert_eq!(revoked(&before, &[(key, new), (tenant, new)]), vec![(key, old)]);
+        assert_eq!(revoked(&before, &[]), vec![(key, old), (tenant, old)]);
+    }
+}

@@ -1,0 +1,69 @@
+//! How long to wait before the next try: full jitter, so that a fleet doesn't come back as one.
+
+use std::time::Duration;
+
+use ring::rand::{SecureRandom as _, SystemRandom};
+
+use super::timers::scaled;
+
+const BASE: Duration = Duration::from_millis(100);
+const CAP: Duration = Duration::from_secs(30);
+
+/// Failures in a row.
+#[derive(Debug, Default)]
+pub(super) struct Backoff {
+    failures: u32,
+}
+
+impl Backoff {
+    /// The next wait: anything from nothing to 100 ms, then 200 ms, 400 ms … 30 s.
+    pub(super) fn next(&mut self) -> Duration {
+        let ceiling = ceiling(self.failures);
+        self.failures = self.failures.saturating_add(1);
+        ceiling.mul_f64(f64::from(random()) / f64::from(u32::MAX))
+    }
+
+    /// A link that worked starts anew.
+    pub(super) fn reset(&mut self) {
+        self.failures = 0;
+    }
+
+    /// Where to begin in a list of `len`, so that proxies spread over the replicas.
+    pub(super) fn random_index(len: usize) -> usize {
+        (random() as usize).checked_rem(len).unwrap_or(0)
+    }
+}
+
+fn ceiling(failures: u32) -> Duration {
+    BASE.saturating_mul(1 << failures.min(16)).min(scaled(CAP))
+}
+
+fn random() -> u32 {
+    let mut bytes = [0; 4];
+    // Without randomness every wait is the shortest one.
+    _ = SystemRandom::new().fill(&mut bytes);
+    u32::from_be_bytes(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_grow_to_thirty_seconds_and_start_anew() {
+        let ceilings: Vec<_> = (0..12).map(|failures| ceiling(failures).as_millis()).collect();
+        assert_eq!(ceilings, [100, 200, 400, 800, 1_600, 3_200, 6_400, 12_800, 25_600, 30_000, 30_000, 30_000]);
+        let mut backoff = Backoff::default();
+        for failures in 0..100 {
+            assert!(backoff.next() <= ceiling(failures));
+        }
+        backoff.reset();
+        assert!(backoff.next() <= BASE);
+    }
+
+    #[test]
+    fn a_list_of_any_length_has_a_beginning() {
+        assert_eq!(Backoff::random_index(0), 0);
+        assert!((0..100).all(|_| Backoff::random_index(3) < 3));
+    }
+}

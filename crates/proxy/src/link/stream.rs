@@ -1,0 +1,297 @@
+//! One stream to control, from connecting to its end.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use model::{Revision, crash_here};
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::task::{JoinSet, spawn_blocking};
+use tokio::time::Instant;
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tonic::{Status, Streaming};
+use wire::client::LinkClient;
+use wire::frame::{ControlFrame, ProxyFrame};
+use wire::{
+    Answer, Collected, Collector, Command, CommandAnswer, FromControl, FromProxy, Heartbeat, Hello, LinkChannel,
+    MESSAGE_LIMIT, Outcome, PROTOCOL_HIGHEST, PROTOCOL_LOWEST, Rejected, Work,
+};
+
+use super::save::Saver;
+use super::timers::scaled;
+use super::work::{Perform, observe, perform, rejected};
+use super::{LinkStatus, apply, keys};
+use crate::last_good::LastGood;
+use crate::seal::Sealer;
+use crate::table::Tables;
+
+/// Messages that wait to be sent. More than all commands and answers together, so a full queue
+/// means a stream that has stopped moving.
+const OUTGOING: usize = 256;
+/// Commands done at once; more are refused.
+const COMMANDS: usize = 64;
+/// Beyond this the list of what is held outgrows a message: control sends a snapshot instead.
+const HELD: usize = 30_000;
+const BEAT: Duration = Duration::from_secs(10);
+/// Silence of control after which another stream is tried.
+const PATIENCE: Duration = Duration::from_secs(30);
+const KEYS_EVERY: Duration = Duration::from_secs(3600);
+/// How long control may take to accept the stream.
+const ACCEPT: Duration = Duration::from_secs(15);
+/// How long the goodbye may take.
+const GOODBYE: Duration = Duration::from_secs(1);
+
+/// What the streams of one process share.
+pub(super) struct Link<P> {
+    pub(super) node: String,
+    pub(super) boot: String,
+    pub(super) tables: Arc<Tables>,
+    pub(super) commands: P,
+    pub(super) sealer: Arc<Sealer>,
+    pub(super) last_good: LastGood,
+    pub(super) saver: Saver,
+    pub(super) status: watch::Sender<LinkStatus>,
+}
+
+/// Why a stream ended.
+pub(super) enum Ended {
+    /// We are stopping.
+    Shutdown,
+    /// There was no connection.
+    Unreached(wire::ConnectError),
+    /// Control did not accept the stream.
+    Refused(Status),
+    /// It broke.
+    Lost {
+        /// How.
+        reason: String,
+        /// Whether it had brought the table to what is intended.
+        was_current: bool,
+    },
+}
+
+impl<P: Perform> Link<P> {
+    /// Opens a stream and serves it until it ends.
+    pub(super) async fn attach(
+        &self,
+        control: &str,
+        tls: Arc<rustls::ClientConfig>,
+        shutdown: &CancellationToken,
+    ) -> Ended {
+        let channel = match wire::connect(control, tls).await {
+            Ok(channel) => channel,
+            Err(error) => return Ended::Unreached(error),
+        };
+        let mut client = LinkClient::new(channel)
+            .max_decoding_message_size(MESSAGE_LIMIT)
+            .max_encoding_message_size(MESSAGE_LIMIT);
+        // Before the table comes: ids that clients get are then the fleet's from the first one on.
+        let fetch = keys::fetch(client.clone(), self.node.clone(), self.sealer.clone(), self.last_good.clone());
+        let Ok(sealing_key) = tokio::time::timeout(scaled(ACCEPT), fetch).await else {
+            return Ended::Refused(Status::deadline_exceeded("control did not answer for the sealing keys"));
+        };
+        let (outgoing, sent) = mpsc::channel(OUTGOING);
+        _ = outgoing.try_send(FromProxy::Hello(self.hello()).into());
+        let accepted = tokio::time::timeout(scaled(ACCEPT), client.attach(ReceiverStream::new(sent))).await;
+        let incoming = match accepted {
+            Ok(Ok(answer)) => answer.into_inner(),
+            Ok(Err(status)) => return Ended::Refused(status),
+            Err(_) => return Ended::Refused(Status::deadline_exceeded("control did not accept the stream")),
+        };
+        tracing::info!(control, node = self.node, "attached to control");
+        self.publish(true, false);
+        let attached = Attached {
+            link: self,
+            client,
+            incoming,
+            outgoing,
+            collector: Collector::default(),
+            running: JoinSet::new(),
+            slots: Arc::new(Semaphore::new(COMMANDS)),
+            sealing_key,
+            current: false,
+        };
+        attached.serve(shutdown).await
+    }
+
+    /// Says how the link is.
+    pub(super) fn publish(&self, attached: bool, current: bool) {
+        let now = LinkStatus { attached, current, revision: self.saver.revision() };
+        self.status.send_if_modified(|status| std::mem::replace(status, now) != now);
+    }
+
+    fn hello(&self) -> Hello {
+        let mut held = self.tables.held();
+        if held.len() > HELD {
+            held.clear();
+        }
+        Hello {
+            node: self.node.clone(),
+            boot: self.boot.clone(),
+            instance: self.last_good.instance(),
+            build: env!("CARGO_PKG_VERSION").to_owned(),
+            protocol: (PROTOCOL_LOWEST, PROTOCOL_HIGHEST),
+            revision: self.saver.revision(),
+            held,
+        }
+    }
+}
+
+/// A stream that control has accepted.
+struct Attached<'a, P> {
+    link: &'a Link<P>,
+    client: LinkClient<LinkChannel>,
+    incoming: Streaming<ControlFrame>,
+    outgoing: mpsc::Sender<ProxyFrame>,
+    collector: Collector,
+    /// Commands under way; they end with the stream, since nobody would hear their answers.
+    running: JoinSet<()>,
+    slots: Arc<Semaphore>,
+    sealing_key: u32,
+    current: bool,
+}
+
+impl<P: Perform> Attached<'_, P> {
+    async fn serve(mut self, shutdown: &CancellationToken) -> Ended {
+        let mut beat = tokio::time::interval(scaled(BEAT));
+        let mut keys_due = tokio::time::interval(scaled(KEYS_EVERY));
+        keys_due.reset();
+        let mut heard = Instant::now();
+        let reason = loop {
+            tokio::select! {
+                message = self.incoming.message() => {
+                    heard = Instant::now();
+                    let frame = match message {
+                        Ok(Some(frame)) => frame,
+                        Ok(None) => break "control closed the stream".to_owned(),
+                        Err(status) => break status.message().to_owned(),
+                    };
+                    if let Err(reason) = self.hear(frame).await { break reason }
+                }
+                _ = beat.tick() => {
+                    if heard.elapsed() > scaled(PATIENCE) { break "control has gone silent".to_owned() }
+                    let heartbeat = Heartbeat {
+                        revision: self.link.saver.revision(),
+                        digest: self.link.tables.digest(),
+                        sealing_key: self.sealing_key,
+                    };
+                    if let Err(reason) = self.send(FromProxy::Heartbeat(heartbeat)) { break reason }
+                }
+                _ = keys_due.tick() => self.fetch_keys(),
+                Some(_) = self.running.join_next() => (),
+                () = shutdown.cancelled() => {
+                    self.goodbye().await;
+                    return Ended::Shutdown;
+                }
+            }
+        };
+        Ended::Lost { reason, was_current: self.current }
+    }
+
+    async fn hear(&mut self, frame: ControlFrame) -> Result<(), String> {
+        match FromControl::try_from(frame).map_err(|error| format!("control sent nonsense: {error}"))? {
+            FromControl::Push(chunk) => {
+                let whole = self.collector.take(chunk).map_err(|error| error.to_string())?;
+                let Some(push) = whole else { return Ok(()) };
+                let answer = self.apply(push).await?;
+                self.send(FromProxy::Answer(answer))?;
+                self.link.publish(true, self.current);
+            }
+            FromControl::Heartbeat(heartbeat) => {
+                if heartbeat.sealing_key != 0 && heartbeat.sealing_key != self.sealing_key {
+                    self.sealing_key = heartbeat.sealing_key;
+                    self.fetch_keys();
+                }
+                // Nothing was pushed because nothing differed.
+                self.current |= heartbeat.revision == self.link.saver.revision() && heartbeat.revision != Revision::default();
+                self.link.publish(true, self.current);
+            }
+            FromControl::Command(command) => self.command(command)?,
+        }
+        Ok(())
+    }
+
+    /// Applies a push. An urgent one is on disk before its answer.
+    async fn apply(&mut self, push: Collected) -> Result<Answer, String> {
+        let (link, head) = (self.link, push.head);
+        let at = link.saver.revision();
+        if let Some(refusal) = apply::refusal(&head, at) {
+            tracing::warn!(push = %head.revision, %at, ?refusal, "a push was refused");
+            let refusal = Some(refusal);
+            return Ok(Answer { nonce: head.nonce, revision: at, rejected: vec![], digest: None, refusal, held: vec![] });
+        }
+        let before = if head.urgent || head.snapshot { link.tables.held() } else { vec![] };
+        let (change, mut rejected) = apply::change(push, &before);
+        crash_here("apply.staged");
+        let tables = link.tables.clone();
+        // A large table takes milliseconds, in which this thread would serve no client.
+        let refused = spawn_blocking(move || tables.apply(change)).await.map_err(|_| "applying a push failed")?;
+        crash_here("apply.swapped");
+        rejected.extend(refused.into_iter().map(|(name, reason)| Rejected { name: name.to_string(), reason }));
+        for Rejected { name, reason } in &rejected {
+            tracing::warn!(name, reason, "a resource was rejected and keeps its last good version");
+        }
+        let held = if head.urgent || head.snapshot { link.tables.held() } else { vec![] };
+        let revoked = apply::revoked(&before, &held);
+        if head.urgent || !revoked.is_empty() {
+            let written = link.saver.revoked(head.revision, revoked).await;
+            written.map_err(|error| format!("a revocation can't be made to last: {error}"))?;
+        } else {
+            link.saver.changed(head.revision);
+        }
+        self.current = true;
+        Ok(Answer {
+            nonce: head.nonce,
+            revision: head.revision,
+            rejected,
+            digest: head.snapshot.then(|| link.tables.digest()),
+            refusal: None,
+            held: if head.snapshot { held } else { vec![] },
+        })
+    }
+
+    /// What needs the pipeline runs beside the stream; the rest is answered in its turn, because
+    /// control relies on its place among the pushes.
+    fn command(&mut self, command: Command) -> Result<(), String> {
+        let Command { id, deadline, work, ticket: _ } = command;
+        let tables = &self.link.tables;
+        let outcome = match work {
+            Work::Resync => Outcome::Resynced(tables.held()),
+            Work::PruneInternal(tenant) => Outcome::Pruned(tables.remove_internal(tenant)),
+            Work::Observe => observe(&self.link.commands, tables),
+            Work::Probe(_) | Work::List { .. } | Work::Call { .. } => match self.slots.clone().try_acquire_owned() {
+                Err(_) => rejected("too many commands are under way on this proxy"),
+                Ok(slot) => {
+                    let (commands, outgoing) = (self.link.commands.clone(), self.outgoing.clone());
+                    self.running.spawn(async move {
+                        let outcome = perform(commands, work, deadline).await;
+                        let answer = FromProxy::Command(CommandAnswer { id, outcome });
+                        _ = outgoing.send(answer.into()).await;
+                        drop(slot);
+                    });
+                    return Ok(());
+                }
+            },
+        };
+        self.send(FromProxy::Command(CommandAnswer { id, outcome }))
+    }
+
+    fn fetch_keys(&mut self) {
+        let link = self.link;
+        let fetch = keys::fetch(self.client.clone(), link.node.clone(), link.sealer.clone(), link.last_good.clone());
+        self.running.spawn(async move { _ = fetch.await });
+    }
+
+    /// Ends our half of the stream and waits a moment for the other, so that control knows that we
+    /// left on purpose.
+    async fn goodbye(self) {
+        let Self { mut incoming, outgoing, running, .. } = self;
+        drop((outgoing, running));
+        let ended = async { while let Ok(Some(_)) = incoming.message().await {} };
+        _ = tokio::time::timeout(GOODBYE, ended).await;
+    }
+
+    fn send(&self, message: FromProxy) -> Result<(), String> {
+        self.outgoing.try_send(message.into()).map_err(|_| "the stream to control is stuck".to_owned())
+    }
+}

@@ -1,0 +1,1 @@
+//! The link against a control that is played by the test.
