@@ -95,6 +95,9 @@ pub(crate) struct Up {
     /// Print one line of JSON when both planes serve
     #[arg(long)]
     pub(crate) ready_json: bool,
+    /// Make two new keys for a known folder and revoke the old ones
+    #[arg(long)]
+    pub(crate) new_keys: bool,
     /// Leave a dead process dead (for tests)
     #[arg(long)]
     pub(crate) no_restart: bool,

@@ -36,15 +36,29 @@ impl Keys {
         })
     }
 
-    /// The keys of this folder; `None` where `up` never ran.
+    /// The keys of this folder; `None` where none are kept.
     pub(crate) fn of(home: &Home) -> Result<Option<Self>, Failure> {
         let path = home.file(FILE);
         let Some(text) = home::read_secret(&path)? else { return Ok(None) };
         let text = Secret::new(text);
+        if text.expose().is_empty() {
+            return Ok(None);
+        }
         // The error would quote the text around the mistake: say where, not what.
         let keys = Self::parse(text.expose())
             .map_err(|error| Failure::NoKey(format!("{} is no keys file (line {})", path.display(), error.line())))?;
         Ok(Some(keys))
+    }
+
+    /// Says that keys are being made, by an empty file. Whoever finds it knows that the keys that were
+    /// made last were lost before anybody saw them.
+    pub(crate) fn await_new(home: &Home) -> Result<(), Failure> {
+        home::replace(&home.file(FILE), 0o600, "")
+    }
+
+    /// Whether the keys that were made last were lost.
+    pub(crate) fn are_lost(home: &Home) -> Result<bool, Failure> {
+        Ok(home::read_secret(&home.file(FILE))?.is_some_and(|text| text.is_empty()))
     }
 
     /// Keeps the keys in this folder, readable for its owner only.
@@ -68,8 +82,13 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let home = Home::find(Some(folder.path())).unwrap();
         assert!(Keys::of(&home).unwrap().is_none());
+        assert!(!Keys::are_lost(&home).unwrap());
+        Keys::await_new(&home).unwrap();
+        assert!(Keys::of(&home).unwrap().is_none());
+        assert!(Keys::are_lost(&home).unwrap());
         let keys = Keys { admin: Secret::new("a\"1".to_owned()), client: Secret::new("c2".to_owned()) };
         keys.keep(&home).unwrap();
+        assert!(!Keys::are_lost(&home).unwrap());
         let read = Keys::of(&home).unwrap().unwrap();
         assert_eq!((read.admin.expose(), read.client.expose()), ("a\"1", "c2"));
         let mode = std::fs::metadata(home.file(FILE)).unwrap().permissions().mode();

@@ -1,5 +1,6 @@
 //! Which address each listener has: what was asked for, what the folder remembers, what is free.
 
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 
 use serde::{Deserialize, Serialize};
@@ -134,10 +135,25 @@ pub(crate) struct Held {
     _listener: Option<TcpListener>,
 }
 
+/// Where free ports are picked: below the range from which the system gives ports to outgoing
+/// connections, or one of those could sit on the port while a process is being restarted.
+const PICKED: std::ops::Range<u16> = 10_000..32_768;
+/// Ports that are tried before there counts as none free.
+const TRIES: usize = 1_000;
+
 /// Takes a free port of this address.
 pub(crate) fn take_free(ip: IpAddr) -> std::io::Result<Held> {
-    let listener = TcpListener::bind((ip, 0))?;
-    Ok(Held { port: listener.local_addr()?.port(), _listener: Some(listener) })
+    let mut last = std::io::Error::from(std::io::ErrorKind::AddrNotAvailable);
+    for _ in 0..TRIES {
+        // Keyed anew each time: the standard library's source of randomness.
+        let random = RandomState::new().build_hasher().finish() % u64::from(PICKED.end - PICKED.start);
+        let port = PICKED.start.saturating_add(u16::try_from(random).unwrap_or(0));
+        match TcpListener::bind((ip, port)) {
+            Ok(listener) => return Ok(Held { port, _listener: Some(listener) }),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
 }
 
 /// Whether somebody listens there already.
@@ -161,6 +177,7 @@ mod tests {
             mcp: mcp.parse().unwrap(),
             link: link.map(|link| link.parse().unwrap()),
             ready_json: false,
+            new_keys: false,
             no_restart: false,
         })
     }
@@ -233,6 +250,7 @@ mod tests {
         let picked = ports([0, 0, 0, 0, 0]).fill(take_free).unwrap();
         let distinct: std::collections::BTreeSet<_> = picked.each().into_iter().collect();
         assert_eq!(distinct.len(), 5);
+        assert!(picked.each().iter().all(|address| PICKED.contains(&address.port())));
         let busy = TcpListener::bind("127.0.0.1:0").unwrap();
         assert!(is_taken(busy.local_addr().unwrap()));
     }

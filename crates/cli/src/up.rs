@@ -42,7 +42,7 @@ pub(crate) async fn run(access: &args::Access, up: &args::Up) -> Result<(), Fail
     let mut signals = signals::Signals::listen()?;
 
     let ports = settle(&home, &asked).await?;
-    let keys = progress::during("preparing the folder", init::run(&programs, &home, &ports)).await?;
+    let keys = progress::during("preparing the folder", init::run(&programs, &home, &ports, up.new_keys)).await?;
     ports.keep(&home)?;
 
     let (wish, wishes) = watch::channel(Wish::Run);

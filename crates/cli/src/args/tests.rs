@@ -19,6 +19,7 @@ fn every_verb_is_understood() {
     for line in [
         "up",
         "up --data-dir d --control 127.0.0.1:0 --mcp 127.0.0.1:0 --ready-json",
+        "up --new-keys",
         "up --no-restart --link 127.0.0.1:7000",
         "status --json",
         "server add notes http://127.0.0.1:9/mcp",

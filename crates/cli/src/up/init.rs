@@ -14,9 +14,21 @@ use crate::ports::Ports;
 /// `init` prints one short JSON object.
 const LARGEST_OUTPUT: u64 = 64 << 10;
 
-/// Runs `init`. It keeps what is there, so a known folder comes out as it went in, with today's addresses.
-pub(super) async fn run(programs: &Programs, home: &Home, ports: &Ports) -> Result<Keys, Failure> {
-    let kept = Keys::of(home)?;
+/// Runs `init`. It keeps what is there, so a known folder comes out as it went in, with today's
+/// addresses. New keys, which revoke the old ones, are made where they are asked for and where a run
+/// was cut between their making and their keeping.
+pub(super) async fn run(programs: &Programs, home: &Home, ports: &Ports, new_keys: bool) -> Result<Keys, Failure> {
+    let new_keys = new_keys || Keys::are_lost(home)?;
+    let kept = Keys::of(home)?.filter(|_| !new_keys);
+    if kept.is_none() {
+        if home.file("control.toml").exists() && !new_keys {
+            let folder = home.path().display();
+            return Err(Failure::NoKey(format!(
+                "keys.json is gone from {folder}: `gatehouse up --new-keys` makes two new keys and revokes the old ones"
+            )));
+        }
+        Keys::await_new(home)?;
+    }
     let mut command = program::command(&programs.control);
     command.args(["init", "--json"]).arg("--data-dir").arg(home.path());
     for (flag, address) in [
@@ -27,6 +39,9 @@ pub(super) async fn run(programs: &Programs, home: &Home, ports: &Ports) -> Resu
         ("--mcp-metrics-listen", ports.mcp_metrics),
     ] {
         command.arg(flag).arg(address.to_string());
+    }
+    if new_keys {
+        command.arg("--new-keys");
     }
     let mut process = command
         .env_remove(CRASH_AT)
@@ -47,9 +62,6 @@ pub(super) async fn run(programs: &Programs, home: &Home, ports: &Ports) -> Resu
         // New keys are printed once; they must be on disk before anything else happens.
         (_, Ok(new)) => new.keep(home).map(|()| new),
         (Some(kept), Err(_)) => Ok(kept),
-        (None, Err(_)) => Err(Failure::NoKey(format!(
-            "the keys of {} were made before and its keys.json is gone: make new ones with `gatehouse-control init --new-keys`",
-            home.path().display()
-        ))),
+        (None, Err(_)) => Err(Failure::Failed("`gatehouse-control init` made no keys".to_owned())),
     }
 }
