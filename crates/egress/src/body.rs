@@ -1,5 +1,6 @@
 //! A response body that drives its own connection, and gives it back when it has been read to its end.
 
+use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
@@ -87,5 +88,11 @@ impl http_body::Body for Body {
 
     fn size_hint(&self) -> SizeHint {
         http_body::Body::size_hint(&self.incoming)
+    }
+}
+
+impl fmt::Debug for Body {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if http_body::Body::is_end_stream(&self.incoming) { "Body(at its end)" } else { "Body" })
     }
 }

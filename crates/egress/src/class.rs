@@ -88,7 +88,7 @@ fn alone(ip: Ipv6Addr) -> Class {
     match ip.segments() {
         [0, 0, 0, 0, 0, 0, 0, 0] => Class::Never,
         // Link-local, old site-local, multicast.
-        [0xfe80..=0xfeff | 0xff00..=0xffff, ..] => Class::Never,
+        [0xfe80..=0xffff, ..] => Class::Never,
         // IETF protocol assignments with Teredo, documentation, 6to4.
         [0x2001, 0..=0x01ff | 0x0db8, ..] | [0x2002, ..] | [0x3fff, 0..=0x0fff, ..] => Class::Special,
         [0x2000..=0x3fff, ..] => Class::Public,
@@ -111,5 +111,62 @@ fn carried(ip: Ipv6Addr) -> [Option<Ipv4Addr>; 2] {
         // Teredo: the server as it is, the client inverted.
         [0x2001, 0, c, d, _, _, g, h] => [low(c, d), low(!g, !h)],
         _ => [None, None],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Every way to carry an IPv4 address in an IPv6 one.
+    fn disguises(ip: Ipv4Addr) -> [Ipv6Addr; 8] {
+        let bits = ip.to_bits();
+        let (g, h) = ((bits >> 16) as u16, bits as u16);
+        [
+            Ipv6Addr::new(0, 0, 0, 0, 0, 0xffff, g, h),
+            Ipv6Addr::new(0, 0, 0, 0, 0, 0, g, h),
+            Ipv6Addr::new(0, 0, 0, 0, 0xffff, 0, g, h),
+            Ipv6Addr::new(0x64, 0xff9b, 0, 0, 0, 0, g, h),
+            Ipv6Addr::new(0x64, 0xff9b, 1, 0, 0, 0, g, h),
+            Ipv6Addr::new(0x64, 0xff9b, 1, g, h >> 8, h << 8, 0, 0),
+            Ipv6Addr::new(0x2002, g, h, 0, 0, 0, 0, 1),
+            Ipv6Addr::new(0x2001, 0, 0x4136, 0xe378, 0x8000, 0x63bf, !g, !h),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn a_disguise_never_makes_an_address_more_harmless(bits: u32) {
+            let ip = Ipv4Addr::from_bits(bits);
+            let bare = Class::of(ip.into());
+            for disguised in disguises(ip) {
+                let class = Class::of(disguised.into());
+                prop_assert!(class != Class::Public && class >= bare, "{ip} as {disguised}: {class:?}");
+                prop_assert!(class != Class::Loopback || disguised == Ipv6Addr::LOCALHOST);
+            }
+        }
+
+        #[test]
+        fn a_public_ipv6_address_is_global_unicast(bits: u128) {
+            for bits in [bits, bits >> 3 | 1 << 125] {
+                let ip = Ipv6Addr::from_bits(bits);
+                let inside = bits >> 125 == 1;
+                prop_assert!(inside || Class::of(ip.into()) != Class::Public, "{ip}");
+            }
+        }
+    }
+
+    #[test]
+    fn inner_addresses_in_any_disguise_are_as_bad_as_they_are() {
+        let inner =
+            ["127.0.0.1", "10.0.0.1", "169.254.169.254", "168.63.129.16", "0.0.0.0", "224.0.0.1", "192.168.1.1"];
+        for ip in inner.map(|ip| ip.parse::<Ipv4Addr>().unwrap()) {
+            for disguised in disguises(ip) {
+                let (bare, class) = (Class::of(ip.into()), Class::of(disguised.into()));
+                assert!(class >= bare && class != Class::Loopback, "{ip} as {disguised}: {class:?}");
+            }
+        }
     }
 }

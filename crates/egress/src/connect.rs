@@ -53,7 +53,10 @@ async fn resolve(shared: &Shared, to: &Destination, deadline: Instant) -> Result
     let deadline = deadline.min(Instant::now() + RESOLVE_LIMIT);
     match timeout_at(deadline, shared.resolver.resolve(name, to.port)).await {
         Ok(Ok(addresses)) if !addresses.is_empty() => Ok(addresses),
-        _ => Err(EgressError::Resolve),
+        failed => {
+            tracing::debug!(host = %to.host, ?failed, "outgoing name not resolved");
+            Err(EgressError::Resolve)
+        }
     }
 }
 
@@ -87,7 +90,10 @@ async fn dial(
         let share = left / u32::try_from(tried - done).unwrap_or(1);
         last = match timeout(share, shared.dialer.dial(*addr)).await {
             Ok(Ok(dialed)) => return verified(policy, *addr, dialed),
-            Ok(Err(error)) => EgressError::from_dial(&error),
+            Ok(Err(error)) => {
+                tracing::debug!(%addr, %error, "outgoing connection failed");
+                EgressError::from_dial(&error)
+            }
             Err(_) => EgressError::ConnectTimeout,
         };
     }

@@ -29,6 +29,7 @@ mod upstream;
 
 pub mod operator;
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -100,7 +101,8 @@ impl Egress {
         Self { shared: Arc::new(shared) }
     }
 
-    /// Replaces the policy. A new `revision` retires every pooled connection; requests in flight finish.
+    /// Replaces the policy. A changed `revision` retires every pooled connection, the same one keeps
+    /// them; requests in flight finish.
     pub fn set_policy(&self, policy: Policy) {
         self.shared.policy.store(Arc::new(policy));
     }
@@ -115,6 +117,12 @@ impl Egress {
     pub fn upstream(&self, tenant: TenantId, url: &Url, limits: Limits) -> Result<Upstream, Refusal> {
         self.shared.policy.load().check_url(tenant, url)?;
         Upstream::new(Arc::clone(&self.shared), tenant, url, limits)
+    }
+}
+
+impl fmt::Debug for Egress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Egress").field("policy", &self.policy()).finish_non_exhaustive()
     }
 }
 

@@ -1,5 +1,6 @@
 //! One origin of one tenant: where its requests go, and its pool.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -90,5 +91,12 @@ impl Upstream {
     /// Connections that rest in the pool.
     pub fn idle(&self) -> usize {
         self.origin.pool.len()
+    }
+}
+
+impl fmt::Debug for Upstream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Destination { host, port, https, .. } = &self.origin.destination;
+        write!(f, "Upstream({}://{host}:{port}, {} idle)", if *https { "https" } else { "http" }, self.idle())
     }
 }

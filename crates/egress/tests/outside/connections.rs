@@ -1,6 +1,9 @@
 //! How connections are made, used again, and given up.
 
+use std::future::poll_fn;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -161,13 +164,15 @@ async fn a_connection_that_is_to_be_closed_is_not_kept() {
     assert_eq!(server.connections(), 6);
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn a_connection_that_rested_too_long_is_dropped_without_being_asked_for() {
     let server = Server::echo().await;
     let upstream = upstream(&egress(), &server.url("/"));
     text(upstream.send(post("/", "x")).await.unwrap()).await.unwrap();
     assert_eq!(upstream.idle(), 1);
+    tokio::time::pause();
     tokio::time::sleep(Duration::from_secs(10)).await;
+    tokio::time::resume();
     assert_eq!(upstream.idle(), 0);
     server.closed(1).await;
     text(upstream.send(post("/", "x")).await.unwrap()).await.unwrap();
@@ -232,4 +237,63 @@ async fn large_bodies_go_both_ways_whole() {
         assert!(response.into_body().collect().await.unwrap().to_bytes() == sent);
     }
     assert_eq!(server.connections(), 1);
+}
+
+/// Counts the wakes of a task and hands them on.
+struct Counting(AtomicUsize, Waker);
+
+impl Wake for Counting {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        self.1.wake_by_ref();
+    }
+}
+
+#[tokio::test]
+async fn a_call_wakes_its_task_once() {
+    let server = Server::echo().await;
+    let upstream = upstream(&egress(), &server.url("/"));
+    let waker = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
+    let counting = Arc::new(Counting(AtomicUsize::new(0), waker));
+    let mut calls = Box::pin(async {
+        for _ in 0..101 {
+            text(upstream.send(post("/", "x")).await.unwrap()).await.unwrap();
+        }
+    });
+    poll_fn(|_| calls.as_mut().poll(&mut Context::from_waker(&Waker::from(Arc::clone(&counting))))).await;
+    // Connecting takes one or two; a few more are left for a server that writes in two pieces.
+    let wakes = counting.0.load(Ordering::SeqCst);
+    assert!((100..120).contains(&wakes), "{wakes} wakes for 101 calls");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn no_wake_is_lost_while_many_tasks_read_in_small_pieces() {
+    const PIECES: usize = 200;
+    let server = Server::start(|mut stream, _| async move {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        stream.set_nodelay(true).unwrap();
+        let mut request = [0; 1024];
+        while stream.read(&mut request).await.is_ok_and(|read| read > 0) {
+            stream.write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n").await.unwrap();
+            for _ in 0..PIECES {
+                stream.write_all(b"4\r\nabcd\r\n").await.unwrap();
+            }
+            stream.write_all(b"0\r\n\r\n").await.unwrap();
+        }
+    })
+    .await;
+    let upstream = upstream(&egress(), &server.url("/"));
+    let readers = (0..16).map(|_| {
+        let upstream = upstream.clone();
+        tokio::spawn(async move {
+            for _ in 0..20 {
+                let heard = text(upstream.send(post("/", "x")).await.unwrap()).await.unwrap();
+                assert!(heard == "abcd".repeat(PIECES));
+            }
+        })
+    });
+    for reader in join_all(readers).await {
+        reader.unwrap();
+    }
+    assert_eq!(upstream.idle(), server.connections());
 }
