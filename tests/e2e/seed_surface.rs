@@ -146,11 +146,12 @@ async fn recover_answers_in_the_seeds_words_with_and_without_a_proxy() {
 
     house.kill(tests::gatehouse::Plane::Proxy).await;
     assert!(!process::runs(house.pid(tests::gatehouse::Plane::Proxy)));
-    tests::eventually("control sees that no proxy is left", || async {
+    let failed = tests::eventually("control sees that no proxy is left", || async {
         let answer = admin.post("/api/mcp/recover", &Value::Null).await;
-        (answer.status == 400).then_some(is_error(&answer, 400, "Failed to recover remote MCP proxy"))
+        (answer.status == 400).then_some(answer)
     })
     .await;
+    is_error(&failed, 400, "Failed to recover remote MCP proxy");
     is_error(&add(&admin, "alone", &upstream.url()).await, 400, "Failed to add remote MCP proxy");
     let native = json!({"name": "alone", "url": upstream.url()});
     let answer = admin.post("/api/v1/servers", &native).await.expect(503);

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -18,6 +18,7 @@ pub struct Gatehouse {
     up: Child,
     ready: Value,
     alone: Vec<Child>,
+    more_lines: Arc<Mutex<Vec<String>>>,
 }
 
 /// How `up` is to be started.
@@ -83,13 +84,14 @@ impl Plan {
             panic!("`up` ended before it was ready:\n{}", tail(self.dir.path(), "up.log"));
         };
         let ready = serde_json::from_str(&line).unwrap_or_else(|_| panic!("no line of JSON: {line}"));
-        // Whatever else comes on standard output breaks the promise of exactly one line.
+        let more_lines = Arc::<Mutex<Vec<String>>>::default();
+        let heard = more_lines.clone();
         tokio::spawn(async move {
-            if let Ok(Some(more)) = lines.next_line().await {
-                eprintln!("`up --ready-json` printed a second line: {more}");
+            while let Ok(Some(line)) = lines.next_line().await {
+                heard.lock().unwrap().push(line);
             }
         });
-        Gatehouse { dir: self.dir, up, ready, alone: Vec::new() }
+        Gatehouse { dir: self.dir, up, ready, alone: Vec::new(), more_lines }
     }
 }
 
@@ -120,6 +122,11 @@ impl Gatehouse {
     /// A plan for the same folder: `up` comes back.
     pub fn again(&self) -> Plan {
         Plan { dir: self.dir.clone(), restart: true, env: Vec::new() }
+    }
+
+    /// What `up` printed on standard output after its line: nothing, if it keeps its promise.
+    pub fn more_lines(&self) -> Vec<String> {
+        self.more_lines.lock().unwrap().clone()
     }
 
     /// The line that `up` printed.
