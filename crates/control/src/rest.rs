@@ -21,6 +21,9 @@ mod tenants;
 mod trace;
 mod views;
 
+#[cfg(test)]
+mod tests;
+
 use std::convert::Infallible;
 
 use axum::Router;

@@ -33,7 +33,8 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Value, JsonError> {
     let strict = Strict { depth: 0, refused: &refused };
     let read = strict.deserialize(&mut reader).and_then(|value| reader.end().map(|()| value));
     read.map_err(|error| {
-        refused.take().unwrap_or_else(|| JsonError::Invalid { offset: offset(bytes, error.line(), error.column()) })
+        let offset = if error.is_eof() { bytes.len() } else { offset(bytes, error.line(), error.column()) };
+        refused.take().unwrap_or(JsonError::Invalid { offset })
     })
 }
 
@@ -138,7 +139,7 @@ mod tests {
     fn bad_bodies_are_told_apart() {
         let deep = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
         for (body, expected) in [
-            ("{\"a\":1".to_owned(), Some(JsonError::Invalid { offset: 5 })),
+            ("{\"a\":1".to_owned(), Some(JsonError::Invalid { offset: 6 })),
             ("{\"a\":1} x".to_owned(), Some(JsonError::Invalid { offset: 8 })),
             ("{\n \"a\": ?}".to_owned(), Some(JsonError::Invalid { offset: 8 })),
             (String::new(), Some(JsonError::Invalid { offset: 0 })),

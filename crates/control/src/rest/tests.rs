@@ -1,0 +1,11 @@
+//! REST as its callers see it: the whole router, a real store in a temporary folder, a double for
+//! the proxies.
+
+mod access;
+mod double;
+mod house;
+mod idempotency;
+mod input;
+mod records;
+mod recover;
+mod seed;
