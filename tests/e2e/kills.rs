@@ -89,6 +89,24 @@ async fn a_dead_plane_is_started_again_and_the_other_is_not_touched() {
 }
 
 #[tokio::test]
+async fn a_call_that_a_killed_proxy_cut_off_is_not_made_twice() {
+    let house = Gatehouse::start().await;
+    let upstream = crate::ways::mounted(&house.admin(), "desk").await;
+    let mcp = house.mcp().await;
+    let call = mcp.try_request("tools/call", json!({"name": "desk__slow", "arguments": {"text": "cut"}}));
+    let kill = async {
+        tests::eventually("the call arrived", || async { (upstream.calls("cut") == 1).then_some(()) }).await;
+        house.kill(Plane::Proxy).await;
+        upstream.open_gate();
+    };
+    let (answer, ()) = tests::patient("the client notices", async { tokio::join!(call, kill) }).await;
+    assert!(answer.is_err(), "{answer:?}");
+    house.wait_ready(Plane::Proxy).await;
+    assert_eq!(mcp.text("desk__slow", json!({"text": "next"})).await, "desk: next");
+    assert_eq!(upstream.calls("cut"), 1);
+}
+
+#[tokio::test]
 async fn changes_of_other_servers_fail_no_call() {
     let rounds = if std::env::var("GATEHOUSE_LONG").is_ok() { 1_000 } else { 200 };
     let house = Gatehouse::start().await;

@@ -24,6 +24,7 @@ mod seed_data_plane;
 mod seed_surface;
 mod sessions;
 mod shutdown;
+mod slow_peers;
 mod tenancy;
 mod tenant_handle;
 mod up;

@@ -7,6 +7,8 @@ pub enum Behaviour {
     Hang,
     /// Sends a head and the start of a body, and never ends it.
     NeverFinish,
+    /// Sends one byte of a good answer every tenth of a second.
+    Drip,
     /// Breaks the connection in the middle of a JSON body.
     TruncateJson,
     /// Ends the stream in the middle of an event.
@@ -41,6 +43,7 @@ pub enum Behaviour {
 pub const BEHAVIOURS: &[(&str, Behaviour)] = &[
     ("hang", Behaviour::Hang),
     ("never_finish", Behaviour::NeverFinish),
+    ("drip", Behaviour::Drip),
     ("truncate_json", Behaviour::TruncateJson),
     ("truncate_sse", Behaviour::TruncateSse),
     ("empty_sse", Behaviour::EmptySse),

@@ -17,6 +17,7 @@ pub(crate) async fn answer(behaviour: Behaviour, message: &Value) -> Response<Bo
     match behaviour {
         Behaviour::Hang => std::future::pending().await,
         Behaviour::NeverFinish => start("application/json", format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},"), End::Never),
+        Behaviour::Drip => drip(good),
         Behaviour::TruncateJson => {
             let half = format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"result\":{{\"content\":[");
             start("application/json", half, End::Break)
@@ -108,6 +109,21 @@ fn junk(good: Value) -> Response<Body> {
             }
         }
         let _ = feed.send(Ok(body::event(&good))).await;
+    });
+    response
+}
+
+fn drip(good: Value) -> Response<Body> {
+    let (feed, response) = body::fed("application/json");
+    tokio::spawn(async move {
+        // Spaces in front keep it going for longer than anybody waits.
+        let text = format!("{}{good}", " ".repeat(10_000));
+        for byte in text.into_bytes() {
+            if feed.send(Ok(Bytes::from(vec![byte]))).await.is_err() {
+                return;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        }
     });
     response
 }

@@ -1,0 +1,82 @@
+//! Peers that are slow on purpose, with every timer of the product divided.
+
+use serde_json::json;
+use tests::{Gatehouse, Mcp, Upstream, process};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+use crate::misbehaving::{PROMISES, is_promised};
+use crate::ways::mounted;
+
+#[tokio::test]
+async fn an_answer_that_only_drips_is_cut() {
+    let house = Gatehouse::plan().env("GATEHOUSE_TIME_SCALE", "20").start().await;
+    let upstream = Upstream::named("drip").await;
+    house.admin().add("drip", &upstream.url()).await;
+    let (_, codes) = PROMISES.iter().find(|(word, _)| *word == "drip").unwrap();
+    for (path, tool) in [("/mcp", "drip__bad"), ("/servers/drip/mcp", "bad")] {
+        let mcp = Mcp::open(&house.at(path), house.client_key()).await;
+        let params = json!({"name": tool, "arguments": {"how": "drip", "text": path}});
+        let answer = tests::patient(path, mcp.try_request("tools/call", params)).await;
+        is_promised("drip", codes, &answer.unwrap_or_else(|error| panic!("{path}: {error}")).1, "drip");
+        assert_eq!(upstream.calls(path), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_never_finishes_its_request_is_cut_and_harms_nobody() {
+    let house = Gatehouse::plan().env("GATEHOUSE_TIME_SCALE", "20").start().await;
+    let _desk = mounted(&house.admin(), "desk").await;
+    let authority = house.proxy().replace("http://", "");
+    let head = format!(
+        "POST /mcp HTTP/1.1\r\nhost: {authority}\r\nauthorization: Bearer {}\r\ncontent-type: application/json\r\n\
+         accept: application/json, text/event-stream\r\ncontent-length: 100\r\n\r\n",
+        house.client_key()
+    );
+    for unfinished in ["POST /mcp HTTP/1.1\r\nhost: ", &format!("{head}{{\"jsonrpc\"")] {
+        let mut open = Vec::new();
+        for _ in 0..20 {
+            let mut stream = connect(&authority).await;
+            stream.write_all(unfinished.as_bytes()).await.unwrap();
+            open.push(stream);
+        }
+        let mcp = house.mcp().await;
+        assert_eq!(mcp.text("desk__echo", json!({"text": "meanwhile"})).await, "desk: meanwhile");
+        for mut stream in open {
+            let mut answer = Vec::new();
+            // Closed by the proxy, with or without a 408 before.
+            let _ = tests::patient("the proxy lets go", stream.read_to_end(&mut answer)).await;
+            let answer = String::from_utf8_lossy(&answer);
+            assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 408"), "{answer}");
+        }
+    }
+    assert!(process::runs(house.pid(tests::gatehouse::Plane::Proxy)));
+}
+
+#[tokio::test]
+async fn requests_that_smuggle_are_refused_and_their_connection_closed() {
+    let house = Gatehouse::start().await;
+    let authority = house.proxy().replace("http://", "");
+    for smuggled in [
+        "content-length: 5\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\nGET /livez HTTP/1.1\r\n\r\n".to_owned(),
+        "content-length: 5\r\ncontent-length: 6\r\n\r\nhello!".to_owned(),
+        "x-folded: a\r\n b\r\ncontent-length: 0\r\n\r\n".to_owned(),
+        (0..120).map(|n| format!("x-{n}: 1\r\n")).collect::<String>() + "content-length: 0\r\n\r\n",
+        format!("x-big: {}\r\ncontent-length: 0\r\n\r\n", "y".repeat(600_000)),
+    ] {
+        let mut stream = connect(&authority).await;
+        let request = format!("POST /mcp HTTP/1.1\r\nhost: {authority}\r\n{smuggled}");
+        let _ = stream.write_all(request.as_bytes()).await;
+        let mut answer = Vec::new();
+        let _ = tests::patient("the proxy closes", stream.read_to_end(&mut answer)).await;
+        let answer = String::from_utf8_lossy(&answer);
+        let shown: String = smuggled.chars().take(60).collect();
+        assert!(!answer.contains("HTTP/1.1 200"), "{shown}: {answer}");
+        assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 4"), "{shown}: {answer}");
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "a test that sends what no client library would")]
+async fn connect(authority: &str) -> TcpStream {
+    TcpStream::connect(authority).await.unwrap()
+}
