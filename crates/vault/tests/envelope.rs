@@ -1,5 +1,13 @@
 //! Envelopes: they open where they were sealed, and nowhere else, and not when one bit differs.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "in a test a panic is the answer"
+)]
+
 use std::sync::LazyLock;
 
 use model::TenantId;

@@ -8,36 +8,36 @@ use model::{KeyId, KeyRole, KeyVerifier, Limits, ManualClock, TenantId, Transpor
 use store::{Actor, NewKey, NewServer, NewTenant, Store, TenantRecord, TenantStore};
 
 /// When every house begins.
-pub const START: i64 = 1_800_000_000_000_000;
+pub(crate) const START: i64 = 1_800_000_000_000_000;
 
-pub struct House {
-    pub store: Store,
-    pub clock: Arc<ManualClock>,
+pub(crate) struct House {
+    pub(crate) store: Store,
+    pub(crate) clock: Arc<ManualClock>,
     folder: tempfile::TempDir,
 }
 
 impl House {
-    pub async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let clock = Arc::new(ManualClock::at(START));
         let store = Store::connect(&url(&folder), clock.clone()).await.unwrap();
         Self { store, clock, folder }
     }
 
-    pub fn path(&self) -> PathBuf {
+    pub(crate) fn path(&self) -> PathBuf {
         self.folder.path().join("gatehouse.db")
     }
 
     /// Another process on the same file.
-    pub async fn second_process(&self) -> Store {
+    pub(crate) async fn second_process(&self) -> Store {
         Store::connect(&url(&self.folder), self.clock.clone()).await.unwrap()
     }
 
-    pub async fn tenant(&self, name: &str) -> TenantStore {
+    pub(crate) async fn tenant(&self, name: &str) -> TenantStore {
         self.store.tenant(self.tenant_with(name, Limits::default()).await.spec.id)
     }
 
-    pub async fn tenant_with(&self, name: &str, limits: Limits) -> TenantRecord {
+    pub(crate) async fn tenant_with(&self, name: &str, limits: Limits) -> TenantRecord {
         let new = NewTenant { name: name.parse().unwrap(), title: name.to_owned(), limits };
         self.store.platform().create_tenant(&actor(), new).await.unwrap().value
     }
@@ -47,7 +47,7 @@ fn url(folder: &tempfile::TempDir) -> String {
     format!("sqlite://{}/gatehouse.db?mode=rwc", folder.path().display())
 }
 
-pub fn actor() -> Actor {
+pub(crate) fn actor() -> Actor {
     Actor {
         tenant: None,
         key: Some("adminadminadmin0".parse().unwrap()),
@@ -57,7 +57,7 @@ pub fn actor() -> Actor {
     }
 }
 
-pub fn server(name: &str) -> NewServer {
+pub(crate) fn server(name: &str) -> NewServer {
     NewServer {
         name: name.parse().unwrap(),
         title: format!("{name} for people"),
@@ -72,11 +72,11 @@ pub fn server(name: &str) -> NewServer {
     }
 }
 
-pub fn key_id(number: u32) -> KeyId {
+pub(crate) fn key_id(number: u32) -> KeyId {
     format!("key{number:013}").parse().unwrap()
 }
 
-pub fn key(tenant: TenantId, number: u32) -> NewKey {
+pub(crate) fn key(tenant: TenantId, number: u32) -> NewKey {
     let verifier = KeyVerifier {
         id: key_id(number),
         tenant,

@@ -14,7 +14,7 @@ async fn state(tenant: &TenantStore) -> impl PartialEq + std::fmt::Debug {
 /// Every method that takes an id or a name, told as text so that answers can be compared.
 async fn every_answer(tenant: &TenantStore, server: ServerId, name: &str, title: &str, key: KeyId) -> Vec<String> {
     let touch = || ServerPatch { trust_hints: Some(false), ..Default::default() };
-    let told = |answer: Result<String, StoreError>| answer.map_or_else(|error| format!("{error:?}"), |value| value);
+    let told = |answer: Result<String, StoreError>| answer.unwrap_or_else(|error| format!("{error:?}"));
     let mut answers = vec![
         format!("{:?}", tenant.server(server).await),
         format!("{:?}", tenant.server_by_name(name).await),
@@ -86,4 +86,19 @@ async fn quotas_and_names_of_one_tenant_are_no_ones_elses() {
             .filter(|resource| matches!(resource, Resource::Server(_)) && resource.tenant() == tenant.id());
         assert_eq!(servers.count(), 1);
     }
+}
+
+#[test]
+fn every_method_of_the_handle_takes_part_in_these_tests() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/tenant");
+    let mut methods = 0;
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let source = std::fs::read_to_string(entry.unwrap().path()).unwrap();
+        for line in source.lines().filter_map(|line| line.trim_start().strip_prefix("pub async fn ")) {
+            let method = line.split('(').next().unwrap();
+            assert!(include_str!("isolation.rs").contains(&format!(".{method}(")), "{method} has no part");
+            methods += 1;
+        }
+    }
+    assert!(methods >= 11, "{methods}");
 }

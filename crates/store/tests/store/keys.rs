@@ -11,7 +11,7 @@ async fn a_created_key_is_found_by_its_tenant_and_by_its_id() {
     let created = tenant.create_key(&actor(), key(tenant.id(), 1)).await.unwrap().value;
     assert_eq!(created.verifier, key(tenant.id(), 1).verifier);
     assert_eq!((created.created_at, created.revoked_at, created.last_used_at), (START, None, None));
-    assert_eq!(tenant.keys().await.unwrap(), [created.clone()]);
+    assert_eq!(tenant.keys().await.unwrap(), std::slice::from_ref(&created));
     assert_eq!(house.store.platform().key(key_id(1)).await.unwrap(), Some(created));
     assert_eq!(house.store.platform().key(key_id(2)).await.unwrap(), None);
 }
