@@ -1,1 +1,21 @@
-//! MCP messages as a gateway must see them.
+//! MCP messages as a gateway must see them: scanned strictly, spliced, never re-modelled.
+//!
+//! Pure: bytes in, bytes out. [`Envelope`] reads what must be read of one JSON-RPC message;
+//! [`Splicer`] puts the client's id back into an answer while it streams by; [`sse`] frames and
+//! unframes event streams; [`names`] and [`headers`] hold the naming and header rules.
+
+mod envelope;
+pub mod headers;
+mod json;
+mod list;
+pub mod names;
+mod revision;
+mod splice;
+pub mod sse;
+pub mod write;
+
+pub use self::envelope::{Envelope, EnvelopeError, Kind, Params, Span};
+pub use self::json::{JsonError, MAX_DEPTH, member, unescape};
+pub use self::list::{Item, List, ListError, ListKind};
+pub use self::revision::Revision;
+pub use self::splice::{SpliceError, Splicer};

@@ -1,1 +1,51 @@
-//! The data plane.
+//! The data plane: MCP clients in, upstream MCP servers out.
+//!
+//! Start with [`gate`], which shows a request's whole way, then [`table`]. This crate never sees the
+//! database or a key of the vault; it hears from control over [`link`].
+
+mod config;
+mod process;
+mod server;
+
+mod gate;
+mod path;
+mod hosts;
+mod readiness;
+mod principal;
+mod limits;
+mod session;
+mod seal;
+
+mod methods;
+mod listen;
+mod lists;
+mod relay;
+mod answer;
+mod body;
+mod flights;
+mod fault;
+
+mod table;
+mod hub;
+mod cooldown;
+mod connections;
+mod upstream;
+mod built_in;
+mod internal;
+
+mod commands;
+mod link;
+mod last_good;
+mod metrics;
+
+pub use self::commands::{CommandFailure, Commands, ObservedMount, ProbeSpec, Probed};
+pub use self::config::{Config, ConfigError};
+pub use self::gate::Gate;
+pub use self::hosts::Hosts;
+pub use self::last_good::{LastGood, LastGoodError, Loaded};
+pub use self::link::{LinkConfig, LinkError, LinkStatus};
+pub use self::process::{StartError, run};
+pub use self::readiness::Readiness;
+pub use self::seal::{FleetKey, Sealer};
+pub use self::server::serve;
+pub use self::table::{Change, Tables};

@@ -1,2 +1,66 @@
-//! Entry point.
-fn main() {}
+//! `gatehouse-proxy`: reads its configuration, serves, drains.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+use proxy::{Config, run};
+use tokio::io::AsyncReadExt;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+/// Exit code for a configuration that can't be used (EX_CONFIG).
+const BAD_CONFIG: u8 = 78;
+
+/// The data plane of Gatehouse.
+#[derive(Parser)]
+#[command(name = "gatehouse-proxy", version)]
+struct Args {
+    /// The configuration file.
+    #[arg(long)]
+    config: PathBuf,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    telemetry::init("proxy");
+    let config = match Config::load(&Args::parse().config) {
+        Ok(config) => config,
+        Err(error) => {
+            eprintln!("{error}");
+            return ExitCode::from(BAD_CONFIG);
+        }
+    };
+    let shutdown = CancellationToken::new();
+    tokio::spawn(stop_on_signal(shutdown.clone()));
+    match run(config, shutdown).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(error = %telemetry::chain(&error), "the proxy can't run");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// SIGTERM, SIGINT, or the end of the process that started us and holds the other end of our input.
+async fn stop_on_signal(shutdown: CancellationToken) {
+    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+        tracing::error!("signals can't be waited for");
+        return;
+    };
+    tokio::select! {
+        _ = term.recv() => (),
+        _ = int.recv() => (),
+        () = parent_gone() => (),
+    }
+    shutdown.cancel();
+}
+
+async fn parent_gone() {
+    if std::env::var_os("GATEHOUSE_PARENT_PIPE").is_none() {
+        return std::future::pending().await;
+    }
+    let mut input = tokio::io::stdin();
+    let mut byte = [0];
+    while matches!(input.read(&mut byte).await, Ok(1..)) {}
+}

@@ -1,0 +1,363 @@
+//! Puts the client's id back into a JSON answer while it streams by, without copying it.
+
+use bytes::Bytes;
+
+/// Why an upstream's JSON answer is no answer to the request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum SpliceError {
+    /// Not a JSON object, or broken inside.
+    #[error("the answer is not a JSON-RPC message")]
+    Syntax,
+    /// Ended too early.
+    #[error("the answer ends too early")]
+    Truncated,
+    /// Carries another id than the request's.
+    #[error("the answer carries another id")]
+    WrongId,
+    /// Neither result nor error, or both.
+    #[error("the answer has neither a result nor an error")]
+    Shape,
+    /// Nested deeper than 128 levels.
+    #[error("the answer is nested too deep")]
+    TooDeep,
+}
+
+/// What must come next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Expect {
+    Value,
+    FirstKeyOrEnd,
+    FirstValueOrEnd,
+    Key,
+    Colon,
+    CommaOrEnd,
+    Nothing,
+}
+
+/// What the scanner is inside of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Inside {
+    Between,
+    String { key: bool, escaped: bool },
+    Scalar,
+}
+
+/// Which member of the message is being read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Member {
+    Id,
+    Result,
+    Error,
+    Other,
+}
+
+/// Longest id that an upstream may send: ours have at most 20 digits, a string adds two quotes.
+const MAX_ID: usize = 64;
+/// Longest member name that matters.
+const MAX_NAME: usize = 8;
+
+/// A scanner over the chunks of one JSON-RPC response. It checks brackets, strings, separators and
+/// the message's own members, replaces the value of `id`, and passes everything else on as slices
+/// of what it was given.
+#[derive(Debug)]
+pub struct Splicer {
+    expected: Bytes,
+    replacement: Bytes,
+    expect: Expect,
+    inside: Inside,
+    /// One bit per open bracket, lowest = innermost: 1 is an object.
+    stack: u128,
+    depth: u32,
+    name: Vec<u8>,
+    member: Member,
+    id: Vec<u8>,
+    seen_id: bool,
+    seen_result: bool,
+    seen_error: bool,
+}
+
+impl Splicer {
+    /// `expected` is the id that went upstream, `replacement` the client's id, both as JSON text.
+    pub fn new(expected: Bytes, replacement: Bytes) -> Self {
+        Self {
+            expected,
+            replacement,
+            expect: Expect::Value,
+            inside: Inside::Between,
+            stack: 0,
+            depth: 0,
+            name: Vec::new(),
+            member: Member::Other,
+            id: Vec::new(),
+            seen_id: false,
+            seen_result: false,
+            seen_error: false,
+        }
+    }
+
+    /// Takes the next chunk and appends what is to be passed on to `out`.
+    pub fn push(&mut self, chunk: &Bytes, out: &mut Vec<Bytes>) -> Result<(), SpliceError> {
+        let bytes = chunk.as_ref();
+        let mut at = 0;
+        // Where the part that is not yet passed on begins; `None` while the id is being swallowed.
+        let mut from = if self.in_id() { None } else { Some(0) };
+        while let Some(&byte) = bytes.get(at) {
+            match self.inside {
+                Inside::String { key, escaped: false } => {
+                    let rest = bytes.get(at..).unwrap_or_default();
+                    let stop = memchr::memchr2(b'"', b'\\', rest).unwrap_or(rest.len());
+                    self.keep(rest.get(..stop).unwrap_or_default(), key)?;
+                    at += stop;
+                    let Some(&byte) = bytes.get(at) else { break };
+                    at += 1;
+                    if byte == b'\\' {
+                        self.keep(b"\\", key)?;
+                        self.inside = Inside::String { key, escaped: true };
+                        continue;
+                    }
+                    if self.in_id() {
+                        self.id.push(b'"');
+                    }
+                    self.inside = Inside::Between;
+                    if key {
+                        self.expect = Expect::Colon;
+                    } else {
+                        self.value_done(&mut from, at, out)?;
+                    }
+                }
+                Inside::String { key, escaped: true } => {
+                    self.keep(&[byte], key)?;
+                    self.inside = Inside::String { key, escaped: false };
+                    at += 1;
+                }
+                Inside::Scalar => {
+                    if byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.') {
+                        if self.in_id() {
+                            self.keep_id(&[byte])?;
+                        }
+                        at += 1;
+                    } else {
+                        self.inside = Inside::Between;
+                        self.value_done(&mut from, at, out)?;
+                    }
+                }
+                Inside::Between => {
+                    if !matches!(byte, b' ' | b'\n' | b'\r' | b'\t') {
+                        self.token(byte, at, chunk, &mut from, out)?;
+                    }
+                    at += 1;
+                }
+            }
+        }
+        if let Some(from) = from
+            && from < bytes.len()
+        {
+            out.push(chunk.slice(from..));
+        }
+        Ok(())
+    }
+
+    /// Call when the body has ended: was it one whole response? True if it was an error.
+    pub fn finish(&self) -> Result<bool, SpliceError> {
+        if self.expect != Expect::Nothing {
+            return Err(SpliceError::Truncated);
+        }
+        match (self.seen_id, self.seen_result, self.seen_error) {
+            (true, true, false) => Ok(false),
+            (true, false, true) => Ok(true),
+            _ => Err(SpliceError::Shape),
+        }
+    }
+
+    fn in_id(&self) -> bool {
+        self.depth == 1 && self.member == Member::Id && self.inside != Inside::Between
+    }
+
+    /// One byte between strings and scalars that is no white space.
+    fn token(
+        &mut self,
+        byte: u8,
+        at: usize,
+        chunk: &Bytes,
+        from: &mut Option<usize>,
+        out: &mut Vec<Bytes>,
+    ) -> Result<(), SpliceError> {
+        match (self.expect, byte) {
+            (Expect::Key | Expect::FirstKeyOrEnd, b'"') => {
+                self.name.clear();
+                self.inside = Inside::String { key: true, escaped: false };
+            }
+            (Expect::Colon, b':') => {
+                if self.depth == 1 {
+                    self.member = self.open_member()?;
+                }
+                self.expect = Expect::Value;
+            }
+            (Expect::CommaOrEnd, b',') => {
+                self.expect = if self.stack & 1 == 1 { Expect::Key } else { Expect::Value };
+            }
+            (Expect::CommaOrEnd | Expect::FirstKeyOrEnd, b'}') if self.stack & 1 == 1 => self.close(),
+            (Expect::CommaOrEnd | Expect::FirstValueOrEnd, b']') if self.stack & 1 == 0 => self.close(),
+            (Expect::Value | Expect::FirstValueOrEnd, first) => {
+                if self.depth == 0 && first != b'{' {
+                    return Err(SpliceError::Syntax);
+                }
+                let id = self.depth == 1 && self.member == Member::Id;
+                match first {
+                    b'{' | b'[' if !id => {
+                        if self.depth >= 128 {
+                            return Err(SpliceError::TooDeep);
+                        }
+                        self.depth += 1;
+                        self.stack = (self.stack << 1) | u128::from(first == b'{');
+                        self.expect = if first == b'{' { Expect::FirstKeyOrEnd } else { Expect::FirstValueOrEnd };
+                    }
+                    b'"' => self.inside = Inside::String { key: false, escaped: false },
+                    b'-' | b'0'..=b'9' | b't' | b'f' | b'n' => self.inside = Inside::Scalar,
+                    _ => return Err(SpliceError::Syntax),
+                }
+                if id {
+                    if let Some(from) = from.take()
+                        && from < at
+                    {
+                        out.push(chunk.slice(from..at));
+                    }
+                    self.keep_id(&[first])?;
+                }
+            }
+            _ => return Err(SpliceError::Syntax),
+        }
+        Ok(())
+    }
+
+    fn open_member(&mut self) -> Result<Member, SpliceError> {
+        let (member, seen) = match self.name.as_slice() {
+            b"id" => (Member::Id, &mut self.seen_id),
+            b"result" => (Member::Result, &mut self.seen_result),
+            b"error" => (Member::Error, &mut self.seen_error),
+            _ => return Ok(Member::Other),
+        };
+        if std::mem::replace(seen, true) { Err(SpliceError::Syntax) } else { Ok(member) }
+    }
+
+    fn close(&mut self) {
+        self.stack >>= 1;
+        self.depth -= 1;
+        self.expect = if self.depth == 0 { Expect::Nothing } else { Expect::CommaOrEnd };
+    }
+
+    /// A string or scalar ended right before `at`.
+    fn value_done(&mut self, from: &mut Option<usize>, at: usize, out: &mut Vec<Bytes>) -> Result<(), SpliceError> {
+        self.expect = Expect::CommaOrEnd;
+        if self.depth == 1 && self.member == Member::Id && from.is_none() {
+            let quoted = self.id.strip_prefix(b"\"").and_then(|id| id.strip_suffix(b"\""));
+            // Null is what refusals before parsing carry; in a body of its own it can only mean this request.
+            if self.id != self.expected && quoted != Some(&self.expected) && self.id != b"null" {
+                return Err(SpliceError::WrongId);
+            }
+            out.push(self.replacement.clone());
+            *from = Some(at);
+            self.member = Member::Other;
+        }
+        Ok(())
+    }
+
+    fn keep(&mut self, part: &[u8], key: bool) -> Result<(), SpliceError> {
+        if part.iter().any(|byte| *byte < 0x20) {
+            return Err(SpliceError::Syntax);
+        }
+        if key {
+            if self.depth == 1 && self.name.len() <= MAX_NAME {
+                self.name.extend(part.iter().take(MAX_NAME + 1));
+            }
+        } else if self.in_id() {
+            self.keep_id(part)?;
+        }
+        Ok(())
+    }
+
+    fn keep_id(&mut self, part: &[u8]) -> Result<(), SpliceError> {
+        if self.id.len() + part.len() > MAX_ID {
+            return Err(SpliceError::WrongId);
+        }
+        self.id.extend_from_slice(part);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn splice(chunks: &[&str]) -> Result<(String, bool), SpliceError> {
+        let mut splicer = Splicer::new(Bytes::from_static(b"17"), Bytes::from_static(b"\"client\""));
+        let mut out = Vec::new();
+        for chunk in chunks {
+            splicer.push(&Bytes::copy_from_slice(chunk.as_bytes()), &mut out)?;
+        }
+        let error = splicer.finish()?;
+        Ok((String::from_utf8(out.concat()).unwrap(), error))
+    }
+
+    #[test]
+    fn the_id_is_replaced_wherever_it_stands_and_however_it_is_cut() {
+        for (message, expected) in [
+            (r#"{"jsonrpc":"2.0","id":17,"result":{"id":17}}"#, r#"{"jsonrpc":"2.0","id":"client","result":{"id":17}}"#),
+            (r#"{"result":{"a":["x\"}",{}],"b":-1.5e3,"c":null},"jsonrpc":"2.0","id": 17 }"#, r#"{"result":{"a":["x\"}",{}],"b":-1.5e3,"c":null},"jsonrpc":"2.0","id": "client" }"#),
+            (r#"{"id":"17","result":[]}"#, r#"{"id":"client","result":[]}"#),
+            (r#"{"id":17,"result":{}}"#, r#"{"id":"client","result":{}}"#),
+        ] {
+            assert_eq!(splice(&[message]), Ok((expected.to_owned(), false)));
+            for cut in 1..message.len() {
+                let (left, right) = message.split_at(cut);
+                assert_eq!(splice(&[left, right]), Ok((expected.to_owned(), false)), "cut at {cut}");
+            }
+            let bytes: Vec<&str> = (0..message.len()).map(|at| &message[at..=at]).collect();
+            assert_eq!(splice(&bytes), Ok((expected.to_owned(), false)));
+        }
+    }
+
+    #[test]
+    fn errors_are_told_from_results() {
+        assert!(splice(&[r#"{"error":{"code":-1,"message":"no"},"id":17}"#]).unwrap().1);
+        assert!(splice(&[r#"{"error":{"code":-1,"message":"no"},"id":null}"#]).unwrap().1);
+    }
+
+    #[test]
+    fn what_is_no_answer_is_refused() {
+        for (message, error) in [
+            ("<html>", SpliceError::Syntax),
+            ("[]", SpliceError::Syntax),
+            ("", SpliceError::Truncated),
+            (r#"{"id":17,"result":{"#, SpliceError::Truncated),
+            (r#"{"id":17,"result":{}} x"#, SpliceError::Syntax),
+            (r#"{"id":17,"result":{]}"#, SpliceError::Syntax),
+            (r#"{"id":17,"result":{"a"}}"#, SpliceError::Syntax),
+            (r#"{"id":17,"result":{"a":1,}}"#, SpliceError::Syntax),
+            (r#"{"id":18,"result":{}}"#, SpliceError::WrongId),
+            (r#"{"id":{},"result":{}}"#, SpliceError::Syntax),
+            (r#"{"id":17}"#, SpliceError::Shape),
+            (r#"{"result":{}}"#, SpliceError::Shape),
+            (r#"{"id":17,"result":{},"error":{}}"#, SpliceError::Shape),
+            (r#"{"id":17,"id":17,"result":{}}"#, SpliceError::Syntax),
+        ] {
+            assert_eq!(splice(&[message]).err(), Some(error), "{message}");
+        }
+        assert_eq!(splice(&["{\"id\":17,\"result\":", &"[".repeat(200)]).err(), Some(SpliceError::TooDeep));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_chunking_gives_the_same_bytes(cuts in proptest::collection::vec(0usize..60, 0..6)) {
+            let message = r#"{"jsonrpc":"2.0","result":{"t":"a\\\"b"},"id":17,"x":[1]}"#;
+            let mut cuts: Vec<usize> = cuts.into_iter().map(|cut| cut.min(message.len())).collect();
+            cuts.sort_unstable();
+            let mut parts = Vec::new();
+            let mut from = 0;
+            for cut in cuts { parts.push(&message[from..cut]); from = cut; }
+            parts.push(&message[from..]);
+            let expected = message.replace("17", "\"client\"");
+            proptest::prop_assert_eq!(splice(&parts), Ok((expected, false)));
+        }
+    }
+}

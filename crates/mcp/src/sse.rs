@@ -1,0 +1,210 @@
+//! Server-sent events: unframing what upstreams send, framing what clients get.
+
+use bytes::{Bytes, BytesMut};
+
+/// One event.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Event {
+    /// The `event` field, if it is not `message`.
+    pub name: Option<Bytes>,
+    /// The `id` field.
+    pub id: Option<Bytes>,
+    /// The data; several lines are joined by a newline.
+    pub data: Bytes,
+    /// The `retry` field, in milliseconds.
+    pub retry: Option<u64>,
+}
+
+/// The event was longer than allowed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("an event is larger than {limit} bytes")]
+pub struct TooLarge {
+    /// The limit in bytes.
+    pub limit: usize,
+}
+
+/// Cuts a byte stream into events, whatever the chunks. Memory is bounded by `limit`, a part of an
+/// event at the end of the stream is dropped, as the standard says.
+#[derive(Debug)]
+pub struct Decoder {
+    /// The line under way, when it began in an earlier chunk.
+    line: BytesMut,
+    /// The last byte of the chunk before was a CR: an LF that follows belongs to it.
+    after_cr: bool,
+    first_line: bool,
+    name: Option<Bytes>,
+    id: Option<Bytes>,
+    retry: Option<u64>,
+    data: Vec<Bytes>,
+    size: usize,
+    limit: usize,
+}
+
+impl Decoder {
+    /// `limit` is the largest event in bytes.
+    pub fn new(limit: usize) -> Self {
+        Self {
+            line: BytesMut::new(),
+            after_cr: false,
+            first_line: true,
+            name: None,
+            id: None,
+            retry: None,
+            data: Vec::new(),
+            size: 0,
+            limit,
+        }
+    }
+
+    /// Takes a chunk and appends the events that it completes to `out`. An event without data is
+    /// given only if it has an id or a retry time (the primer of 2025-11-25).
+    pub fn push(&mut self, chunk: &Bytes, out: &mut Vec<Event>) -> Result<(), TooLarge> {
+        let mut at = 0;
+        if self.after_cr {
+            self.after_cr = false;
+            if chunk.first() == Some(&b'\n') {
+                at = 1;
+            }
+        }
+        loop {
+            let rest = chunk.get(at..).unwrap_or_default();
+            let Some(stop) = memchr::memchr2(b'\n', b'\r', rest) else {
+                self.size += rest.len();
+                self.bound()?;
+                self.line.extend_from_slice(rest);
+                return Ok(());
+            };
+            self.size += stop;
+            self.bound()?;
+            let line = if self.line.is_empty() {
+                chunk.slice(at..at + stop)
+            } else {
+                self.line.extend_from_slice(rest.get(..stop).unwrap_or_default());
+                self.line.split().freeze()
+            };
+            at += stop + 1;
+            if rest.get(stop) == Some(&b'\r') {
+                match chunk.get(at) {
+                    Some(b'\n') => at += 1,
+                    Some(_) => (),
+                    None => self.after_cr = true,
+                }
+            }
+            self.line_done(line, out);
+        }
+    }
+
+    fn bound(&self) -> Result<(), TooLarge> {
+        if self.size > self.limit { Err(TooLarge { limit: self.limit }) } else { Ok(()) }
+    }
+
+    fn line_done(&mut self, mut line: Bytes, out: &mut Vec<Event>) {
+        if std::mem::take(&mut self.first_line) && line.starts_with(b"\xef\xbb\xbf") {
+            line = line.slice(3..);
+        }
+        if line.is_empty() {
+            self.event_done(out);
+            return;
+        }
+        let colon = memchr::memchr(b':', &line).unwrap_or(line.len());
+        let mut value = (colon + 1).min(line.len());
+        if line.get(value) == Some(&b' ') {
+            value += 1;
+        }
+        let field = line.get(..colon).unwrap_or_default();
+        match field {
+            b"data" => self.data.push(line.slice(value..)),
+            b"event" => self.name = Some(line.slice(value..)),
+            b"id" if !line.contains(&0) => self.id = Some(line.slice(value..)),
+            b"retry" => {
+                self.retry = std::str::from_utf8(line.get(value..).unwrap_or_default()).ok().and_then(|text| text.parse().ok());
+            }
+            // A comment, or a field that has no meaning: neither counts towards the event's size.
+            _ => self.size = self.size.saturating_sub(line.len()),
+        }
+    }
+
+    fn event_done(&mut self, out: &mut Vec<Event>) {
+        self.size = 0;
+        let name = self.name.take().filter(|name| name.as_ref() != b"message");
+        let (id, retry) = (self.id.take(), self.retry.take());
+        let data = match self.data.len() {
+            0 => Bytes::new(),
+            1 => self.data.pop().unwrap_or_default(),
+            _ => Bytes::from(self.data.join(&b"\n"[..])),
+        };
+        self.data.clear();
+        if !data.is_empty() || id.is_some() || retry.is_some() {
+            out.push(Event { name, id, data, retry });
+        }
+    }
+}
+
+/// One `message` event around data that holds no line break.
+pub fn frame(data: &[u8]) -> Bytes {
+    let mut event = BytesMut::with_capacity(data.len() + 24);
+    event.extend_from_slice(b"event: message\n");
+    for line in data.split(|byte| matches!(byte, b'\n' | b'\r')) {
+        event.extend_from_slice(b"data: ");
+        event.extend_from_slice(line);
+        event.extend_from_slice(b"\n");
+    }
+    event.extend_from_slice(b"\n");
+    event.freeze()
+}
+
+/// A comment: keeps the connection from falling silent.
+pub const KEEP_ALIVE: Bytes = Bytes::from_static(b":\n\n");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decode(chunks: &[&[u8]]) -> Result<Vec<Event>, TooLarge> {
+        let mut decoder = Decoder::new(1024);
+        let mut out = Vec::new();
+        for chunk in chunks {
+            decoder.push(&Bytes::copy_from_slice(chunk), &mut out)?;
+        }
+        Ok(out)
+    }
+
+    fn data(text: &str) -> Event {
+        Event { data: Bytes::copy_from_slice(text.as_bytes()), ..Event::default() }
+    }
+
+    #[test]
+    fn events_come_out_whatever_the_line_ends_and_chunks() {
+        let stream = b"\xef\xbb\xbf: hello\nevent: message\ndata: {\"a\":1}\n\ndata:x\r\ndata: y\r\n\r\nid: 7\rdata: z\r\rdata: cut off";
+        let expected = vec![data("{\"a\":1}"), data("x\ny"), Event { id: Some(Bytes::from_static(b"7")), ..data("z") }];
+        assert_eq!(decode(&[stream]).unwrap(), expected);
+        for cut in 1..stream.len() {
+            let (left, right) = stream.split_at(cut);
+            assert_eq!(decode(&[left, right]).unwrap(), expected, "cut at {cut}");
+        }
+        let single: Vec<&[u8]> = stream.chunks(1).collect();
+        assert_eq!(decode(&single).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_primer_is_an_event_without_data() {
+        let events = decode(&[b"id: 1\nretry: 500\ndata:\n\n"]).unwrap();
+        assert_eq!(events.len(), 1);
+        assert_eq!(events[0].retry, Some(500));
+        assert!(events[0].data.is_empty());
+    }
+
+    #[test]
+    fn an_endless_event_is_cut_and_comments_are_not_counted() {
+        let long = vec![b'x'; 2048];
+        assert_eq!(decode(&[b"data: ", &long]), Err(TooLarge { limit: 1024 }));
+        let comments = b": ping\n".repeat(1000);
+        assert_eq!(decode(&[&comments, b"data: a\n\n"]).unwrap(), vec![data("a")]);
+    }
+
+    #[test]
+    fn what_is_framed_reads_back() {
+        assert_eq!(decode(&[&frame(b"{\"a\":1}")]).unwrap(), vec![data("{\"a\":1}")]);
+        assert_eq!(decode(&[&frame(b"a\nb")]).unwrap(), vec![data("a\nb")]);
+    }
+}

@@ -1,0 +1,443 @@
+//! An upstream's answer on its way to the client: JSON with its id put back, or events, each as soon
+//! as it is whole.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use egress::EgressError;
+use futures::future::BoxFuture;
+use http::{HeaderMap, HeaderValue, Method};
+use http_body::Body as _;
+use http_body_util::BodyExt;
+use mcp::{Envelope, Kind, ListKind, Span, Splicer, sse, write};
+use model::KeyId;
+use tokio::time::{Instant, Sleep};
+
+use crate::fault::Fault;
+use crate::hub::Hub;
+use crate::table::Mount;
+use crate::upstream::http::{Answer, HttpSession, LEAST, PACE, judge, send};
+use crate::upstream::legacy::Exchange;
+use crate::upstream::{Connected, Failure, is_id, progress_token};
+
+/// So much of a JSON answer is looked at before the first byte goes out: an answer that fits is
+/// known to be whole and valid. Of a larger one the rest streams by, and if it turns out to be
+/// broken the client's connection is cut: never a false success.
+const WINDOW: usize = 64 << 10;
+/// Largest event.
+const EVENT: usize = 4 << 20;
+/// Most bytes of one event stream that answers a call.
+const STREAM: usize = 64 << 20;
+/// How often a silent stream is looked after.
+const TICK: Duration = Duration::from_secs(15);
+/// How often the rest of an answer is fetched after the upstream hung up before its end.
+const RESUMES: u32 = 10;
+
+/// A JSON answer.
+pub(crate) enum Json {
+    /// Looked at as a whole. True if it is a JSON-RPC error.
+    Whole(Bytes, bool),
+    /// The window was too small for it.
+    Streamed(StreamedAnswer),
+}
+
+/// A large JSON answer that streams by.
+pub(crate) struct StreamedAnswer {
+    ready: VecDeque<Bytes>,
+    splicer: Splicer,
+    body: Option<egress::Body>,
+    left: usize,
+    counted: usize,
+    pace: Pin<Box<Sleep>>,
+}
+
+/// Reads an answer as far as the window goes. `limit` bounds the whole answer.
+pub(crate) async fn json(mut body: egress::Body, mut splicer: Splicer, limit: usize) -> Result<Json, Failure> {
+    let mut pieces = Vec::with_capacity(4);
+    let (mut seen, mut counted, mut since) = (0usize, 0usize, Instant::now());
+    if body.size_hint().exact().is_some_and(|size| size > limit as u64) {
+        return Err(Failure::TooLarge);
+    }
+    while seen <= WINDOW {
+        let frame = match poll_once(&mut body).await {
+            Some(frame) => frame,
+            None => tokio::time::timeout_at(since + PACE, body.frame()).await.map_err(|_| EgressError::FirstByteTimeout)?,
+        };
+        let Some(frame) = frame else {
+            let error = splicer.finish().map_err(|error| broken(&error))?;
+            return Ok(Json::Whole(join(pieces), error));
+        };
+        let Ok(data) = frame?.into_data() else { continue };
+        seen += data.len();
+        counted += data.len();
+        if counted >= LEAST {
+            (counted, since) = (0, Instant::now());
+        }
+        if seen > limit {
+            return Err(Failure::TooLarge);
+        }
+        splicer.push(&data, &mut pieces).map_err(|error| broken(&error))?;
+    }
+    let pace = Box::pin(tokio::time::sleep(PACE));
+    Ok(Json::Streamed(StreamedAnswer { ready: pieces.into(), splicer, body: Some(body), left: limit - seen, counted: 0, pace }))
+}
+
+/// A frame that is there already costs no timer.
+async fn poll_once(body: &mut egress::Body) -> Option<Option<Result<http_body::Frame<Bytes>, EgressError>>> {
+    std::future::poll_fn(|cx| match Pin::new(&mut *body).poll_frame(cx) {
+        Poll::Ready(frame) => Poll::Ready(Some(frame)),
+        Poll::Pending => Poll::Ready(None),
+    })
+    .await
+}
+
+fn join(pieces: Vec<Bytes>) -> Bytes {
+    let mut whole = BytesMut::with_capacity(pieces.iter().map(Bytes::len).sum());
+    for piece in &pieces {
+        whole.extend_from_slice(piece);
+    }
+    whole.freeze()
+}
+
+fn broken(error: &mcp::SpliceError) -> Failure {
+    Failure::BadResponse(match error {
+        mcp::SpliceError::Truncated => "it ends too early",
+        mcp::SpliceError::WrongId => "it carries another id",
+        mcp::SpliceError::TooDeep => "it is nested too deep",
+        mcp::SpliceError::Syntax | mcp::SpliceError::Shape => "it is not a JSON-RPC message",
+    })
+}
+
+impl StreamedAnswer {
+    pub(crate) fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, EgressError>>> {
+        loop {
+            if let Some(piece) = self.ready.pop_front() {
+                return Poll::Ready(Some(Ok(piece)));
+            }
+            let Some(body) = &mut self.body else { return Poll::Ready(None) };
+            let frame = match Pin::new(body).poll_frame(cx) {
+                Poll::Ready(frame) => frame,
+                Poll::Pending => {
+                    ready!(self.pace.as_mut().poll(cx));
+                    if self.counted < LEAST {
+                        return self.cut(EgressError::FirstByteTimeout);
+                    }
+                    self.counted = 0;
+                    self.pace.as_mut().reset(Instant::now() + PACE);
+                    continue;
+                }
+            };
+            match frame {
+                None => {
+                    self.body = None;
+                    return match self.splicer.finish() {
+                        Ok(_) => Poll::Ready(None),
+                        Err(_) => self.cut(EgressError::Truncated),
+                    };
+                }
+                Some(Err(error)) => return self.cut(error),
+                Some(Ok(frame)) => {
+                    let Ok(data) = frame.into_data() else { continue };
+                    self.counted += data.len();
+                    let Some(left) = self.left.checked_sub(data.len()) else { return self.cut(EgressError::TooLarge) };
+                    self.left = left;
+                    let mut pieces = Vec::with_capacity(3);
+                    if self.splicer.push(&data, &mut pieces).is_err() {
+                        return self.cut(EgressError::Http);
+                    }
+                    self.ready.extend(pieces);
+                }
+            }
+        }
+    }
+
+    /// Part of the answer is out: all that is left is to make sure that it is not taken for whole.
+    fn cut(&mut self, error: EgressError) -> Poll<Option<Result<Bytes, EgressError>>> {
+        self.body = None;
+        self.ready.clear();
+        Poll::Ready(Some(Err(error)))
+    }
+}
+
+/// Where events come from.
+pub(crate) enum Source {
+    /// The body of an answer.
+    Http(egress::Body, sse::Decoder),
+    /// The stream of a 2024-11-05 session.
+    Legacy(Exchange),
+    /// The upstream hung up and wants to be asked for the rest.
+    Resuming(BoxFuture<'static, Result<egress::Body, Failure>>),
+    /// Nothing more.
+    Over,
+}
+
+impl Source {
+    /// The events of a body.
+    pub(crate) fn http(body: egress::Body) -> Self {
+        Self::Http(body, sse::Decoder::new(EVENT))
+    }
+}
+
+/// What an event relay must know of the call it answers.
+pub(crate) struct Call {
+    pub(crate) mount: Arc<Mount>,
+    pub(crate) connected: Connected,
+    pub(crate) hub: Arc<Hub>,
+    pub(crate) key: KeyId,
+    /// The id that went upstream.
+    pub(crate) id: u64,
+    /// The client's id and progress token, raw JSON.
+    pub(crate) client_id: Bytes,
+    pub(crate) client_token: Option<Bytes>,
+    /// Executing the call twice could do harm.
+    pub(crate) unsafe_call: bool,
+    pub(crate) deadline: Instant,
+}
+
+/// Passes the events of one call on: ids and tokens put back, junk dropped, and always an answer at
+/// the end, if need be an error.
+pub(crate) struct EventRelay {
+    call: Call,
+    source: Source,
+    events: VecDeque<sse::Event>,
+    last_id: Option<Bytes>,
+    retry: Duration,
+    resumes: u32,
+    seen: usize,
+    /// Bytes since the last tick or event; a part of an event must grow at a pace.
+    growing: usize,
+    tick: Pin<Box<Sleep>>,
+    slow_ticks: u32,
+    answered: bool,
+}
+
+impl EventRelay {
+    pub(crate) fn new(call: Call, source: Source) -> Self {
+        Self {
+            call,
+            source,
+            events: VecDeque::new(),
+            last_id: None,
+            retry: Duration::from_millis(500),
+            resumes: 0,
+            seen: 0,
+            growing: 0,
+            tick: Box::pin(tokio::time::sleep(TICK)),
+            slow_ticks: 0,
+            answered: false,
+        }
+    }
+
+    pub(crate) fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        loop {
+            while let Some(event) = self.events.pop_front() {
+                if let Some(out) = self.take(event) {
+                    return Poll::Ready(Some(out));
+                }
+            }
+            if self.answered {
+                self.leave(cx);
+                return Poll::Ready(None);
+            }
+            match self.poll_source(cx) {
+                Poll::Ready(Ok(())) => (),
+                Poll::Ready(Err(failure)) => {
+                    self.answered = true;
+                    self.source = Source::Over;
+                    let fault = failure.fault(self.call.unsafe_call);
+                    let body = fault.body(Some(&self.call.client_id), Some(self.call.mount.name()));
+                    return Poll::Ready(Some(sse::frame(&body)));
+                }
+                Poll::Pending => {
+                    ready!(self.tick.as_mut().poll(cx));
+                    self.tick.as_mut().reset(Instant::now() + TICK);
+                    if Instant::now() >= self.call.deadline || self.crawls() {
+                        self.answered = true;
+                        self.source = Source::Over;
+                        let fault = Fault::Timeout { uncertain: self.call.unsafe_call };
+                        let body = fault.body(Some(&self.call.client_id), Some(self.call.mount.name()));
+                        return Poll::Ready(Some(sse::frame(&body)));
+                    }
+                    return Poll::Ready(Some(sse::KEEP_ALIVE));
+                }
+            }
+        }
+    }
+
+    /// Two ticks in a row in which an event was begun and grew by less than 1 KiB.
+    fn crawls(&mut self) -> bool {
+        let crawled = self.growing > 0 && self.growing < LEAST;
+        self.slow_ticks = if crawled { self.slow_ticks + 1 } else { 0 };
+        self.growing = 0;
+        self.slow_ticks >= 2
+    }
+
+    /// Gets more events, or the failure that ends them.
+    fn poll_source(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+        match &mut self.source {
+            Source::Over => Poll::Ready(Err(Failure::BadResponse("the stream ended without an answer"))),
+            Source::Legacy(exchange) => {
+                if let Poll::Ready(Some(progress)) = exchange.progress.poll_recv(cx) {
+                    self.events.push_back(sse::Event { data: progress, ..sse::Event::default() });
+                    return Poll::Ready(Ok(()));
+                }
+                let answer = ready!(Pin::new(&mut exchange.answer).poll(cx));
+                let data = answer.map_err(|_| Failure::Egress(Arc::new(EgressError::Truncated)))?;
+                self.events.push_back(sse::Event { data, ..sse::Event::default() });
+                Poll::Ready(Ok(()))
+            }
+            Source::Resuming(resume) => {
+                let body = ready!(resume.as_mut().poll(cx))?;
+                self.source = Source::http(body);
+                Poll::Ready(Ok(()))
+            }
+            Source::Http(body, decoder) => {
+                let data = match ready!(Pin::new(body).poll_frame(cx)) {
+                    Some(Ok(frame)) => match frame.into_data() {
+                        Ok(data) => data,
+                        Err(_) => return Poll::Ready(Ok(())),
+                    },
+                    Some(Err(error)) => return Poll::Ready(self.resume(error.into())),
+                    None => return Poll::Ready(self.resume(Failure::Egress(Arc::new(EgressError::Truncated)))),
+                };
+                self.seen += data.len();
+                self.growing += data.len();
+                if self.seen > STREAM {
+                    return Poll::Ready(Err(Failure::TooLarge));
+                }
+                let mut events = Vec::new();
+                decoder.push(&data, &mut events).map_err(|_| Failure::TooLarge)?;
+                if !events.is_empty() {
+                    self.growing = 0;
+                }
+                self.events.extend(events);
+                Poll::Ready(Ok(()))
+            }
+        }
+    }
+
+    /// A stream with event ids may be closed before its end and fetched again from there (2025-11-25).
+    fn resume(&mut self, failure: Failure) -> Result<(), Failure> {
+        let (Some(last), Connected::Http(session)) = (self.last_id.clone(), &self.call.connected) else { return Err(failure) };
+        if self.resumes >= RESUMES {
+            return Err(failure);
+        }
+        self.resumes += 1;
+        self.source = Source::Resuming(Box::pin(resumed(self.call.mount.clone(), session.clone(), last, self.retry)));
+        Ok(())
+    }
+
+    /// What one event becomes for the client.
+    fn take(&mut self, event: sse::Event) -> Option<Bytes> {
+        if let Some(id) = event.id {
+            self.last_id = Some(id);
+        }
+        if let Some(retry) = event.retry {
+            self.retry = Duration::from_millis(retry.min(30_000));
+        }
+        let data = event.data;
+        if data.is_empty() {
+            return None;
+        }
+        // Junk is dropped and the stream goes on.
+        let envelope = Envelope::scan(&data).ok()?;
+        match envelope.kind {
+            Kind::Response => {
+                if !is_id(envelope.id.map(|span| span.of(&data)), self.call.id) || self.answered {
+                    return None;
+                }
+                self.answered = true;
+                Some(sse::frame(&with_id(&data, &envelope, &self.call.client_id)))
+            }
+            Kind::Notification => self.notification(&data, &envelope),
+            Kind::Request => {
+                refuse(&self.call.mount, &self.call.connected, &data, &envelope);
+                None
+            }
+        }
+    }
+
+    fn notification(&self, data: &Bytes, envelope: &Envelope) -> Option<Bytes> {
+        note_change(&self.call.mount, &self.call.hub, data, envelope);
+        let token = envelope.params.as_ref().and_then(|params| Some((params.progress_token_here?, progress_token(params, data))));
+        let Some((span, token)) = token else { return Some(sse::frame(data)) };
+        let client_token = self.call.client_token.as_ref().filter(|_| token == Some(self.call.id))?;
+        let mut out = Vec::with_capacity(data.len() + client_token.len());
+        write::patched(&mut out, data, Span::whole(data), &[write::Patch { span, with: client_token }]);
+        Some(sse::frame(&out))
+    }
+
+    /// The answer is out. An upstream that has ended its stream gets its connection back into the
+    /// pool at once, another one a moment to do so.
+    fn leave(&mut self, cx: &mut Context<'_>) {
+        if let Source::Http(mut body, _) = std::mem::replace(&mut self.source, Source::Over)
+            && Pin::new(&mut body).poll_frame(cx).is_pending()
+        {
+            tokio::spawn(tokio::time::timeout(Duration::from_secs(1), async move {
+                while let Some(Ok(_)) = body.frame().await {}
+            }));
+        }
+    }
+}
+
+async fn resumed(mount: Arc<Mount>, session: HttpSession, last: Bytes, retry: Duration) -> Result<egress::Body, Failure> {
+    tokio::time::sleep(retry).await;
+    let mut passed = HeaderMap::new();
+    let last = HeaderValue::from_maybe_shared(last).map_err(|_| Failure::BadResponse("its event ids are no header values"))?;
+    passed.insert("last-event-id", last);
+    let response = send(&mount, Method::GET, mount.path.clone(), &session, &passed, Bytes::new()).await?;
+    match judge(response, true).await? {
+        (Answer::Events(body), _) => Ok(body),
+        _ => Err(Failure::BadResponse("the stream ended without an answer")),
+    }
+}
+
+/// The message with its id replaced.
+pub(crate) fn with_id(message: &Bytes, envelope: &Envelope, id: &[u8]) -> Bytes {
+    let Some(span) = envelope.id else { return message.clone() };
+    let mut out = Vec::with_capacity(message.len() + id.len());
+    write::patched(&mut out, message, Span::whole(message), &[write::Patch { span, with: id }]);
+    Bytes::from(out)
+}
+
+/// If the notification says that a list changed: forget the list and wake those who listen.
+pub(crate) fn note_change(mount: &Mount, hub: &Arc<Hub>, message: &[u8], envelope: &Envelope) {
+    let kinds: &[ListKind] = match envelope.method(message) {
+        "notifications/tools/list_changed" => &[ListKind::Tools],
+        "notifications/prompts/list_changed" => &[ListKind::Prompts],
+        "notifications/resources/list_changed" => &[ListKind::Resources, ListKind::Templates],
+        _ => return,
+    };
+    for kind in kinds {
+        mount.list(*kind).invalidate();
+    }
+    hub.lists_changed(kinds.iter().fold(0, |bits, kind| bits | Hub::bit(*kind)));
+}
+
+/// Answers a request of an upstream: no capability was declared that would allow it to ask.
+pub(crate) fn refuse(mount: &Arc<Mount>, connected: &Connected, message: &Bytes, envelope: &Envelope) {
+    let Some(id) = envelope.id else { return };
+    let ping = envelope.method(message) == "ping";
+    let id = id.of(message);
+    let body = if ping { write::result(id, b"{}") } else { write::error(Some(id), -32601, "the client can't take this request", None) };
+    let (mount, connected) = (mount.clone(), connected.clone());
+    tokio::spawn(async move {
+        let sent = match &connected {
+            Connected::Http(session) => crate::upstream::http::post(&mount, session, &HeaderMap::new(), body).await.map(drop),
+            Connected::Legacy(session) => session.post(&mount, body).await,
+        };
+        if let Err(failure) = sent {
+            tracing::debug!(server = mount.name(), class = failure.class(), "an upstream's request could not be answered");
+        }
+    });
+}
+
+/// For sessions whose stream nobody listens to.
+pub(crate) fn refuse_nothing() -> crate::upstream::legacy::Notify {
+    Arc::new(|_, _| ())
+}

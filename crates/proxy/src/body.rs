@@ -1,0 +1,146 @@
+//! What clients get to read: bytes that are ready, an answer that streams by, events, or a stream of
+//! notifications.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::{Body as _, Frame, SizeHint};
+use mcp::sse;
+use tokio::time::{Interval, MissedTickBehavior};
+
+use crate::answer::{EventRelay, StreamedAnswer};
+use crate::flights::Flight;
+use crate::hub::Stream;
+use crate::limits::Held;
+
+/// Silence after which a comment keeps a stream open.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+
+/// The body of an answer to a client, with the places that it holds until it ends.
+pub(crate) struct Body {
+    kind: Kind,
+    _guards: Guards,
+}
+
+enum Kind {
+    Ready(Option<Bytes>),
+    Answer(Box<StreamedAnswer>),
+    Events(Box<EventRelay>),
+    Listening(Box<Listening>),
+}
+
+/// What a request holds while it is being answered.
+#[derive(Default)]
+pub(crate) struct Guards {
+    pub(crate) call: Option<Held>,
+    pub(crate) place: Option<tokio::sync::OwnedSemaphorePermit>,
+    pub(crate) flight: Option<Flight>,
+}
+
+/// An open GET stream.
+pub(crate) struct Listening {
+    stream: Stream,
+    keep_alive: Interval,
+    opened: bool,
+    _gauge: Gauge,
+}
+
+/// Counts one open stream for as long as it lives.
+pub(crate) struct Gauge(pub(crate) telemetry::IntGauge);
+
+impl Drop for Gauge {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+impl Body {
+    /// Nothing.
+    pub(crate) fn empty() -> Self {
+        Self { kind: Kind::Ready(None), _guards: Guards::default() }
+    }
+
+    /// Bytes that are ready.
+    pub(crate) fn full(bytes: Bytes) -> Self {
+        Self { kind: Kind::Ready(Some(bytes).filter(|bytes| !bytes.is_empty())), _guards: Guards::default() }
+    }
+
+    /// A JSON answer too large to be looked at as a whole.
+    pub(crate) fn answer(answer: StreamedAnswer, guards: Guards) -> Self {
+        Self { kind: Kind::Answer(Box::new(answer)), _guards: guards }
+    }
+
+    /// Events of an upstream.
+    pub(crate) fn events(events: EventRelay, guards: Guards) -> Self {
+        Self { kind: Kind::Events(Box::new(events)), _guards: guards }
+    }
+
+    /// The notifications of a GET stream.
+    pub(crate) fn listening(stream: Stream, gauge: telemetry::IntGauge, call: Option<Held>) -> Self {
+        let mut keep_alive = tokio::time::interval(KEEP_ALIVE);
+        keep_alive.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        gauge.inc();
+        let listening = Listening { stream, keep_alive, opened: false, _gauge: Gauge(gauge) };
+        Self { kind: Kind::Listening(Box::new(listening)), _guards: Guards { call, ..Guards::default() } }
+    }
+}
+
+impl http_body::Body for Body {
+    type Data = Bytes;
+    type Error = Box<dyn std::error::Error + Send + Sync>;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        match &mut self.get_mut().kind {
+            Kind::Ready(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Kind::Answer(answer) => answer.poll_chunk(cx).map(|chunk| chunk.map(|chunk| chunk.map(Frame::data).map_err(Into::into))),
+            Kind::Events(events) => events.poll_event(cx).map(|event| event.map(|event| Ok(Frame::data(event)))),
+            Kind::Listening(listening) => listening.poll_event(cx).map(|event| event.map(|event| Ok(Frame::data(event)))),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        matches!(self.kind, Kind::Ready(None))
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.kind {
+            Kind::Ready(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64),
+            _ => SizeHint::default(),
+        }
+    }
+}
+
+impl Listening {
+    fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        // A first comment at once: proxies and clients see that the stream is open.
+        if !std::mem::replace(&mut self.opened, true) {
+            let _first = self.keep_alive.poll_tick(cx);
+            return Poll::Ready(Some(sse::KEEP_ALIVE));
+        }
+        if let Poll::Ready(event) = self.stream.events.poll_recv(cx) {
+            self.keep_alive.reset();
+            return Poll::Ready(event);
+        }
+        self.keep_alive.poll_tick(cx).map(|_| Some(sse::KEEP_ALIVE))
+    }
+}
+
+/// Turns a body of axum's or rmcp's into bytes that are ready.
+pub(crate) async fn collect<B>(body: B) -> Bytes
+where
+    B: http_body::Body<Data = Bytes>,
+{
+    use http_body_util::BodyExt;
+    match body.collect().await {
+        Ok(collected) => collected.to_bytes(),
+        Err(_) => Bytes::new(),
+    }
+}
+
+/// Streams that never fail.
+pub(crate) type Never = Infallible;
+
+const _: fn(&Body) -> bool = Body::is_end_stream;

@@ -1,0 +1,116 @@
+//! The built-in service, made with rmcp: always there, whatever is mounted or fails.
+
+use std::convert::Infallible;
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+use http::header::{ACCEPT, CONTENT_TYPE};
+use http::request::Parts;
+use http::{HeaderValue, Method, Request};
+use http_body_util::Full;
+use mcp::{Item, List, ListKind};
+use rmcp::handler::server::wrapper::Parameters;
+use rmcp::model::{CallToolResult, ContentBlock, Implementation, ServerCapabilities, ServerConfig};
+use rmcp::service::{RequestContext, RoleServer};
+use rmcp::transport::streamable_http_server::session::never::NeverSessionManager;
+use rmcp::transport::{StreamableHttpServerConfig, StreamableHttpService};
+use rmcp::{ErrorData, ServerHandler, tool, tool_handler, tool_router};
+
+use crate::body;
+use crate::principal::Authenticated;
+
+/// Its name, which no server can take.
+pub(crate) const NAME: &str = "gatehouse";
+
+/// The service, ready to be called.
+pub(crate) struct BuiltIn {
+    service: StreamableHttpService<Service, NeverSessionManager>,
+}
+
+/// What rmcp serves.
+#[derive(Clone)]
+struct Service;
+
+#[derive(serde::Deserialize, schemars::JsonSchema)]
+struct Echo {
+    /// The text to send back.
+    message: String,
+}
+
+#[tool_router]
+impl Service {
+    #[tool(description = "Sends the message back: shows that the gateway answers.")]
+    async fn echo(&self, Parameters(Echo { message }): Parameters<Echo>) -> Result<CallToolResult, ErrorData> {
+        Ok(CallToolResult::success(vec![ContentBlock::text(message)]))
+    }
+
+    #[tool(description = "Lists the servers that you can use here, and which of them are left alone for a while.")]
+    async fn servers(&self, context: RequestContext<RoleServer>) -> Result<CallToolResult, ErrorData> {
+        let who = context.extensions.get::<Parts>().and_then(|parts| parts.extensions.get::<Authenticated>());
+        let servers: Vec<serde_json::Value> = who
+            .into_iter()
+            .flat_map(Authenticated::mounts)
+            .map(|mount| {
+                let cooling = mount.cooldown.remaining(std::time::Instant::now());
+                serde_json::json!({
+                    "name": mount.name(),
+                    "title": mount.spec.title,
+                    "cooling_ms": cooling.map(|left| left.as_millis() as u64),
+                })
+            })
+            .collect();
+        let text = serde_json::json!({ "servers": servers }).to_string();
+        Ok(CallToolResult::success(vec![ContentBlock::text(text)]))
+    }
+}
+
+#[tool_handler(router = Self::tool_router())]
+impl ServerHandler for Service {
+    fn get_info(&self) -> ServerConfig {
+        let mut config = ServerConfig::new(ServerCapabilities::builder().enable_tools().build());
+        config.server_info = Implementation::new(NAME, env!("CARGO_PKG_VERSION"));
+        config
+    }
+}
+
+impl Default for BuiltIn {
+    fn default() -> Self {
+        let config = StreamableHttpServerConfig::default().with_legacy_session_mode(false).with_json_response(true);
+        let service = StreamableHttpService::new(|| Ok::<_, std::io::Error>(Service), Arc::new(NeverSessionManager::default()), config);
+        Self { service }
+    }
+}
+
+impl BuiltIn {
+    /// Serves one complete message for a caller; the answer is a whole JSON-RPC response.
+    pub(crate) async fn serve(&self, who: &Authenticated, message: Bytes) -> Bytes {
+        let mut request = Request::new(Full::<Bytes>::new(message));
+        *request.method_mut() = Method::POST;
+        request.headers_mut().insert(ACCEPT, HeaderValue::from_static("application/json, text/event-stream"));
+        request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        request.headers_mut().insert("host", HeaderValue::from_static("localhost"));
+        request.extensions_mut().insert(who.clone());
+        let response: http::Response<http_body_util::combinators::BoxBody<Bytes, Infallible>> = self.service.handle(request).await;
+        body::collect(response.into_body()).await
+    }
+}
+
+/// Its tools, as raw items like any other server's.
+pub(crate) fn tools() -> &'static [Item] {
+    static TOOLS: OnceLock<Vec<Item>> = OnceLock::new();
+    TOOLS.get_or_init(|| {
+        let result = serde_json::json!({ "tools": Service::tool_router().list_all() }).to_string();
+        List::parse(ListKind::Tools, &Bytes::from(result), 64).map(|list| list.items).unwrap_or_default()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_tools_are_listed() {
+        let names: Vec<&str> = tools().iter().map(|tool| &*tool.key).collect();
+        assert_eq!(names, ["echo", "servers"]);
+    }
+}

@@ -1,0 +1,206 @@
+//! The gateway's sessions with upstreams: opened on first use, one for each principal and mount,
+//! bounded, and watched for notifications only while somebody listens.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method};
+use http_body_util::BodyExt;
+use mcp::{Envelope, Kind, Revision, sse};
+use model::KeyId;
+use moka::future::Cache;
+
+use crate::answer::{note_change, refuse};
+use crate::hub::Hub;
+use crate::session::Uid;
+use crate::table::Mount;
+use crate::upstream::http::{Answer, HttpSession, judge, send};
+use crate::upstream::legacy::Notify;
+use crate::upstream::{Connected, Failure, OWN_INFO, Opened, Opening, open};
+
+/// Most sessions that are kept.
+const MOST: u64 = 50_000;
+/// A session that nobody used for so long is given up.
+const IDLE: Duration = Duration::from_secs(1800);
+/// How often a watch looks whether anybody still listens.
+const LOOK: Duration = Duration::from_secs(10);
+/// Largest event on a watch.
+const EVENT: usize = 4 << 20;
+
+/// Sessions by mount and principal: one person's session never serves another.
+pub(crate) struct Connections {
+    open: Cache<(u64, KeyId), Arc<Opened>>,
+    /// Client sessions whose own upstream session is gone; they use the shared one since.
+    replaced: moka::sync::Cache<Uid, ()>,
+}
+
+/// On whose behalf a session is opened.
+#[derive(Clone)]
+pub(crate) struct Behalf {
+    pub(crate) key: KeyId,
+    pub(crate) hub: Arc<Hub>,
+}
+
+impl Default for Connections {
+    fn default() -> Self {
+        Self {
+            open: Cache::builder().max_capacity(MOST).time_to_idle(IDLE).build(),
+            replaced: moka::sync::Cache::builder().max_capacity(100_000).time_to_live(Duration::from_secs(24 * 3600)).build(),
+        }
+    }
+}
+
+impl Connections {
+    /// The principal's session with a mount; opened if need be, once for all who wait for it.
+    pub(crate) async fn shared(&self, mount: &Arc<Mount>, behalf: &Behalf) -> Result<Arc<Opened>, Failure> {
+        let key = (mount.uid, behalf.key);
+        if let Some(opened) = self.open.get(&key).await {
+            if opened.is_usable() {
+                return Ok(opened);
+            }
+            self.open.invalidate(&key).await;
+        }
+        let opening = async {
+            let passed = HeaderMap::new();
+            let opening = Opening { client_info: OWN_INFO, revision: Revision::LATEST, passed: &passed, complete: true };
+            let opened = open(mount, &opening, notify(mount, behalf)).await;
+            settle(mount, &opened);
+            opened.map(Arc::new)
+        };
+        let opened = self.open.try_get_with(key, opening).await.map_err(|failure| (*failure).clone())?;
+        if behalf.hub.is_heard(behalf.key, mount.spec.id) {
+            self.watch(mount, behalf).await;
+        }
+        Ok(opened)
+    }
+
+    /// The session, if there is one.
+    pub(crate) async fn known(&self, mount: &Mount, key: KeyId) -> Option<Arc<Opened>> {
+        self.open.get(&(mount.uid, key)).await
+    }
+
+    /// The shared session turned out to be lost.
+    pub(crate) async fn forget(&self, mount: &Mount, key: KeyId) {
+        self.open.invalidate(&(mount.uid, key)).await;
+    }
+
+    /// A client session's own upstream session turned out to be lost.
+    pub(crate) fn replace(&self, uid: Uid) {
+        self.replaced.insert(uid, ());
+    }
+
+    /// Whether that happened.
+    pub(crate) fn is_replaced(&self, uid: Uid) -> bool {
+        self.replaced.contains_key(&uid)
+    }
+
+    /// Listens to the shared session for as long as somebody listens here.
+    pub(crate) async fn watch(&self, mount: &Arc<Mount>, behalf: &Behalf) {
+        let Some(opened) = self.known(mount, behalf.key).await else { return };
+        if let Connected::Http(session) = &opened.connected
+            && opened.begin_watch()
+        {
+            tokio::spawn(watch(mount.clone(), session.clone(), behalf.clone(), None, Some(opened.clone())));
+        }
+    }
+}
+
+/// Listens to a client session's own upstream session for as long as its stream is open.
+pub(crate) fn watch_own(mount: &Arc<Mount>, session: HttpSession, behalf: Behalf, uid: Uid) {
+    tokio::spawn(watch(mount.clone(), session, behalf, Some(uid), None));
+}
+
+/// Counts what became of a request towards the cooldown of its mount.
+pub(crate) fn settle<T>(mount: &Mount, outcome: &Result<T, Failure>) {
+    match outcome {
+        Ok(_) => mount.cooldown.succeeded(),
+        Err(failure) => match failure.strikes() {
+            Some(connect) => mount.cooldown.failed(Instant::now(), connect, jitter()),
+            None if matches!(failure, Failure::Cooling(_) | Failure::Busy) => (),
+            None => mount.cooldown.succeeded(),
+        },
+    }
+}
+
+/// 0.0 to 1.0.
+fn jitter() -> f64 {
+    f64::from(uuid::Uuid::new_v4().as_fields().0) / f64::from(u32::MAX)
+}
+
+/// What a 2024-11-05 stream says on its own.
+fn notify(mount: &Arc<Mount>, behalf: &Behalf) -> Notify {
+    // Weak: the stream belongs to the mount's session, it must not keep the mount alive.
+    let (mount, behalf) = (Arc::downgrade(mount), behalf.clone());
+    Arc::new(move |message: &Bytes, envelope: &Envelope| {
+        if let Some(mount) = mount.upgrade() {
+            pass_on(&mount, &behalf, None, message, envelope);
+        }
+    })
+}
+
+fn pass_on(mount: &Mount, behalf: &Behalf, only: Option<Uid>, message: &Bytes, envelope: &Envelope) {
+    note_change(mount, &behalf.hub, message, envelope);
+    // What says that a list changed goes to everybody, a moment later, from the hub itself.
+    if !envelope.method(message).ends_with("/list_changed") {
+        behalf.hub.tell(behalf.key, mount.spec.id, only, &sse::frame(message));
+    }
+}
+
+async fn watch(mount: Arc<Mount>, session: HttpSession, behalf: Behalf, only: Option<Uid>, shared: Option<Arc<Opened>>) {
+    let heard = || behalf.hub.is_heard(behalf.key, mount.spec.id);
+    let mut pause = Duration::from_secs(1);
+    while heard() {
+        match listen(&mount, &session, &behalf, only, &heard).await {
+            Ok(()) => pause = Duration::from_secs(1),
+            // The upstream keeps no such stream, or knows the session no more.
+            Err(Failure::Status { .. } | Failure::SessionLost | Failure::Unauthorized) => break,
+            Err(failure) => {
+                tracing::debug!(server = mount.name(), class = failure.class(), "a watch broke off");
+                pause = (pause * 2).min(Duration::from_secs(60));
+            }
+        }
+        tokio::time::sleep(pause).await;
+    }
+    if let Some(opened) = shared {
+        opened.end_watch();
+    }
+}
+
+async fn listen(mount: &Arc<Mount>, session: &HttpSession, behalf: &Behalf, only: Option<Uid>, heard: &impl Fn() -> bool) -> Result<(), Failure> {
+    let response = send(mount, Method::GET, mount.path.clone(), session, &HeaderMap::new(), Bytes::new()).await?;
+    let (Answer::Events(mut body), _) = judge(response, session.id.is_some()).await? else {
+        return Err(Failure::BadResponse("it is no event stream"));
+    };
+    let mut decoder = sse::Decoder::new(EVENT);
+    let mut events = Vec::new();
+    loop {
+        let frame = match tokio::time::timeout(LOOK, body.frame()).await {
+            Ok(Some(frame)) => frame?,
+            Ok(None) => return Ok(()),
+            Err(_) if heard() => continue,
+            Err(_) => return Ok(()),
+        };
+        let Ok(data) = frame.into_data() else { continue };
+        decoder.push(&data, &mut events).map_err(|_| Failure::TooLarge)?;
+        for event in events.drain(..) {
+            let Ok(envelope) = Envelope::scan(&event.data) else { continue };
+            match envelope.kind {
+                Kind::Notification => pass_on(mount, behalf, only, &event.data, &envelope),
+                Kind::Request => refuse(mount, &Connected::Http(session.clone()), &event.data, &envelope),
+                Kind::Response => (),
+            }
+        }
+    }
+}
+
+/// Tells the upstream that a session is over; nobody waits for it.
+pub(crate) fn end(mount: &Arc<Mount>, id: HeaderValue, revision: Revision) {
+    let mount = mount.clone();
+    tokio::spawn(async move {
+        let session = HttpSession { id: Some(id), revision: Some(revision) };
+        if let Err(error) = send(&mount, Method::DELETE, mount.path.clone(), &session, &HeaderMap::new(), Bytes::new()).await {
+            tracing::debug!(server = mount.name(), class = error.class(), "an upstream session could not be ended");
+        }
+    });
+}

@@ -1,0 +1,69 @@
+//! Under which names this process may be spoken to: what keeps a browser from being led here.
+
+use http::HeaderMap;
+use http::header::{HOST, ORIGIN};
+
+use crate::fault::Fault;
+
+/// The host names that are served; loopback names always are.
+#[derive(Debug, Clone, Default)]
+pub struct Hosts(Vec<String>);
+
+impl Hosts {
+    /// Loopback names and these.
+    pub fn new(names: impl IntoIterator<Item = String>) -> Self {
+        Self(names.into_iter().map(|name| name.to_ascii_lowercase()).collect())
+    }
+
+    /// A Host is needed, an Origin is not; each must name us.
+    pub(crate) fn check(&self, headers: &HeaderMap) -> Result<(), Fault> {
+        let host = headers.get(HOST).and_then(|host| host.to_str().ok()).ok_or(Fault::Foreign)?;
+        if !self.serves(host) {
+            return Err(Fault::Foreign);
+        }
+        match headers.get(ORIGIN) {
+            None => Ok(()),
+            Some(origin) => {
+                let authority = origin.to_str().ok().and_then(|origin| origin.split_once("://")).map(|(_, authority)| authority);
+                if authority.is_some_and(|authority| self.serves(authority)) { Ok(()) } else { Err(Fault::Foreign) }
+            }
+        }
+    }
+
+    fn serves(&self, authority: &str) -> bool {
+        let name = match authority.strip_prefix('[') {
+            Some(rest) => rest.split(']').next().unwrap_or_default(),
+            None => authority.split(':').next().unwrap_or_default(),
+        };
+        ["localhost", "127.0.0.1", "::1"].iter().any(|own| name.eq_ignore_ascii_case(own))
+            || self.0.iter().any(|own| own.eq_ignore_ascii_case(name))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_our_names_are_served() {
+        let hosts = Hosts::new(["gate.example.com".to_owned()]);
+        for (host, origin, good) in [
+            ("127.0.0.1:5011", None, true),
+            ("[::1]:5011", None, true),
+            ("LOCALHOST", Some("http://localhost:3000"), true),
+            ("gate.example.com", Some("https://gate.example.com"), true),
+            ("evil.example.com", None, false),
+            ("127.0.0.1.evil.com", None, false),
+            ("127.0.0.1", Some("https://evil.example.com"), false),
+            ("127.0.0.1", Some("null"), false),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(HOST, host.parse().unwrap());
+            if let Some(origin) = origin {
+                headers.insert(ORIGIN, origin.parse().unwrap());
+            }
+            assert_eq!(hosts.check(&headers).is_ok(), good, "{host} {origin:?}");
+        }
+        assert!(hosts.check(&HeaderMap::new()).is_err());
+    }
+}

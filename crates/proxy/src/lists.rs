@@ -1,0 +1,264 @@
+//! Tools, prompts, resources and templates: fetched on demand, kept raw, merged for the aggregate.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use futures::StreamExt;
+use futures::stream;
+use mcp::{Item, List, ListKind, names, write};
+use model::TenantId;
+
+use crate::built_in;
+use crate::connections::{Behalf, Connections, settle};
+use crate::hub::Hub;
+use crate::principal::Authenticated;
+use crate::table::{Listed, Mount};
+use crate::upstream::{Connected, Failure, ask};
+
+/// Most items of one list (trust.md 6.6).
+const ITEMS: usize = 2000;
+/// Most bytes of one list (trust.md fault 44).
+const BYTES: usize = 16 << 20;
+/// Most pages of one list.
+const PAGES: usize = 200;
+/// How long the aggregate waits for a slow upstream before it lists without it.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How many upstreams are asked at once for one list.
+const AT_ONCE: usize = 64;
+/// How long a merged list is served before the lists it is made of are looked at again.
+const FRESH: Duration = Duration::from_secs(60);
+/// The same while something is missing in it.
+const FRESH_PARTIAL: Duration = Duration::from_secs(1);
+/// Most bytes of merged lists that are kept.
+const VIEWS: u64 = 128 << 20;
+
+/// Merged lists by tenant, kind and the servers that a key may use.
+pub(crate) struct Lists {
+    views: moka::sync::Cache<(TenantId, ListKind, Option<Arc<[Box<str>]>>), Arc<View>>,
+}
+
+/// A merged list.
+struct View {
+    result: Bytes,
+    epoch: u64,
+    until: Instant,
+}
+
+impl Default for Lists {
+    fn default() -> Self {
+        let views = moka::sync::Cache::builder()
+            .weigher(|_, view: &Arc<View>| u32::try_from(view.result.len()).unwrap_or(u32::MAX))
+            .max_capacity(VIEWS)
+            .build();
+        Self { views }
+    }
+}
+
+/// One mount's list: what is known, or what the upstream says now. A list that is merely old is
+/// served and asked for in the background; one that the upstream called changed is waited for.
+pub(crate) async fn listed(connections: &Arc<Connections>, behalf: &Behalf, mount: &Arc<Mount>, kind: ListKind) -> Result<Arc<Listed>, Failure> {
+    let cell = mount.list(kind);
+    let known = cell.current.load_full();
+    if let Some(known) = known {
+        if !cell.is_stale() {
+            if known.is_old()
+                && let Ok(asking) = cell.asking.try_lock()
+            {
+                drop(asking);
+                let (connections, behalf, mount) = (connections.clone(), behalf.clone(), mount.clone());
+                tokio::spawn(async move {
+                    if let Err(failure) = refreshed(&connections, &behalf, &mount, kind).await {
+                        tracing::debug!(server = mount.name(), class = failure.class(), "a list could not be refreshed");
+                    }
+                });
+            }
+            return Ok(known);
+        }
+        // A list that can't be had anew is better than none.
+        return Ok(refreshed(connections, behalf, mount, kind).await.unwrap_or(known));
+    }
+    refreshed(connections, behalf, mount, kind).await
+}
+
+async fn refreshed(connections: &Connections, behalf: &Behalf, mount: &Arc<Mount>, kind: ListKind) -> Result<Arc<Listed>, Failure> {
+    let cell = mount.list(kind);
+    let _asking = cell.asking.lock().await;
+    if let Some(known) = cell.current.load_full()
+        && !cell.is_stale()
+        && !known.is_old()
+    {
+        return Ok(known);
+    }
+    mount.cooldown.admit(Instant::now()).map_err(Failure::Cooling)?;
+    let stale = cell.is_stale();
+    cell.asking_now();
+    let fetched = fetch(connections, behalf, mount, kind).await;
+    settle(mount, &fetched);
+    if fetched.is_err() && stale {
+        cell.invalidate();
+    }
+    let listed = Arc::new(Listed::new(kind, mount, fetched?));
+    match cell.put(listed.clone()) {
+        None => behalf.hub.bump(),
+        Some(true) => behalf.hub.lists_changed(Hub::bit(kind)),
+        Some(false) => (),
+    }
+    Ok(listed)
+}
+
+async fn fetch(connections: &Connections, behalf: &Behalf, mount: &Arc<Mount>, kind: ListKind) -> Result<Vec<Item>, Failure> {
+    let mut opened = connections.shared(mount, behalf).await?;
+    if !opened.has(kind) {
+        return Ok(Vec::new());
+    }
+    match pages(mount, &opened.connected, kind).await {
+        Err(Failure::SessionLost) => {
+            connections.forget(mount, behalf.key).await;
+            opened = connections.shared(mount, behalf).await?;
+            pages(mount, &opened.connected, kind).await
+        }
+        fetched => fetched,
+    }
+}
+
+/// Asks for all pages of a list.
+pub(crate) async fn pages(mount: &Mount, connected: &Connected, kind: ListKind) -> Result<Vec<Item>, Failure> {
+    let (mut items, mut bytes, mut cursor) = (Vec::new(), 0, None::<Bytes>);
+    for _ in 0..PAGES {
+        let params = match &cursor {
+            None => Bytes::from_static(b"{}"),
+            Some(cursor) => [&b"{\"cursor\":"[..], cursor, b"}"].concat().into(),
+        };
+        let Ok(result) = ask(mount, connected, kind.method(), &params).await? else {
+            // A server may declare resources and know no templates.
+            return Ok(items);
+        };
+        bytes += result.len();
+        if bytes > BYTES {
+            return Err(Failure::TooLarge);
+        }
+        let page = List::parse(kind, &result, ITEMS - items.len()).map_err(|_| Failure::BadResponse("its list is malformed or too long"))?;
+        items.extend(page.items);
+        match page.next_cursor {
+            Some(next) if cursor.as_ref() != Some(&next) => cursor = Some(next),
+            _ => return Ok(items),
+        }
+    }
+    Ok(items)
+}
+
+impl Lists {
+    /// The merged list of everything that the caller may use, as a ready result.
+    pub(crate) async fn merged(&self, connections: &Arc<Connections>, who: &Authenticated, kind: ListKind) -> Bytes {
+        let key = (who.tenant.spec.id, kind, who.view());
+        let hub = &who.tenant.hub;
+        let epoch = hub.epoch();
+        if let Some(view) = self.views.get(&key)
+            && view.epoch == epoch
+            && Instant::now() < view.until
+        {
+            return view.result.clone();
+        }
+        let behalf = Behalf { key: who.key.verifier.id, hub: hub.clone() };
+        let mounts: Vec<Arc<Mount>> = who.mounts().cloned().collect();
+        let asked = stream::iter(mounts).map(|mount| {
+            let (connections, behalf) = (connections.clone(), behalf.clone());
+            async move {
+                // Asked in a task of its own: it goes on when the aggregate loses patience.
+                let hub = behalf.hub.clone();
+                let mut asking = {
+                    let mount = mount.clone();
+                    tokio::spawn(async move { listed(&connections, &behalf, &mount, kind).await })
+                };
+                let listed = match tokio::time::timeout(PATIENCE, &mut asking).await {
+                    Ok(asked) => asked.ok().and_then(Result::ok),
+                    Err(_) => {
+                        tokio::spawn(async move {
+                            if matches!(asking.await, Ok(Ok(_))) {
+                                hub.lists_changed(Hub::bit(kind));
+                            }
+                        });
+                        None
+                    }
+                };
+                (mount, listed)
+            }
+        });
+        let parts: Vec<(Arc<Mount>, Option<Arc<Listed>>)> = asked.buffered(AT_ONCE).collect().await;
+        let (served, missing): (Vec<_>, Vec<_>) = parts.iter().partition(|(_, listed)| listed.is_some());
+        tracing::debug!(
+            kind = kind.member(),
+            selected = parts.len(),
+            served = served.len(),
+            failed = ?missing.iter().map(|(mount, _)| mount.name()).collect::<Vec<_>>(),
+            "list"
+        );
+        let result = merge(kind, &parts);
+        let until = Instant::now() + if missing.is_empty() { FRESH } else { FRESH_PARTIAL };
+        self.views.insert(key, Arc::new(View { result: result.clone(), epoch, until }));
+        result
+    }
+}
+
+fn merge(kind: ListKind, parts: &[(Arc<Mount>, Option<Arc<Listed>>)]) -> Bytes {
+    let mut out = Vec::with_capacity(64 + parts.iter().filter_map(|(_, listed)| Some(listed.as_ref()?.own.len() * 9 / 8)).sum::<usize>());
+    out.extend_from_slice(b"{\"");
+    out.extend_from_slice(kind.member().as_bytes());
+    out.extend_from_slice(b"\":[");
+    let mut first = true;
+    let mut separate = |out: &mut Vec<u8>| {
+        if !std::mem::take(&mut first) {
+            out.push(b',');
+        }
+    };
+    let mut uris = HashSet::new();
+    for (mount, listed) in parts {
+        for item in listed.iter().flat_map(|listed| &listed.items) {
+            separate(&mut out);
+            match kind {
+                ListKind::Tools | ListKind::Prompts => item.renamed(&names::exposed(mount.name(), &item.key), &mut out),
+                ListKind::Resources | ListKind::Templates if uris.insert(item.key.clone()) => out.extend_from_slice(&item.raw),
+                ListKind::Resources | ListKind::Templates => item.renamed(&prefixed(mount.name(), &item.key), &mut out),
+            }
+        }
+    }
+    if kind == ListKind::Tools {
+        for tool in built_in::tools() {
+            separate(&mut out);
+            tool.renamed(&names::exposed(built_in::NAME, &tool.key), &mut out);
+        }
+    }
+    out.push(b']');
+    let missing: Vec<&str> = parts.iter().filter(|(_, listed)| listed.is_none()).map(|(mount, _)| mount.name()).collect();
+    if !missing.is_empty() {
+        out.extend_from_slice(br#","_meta":{"gatehouse/missing":["#);
+        for (at, name) in missing.iter().enumerate() {
+            if at > 0 {
+                out.push(b',');
+            }
+            write::string(&mut out, name);
+        }
+        out.extend_from_slice(b"]}");
+    }
+    out.push(b'}');
+    out.into()
+}
+
+/// A URI that two servers use: the later one carries its server's name.
+pub(crate) fn prefixed(server: &str, uri: &str) -> String {
+    format!("gw+{server}:{uri}")
+}
+
+/// The server and the original of a [`prefixed`] URI.
+pub(crate) fn unprefixed(uri: &str) -> Option<(&str, &str)> {
+    uri.strip_prefix("gw+")?.split_once(':')
+}
+
+/// Whether a URI can come of a template: the same text up to the first expression, and of
+/// several the longest such text wins.
+pub(crate) fn template_match(template: &str, uri: &str) -> Option<usize> {
+    let literal = template.split('{').next().unwrap_or_default();
+    uri.starts_with(literal).then_some(literal.len())
+}

@@ -1,0 +1,344 @@
+//! What each MCP method does on each URL.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Response};
+use mcp::{Envelope, ListKind, Params, Revision, Span, names, write};
+use serde_json::json;
+
+use crate::answer::refuse_nothing;
+use crate::body::Body;
+use crate::built_in;
+use crate::connections::{Behalf, settle};
+use crate::fault::Fault;
+use crate::gate::Gate;
+use crate::limits::Held;
+use crate::lists::{listed, prefixed, template_match, unprefixed};
+use crate::path::Target;
+use crate::principal::Authenticated;
+use crate::relay::{Asked, Renamed, json_response, refused};
+use crate::session::{Scope, Session, Uid};
+use crate::table::Mount;
+use crate::upstream::http::SESSION;
+use crate::upstream::{Connected, Failure, OWN_INFO, Opening, open};
+
+impl Gate {
+    /// Opens a client session. On the aggregate and the built-in service nothing goes upstream; on a
+    /// server's own URL the upstream answers, and its session is sealed into the client's.
+    pub(crate) async fn initialize(
+        &self,
+        who: &Authenticated,
+        target: Target<'_>,
+        passed: &HeaderMap,
+        message: &Bytes,
+        envelope: &Envelope,
+        id: Bytes,
+    ) -> Result<Response<Body>, Fault> {
+        let params = envelope.params.as_ref();
+        let Some(asked) = params.and_then(|params| Params::text(params.protocol_version, message)) else {
+            return Ok(refused(self, &Fault::Params("protocolVersion is missing"), Some(&id), None));
+        };
+        let revision = Revision::negotiate(&asked);
+        let (scope, result) = match target {
+            Target::Aggregate => (Scope::Aggregate, aggregate_result(revision)),
+            Target::BuiltIn => (Scope::BuiltIn, built_in_result(revision)),
+            Target::Server(name) => {
+                let mount = who.mount(name).ok_or(Fault::NotFound)?;
+                let client_info = params.and_then(|params| params.client_info).map_or(OWN_INFO, |span| span.of(message));
+                match self.open_upstream(who, mount, revision, client_info, passed).await {
+                    Ok(opened) => opened,
+                    Err(failure) => {
+                        mount.outcomes(&self.counters).failed.inc();
+                        return Ok(refused(self, &failure.fault(false), Some(&id), Some(mount.name())));
+                    }
+                }
+            }
+        };
+        let (unique, _) = uuid::Uuid::new_v4().as_u64_pair();
+        let session = Session::new(Uid(unique.to_be_bytes()), who.tenant.spec.id, who.key.verifier.id, revision, self.clock.now_secs(), scope);
+        let sealed = session.seal(&self.sealer).ok_or(Fault::NotReady)?;
+        let mut response = json_response(write::result(&id, &result));
+        response.headers_mut().insert(SESSION, HeaderValue::try_from(sealed).map_err(|_| Fault::Internal)?);
+        Ok(response)
+    }
+
+    async fn open_upstream(
+        &self,
+        who: &Authenticated,
+        mount: &Arc<Mount>,
+        revision: Revision,
+        client_info: &[u8],
+        passed: &HeaderMap,
+    ) -> Result<(Scope, Bytes), Failure> {
+        mount.cooldown.admit(Instant::now()).map_err(Failure::Cooling)?;
+        let server = mount.spec.id;
+        if mount.transport() == model::Transport::Sse {
+            let opened = self.connections.shared(mount, &behalf(who)).await?;
+            let scope = Scope::Server { server, identity: mount.identity, upstream_revision: opened.revision, upstream: None };
+            return Ok((scope, with_version(&opened.result, revision)));
+        }
+        let _place = mount.places.take().await.ok_or(Failure::Busy)?;
+        let opening = Opening { client_info, revision, passed, complete: false };
+        let opened = open(mount, &opening, refuse_nothing()).await;
+        settle(mount, &opened);
+        let opened = opened?;
+        mount.outcomes(&self.counters).answered.inc();
+        let upstream = match &opened.connected {
+            Connected::Http(session) => session.id.as_ref().and_then(|id| id.to_str().ok()).map(Into::into),
+            // `auto` has just found the older transport: the shared session serves from here on.
+            Connected::Legacy(_) => None,
+        };
+        let scope = Scope::Server { server, identity: mount.identity, upstream_revision: opened.revision, upstream };
+        Ok((scope, with_version(&opened.result, revision)))
+    }
+
+    /// Serves a request inside a session.
+    pub(crate) async fn request(&self, asked: &Asked<'_>, call: Held) -> Response<Body> {
+        if asked.method() == "ping" {
+            return json_response(write::result(&asked.id, b"{}"));
+        }
+        let served = match &asked.session.scope {
+            Scope::BuiltIn => Ok(json_response(self.built_in.serve(asked.who, asked.message.clone()).await)),
+            Scope::Server { server, .. } => match asked.who.mounts().find(|mount| mount.spec.id == *server).cloned() {
+                Some(mount) => return self.on_server(asked, &mount, call).await,
+                None => Err(Fault::SessionUnknown),
+            },
+            Scope::Aggregate => self.on_aggregate(asked, call).await,
+        };
+        served.unwrap_or_else(|fault| refused(self, &fault, Some(&asked.id), None))
+    }
+
+    async fn on_server(&self, asked: &Asked<'_>, mount: &Arc<Mount>, call: Held) -> Response<Body> {
+        if let Some(kind) = ListKind::of_method(asked.method()) {
+            if asked.params().is_some_and(|params| params.cursor.is_some()) {
+                return refused(self, &Fault::Params("this list has one page"), Some(&asked.id), Some(mount.name()));
+            }
+            return match listed(&self.connections, &asked.behalf(), mount, kind).await {
+                Ok(listed) => json_response(write::result(&asked.id, &listed.own)),
+                Err(failure) => refused(self, &failure.fault(false), Some(&asked.id), Some(mount.name())),
+            };
+        }
+        if asked.method() == "tools/call" {
+            let Some(name) = asked.name() else {
+                return refused(self, &Fault::Params("name is missing"), Some(&asked.id), Some(mount.name()));
+            };
+            if mount.disabled.contains(&*name) {
+                return refused(self, &Fault::ToolDisabled, Some(&asked.id), Some(mount.name()));
+            }
+        }
+        self.relay(asked, mount, None, Some(call)).await
+    }
+
+    async fn on_aggregate(&self, asked: &Asked<'_>, call: Held) -> Result<Response<Body>, Fault> {
+        let method = asked.method();
+        if let Some(kind) = ListKind::of_method(method) {
+            if asked.params().is_some_and(|params| params.cursor.is_some()) {
+                return Err(Fault::Params("this list has one page"));
+            }
+            let result = self.lists.merged(&self.connections, asked.who, kind).await;
+            return Ok(json_response(write::result(&asked.id, &result)));
+        }
+        match method {
+            "tools/call" => self.named(asked, ListKind::Tools, call).await,
+            "prompts/get" => self.named(asked, ListKind::Prompts, call).await,
+            "resources/read" | "resources/subscribe" | "resources/unsubscribe" => {
+                let params = asked.params();
+                let (span, uri) = params.and_then(|params| Some((params.uri?, Params::text(params.uri, asked.message)?))).ok_or(Fault::Params("uri is missing"))?;
+                let (mount, original) = self.owner(asked, &uri).await.ok_or(Fault::Unknown { reason: "unknown_resource" })?;
+                Ok(self.relay(asked, &mount, renamed(span, &uri, &original), Some(call)).await)
+            }
+            "completion/complete" => {
+                let params = asked.params();
+                let (span, reference) =
+                    params.and_then(|params| Some((params.reference?, Params::text(params.reference, asked.message)?))).ok_or(Fault::Params("ref is missing"))?;
+                if let Some((mount, original)) = self.find(asked, ListKind::Prompts, &reference).await {
+                    return Ok(self.relay(asked, &mount, renamed(span, &reference, &original), Some(call)).await);
+                }
+                let (mount, original) = self.owner(asked, &reference).await.ok_or(Fault::Unknown { reason: "unknown_reference" })?;
+                Ok(self.relay(asked, &mount, renamed(span, &reference, &original), Some(call)).await)
+            }
+            "logging/setLevel" => {
+                self.set_level(asked).await;
+                Ok(json_response(write::result(&asked.id, b"{}")))
+            }
+            _ => Err(Fault::MethodUnknown),
+        }
+    }
+
+    /// A tool or prompt by its exposed name.
+    async fn named(&self, asked: &Asked<'_>, kind: ListKind, call: Held) -> Result<Response<Body>, Fault> {
+        let name = asked.name().ok_or(Fault::Params("name is missing"))?;
+        let span = asked.params().and_then(|params| params.name).unwrap_or_default();
+        let unknown = Fault::Unknown { reason: if kind == ListKind::Tools { "unknown_tool" } else { "unknown_prompt" } };
+        if kind == ListKind::Tools && names::server(&name) == Some(built_in::NAME) {
+            let tool = built_in::tools().iter().find(|tool| names::exposed(built_in::NAME, &tool.key) == name).ok_or(unknown)?;
+            let mut message = Vec::with_capacity(asked.message.len());
+            let mut with = Vec::new();
+            write::string(&mut with, &tool.key);
+            write::patched(&mut message, asked.message, Span::whole(asked.message), &[write::Patch { span, with: &with }]);
+            return Ok(json_response(self.built_in.serve(asked.who, message.into()).await));
+        }
+        let slug = names::server(&name).ok_or(unknown.clone())?;
+        let mount = asked.who.mount(slug).cloned().ok_or(unknown.clone())?;
+        if kind == ListKind::Tools && mount.disabled.iter().any(|tool| names::exposed(slug, tool) == name) {
+            return Ok(refused(self, &Fault::ToolDisabled, Some(&asked.id), Some(slug)));
+        }
+        let listed = match mount.known(kind) {
+            Some(listed) if listed.find(&name).is_some() => listed,
+            // Not known, or not in it: it may be new over there.
+            known => {
+                if known.is_some() {
+                    mount.list(kind).invalidate();
+                }
+                match listed(&self.connections, &asked.behalf(), &mount, kind).await {
+                    Ok(listed) => listed,
+                    Err(failure) => return Ok(refused(self, &failure.fault(false), Some(&asked.id), Some(slug))),
+                }
+            }
+        };
+        let item = listed.find(&name).ok_or(unknown)?;
+        let renamed = renamed(span, &name, &item.key);
+        Ok(self.relay(asked, &mount, renamed, Some(call)).await)
+    }
+
+    /// The mount and the original name behind an exposed one, if it is known.
+    async fn find(&self, asked: &Asked<'_>, kind: ListKind, name: &str) -> Option<(Arc<Mount>, String)> {
+        let mount = asked.who.mount(names::server(name)?)?.clone();
+        let listed = listed(&self.connections, &asked.behalf(), &mount, kind).await.ok()?;
+        let original = listed.find(name)?.key.to_string();
+        Some((mount, original))
+    }
+
+    /// The mount that a URI belongs to: by its prefix, by the lists, by the templates.
+    async fn owner(&self, asked: &Asked<'_>, uri: &str) -> Option<(Arc<Mount>, String)> {
+        if let Some((slug, original)) = unprefixed(uri) {
+            return Some((asked.who.mount(slug)?.clone(), original.to_owned()));
+        }
+        for kind in [ListKind::Resources, ListKind::Templates] {
+            if asked.who.mounts().any(|mount| mount.known(kind).is_none()) {
+                self.lists.merged(&self.connections, asked.who, kind).await;
+            }
+        }
+        let known = |kind| asked.who.mounts().filter_map(move |mount| Some((mount, mount.known(kind)?)));
+        let listed = known(ListKind::Resources).chain(known(ListKind::Templates)).find(|(_, listed)| listed.find(uri).is_some());
+        let by_template = || {
+            let matches = known(ListKind::Templates).filter_map(|(mount, listed)| {
+                let longest = listed.items.iter().filter_map(|item| template_match(&item.key, uri)).max()?;
+                Some((longest, mount))
+            });
+            // Of equally long ones the first in the order of names.
+            matches.fold(None, |best: Option<(usize, &Arc<Mount>)>, next| match best {
+                Some(best) if best.0 >= next.0 => Some(best),
+                _ => Some(next),
+            })
+        };
+        let mount = listed.map(|(mount, _)| mount).or_else(|| by_template().map(|(_, mount)| mount))?;
+        debug_assert!(unprefixed(&prefixed(mount.name(), uri)).is_some());
+        Some((mount.clone(), uri.to_owned()))
+    }
+
+    /// Tells every upstream that the principal has a session with.
+    async fn set_level(&self, asked: &Asked<'_>) {
+        let Some(params) = asked.params() else { return };
+        for mount in asked.who.mounts() {
+            if let Some(opened) = self.connections.known(mount, asked.who.key.verifier.id).await
+                && let Err(failure) = crate::upstream::ask(mount, &opened.connected, "logging/setLevel", params.all.of(asked.message)).await
+            {
+                tracing::debug!(server = mount.name(), class = failure.class(), "a log level could not be passed on");
+            }
+        }
+    }
+
+    /// Serves a notification inside a session; there is never anything to say to it.
+    pub(crate) async fn notification(&self, asked: &Asked<'_>) {
+        match asked.method() {
+            "notifications/cancelled" => self.cancel(asked).await,
+            "notifications/initialized" => {
+                if let Some(mount) = self.server_of(asked)
+                    && crate::relay::own_session(asked.session, &mount).is_some()
+                {
+                    let all = asked.params().map(|params| params.all);
+                    let body = write::notification(asked.method(), asked.message, all, &[]);
+                    self.notify(asked, &mount, body).await;
+                }
+            }
+            // Roots were not declared upstream, progress answers nothing that was asked of the client.
+            "notifications/roots/list_changed" | "notifications/progress" => (),
+            method => {
+                if let Some(mount) = self.server_of(asked) {
+                    let all = asked.params().map(|params| params.all);
+                    let body = write::notification(method, asked.message, all, &[]);
+                    self.notify(asked, &mount, body).await;
+                }
+            }
+        }
+    }
+
+    fn server_of(&self, asked: &Asked<'_>) -> Option<Arc<Mount>> {
+        match &asked.session.scope {
+            Scope::Server { server, .. } => asked.who.mounts().find(|mount| mount.spec.id == *server).cloned(),
+            _ => None,
+        }
+    }
+
+    async fn cancel(&self, asked: &Asked<'_>) {
+        let Some(params) = asked.params() else { return };
+        let Some(span) = params.request_id else { return };
+        let Some(route) = self.flights.find(asked.session.uid, span.of(asked.message)) else { return };
+        let id = route.id.to_string();
+        let body = write::notification("notifications/cancelled", asked.message, Some(params.all), &[write::Patch { span, with: id.as_bytes() }]);
+        let sent = match &route.connected {
+            Connected::Http(session) => crate::upstream::http::post(&route.mount, session, asked.passed, body).await.map(drop),
+            Connected::Legacy(session) => session.post(&route.mount, body).await,
+        };
+        if let Err(failure) = sent {
+            tracing::debug!(server = route.mount.name(), class = failure.class(), "a cancellation could not be passed on");
+        }
+    }
+}
+
+fn behalf(who: &Authenticated) -> Behalf {
+    Behalf { key: who.key.verifier.id, hub: who.tenant.hub.clone() }
+}
+
+fn renamed(span: Span, name: &str, original: &str) -> Renamed {
+    (name != original).then(|| {
+        let mut with = Vec::with_capacity(original.len() + 2);
+        write::string(&mut with, original);
+        (span, with)
+    })
+}
+
+/// The upstream's own words, with the version that this client speaks.
+fn with_version(result: &Bytes, revision: Revision) -> Bytes {
+    let Some(span) = mcp::member(result, "protocolVersion") else { return result.clone() };
+    let version = format!("\"{}\"", revision.as_str());
+    let mut out = Vec::with_capacity(result.len() + 2);
+    write::patched(&mut out, result, Span::whole(result), &[write::Patch { span, with: version.as_bytes() }]);
+    out.into()
+}
+
+fn aggregate_result(revision: Revision) -> Bytes {
+    let changes = json!({ "listChanged": true });
+    let result = json!({
+        "protocolVersion": revision.as_str(),
+        "capabilities": {
+            "tools": changes, "prompts": changes, "resources": { "listChanged": true, "subscribe": true },
+            "completions": {}, "logging": {},
+        },
+        "serverInfo": { "name": "gatehouse", "version": env!("CARGO_PKG_VERSION") },
+        "instructions": "Tools and prompts of several servers; each name begins with its server's name and two underscores.",
+    });
+    result.to_string().into()
+}
+
+fn built_in_result(revision: Revision) -> Bytes {
+    let result = json!({
+        "protocolVersion": revision.as_str(),
+        "capabilities": { "tools": {} },
+        "serverInfo": { "name": built_in::NAME, "version": env!("CARGO_PKG_VERSION") },
+    });
+    result.to_string().into()
+}

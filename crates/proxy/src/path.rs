@@ -1,0 +1,97 @@
+//! What the path of a URL means.
+
+/// What is at a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Path<'a> {
+    /// `/livez`, or `/readyz` if true.
+    Health(bool),
+    /// MCP; `tenant` if the path names one.
+    Mcp { tenant: Option<&'a str>, target: Target<'a> },
+    /// One of the seed's four internal calls.
+    Internal(Internal),
+    /// Nothing.
+    Other,
+}
+
+/// Which MCP endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Target<'a> {
+    /// Everything that the principal may use.
+    Aggregate,
+    /// One server.
+    Server(&'a str),
+    /// The built-in service.
+    BuiltIn,
+}
+
+/// The seed's internal calls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Internal {
+    /// Is a URL reachable?
+    Healthcheck,
+    /// What is mounted?
+    List,
+    /// Mount in memory.
+    Add,
+    /// Unmount what was mounted in memory.
+    Remove,
+}
+
+impl<'a> Path<'a> {
+    /// A trailing slash makes no difference.
+    pub(crate) fn parse(path: &'a str) -> Self {
+        let path = path.strip_suffix('/').unwrap_or(path);
+        match path {
+            "/mcp" => return Self::Mcp { tenant: None, target: Target::Aggregate },
+            "/livez" => return Self::Health(false),
+            "/readyz" => return Self::Health(true),
+            "/healthcheck" => return Self::Internal(Internal::Healthcheck),
+            "/list-remote-proxies" => return Self::Internal(Internal::List),
+            "/add-remote-proxies" => return Self::Internal(Internal::Add),
+            "/remote-proxies" => return Self::Internal(Internal::Remove),
+            _ => (),
+        }
+        let (tenant, rest) = match path.strip_prefix("/t/").and_then(|path| path.split_once('/')) {
+            Some((tenant, rest)) => (Some(tenant), rest),
+            None => (None, path.strip_prefix('/').unwrap_or(path)),
+        };
+        let target = match rest.split('/').collect::<Vec<_>>().as_slice() {
+            ["mcp"] => Target::Aggregate,
+            ["servers", "gatehouse", "mcp"] => Target::BuiltIn,
+            ["servers", name, "mcp"] => Target::Server(name),
+            _ => return Self::Other,
+        };
+        Self::Mcp { tenant, target }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_mean_what_the_table_says() {
+        let mcp = |tenant, target| Path::Mcp { tenant, target };
+        for (path, meaning) in [
+            ("/mcp", mcp(None, Target::Aggregate)),
+            ("/mcp/", mcp(None, Target::Aggregate)),
+            ("/servers/notes/mcp", mcp(None, Target::Server("notes"))),
+            ("/servers/notes/mcp/", mcp(None, Target::Server("notes"))),
+            ("/servers/gatehouse/mcp", mcp(None, Target::BuiltIn)),
+            ("/t/acme/mcp", mcp(Some("acme"), Target::Aggregate)),
+            ("/t/acme/servers/notes/mcp", mcp(Some("acme"), Target::Server("notes"))),
+            ("/livez", Path::Health(false)),
+            ("/readyz/", Path::Health(true)),
+            ("/remote-proxies", Path::Internal(Internal::Remove)),
+            ("/", Path::Other),
+            ("", Path::Other),
+            ("/t/acme", Path::Other),
+            ("/t//mcp", mcp(Some(""), Target::Aggregate)),
+            ("/servers//mcp", mcp(None, Target::Server(""))),
+            ("/servers/a/b/mcp", Path::Other),
+            ("/mcp/x", Path::Other),
+        ] {
+            assert_eq!(Path::parse(path), meaning, "{path}");
+        }
+    }
+}

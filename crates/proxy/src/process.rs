@@ -1,0 +1,150 @@
+//! The proxy as a process: everything built, wired, run until told to stop, and drained.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use egress::{Egress, Policy};
+use http::{Request, Response};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use model::{Clock, SystemClock};
+use telemetry::Metrics;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::commands::Commands;
+use crate::config::Config;
+use crate::gate::Gate;
+use crate::hosts::Hosts;
+use crate::last_good::{LastGood, LastGoodError};
+use crate::link::{self, LinkConfig, LinkStatus};
+use crate::readiness::Readiness;
+use crate::seal::Sealer;
+use crate::server::serve;
+use crate::table::Tables;
+
+/// Why a proxy can't start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// An address can't be listened on.
+    #[error("can't listen on {address}")]
+    Listen {
+        /// Which one.
+        address: SocketAddr,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The data folder can't be used.
+    #[error("the last good table can't be used")]
+    LastGood(#[from] LastGoodError),
+    /// TLS towards upstreams can't be set up.
+    #[error("TLS can't be set up")]
+    Egress(#[from] egress::EgressError),
+    /// The link to control can't be set up.
+    #[error("the link to control can't be set up")]
+    Link(#[from] link::LinkError),
+}
+
+/// Runs until `shutdown`: from the last good table if control is away, and in both cases attached
+/// to control as soon as it answers.
+pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), StartError> {
+    let metrics = Metrics::new();
+    let listener = bind(config.listen).await?;
+    let metrics_listener = bind(config.metrics_listen).await?;
+    let policy = Policy { dev: config.dev, own: config.own_listeners.clone(), rules: Vec::new(), revision: 1 };
+    let egress = Egress::new(policy)?;
+    let tables = Arc::new(Tables::new(egress.clone()));
+    let sealer = Arc::new(Sealer::default());
+    let readiness = Arc::new(Readiness::default());
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+
+    let last_good = LastGood::open(&config.data_dir)?;
+    let revision = last_good.restore(&tables, &sealer);
+    if revision.seq > 0 {
+        readiness.table_is_there();
+        readiness.heard(clock.now_micros());
+        tracing::info!(%revision, "serving the last good table until control answers");
+    }
+
+    let hosts = Hosts::new(config.public_url.iter().filter_map(|url| url.host_str().map(str::to_owned)));
+    let gate = Arc::new(Gate::new(tables.clone(), sealer.clone(), clock.clone(), hosts, readiness.clone(), egress, &metrics));
+    let (status, heard) = watch::channel(LinkStatus::default());
+    let link_config = LinkConfig {
+        controls: config.control,
+        ca: config.ca,
+        cert: config.cert,
+        key: config.key,
+        pool: config.pool,
+        revision,
+        status,
+    };
+    let commands = Commands::new(gate.clone());
+    // The link outlives the drain: what is under way may still need control.
+    let link_stop = CancellationToken::new();
+    let link = tokio::spawn(link::run(link_config, tables, commands, sealer, last_good, link_stop.clone()));
+    tokio::spawn(keep_ready(heard, readiness, clock));
+    tokio::spawn(serve_metrics(metrics_listener, metrics));
+    tracing::info!(listen = %config.listen, "proxy serves");
+
+    let stop_early = shutdown.clone();
+    let link = tokio::spawn(async move {
+        let ended = link.await;
+        stop_early.cancel();
+        ended
+    });
+    serve(listener, gate, shutdown).await;
+    link_stop.cancel();
+    match link.await {
+        Ok(Ok(ended)) => ended.map_err(StartError::Link),
+        Ok(Err(error)) | Err(error) => {
+            tracing::error!(%error, "the link's task broke");
+            Ok(())
+        }
+    }
+}
+
+/// Marks the table as there and fresh whenever the link says so.
+async fn keep_ready(mut heard: watch::Receiver<LinkStatus>, readiness: Arc<Readiness>, clock: Arc<dyn Clock>) {
+    loop {
+        let status = *heard.borrow_and_update();
+        if status.current {
+            readiness.table_is_there();
+        }
+        if status.attached && status.current {
+            readiness.heard(clock.now_micros());
+        }
+        // Attached and nothing new is news too: control is there.
+        match tokio::time::timeout(std::time::Duration::from_secs(10), heard.changed()).await {
+            Ok(Err(_)) => return,
+            Ok(Ok(())) | Err(_) => (),
+        }
+    }
+}
+
+async fn bind(address: SocketAddr) -> Result<TcpListener, StartError> {
+    TcpListener::bind(address).await.map_err(|source| StartError::Listen { address, source })
+}
+
+async fn serve_metrics(listener: TcpListener, metrics: Metrics) {
+    while let Ok((stream, _)) = listener.accept().await {
+        let metrics = metrics.clone();
+        tokio::spawn(async move {
+            let service = service_fn(|request: Request<Incoming>| {
+                let mut response = Response::new(Full::new(bytes::Bytes::from(metrics.render())));
+                if request.uri().path() != "/metrics" {
+                    *response.status_mut() = http::StatusCode::NOT_FOUND;
+                    *response.body_mut() = Full::default();
+                }
+                async move { Ok::<_, std::convert::Infallible>(response) }
+            });
+            let served = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+            if let Err(error) = served {
+                tracing::trace!(%error, "a metrics connection ended");
+            }
+        });
+    }
+}

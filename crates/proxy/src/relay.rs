@@ -1,0 +1,295 @@
+//! One client message to one mount: session, place, cooldown, send, and the answer back.
+
+use std::borrow::Cow;
+use std::time::{Duration, Instant};
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue, Response};
+use mcp::{Envelope, ListKind, Params, Span, Splicer, write};
+
+use crate::answer::{self, Call, EventRelay, Json, Source};
+use crate::body::{Body, Guards};
+use crate::connections::{Behalf, settle};
+use crate::fault::Fault;
+use crate::flights::Route;
+use crate::gate::Gate;
+use crate::limits::Held;
+use crate::principal::Authenticated;
+use crate::session::{Scope, Session};
+use crate::table::Mount;
+use crate::upstream::http::{self as streamable, Answer, HttpSession};
+use crate::upstream::{Connected, Failure, mint_id};
+
+/// One request of a client, read and admitted.
+pub(crate) struct Asked<'a> {
+    pub(crate) who: &'a Authenticated,
+    pub(crate) session: &'a Session,
+    /// The headers of the client that may cross.
+    pub(crate) passed: &'a HeaderMap,
+    pub(crate) message: &'a Bytes,
+    pub(crate) envelope: &'a Envelope,
+    /// The client's id, raw JSON.
+    pub(crate) id: Bytes,
+}
+
+/// A member of the params with another value, raw JSON.
+pub(crate) type Renamed = Option<(Span, Vec<u8>)>;
+
+impl Asked<'_> {
+    pub(crate) fn behalf(&self) -> Behalf {
+        Behalf { key: self.who.key.verifier.id, hub: self.who.tenant.hub.clone() }
+    }
+
+    pub(crate) fn method(&self) -> &str {
+        self.envelope.method(self.message)
+    }
+
+    pub(crate) fn params(&self) -> Option<&Params> {
+        self.envelope.params.as_ref()
+    }
+
+    /// The name of the tool or prompt.
+    pub(crate) fn name(&self) -> Option<Cow<'_, str>> {
+        Params::text(self.params()?.name, self.message)
+    }
+}
+
+impl Gate {
+    /// Passes a request on and its answer back. Whatever goes wrong, the client hears of it under its own id.
+    pub(crate) async fn relay(&self, asked: &Asked<'_>, mount: &Arc<Mount>, renamed: Renamed, call: Option<Held>) -> Response<Body> {
+        let outcomes = mount.outcomes(&self.counters);
+        match self.exchange(asked, mount, renamed, call).await {
+            Ok((response, rejected)) => {
+                if rejected { &outcomes.rejected } else { &outcomes.answered }.inc();
+                response
+            }
+            Err(Failure::Status { error: Some(error), status, .. }) if status < 500 && status != 429 => {
+                outcomes.rejected.inc();
+                let mut message = Vec::with_capacity(error.len() + 64);
+                message.extend_from_slice(br#"{"jsonrpc":"2.0","id":"#);
+                message.extend_from_slice(&asked.id);
+                message.extend_from_slice(br#","error":"#);
+                message.extend_from_slice(&error);
+                message.push(b'}');
+                json_response(message.into())
+            }
+            Err(failure) => {
+                outcomes.failed.inc();
+                let fault = failure.fault(is_unsafe(asked, mount));
+                self.counters.refused(fault.reason());
+                tracing::debug!(server = mount.name(), class = failure.class(), ?failure, "an upstream gave no answer");
+                fault.response(Some(&asked.id), Some(mount.name()))
+            }
+        }
+    }
+
+    async fn exchange(&self, asked: &Asked<'_>, mount: &Arc<Mount>, renamed: Renamed, call: Option<Held>) -> Result<(Response<Body>, bool), Failure> {
+        mount.cooldown.admit(Instant::now()).map_err(Failure::Cooling)?;
+        let limits = &asked.who.tenant.usage.limits;
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(u64::from(limits.call_secs));
+        let Some(place) = mount.places.take().await else {
+            return Err(Failure::Busy);
+        };
+        let id = mint_id();
+        let text = id.to_string();
+        let body = self.request_body(asked, &text, renamed);
+        let connected = self.connected(asked, mount).await?;
+        let route = Route { mount: mount.clone(), connected: connected.clone(), id };
+        let guards = Guards { call, place: Some(place), flight: Some(self.flights.begin(asked.session.uid, asked.id.clone(), route)) };
+        let answering = async {
+            let call = Call {
+                mount: mount.clone(),
+                connected,
+                hub: asked.who.tenant.hub.clone(),
+                key: asked.who.key.verifier.id,
+                id,
+                client_id: asked.id.clone(),
+                client_token: asked.params().and_then(|params| params.progress_token).map(|span| asked.message.slice(span.start()..span.end())),
+                unsafe_call: is_unsafe(asked, mount),
+                deadline,
+            };
+            self.answered(asked, mount, call, body, text, guards, limits.response_bytes as usize).await
+        };
+        let outcome = tokio::time::timeout_at(deadline, answering).await.unwrap_or(Err(Failure::Deadline));
+        settle(mount, &outcome);
+        outcome
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "one step of `exchange`, cut off so that each fits a screen")]
+    async fn answered(
+        &self,
+        asked: &Asked<'_>,
+        mount: &Arc<Mount>,
+        mut call: Call,
+        body: Bytes,
+        id: String,
+        guards: Guards,
+        limit: usize,
+    ) -> Result<(Response<Body>, bool), Failure> {
+        let answer = match self.send(asked, mount, &mut call, &body).await {
+            Err(Failure::SessionLost) => {
+                // Lost sessions are refused before anything is executed: the only case in which a call goes out again.
+                call.connected = self.connected_anew(asked, mount).await?;
+                self.send(asked, mount, &mut call, &body).await?
+            }
+            answer => answer?,
+        };
+        match answer {
+            Sent::Http(Answer::Json(body)) => {
+                let splicer = Splicer::new(id.into(), asked.id.clone());
+                match answer::json(body, splicer, limit).await? {
+                    Json::Whole(message, error) => Ok((json_response(message), error)),
+                    Json::Streamed(streamed) => Ok((with_type(Body::answer(streamed, guards), "application/json"), false)),
+                }
+            }
+            Sent::Http(Answer::Events(body)) => {
+                let relay = EventRelay::new(call, Source::http(body));
+                Ok((event_response(Body::events(relay, guards)), false))
+            }
+            Sent::Http(Answer::Nothing) => Err(Failure::BadResponse("it is empty")),
+            Sent::Legacy(exchange) if call.client_token.is_some() => {
+                let relay = EventRelay::new(call, Source::Legacy(exchange));
+                Ok((event_response(Body::events(relay, guards)), false))
+            }
+            Sent::Legacy(mut exchange) => {
+                let message = (&mut exchange.answer).await.map_err(|_| egress::EgressError::Truncated)?;
+                let envelope = Envelope::scan(&message).map_err(|_| Failure::BadResponse("it is not a JSON-RPC message"))?;
+                Ok((json_response(answer::with_id(&message, &envelope, &asked.id)), envelope.error.is_some()))
+            }
+        }
+    }
+
+    async fn send(&self, asked: &Asked<'_>, mount: &Arc<Mount>, call: &mut Call, body: &Bytes) -> Result<Sent, Failure> {
+        match &call.connected {
+            Connected::Http(session) => {
+                let (answer, _) = streamable::post(mount, session, asked.passed, body.clone()).await?;
+                Ok(Sent::Http(answer))
+            }
+            Connected::Legacy(session) => Ok(Sent::Legacy(session.exchange(mount, call.id, body.clone()).await?)),
+        }
+    }
+
+    /// The upstream session for this request: the client session's own where it still fits, else the shared one.
+    pub(crate) async fn connected(&self, asked: &Asked<'_>, mount: &Arc<Mount>) -> Result<Connected, Failure> {
+        if let Some(session) = own_session(asked.session, mount)
+            && !self.connections.is_replaced(asked.session.uid)
+        {
+            return Ok(Connected::Http(session));
+        }
+        Ok(self.connections.shared(mount, &asked.behalf()).await?.connected.clone())
+    }
+
+    async fn connected_anew(&self, asked: &Asked<'_>, mount: &Arc<Mount>) -> Result<Connected, Failure> {
+        if own_session(asked.session, mount).is_some() && !self.connections.is_replaced(asked.session.uid) {
+            self.connections.replace(asked.session.uid);
+        } else {
+            self.connections.forget(mount, asked.who.key.verifier.id).await;
+        }
+        Ok(self.connections.shared(mount, &asked.behalf()).await?.connected.clone())
+    }
+
+    /// The message for the upstream: a fresh envelope around the client's params.
+    fn request_body(&self, asked: &Asked<'_>, id: &str, renamed: Renamed) -> Bytes {
+        let params = asked.params();
+        let renamed = renamed.as_ref().map(|(span, with)| write::Patch { span: *span, with });
+        let token = params.and_then(|params| params.progress_token).map(|span| write::Patch { span, with: id.as_bytes() });
+        let all = params.map(|params| params.all);
+        match (renamed, token) {
+            (None, None) => write::request(id, asked.method(), asked.message, all, &[]),
+            (Some(one), None) | (None, Some(one)) => write::request(id, asked.method(), asked.message, all, &[one]),
+            (Some(one), Some(two)) => {
+                let ordered = if one.span.start() < two.span.start() { [one, two] } else { [two, one] };
+                write::request(id, asked.method(), asked.message, all, &ordered)
+            }
+        }
+    }
+
+    /// Passes a notification of the client on; nobody waits for more than its acceptance.
+    pub(crate) async fn notify(&self, asked: &Asked<'_>, mount: &Arc<Mount>, body: Bytes) {
+        let sent = match self.connected(asked, mount).await {
+            Ok(Connected::Http(session)) => streamable::post(mount, &session, asked.passed, body).await.map(drop),
+            Ok(Connected::Legacy(session)) => session.post(mount, body).await,
+            Err(failure) => Err(failure),
+        };
+        if let Err(failure) = sent {
+            tracing::debug!(server = mount.name(), class = failure.class(), "a notification could not be passed on");
+        }
+    }
+}
+
+/// How the answer to a sent message comes.
+enum Sent {
+    Http(Answer),
+    Legacy(crate::upstream::legacy::Exchange),
+}
+
+/// The upstream session that was opened for this client session, if it belongs to the mount as it is now.
+pub(crate) fn own_session(session: &Session, mount: &Mount) -> Option<HttpSession> {
+    match &session.scope {
+        Scope::Server { identity, upstream_revision, upstream, .. }
+            if *identity == mount.identity && mount.transport() != model::Transport::Sse =>
+        {
+            let id = match upstream {
+                Some(id) => Some(HeaderValue::from_str(id).ok()?),
+                None => None,
+            };
+            Some(HttpSession { id, revision: Some(*upstream_revision) })
+        }
+        _ => None,
+    }
+}
+
+/// Whether executing the request twice could do harm. Hints are believed only where an admin said so.
+fn is_unsafe(asked: &Asked<'_>, mount: &Mount) -> bool {
+    match asked.method() {
+        "tools/call" => !(mount.spec.trust_hints && asked.name().is_some_and(|name| hinted_safe(mount, &name))),
+        "ping" | "prompts/get" | "resources/read" | "completion/complete" | "logging/setLevel" => false,
+        method => ListKind::of_method(method).is_none(),
+    }
+}
+
+fn hinted_safe(mount: &Mount, name: &str) -> bool {
+    #[derive(serde::Deserialize, Default)]
+    struct Hints {
+        #[serde(rename = "readOnlyHint", default)]
+        read_only: bool,
+        #[serde(rename = "idempotentHint", default)]
+        idempotent: bool,
+    }
+    #[derive(serde::Deserialize)]
+    struct Tool {
+        #[serde(default)]
+        annotations: Hints,
+    }
+    let Some(listed) = mount.known(ListKind::Tools) else { return false };
+    let Some(item) = listed.items.iter().find(|item| &*item.key == name) else { return false };
+    serde_json::from_slice::<Tool>(&item.raw).is_ok_and(|tool| tool.annotations.read_only || tool.annotations.idempotent)
+}
+
+/// A JSON message as an answer.
+pub(crate) fn json_response(message: Bytes) -> Response<Body> {
+    with_type(Body::full(message), "application/json")
+}
+
+/// An event stream as an answer.
+pub(crate) fn event_response(body: Body) -> Response<Body> {
+    let mut response = with_type(body, "text/event-stream");
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    response.headers_mut().insert("x-accel-buffering", HeaderValue::from_static("no"));
+    response
+}
+
+fn with_type(body: Body, kind: &'static str) -> Response<Body> {
+    let mut response = Response::new(body);
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    response
+}
+
+/// For errors that concern no request of JSON-RPC.
+pub(crate) fn refused(gate: &Gate, fault: &Fault, id: Option<&[u8]>, server: Option<&str>) -> Response<Body> {
+    gate.counters.refused(fault.reason());
+    fault.response(id, server)
+}

@@ -1,0 +1,79 @@
+//! Listeners: accept, bound, serve, and drain with a deadline.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::gate::Gate;
+
+/// Most connections at once; more wait in the listener's own queue.
+const CONNECTIONS: usize = 20_000;
+/// How long a client may take to send the head of a request.
+const HEAD: Duration = Duration::from_secs(10);
+/// Largest head.
+const HEAD_BYTES: usize = 32 << 10;
+/// Most header fields.
+const HEADERS: usize = 100;
+/// How long requests under way may take to finish after the signal.
+const DRAIN: Duration = Duration::from_secs(30);
+
+/// Serves until `shutdown`, then lets what is under way finish, for at most 30 s.
+pub async fn serve(listener: TcpListener, gate: Arc<Gate>, shutdown: CancellationToken) {
+    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    let mut connections = JoinSet::new();
+    loop {
+        let Ok(place) = places.clone().acquire_owned().await else { break };
+        let stream = tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    // Out of descriptors, most likely: those that are open go on, and may close.
+                    tracing::warn!(%error, "a connection could not be accepted");
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                    continue;
+                }
+            },
+            () = shutdown.cancelled() => break,
+        };
+        while connections.try_join_next().is_some() {}
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "a client's socket has no TCP_NODELAY");
+        }
+        let (gate, shutdown) = (gate.clone(), shutdown.clone());
+        connections.spawn(async move {
+            let _place = place;
+            let service = service_fn(|request| {
+                let gate = gate.clone();
+                async move { Ok::<_, Infallible>(gate.serve(request).await) }
+            });
+            let mut builder = http1::Builder::new();
+            builder.timer(TokioTimer::new()).header_read_timeout(HEAD).max_buf_size(HEAD_BYTES * 2).max_headers(HEADERS);
+            let connection = builder.serve_connection(TokioIo::new(stream), service);
+            tokio::pin!(connection);
+            let served = tokio::select! {
+                served = &mut connection => served,
+                () = shutdown.cancelled() => {
+                    connection.as_mut().graceful_shutdown();
+                    connection.await
+                }
+            };
+            if let Err(error) = served {
+                tracing::trace!(%error, "a client's connection ended");
+            }
+        });
+    }
+    drop(listener);
+    gate.drain();
+    let drained = async { while connections.join_next().await.is_some() {} };
+    if tokio::time::timeout(DRAIN, drained).await.is_err() {
+        tracing::warn!(left = connections.len(), "connections were cut at the end of the drain");
+    }
+}

@@ -1,0 +1,355 @@
+//! The live table: tenants, mounts and keys, swapped as a whole and read without a lock.
+
+mod mount;
+mod tenant;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use arc_swap::{ArcSwap, Guard};
+use egress::Egress;
+use model::{Digest, KeyId, KeyVerifier, Resource, ResourceName, ServerId, ServerSpec, TenantId, table_digest};
+
+pub(crate) use self::mount::{Listed, Mount};
+pub(crate) use self::tenant::Tenant;
+use crate::limits::Rate;
+
+/// A key with the rate it may be used at.
+pub(crate) struct Key {
+    pub(crate) verifier: KeyVerifier,
+    pub(crate) rate: Rate,
+}
+
+/// One immutable state of everything a request may need.
+#[derive(Default)]
+pub(crate) struct Table {
+    tenants: HashMap<TenantId, Arc<Tenant>>,
+    tenant_names: HashMap<Box<str>, TenantId>,
+    keys: HashMap<KeyId, Arc<Key>>,
+    /// What control pushed.
+    servers: HashMap<ServerId, Arc<Mount>>,
+    /// What was added through the internal calls: in memory only, belongs to its tenant.
+    internal: HashMap<ServerId, Arc<Mount>>,
+}
+
+impl Table {
+    pub(crate) fn tenant(&self, id: TenantId) -> Option<&Arc<Tenant>> {
+        self.tenants.get(&id)
+    }
+
+    pub(crate) fn tenant_named(&self, name: &str) -> Option<&Arc<Tenant>> {
+        self.tenants.get(self.tenant_names.get(name)?)
+    }
+
+    pub(crate) fn key(&self, id: KeyId) -> Option<&Arc<Key>> {
+        self.keys.get(&id)
+    }
+
+    pub(crate) fn server(&self, id: ServerId) -> Option<&Arc<Mount>> {
+        self.servers.get(&id).or_else(|| self.internal.get(&id))
+    }
+
+    pub(crate) fn mounts(&self) -> impl Iterator<Item = &Arc<Mount>> {
+        self.servers.values().chain(self.internal.values())
+    }
+}
+
+/// What is to be different.
+#[derive(Debug, Default)]
+pub struct Change {
+    /// Everything that is not among the upserts goes (a snapshot).
+    pub replace_all: bool,
+    /// What is new or changed.
+    pub upserts: Vec<Resource>,
+    /// What goes.
+    pub removes: Vec<ResourceName>,
+}
+
+/// Why a mount can't be added through the internal calls.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum InternalError {
+    #[error("a mount of this name exists")]
+    Taken,
+    #[error("{0}")]
+    Refused(String),
+}
+
+/// The table and its only writer.
+pub struct Tables {
+    current: ArcSwap<Table>,
+    /// Held while a change is made, never over IO.
+    write: Mutex<()>,
+    egress: Egress,
+}
+
+impl Tables {
+    /// An empty table whose mounts go out through `egress`.
+    pub fn new(egress: Egress) -> Self {
+        Self { current: ArcSwap::default(), write: Mutex::new(()), egress }
+    }
+
+    pub(crate) fn load(&self) -> Guard<Arc<Table>> {
+        self.current.load()
+    }
+
+    /// Makes a new table of the old one and swaps it in. Requests under way finish on the mounts
+    /// they hold. What can't be applied is returned with its reason, keeps its last good version
+    /// and spoils nothing else.
+    pub fn apply(&self, change: Change) -> Vec<(ResourceName, String)> {
+        let _write = self.lock();
+        let old = self.current.load_full();
+        let mut next = Draft::new(&old, &change);
+        let mut rejected = Vec::new();
+        let (mut tenants, mut servers, mut keys) = (Vec::new(), Vec::new(), Vec::new());
+        for resource in change.upserts {
+            match resource {
+                Resource::Tenant(tenant) => tenants.push(tenant),
+                Resource::Server(server) => servers.push(server),
+                Resource::Key(key) => keys.push(key),
+            }
+        }
+        for tenant in tenants {
+            next.put_tenant(&old, tenant);
+        }
+        // Those that go or change leave their names first, so that two servers may trade names.
+        for server in &servers {
+            next.forget_server(server.id);
+        }
+        for server in servers {
+            let name = ResourceName::Server(server.id);
+            let id = server.id;
+            if let Err(reason) = next.put_server(&old, &self.egress, server) {
+                rejected.push((name, reason));
+                next.restore_server(&old, id);
+            }
+        }
+        for key in keys {
+            next.put_key(&old, key);
+        }
+        self.current.store(Arc::new(next.finish(&old)));
+        rejected
+    }
+
+    /// The pushed resources and their digests, sorted by the text of the name.
+    pub fn held(&self) -> Vec<(ResourceName, Digest)> {
+        let table = self.current.load();
+        let mut held: Vec<(String, ResourceName, Digest)> = Vec::new();
+        let mut add = |name: ResourceName, digest| held.push((name.to_string(), name, digest));
+        for tenant in table.tenants.values() {
+            add(ResourceName::Tenant(tenant.spec.id), tenant.spec.digest());
+        }
+        for mount in table.servers.values() {
+            add(ResourceName::Server(mount.spec.id), mount.digest);
+        }
+        for key in table.keys.values() {
+            add(ResourceName::Key(key.verifier.id), key.verifier.digest());
+        }
+        held.sort_by(|left, right| left.0.cmp(&right.0));
+        held.into_iter().map(|(_, name, digest)| (name, digest)).collect()
+    }
+
+    /// The pushed resources themselves: what the last good table file holds.
+    pub fn resources(&self) -> Vec<Resource> {
+        let table = self.current.load();
+        let tenants = table.tenants.values().map(|tenant| Resource::Tenant(tenant.spec.clone()));
+        let servers = table.servers.values().map(|mount| Resource::Server(mount.spec.clone()));
+        let keys = table.keys.values().map(|key| Resource::Key(key.verifier.clone()));
+        tenants.chain(servers).chain(keys).collect()
+    }
+
+    /// The digest of what is held, for heartbeats.
+    pub fn digest(&self) -> Digest {
+        let held: Vec<(String, Digest)> = self.held().into_iter().map(|(name, digest)| (name.to_string(), digest)).collect();
+        table_digest(held.iter().map(|(name, digest)| (name.as_str(), *digest)))
+    }
+
+    /// The mounts that were added through the internal calls: orphans, as control sees it.
+    pub fn internal_mounts(&self) -> Vec<ServerSpec> {
+        self.current.load().internal.values().map(|mount| mount.spec.clone()).collect()
+    }
+
+    /// Removes the internal mounts of one tenant, or of all. Says how many went.
+    pub fn remove_internal(&self, tenant: Option<TenantId>) -> u32 {
+        self.change_internal(|internal| {
+            let before = internal.len();
+            internal.retain(|_, mount| tenant.is_some_and(|tenant| tenant != mount.spec.tenant));
+            (before - internal.len()) as u32
+        })
+    }
+
+    pub(crate) fn add_internal(&self, spec: ServerSpec) -> Result<(), InternalError> {
+        let _write = self.lock();
+        let old = self.current.load_full();
+        let tenant = old.tenant(spec.tenant).ok_or_else(|| InternalError::Refused("no such tenant".to_owned()))?;
+        if tenant.mounts.contains_key(spec.name.as_str()) {
+            return Err(InternalError::Taken);
+        }
+        let mount = Mount::new(spec, &self.egress, &tenant.usage.limits, true).map_err(|refusal| InternalError::Refused(refusal.to_string()))?;
+        let mut next = Draft::new(&old, &Change::default());
+        next.table.internal.insert(mount.spec.id, Arc::new(mount));
+        next.touch(tenant.spec.id);
+        self.current.store(Arc::new(next.finish(&old)));
+        Ok(())
+    }
+
+    pub(crate) fn remove_internal_named(&self, tenant: TenantId, name: &str) -> bool {
+        self.change_internal(|internal| {
+            let before = internal.len();
+            internal.retain(|_, mount| mount.spec.tenant != tenant || mount.spec.name.as_str() != name);
+            before != internal.len()
+        })
+    }
+
+    fn change_internal<T>(&self, change: impl FnOnce(&mut HashMap<ServerId, Arc<Mount>>) -> T) -> T {
+        let _write = self.lock();
+        let old = self.current.load_full();
+        let mut next = Draft::new(&old, &Change::default());
+        let changed = change(&mut next.table.internal);
+        for tenant in old.internal.values().map(|mount| mount.spec.tenant) {
+            next.touch(tenant);
+        }
+        self.current.store(Arc::new(next.finish(&old)));
+        changed
+    }
+
+    fn lock(&self) -> MutexGuard<'_, ()> {
+        self.write.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A table in the making.
+struct Draft {
+    table: Table,
+    /// Tenants whose mounts must be collected anew.
+    touched: Vec<TenantId>,
+    /// The names in use, per tenant; only of tenants that are touched.
+    names: HashMap<(TenantId, Box<str>), ServerId>,
+}
+
+impl Draft {
+    fn new(old: &Table, change: &Change) -> Self {
+        let mut table = Table {
+            tenants: old.tenants.clone(),
+            tenant_names: HashMap::new(),
+            keys: old.keys.clone(),
+            servers: old.servers.clone(),
+            internal: old.internal.clone(),
+        };
+        let mut touched = Vec::new();
+        if change.replace_all {
+            let stay: std::collections::HashSet<ResourceName> = change.upserts.iter().map(Resource::name).collect();
+            table.tenants.retain(|id, _| stay.contains(&ResourceName::Tenant(*id)));
+            table.keys.retain(|id, _| stay.contains(&ResourceName::Key(*id)));
+            table.servers.retain(|id, mount| {
+                let stays = stay.contains(&ResourceName::Server(*id));
+                if !stays {
+                    touched.push(mount.spec.tenant);
+                }
+                stays
+            });
+        }
+        for name in &change.removes {
+            match name {
+                ResourceName::Tenant(id) => drop(table.tenants.remove(id)),
+                ResourceName::Key(id) => drop(table.keys.remove(id)),
+                ResourceName::Server(id) => {
+                    if let Some(mount) = table.servers.remove(id) {
+                        touched.push(mount.spec.tenant);
+                    }
+                }
+            }
+        }
+        // One pass, and only when servers come: a change of keys costs nothing here.
+        let names = if change.upserts.iter().any(|resource| matches!(resource, Resource::Server(_))) {
+            table.servers.values().map(|mount| ((mount.spec.tenant, mount.spec.name.as_str().into()), mount.spec.id)).collect()
+        } else {
+            HashMap::new()
+        };
+        Self { table, touched, names }
+    }
+
+    fn touch(&mut self, tenant: TenantId) {
+        self.touched.push(tenant);
+    }
+
+    fn put_tenant(&mut self, old: &Table, spec: model::TenantSpec) {
+        self.touch(spec.id);
+        let before = old.tenants.get(&spec.id).map(Arc::as_ref);
+        let tenant = Tenant::new(spec, before);
+        self.table.tenants.insert(tenant.spec.id, Arc::new(tenant));
+    }
+
+    fn forget_server(&mut self, id: ServerId) {
+        if let Some(mount) = self.table.servers.remove(&id) {
+            self.touched.push(mount.spec.tenant);
+            self.names.remove(&(mount.spec.tenant, mount.spec.name.as_str().into()));
+        }
+    }
+
+    fn put_server(&mut self, old: &Table, egress: &Egress, spec: ServerSpec) -> Result<(), String> {
+        let tenant = self.table.tenants.get(&spec.tenant).ok_or("its tenant is not known here")?;
+        let name = (spec.tenant, spec.name.as_str().into());
+        if self.names.contains_key(&name) {
+            return Err(format!("another server of this tenant is mounted as {}", spec.name));
+        }
+        let mount = match old.servers.get(&spec.id) {
+            Some(before) if before.spec == spec => before.clone(),
+            _ => Arc::new(Mount::new(spec, egress, &tenant.usage.limits, false).map_err(|refusal| refusal.to_string())?),
+        };
+        // What control intends beats what somebody added here by hand.
+        self.table.internal.retain(|_, other| other.spec.tenant != name.0 || other.spec.name != mount.spec.name);
+        self.touched.push(name.0);
+        self.names.insert(name, mount.spec.id);
+        self.table.servers.insert(mount.spec.id, mount);
+        Ok(())
+    }
+
+    fn restore_server(&mut self, old: &Table, id: ServerId) {
+        if let Some(mount) = old.servers.get(&id) {
+            let name = (mount.spec.tenant, mount.spec.name.as_str().into());
+            if !self.names.contains_key(&name) && self.table.tenants.contains_key(&name.0) {
+                self.names.insert(name, id);
+                self.table.servers.insert(id, mount.clone());
+            }
+        }
+    }
+
+    fn put_key(&mut self, old: &Table, verifier: KeyVerifier) {
+        let rate = self.table.tenants.get(&verifier.tenant).map_or(1, |tenant| tenant.usage.limits.key_rate);
+        let key = match old.keys.get(&verifier.id) {
+            Some(before) if before.verifier == verifier => before.clone(),
+            _ => Arc::new(Key { verifier, rate: Rate::new(rate) }),
+        };
+        self.table.keys.insert(key.verifier.id, key);
+    }
+
+    /// Collects the mounts of every touched tenant and wakes those who listen there.
+    fn finish(mut self, old: &Table) -> Table {
+        self.touched.sort_unstable();
+        self.touched.dedup();
+        let mut mounts: HashMap<TenantId, BTreeMap<Box<str>, Arc<Mount>>> = self.touched.iter().map(|id| (*id, BTreeMap::new())).collect();
+        for mount in self.table.internal.values().chain(self.table.servers.values()) {
+            if let Some(mounts) = mounts.get_mut(&mount.spec.tenant) {
+                mounts.insert(mount.spec.name.as_str().into(), mount.clone());
+            }
+        }
+        for (id, mounts) in mounts {
+            if let Some(tenant) = self.table.tenants.get(&id) {
+                let tenant = tenant.with_mounts(mounts);
+                self.table.tenants.insert(id, Arc::new(tenant));
+            }
+        }
+        // A tenant that is gone takes what belongs to it along.
+        let tenants = &self.table.tenants;
+        self.table.servers.retain(|_, mount| tenants.contains_key(&mount.spec.tenant));
+        self.table.internal.retain(|_, mount| tenants.contains_key(&mount.spec.tenant));
+        self.table.keys.retain(|_, key| tenants.contains_key(&key.verifier.tenant));
+        self.table.tenant_names = tenants.values().map(|tenant| (tenant.spec.name.as_str().into(), tenant.spec.id)).collect();
+        for id in old.tenants.keys().filter(|id| !tenants.contains_key(*id)).chain(&self.touched) {
+            if let Some(tenant) = tenants.get(id).or_else(|| old.tenants.get(id)) {
+                tenant.mounts_changed();
+            }
+        }
+        self.table
+    }
+}

@@ -1,0 +1,221 @@
+//! A server as it lives in the table, with what belongs to this version of it.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwapOption;
+use bytes::Bytes;
+use egress::{Egress, Refusal, Upstream};
+use http::{HeaderMap, HeaderName, HeaderValue, Uri};
+use mcp::{Item, ListKind, names};
+use model::{Digest, Limits, ServerSpec, Transport};
+use sha2::{Digest as _, Sha256};
+
+use crate::cooldown::Cooldown;
+use crate::limits::Places;
+use crate::metrics::{Counters, Outcomes};
+
+/// How long a list is served before the upstream is asked again in the background.
+const FRESH: Duration = Duration::from_secs(60);
+
+/// A mounted server. Mounting opens no connection; everything here comes with the first use.
+pub(crate) struct Mount {
+    pub(crate) spec: ServerSpec,
+    pub(crate) digest: Digest,
+    /// Unlike any other mount of this process: what is kept for one version of a server never
+    /// serves another.
+    pub(crate) uid: u64,
+    /// Hash of what makes an upstream session belong here (URL, transport, headers): the same after
+    /// a restart, so that sealed sessions live on.
+    pub(crate) identity: u64,
+    pub(crate) internal: bool,
+    pub(crate) upstream: Upstream,
+    /// Path and query of the upstream's URL.
+    pub(crate) path: Uri,
+    /// Public headers, ready to be sent.
+    pub(crate) headers: HeaderMap,
+    pub(crate) cooldown: Cooldown,
+    pub(crate) places: Places,
+    pub(crate) disabled: HashSet<Box<str>>,
+    found: AtomicU8,
+    lists: OnceLock<Box<[ListCell; 4]>>,
+    outcomes: OnceLock<Outcomes>,
+}
+
+/// One list of one mount.
+#[derive(Default)]
+pub(crate) struct ListCell {
+    pub(crate) current: ArcSwapOption<Listed>,
+    /// Held while the upstream is asked: one asks for all.
+    pub(crate) asking: tokio::sync::Mutex<()>,
+    stale: AtomicBool,
+}
+
+/// A list as the upstream gave it, disabled tools left out.
+pub(crate) struct Listed {
+    pub(crate) items: Vec<Item>,
+    /// The result of this server's own URL, ready to be sent.
+    pub(crate) own: Bytes,
+    /// Exposed name to index in `items` (tools and prompts), or the key itself (resources).
+    pub(crate) by_name: HashMap<Box<str>, usize>,
+    since: Instant,
+}
+
+impl Mount {
+    pub(crate) fn new(spec: ServerSpec, egress: &Egress, limits: &Limits, internal: bool) -> Result<Self, Refusal> {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        let url = spec.url.url();
+        let connections = egress::Limits { connect: spec.connect_timeout, first_byte: spec.read_timeout, idle_connections: 64 };
+        let upstream = egress.upstream(spec.tenant, url, connections)?;
+        let path = match url.query() {
+            Some(query) => format!("{}?{query}", url.path()),
+            None => url.path().to_owned(),
+        };
+        let mut headers = HeaderMap::with_capacity(spec.headers.len());
+        for (name, value) in &spec.headers {
+            // Control refuses anything else before it is saved.
+            if let (Ok(name), Ok(value)) = (name.parse::<HeaderName>(), value.parse::<HeaderValue>())
+                && mcp::headers::may_be_configured(name.as_str())
+            {
+                headers.append(name, value);
+            }
+        }
+        Ok(Self {
+            digest: spec.digest(),
+            uid: NEXT.fetch_add(1, Ordering::Relaxed),
+            identity: identity(&spec),
+            internal,
+            upstream,
+            path: path.parse().unwrap_or_default(),
+            headers,
+            cooldown: Cooldown::default(),
+            places: Places::new(limits.upstream_concurrent),
+            disabled: spec.disabled_tools.iter().map(|tool| tool.as_str().into()).collect(),
+            found: AtomicU8::new(0),
+            lists: OnceLock::new(),
+            outcomes: OnceLock::new(),
+            spec,
+        })
+    }
+
+    /// The transport to use; for `auto` what was found, once it was.
+    pub(crate) fn transport(&self) -> Transport {
+        match (self.spec.transport, self.found.load(Ordering::Relaxed)) {
+            (Transport::Auto, 1) => Transport::StreamableHttp,
+            (Transport::Auto, 2) => Transport::Sse,
+            (transport, _) => transport,
+        }
+    }
+
+    /// Remembers what `auto` turned out to be.
+    pub(crate) fn found(&self, transport: Transport) {
+        let code = match transport {
+            Transport::StreamableHttp => 1,
+            Transport::Sse => 2,
+            Transport::Auto => 0,
+        };
+        self.found.store(code, Ordering::Relaxed);
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        self.spec.name.as_str()
+    }
+
+    pub(crate) fn list(&self, kind: ListKind) -> &ListCell {
+        let [tools, prompts, resources, templates] = &**self.lists.get_or_init(Box::default);
+        match kind {
+            ListKind::Tools => tools,
+            ListKind::Prompts => prompts,
+            ListKind::Resources => resources,
+            ListKind::Templates => templates,
+        }
+    }
+
+    /// What is known of a list without asking anybody.
+    pub(crate) fn known(&self, kind: ListKind) -> Option<Arc<Listed>> {
+        self.lists.get()?;
+        self.list(kind).current.load_full()
+    }
+
+    pub(crate) fn outcomes(&self, counters: &Counters) -> &Outcomes {
+        self.outcomes.get_or_init(|| counters.outcomes(&self.spec.tenant.to_string(), self.name()))
+    }
+}
+
+impl ListCell {
+    /// The upstream said that the list has changed.
+    pub(crate) fn invalidate(&self) {
+        self.stale.store(true, Ordering::Release);
+    }
+
+    /// Whether the upstream said that this list is no longer right.
+    pub(crate) fn is_stale(&self) -> bool {
+        self.stale.load(Ordering::Acquire)
+    }
+
+    /// What comes next is newer than anything the upstream said so far.
+    pub(crate) fn asking_now(&self) {
+        self.stale.store(false, Ordering::Release);
+    }
+
+    /// Puts a new list in place: whether it differs from the one before, if there was one.
+    pub(crate) fn put(&self, listed: Arc<Listed>) -> Option<bool> {
+        let own = listed.own.clone();
+        self.current.swap(Some(listed)).map(|before| before.own != own)
+    }
+}
+
+impl Listed {
+    pub(crate) fn new(kind: ListKind, mount: &Mount, mut items: Vec<Item>) -> Self {
+        if kind == ListKind::Tools {
+            items.retain(|item| !mount.disabled.contains(&item.key));
+        }
+        let mut own = Vec::with_capacity(64 + items.iter().map(|item| item.raw.len() + 1).sum::<usize>());
+        own.extend_from_slice(b"{\"");
+        own.extend_from_slice(kind.member().as_bytes());
+        own.extend_from_slice(b"\":[");
+        for (at, item) in items.iter().enumerate() {
+            if at > 0 {
+                own.push(b',');
+            }
+            own.extend_from_slice(&item.raw);
+        }
+        own.extend_from_slice(b"]}");
+        let by_name = items
+            .iter()
+            .enumerate()
+            .map(|(at, item)| match kind {
+                ListKind::Tools | ListKind::Prompts => (names::exposed(mount.name(), &item.key).into(), at),
+                ListKind::Resources | ListKind::Templates => (item.key.clone(), at),
+            })
+            .collect();
+        Self { items, own: own.into(), by_name, since: Instant::now() }
+    }
+
+    /// Whether it is time to ask again in the background.
+    pub(crate) fn is_old(&self) -> bool {
+        self.since.elapsed() > FRESH
+    }
+
+    /// The item behind an exposed name or a URI.
+    pub(crate) fn find(&self, name: &str) -> Option<&Item> {
+        self.items.get(*self.by_name.get(name)?)
+    }
+}
+
+fn identity(spec: &ServerSpec) -> u64 {
+    let mut hash = Sha256::new();
+    for text in [spec.url.as_str(), spec.transport.as_str()] {
+        hash.update((text.len() as u64).to_be_bytes());
+        hash.update(text);
+    }
+    for (name, value) in &spec.headers {
+        hash.update((name.len() as u64).to_be_bytes());
+        hash.update(name);
+        hash.update((value.len() as u64).to_be_bytes());
+        hash.update(value);
+    }
+    hash.finalize().iter().take(8).fold(0, |number, byte| (number << 8) | u64::from(*byte))
+}

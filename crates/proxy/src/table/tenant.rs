@@ -1,0 +1,42 @@
+//! One tenant as requests see it: limits in use, mounts by name, and who listens.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use model::TenantSpec;
+
+use super::Mount;
+use crate::hub::Hub;
+use crate::limits::TenantUse;
+
+/// A tenant in one state of the table.
+pub(crate) struct Tenant {
+    pub(crate) spec: TenantSpec,
+    /// Counters; they live as long as the limits stay what they are.
+    pub(crate) usage: Arc<TenantUse>,
+    /// Streams, subscriptions and the tenant's epoch; lives as long as the tenant.
+    pub(crate) hub: Arc<Hub>,
+    /// By slug; another tenant's mounts are not in here, so they look absent.
+    pub(crate) mounts: BTreeMap<Box<str>, Arc<Mount>>,
+}
+
+impl Tenant {
+    pub(super) fn new(spec: TenantSpec, before: Option<&Self>) -> Self {
+        let usage = match before {
+            Some(before) if before.spec.limits == spec.limits => before.usage.clone(),
+            _ => Arc::new(TenantUse::new(spec.limits)),
+        };
+        let (hub, mounts) = before.map_or_else(Default::default, |before| (before.hub.clone(), before.mounts.clone()));
+        Self { spec, usage, hub, mounts }
+    }
+
+    pub(super) fn with_mounts(&self, mounts: BTreeMap<Box<str>, Arc<Mount>>) -> Self {
+        Self { spec: self.spec.clone(), usage: self.usage.clone(), hub: self.hub.clone(), mounts }
+    }
+
+    /// Tells those who listen; streams on a server that is gone end.
+    pub(super) fn mounts_changed(&self) {
+        self.hub.end_streams_of_absent(|server| self.mounts.values().any(|mount| mount.spec.id == server));
+        self.hub.lists_changed(Hub::ALL_LISTS);
+    }
+}

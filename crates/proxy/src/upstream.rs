@@ -1,0 +1,336 @@
+//! The remote ends: their two transports, opening sessions, and asking on the gateway's own behalf.
+
+pub(crate) mod http;
+pub(crate) mod legacy;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use ::http::HeaderMap;
+use bytes::Bytes;
+use egress::{EgressError, Sent};
+use http_body_util::BodyExt;
+use mcp::{Envelope, Kind, ListKind, Params, Revision, Span, sse, write};
+use model::Transport;
+
+use self::http::{Answer, HttpSession};
+use self::legacy::LegacySession;
+use crate::fault::Fault;
+use crate::table::Mount;
+
+/// Why an upstream gave no answer.
+#[derive(Debug, Clone)]
+pub(crate) enum Failure {
+    /// The way there or back failed.
+    Egress(Arc<EgressError>),
+    /// The upstream does not know our session any more; it did nothing with the request.
+    SessionLost,
+    /// 401 or 403.
+    Unauthorized,
+    /// Another status that is no success, with the JSON-RPC error of its body, if it had one.
+    Status { status: u16, retry_after: Option<Duration>, error: Option<Bytes> },
+    /// It wanted us to go elsewhere.
+    Redirected,
+    /// Something that is no answer.
+    BadResponse(&'static str),
+    /// More than allowed.
+    TooLarge,
+    /// Nothing within the whole time of a call.
+    Deadline,
+    /// It is left alone for a while.
+    Cooling(Duration),
+    /// All its places and those in the queue are taken.
+    Busy,
+}
+
+/// A session with an upstream.
+#[derive(Clone)]
+pub(crate) enum Connected {
+    /// Streamable HTTP.
+    Http(HttpSession),
+    /// HTTP+SSE of 2024-11-05.
+    Legacy(Arc<LegacySession>),
+}
+
+/// An opened session and what the upstream said of itself.
+pub(crate) struct Opened {
+    pub(crate) connected: Connected,
+    /// The raw InitializeResult.
+    pub(crate) result: Bytes,
+    pub(crate) revision: Revision,
+    /// Which lists it declared, one bit each as [`ListKind`] counts them.
+    lists: u8,
+    watched: AtomicBool,
+}
+
+impl Opened {
+    fn new(connected: Connected, result: Bytes, revision: Revision) -> Result<Self, Failure> {
+        let said: Said = serde_json::from_slice(&result).map_err(|_| Failure::BadResponse("its answer to initialize is malformed"))?;
+        let lists = ListKind::ALL
+            .into_iter()
+            .filter(|kind| said.capabilities.contains_key(kind.capability()))
+            .fold(0, |bits, kind| bits | 1 << (kind as u8));
+        Ok(Self { connected, result, revision, lists, watched: AtomicBool::new(false) })
+    }
+
+    /// Whether the upstream has such a list.
+    pub(crate) fn has(&self, kind: ListKind) -> bool {
+        self.lists & (1 << (kind as u8)) != 0
+    }
+
+    /// False once the session is known to be over.
+    pub(crate) fn is_usable(&self) -> bool {
+        match &self.connected {
+            Connected::Http(_) => true,
+            Connected::Legacy(session) => session.is_open(),
+        }
+    }
+
+    /// True for the first who wants to watch.
+    pub(crate) fn begin_watch(&self) -> bool {
+        !self.watched.swap(true, Ordering::AcqRel)
+    }
+
+    /// The watch is over; another may begin.
+    pub(crate) fn end_watch(&self) {
+        self.watched.store(false, Ordering::Release);
+    }
+}
+
+/// What is read of an InitializeResult.
+#[derive(serde::Deserialize)]
+struct Said {
+    #[serde(rename = "protocolVersion")]
+    protocol_version: String,
+    #[serde(default)]
+    capabilities: std::collections::BTreeMap<String, serde::de::IgnoredAny>,
+}
+
+/// The next id of a request to an upstream. Never the client's: what routes an answer must not be
+/// chosen outside. Starts at a random place and stays far below 2^53.
+pub(crate) fn mint_id() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let id = NEXT.fetch_add(1, Ordering::Relaxed);
+    if id != 0 {
+        return id;
+    }
+    let start = (uuid::Uuid::new_v4().as_u64_pair().0 >> 24) | 1;
+    NEXT.fetch_add(start, Ordering::Relaxed) + start
+}
+
+impl From<EgressError> for Failure {
+    fn from(error: EgressError) -> Self {
+        Self::Egress(Arc::new(error))
+    }
+}
+
+impl Failure {
+    /// What the client hears. `unsafe_call`: executing it twice could do harm.
+    pub(crate) fn fault(&self, unsafe_call: bool) -> Fault {
+        match self {
+            Self::Egress(error) => match &**error {
+                EgressError::Blocked(refusal) => Fault::Blocked(refusal.code()),
+                EgressError::FirstByteTimeout => Fault::Timeout { uncertain: unsafe_call },
+                EgressError::ConnectTimeout => Fault::Timeout { uncertain: false },
+                EgressError::TooLarge => Fault::AnswerTooLarge,
+                error if error.sent() == Sent::No => Fault::Unavailable { class: error.class(), retry_after: None },
+                _ if unsafe_call => Fault::Uncertain,
+                EgressError::Http | EgressError::Truncated => Fault::BadResponse("it is broken off"),
+                error => Fault::Unavailable { class: error.class(), retry_after: None },
+            },
+            Self::SessionLost => Fault::Unavailable { class: "session", retry_after: None },
+            Self::Unauthorized => Fault::ConnectionRequired,
+            Self::Status { status: 429, retry_after, .. } => Fault::Unavailable { class: "busy", retry_after: *retry_after },
+            Self::Status { status: 500.., retry_after, .. } => Fault::Unavailable { class: "status", retry_after: *retry_after },
+            Self::Status { .. } => Fault::BadResponse("its status is no success"),
+            Self::Redirected => Fault::Blocked("redirect_refused"),
+            Self::BadResponse(what) => Fault::BadResponse(what),
+            Self::TooLarge => Fault::AnswerTooLarge,
+            Self::Deadline => Fault::Timeout { uncertain: unsafe_call },
+            Self::Busy => Fault::Quota { what: "concurrent requests to this server", retry_after: Duration::from_secs(1) },
+            Self::Cooling(wait) => Fault::Unavailable { class: "cooling", retry_after: Some(*wait) },
+        }
+    }
+
+    /// Whether the transport failed (answers that were not liked are no failures of it), and if so,
+    /// whether not even a connection came about.
+    pub(crate) fn strikes(&self) -> Option<bool> {
+        match self {
+            Self::Egress(error) => match &**error {
+                EgressError::Blocked(_) | EgressError::Target | EgressError::TooLarge => None,
+                error => Some(error.sent() == Sent::No && !matches!(error, EgressError::Closed(_))),
+            },
+            Self::Status { status: 500.., .. } | Self::BadResponse(_) | Self::Deadline => Some(false),
+            _ => None,
+        }
+    }
+
+    /// The class of seeds.md R101, for admins.
+    pub(crate) fn class(&self) -> &'static str {
+        match self {
+            Self::Egress(error) => error.class(),
+            Self::Unauthorized => "auth",
+            Self::Status { status: 404 | 405, .. } => "not_found",
+            Self::Redirected => "address_blocked",
+            Self::Deadline => "timeout",
+            Self::SessionLost | Self::Status { .. } | Self::BadResponse(_) | Self::TooLarge => "protocol",
+            Self::Cooling(_) | Self::Busy => "other",
+        }
+    }
+}
+
+/// How a session is opened.
+pub(crate) struct Opening<'a> {
+    /// The client's `clientInfo`, or our own; raw JSON.
+    pub(crate) client_info: &'a [u8],
+    /// The revision to ask for.
+    pub(crate) revision: Revision,
+    pub(crate) passed: &'a HeaderMap,
+    /// Whether to send notifications/initialized at once (no client will).
+    pub(crate) complete: bool,
+}
+
+/// What we say of ourselves.
+pub(crate) const OWN_INFO: &[u8] = concat!(r#"{"name":"gatehouse","version":""#, env!("CARGO_PKG_VERSION"), r#""}"#).as_bytes();
+
+/// Opens a session: Streamable HTTP, or HTTP+SSE, or whichever of them answers.
+pub(crate) async fn open(mount: &Arc<Mount>, opening: &Opening<'_>, notify: legacy::Notify) -> Result<Opened, Failure> {
+    match mount.transport() {
+        Transport::Sse => open_legacy(mount, opening, notify).await,
+        Transport::StreamableHttp => open_http(mount, opening).await,
+        Transport::Auto => match open_http(mount, opening).await {
+            Ok(opened) => {
+                mount.found(Transport::StreamableHttp);
+                Ok(opened)
+            }
+            Err(Failure::Status { status: 400 | 404 | 405, .. }) => {
+                let opened = open_legacy(mount, opening, notify).await?;
+                mount.found(Transport::Sse);
+                Ok(opened)
+            }
+            Err(failure) => Err(failure),
+        },
+    }
+}
+
+/// `initialize` with no capabilities of the client's: what an upstream could ask of it can't be
+/// brought there yet, so it is not invited to.
+fn initialize(id: u64, opening: &Opening<'_>) -> Bytes {
+    let mut body = format!(
+        r#"{{"jsonrpc":"2.0","id":{id},"method":"initialize","params":{{"protocolVersion":"{}","capabilities":{{}},"clientInfo":"#,
+        opening.revision.as_str()
+    )
+    .into_bytes();
+    body.extend_from_slice(opening.client_info);
+    body.extend_from_slice(b"}}");
+    Bytes::from(body)
+}
+
+fn initialized() -> Bytes {
+    Bytes::from_static(br#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#)
+}
+
+async fn open_http(mount: &Mount, opening: &Opening<'_>) -> Result<Opened, Failure> {
+    let id = mint_id();
+    let fresh = HttpSession::default();
+    let (answer, session) = http::post(mount, &fresh, opening.passed, initialize(id, opening)).await?;
+    let result = answer_of(answer, id).await?.map_err(|error| Failure::Status { status: 400, retry_after: None, error: Some(error) })?;
+    let revision = chosen_revision(&result)?;
+    let session = HttpSession { id: session, revision: Some(revision) };
+    if opening.complete {
+        http::post(mount, &session, opening.passed, initialized()).await?;
+    }
+    Opened::new(Connected::Http(session), result, revision)
+}
+
+async fn open_legacy(mount: &Arc<Mount>, opening: &Opening<'_>, notify: legacy::Notify) -> Result<Opened, Failure> {
+    let session = LegacySession::connect(mount, opening.passed, notify).await?;
+    let id = mint_id();
+    let result = session.ask(mount, id, initialize(id, opening)).await?.map_err(|_| Failure::BadResponse("it refused to initialize"))?;
+    let revision = chosen_revision(&result)?;
+    session.post(mount, initialized()).await?;
+    Opened::new(Connected::Legacy(session), result, revision)
+}
+
+fn chosen_revision(result: &Bytes) -> Result<Revision, Failure> {
+    let said: Said = serde_json::from_slice(result).map_err(|_| Failure::BadResponse("its answer to initialize is malformed"))?;
+    Revision::parse(&said.protocol_version).ok_or(Failure::BadResponse("it chose a version that is not known"))
+}
+
+/// Asks on the gateway's own behalf: the raw result, or the raw error object.
+pub(crate) async fn ask(
+    mount: &Mount,
+    connected: &Connected,
+    method: &str,
+    params: &[u8],
+) -> Result<Result<Bytes, Bytes>, Failure> {
+    let id = mint_id();
+    let text = id.to_string();
+    let body = write::request(&text, method, params, Some(Span::whole(params)), &[]);
+    match connected {
+        Connected::Http(session) => {
+            let (answer, _) = http::post(mount, session, &HeaderMap::new(), body).await?;
+            answer_of(answer, id).await
+        }
+        Connected::Legacy(session) => session.ask(mount, id, body).await,
+    }
+}
+
+/// Largest answer to a question of the gateway's own: a list page.
+const OWN_ANSWER: usize = 16 << 20;
+
+async fn answer_of(answer: Answer, id: u64) -> Result<Result<Bytes, Bytes>, Failure> {
+    match answer {
+        Answer::Nothing => Err(Failure::BadResponse("it is empty")),
+        Answer::Json(body) => {
+            let message = http::read(body, OWN_ANSWER).await?;
+            response_in(&message, id)?.ok_or(Failure::BadResponse("it answers something else"))
+        }
+        Answer::Events(mut body) => {
+            let mut decoder = sse::Decoder::new(OWN_ANSWER);
+            let mut events = Vec::new();
+            let read = async {
+                while let Some(frame) = body.frame().await {
+                    let Ok(data) = frame?.into_data() else { continue };
+                    decoder.push(&data, &mut events).map_err(|_| Failure::TooLarge)?;
+                    for event in events.drain(..) {
+                        // Junk between the events is passed over; the answer is what counts.
+                        if let Ok(Some(answer)) = response_in(&event.data, id) {
+                            return Ok(answer);
+                        }
+                    }
+                }
+                Err(Failure::BadResponse("the stream ended without an answer"))
+            };
+            tokio::time::timeout(Duration::from_secs(60), read).await.map_err(|_| Failure::Deadline)?
+        }
+    }
+}
+
+/// The result or error of the response to `id`, if that is what the message is.
+pub(crate) fn response_in(message: &Bytes, id: u64) -> Result<Option<Result<Bytes, Bytes>>, Failure> {
+    let envelope = Envelope::scan(message).map_err(|_| Failure::BadResponse("it is not a JSON-RPC message"))?;
+    if envelope.kind != Kind::Response || !is_id(envelope.id.map(|span| span.of(message)), id) {
+        return Ok(None);
+    }
+    let cut = |span: Span| message.slice(span.start()..span.end());
+    Ok(match (envelope.result, envelope.error) {
+        (Some(result), _) => Some(Ok(cut(result))),
+        (None, Some(error)) => Some(Err(cut(error))),
+        (None, None) => None,
+    })
+}
+
+/// Whether an id on the wire is the number that we sent (as a number, or as some servers do, as text).
+pub(crate) fn is_id(raw: Option<&[u8]>, id: u64) -> bool {
+    let Some(raw) = raw else { return true };
+    let raw = raw.strip_prefix(b"\"").and_then(|raw| raw.strip_suffix(b"\"")).unwrap_or(raw);
+    std::str::from_utf8(raw).ok().and_then(|text| text.parse().ok()) == Some(id)
+}
+
+/// The progress token of a notification's params, as a number of ours.
+pub(crate) fn progress_token(params: &Params, message: &[u8]) -> Option<u64> {
+    let raw = params.progress_token_here?.of(message);
+    std::str::from_utf8(raw).ok()?.parse().ok()
+}

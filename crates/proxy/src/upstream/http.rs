@@ -1,0 +1,185 @@
+//! One message to a Streamable HTTP upstream and the head of its answer.
+
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use egress::EgressError;
+use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
+use http_body_util::{BodyExt, Full};
+use mcp::Revision;
+
+use super::Failure;
+use crate::table::Mount;
+
+pub(crate) const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
+pub(crate) const VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const EVENTS: HeaderValue = HeaderValue::from_static("text/event-stream");
+const BOTH: HeaderValue = HeaderValue::from_static("application/json, text/event-stream");
+const IDENTITY: HeaderValue = HeaderValue::from_static("identity");
+
+/// Most bytes that are read of an answer that refuses.
+const REFUSAL_BYTES: usize = 64 << 10;
+/// In this time an upstream must send at least [`LEAST`] bytes of a body that it has begun.
+pub(crate) const PACE: Duration = Duration::from_secs(30);
+/// See [`PACE`].
+pub(crate) const LEAST: usize = 1024;
+
+/// How an upstream answers.
+pub(crate) enum Answer {
+    /// One JSON message.
+    Json(egress::Body),
+    /// A stream of events.
+    Events(egress::Body),
+    /// Accepted, nothing to say.
+    Nothing,
+}
+
+/// The upstream's session as request headers know it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct HttpSession {
+    /// The upstream's session id, if it keeps sessions.
+    pub(crate) id: Option<HeaderValue>,
+    /// The revision that was negotiated; `None` while initializing.
+    pub(crate) revision: Option<Revision>,
+}
+
+/// Sends a request to the mount's upstream. `passed` are those headers of the client that may cross.
+pub(crate) async fn send(
+    mount: &Mount,
+    method: Method,
+    path: Uri,
+    session: &HttpSession,
+    passed: &HeaderMap,
+    body: Bytes,
+) -> Result<Response<egress::Body>, EgressError> {
+    let posts = method == Method::POST;
+    let mut request = Request::new(Full::new(body));
+    let headers = request.headers_mut();
+    headers.reserve(8 + mount.headers.len() + passed.len());
+    // The client's come first: what an admin configured replaces them.
+    for (name, value) in passed {
+        headers.insert(name.clone(), value.clone());
+    }
+    for (name, value) in &mount.headers {
+        headers.insert(name.clone(), value.clone());
+    }
+    headers.insert(ACCEPT, if posts { BOTH } else { EVENTS });
+    headers.insert(ACCEPT_ENCODING, IDENTITY);
+    if posts {
+        headers.insert(CONTENT_TYPE, JSON);
+    }
+    if let Some(id) = &session.id {
+        headers.insert(SESSION, id.clone());
+    }
+    if let Some(revision) = session.revision.filter(|revision| *revision >= Revision::V2025_03_26) {
+        headers.insert(VERSION, HeaderValue::from_static(revision.as_str()));
+    }
+    *request.method_mut() = method;
+    *request.uri_mut() = path;
+    mount.upstream.send(request).await
+}
+
+/// Posts one message and judges the head of the answer.
+pub(crate) async fn post(
+    mount: &Mount,
+    session: &HttpSession,
+    passed: &HeaderMap,
+    body: Bytes,
+) -> Result<(Answer, Option<HeaderValue>), Failure> {
+    let response = send(mount, Method::POST, mount.path.clone(), session, passed, body).await?;
+    judge(response, session.id.is_some()).await
+}
+
+/// What the head of an answer means.
+pub(crate) async fn judge(
+    response: Response<egress::Body>,
+    in_session: bool,
+) -> Result<(Answer, Option<HeaderValue>), Failure> {
+    let (mut head, body) = response.into_parts();
+    let status = head.status;
+    if status.is_redirection() {
+        return Err(Failure::Redirected);
+    }
+    let encoded = head.headers.get(CONTENT_ENCODING).is_some_and(|encoding| encoding.as_bytes() != b"identity");
+    if !status.is_success() {
+        let retry_after = head.headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok()).map(Duration::from_secs);
+        return Err(refusal(status, retry_after, in_session, if encoded { None } else { Some(body) }).await);
+    }
+    if encoded {
+        return Err(Failure::BadResponse("it is compressed"));
+    }
+    let session = head.headers.remove(SESSION);
+    let kind = head.headers.get(CONTENT_TYPE).map(|kind| kind.as_bytes()).unwrap_or_default();
+    let kind = kind.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
+    if kind.eq_ignore_ascii_case(b"application/json") {
+        Ok((Answer::Json(body), session))
+    } else if kind.eq_ignore_ascii_case(b"text/event-stream") {
+        Ok((Answer::Events(body), session))
+    } else if status == StatusCode::ACCEPTED || status == StatusCode::NO_CONTENT || http_body::Body::is_end_stream(&body) {
+        drain(body).await;
+        Ok((Answer::Nothing, session))
+    } else {
+        Err(Failure::BadResponse("it is neither JSON nor an event stream"))
+    }
+}
+
+/// Reads a little to give the connection back to its pool.
+async fn drain(mut body: egress::Body) {
+    let read = async { while let Some(Ok(_)) = body.frame().await {} };
+    let _late = tokio::time::timeout(Duration::from_millis(200), read).await;
+}
+
+async fn refusal(status: StatusCode, retry_after: Option<Duration>, in_session: bool, body: Option<egress::Body>) -> Failure {
+    let text = match body {
+        Some(body) => read(body, REFUSAL_BYTES).await.unwrap_or_default(),
+        None => Bytes::new(),
+    };
+    let status = status.as_u16();
+    match status {
+        401 | 403 => return Failure::Unauthorized,
+        404 if in_session => return Failure::SessionLost,
+        // Servers that answer 400 to a session they do not know say so in words.
+        400 if in_session && text.to_ascii_lowercase().windows(7).any(|part| part == b"session") => return Failure::SessionLost,
+        _ => (),
+    }
+    let error = mcp::Envelope::scan(&text).ok().and_then(|envelope| envelope.error).map(|span| text.slice(span.start()..span.end()));
+    Failure::Status { status, retry_after, error }
+}
+
+/// Reads a whole body of at most `limit` bytes, at a pace that is worth waiting for.
+pub(crate) async fn read(mut body: egress::Body, limit: usize) -> Result<Bytes, Failure> {
+    let mut first = Bytes::new();
+    let mut rest = BytesMut::new();
+    let mut since = tokio::time::Instant::now();
+    let mut counted = 0;
+    loop {
+        let frame = match tokio::time::timeout_at(since + PACE, body.frame()).await {
+            Err(_) => return Err(EgressError::FirstByteTimeout.into()),
+            Ok(None) => break,
+            Ok(Some(frame)) => frame?,
+        };
+        let Ok(data) = frame.into_data() else { continue };
+        counted += data.len();
+        if counted >= LEAST {
+            (since, counted) = (tokio::time::Instant::now(), 0);
+        }
+        if first.len() + rest.len() + data.len() > limit {
+            return Err(Failure::TooLarge);
+        }
+        if first.is_empty() {
+            first = data;
+        } else {
+            rest.extend_from_slice(&data);
+        }
+    }
+    if rest.is_empty() {
+        return Ok(first);
+    }
+    let mut whole = BytesMut::with_capacity(first.len() + rest.len());
+    whole.extend_from_slice(&first);
+    whole.extend_from_slice(&rest);
+    Ok(whole.freeze())
+}

@@ -1,0 +1,207 @@
+//! HTTP+SSE of 2024-11-05: one stream that is the session, and an endpoint to post to.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, Uri};
+use http_body_util::BodyExt;
+use mcp::{Envelope, Kind, sse};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::AbortHandle;
+
+use super::http::{Answer, HttpSession, judge, send};
+use super::{Failure, progress_token};
+use crate::table::Mount;
+
+/// How long the upstream may take to name its endpoint.
+const ENDPOINT: Duration = Duration::from_secs(10);
+/// How long a question of the gateway's own waits on the stream.
+const ASKING: Duration = Duration::from_secs(60);
+/// Largest event.
+const EVENT: usize = 4 << 20;
+/// Most requests that wait on one stream.
+const PENDING: usize = 1024;
+/// Progress notifications that may wait for a slow client.
+const PROGRESS: usize = 64;
+
+/// Gets every notification of the stream that belongs to no request under way.
+pub(crate) type Notify = Arc<dyn Fn(&Bytes, &Envelope) + Send + Sync>;
+
+/// An open stream with its endpoint. Dropped, it closes the stream.
+pub(crate) struct LegacySession {
+    endpoint: Uri,
+    waiting: Arc<Mutex<Waiting>>,
+    reader: AbortHandle,
+}
+
+#[derive(Default)]
+struct Waiting {
+    closed: bool,
+    requests: HashMap<u64, Pending>,
+}
+
+struct Pending {
+    progress: mpsc::Sender<Bytes>,
+    answer: oneshot::Sender<Bytes>,
+}
+
+/// What comes back for one request.
+pub(crate) struct Exchange {
+    /// Progress notifications, as they came.
+    pub(crate) progress: mpsc::Receiver<Bytes>,
+    /// The whole response message, with our id.
+    pub(crate) answer: oneshot::Receiver<Bytes>,
+    waiting: Arc<Mutex<Waiting>>,
+    id: u64,
+}
+
+impl LegacySession {
+    /// Opens the stream and waits for the endpoint, which must be on the same origin.
+    pub(crate) async fn connect(mount: &Arc<Mount>, passed: &HeaderMap, notify: Notify) -> Result<Arc<Self>, Failure> {
+        let response = send(mount, Method::GET, mount.path.clone(), &HttpSession::default(), passed, Bytes::new()).await?;
+        let (Answer::Events(mut body), _) = judge(response, false).await? else {
+            return Err(Failure::BadResponse("it is no event stream"));
+        };
+        let mut decoder = sse::Decoder::new(EVENT);
+        let mut events = Vec::new();
+        let first = async {
+            while events.is_empty() {
+                let Some(frame) = body.frame().await else { break };
+                if let Ok(data) = frame?.into_data() {
+                    decoder.push(&data, &mut events).map_err(|_| Failure::TooLarge)?;
+                }
+            }
+            Ok::<_, Failure>(())
+        };
+        tokio::time::timeout(ENDPOINT, first).await.map_err(|_| Failure::Deadline)??;
+        let endpoint = events.first().filter(|event| event.name.as_deref() == Some(b"endpoint"));
+        let endpoint = endpoint.and_then(|event| resolve(mount, &event.data)).ok_or(Failure::BadResponse("its stream names no endpoint of its own origin"))?;
+        let waiting = Arc::new(Mutex::new(Waiting::default()));
+        let early = events.split_off(1);
+        let reader = tokio::spawn(read(body, decoder, early, waiting.clone(), notify)).abort_handle();
+        Ok(Arc::new(Self { endpoint, waiting, reader }))
+    }
+
+    /// Whether the stream is still open.
+    pub(crate) fn is_open(&self) -> bool {
+        !lock(&self.waiting).closed
+    }
+
+    /// Posts a message; the answer comes on the stream.
+    pub(crate) async fn post(&self, mount: &Mount, body: Bytes) -> Result<(), Failure> {
+        if !self.is_open() {
+            return Err(Failure::SessionLost);
+        }
+        let response = send(mount, Method::POST, self.endpoint.clone(), &HttpSession::default(), &HeaderMap::new(), body).await?;
+        if response.status().is_success() { Ok(()) } else { judge(response, true).await.map(drop) }
+    }
+
+    /// Posts a request that expects an answer.
+    pub(crate) async fn exchange(&self, mount: &Mount, id: u64, body: Bytes) -> Result<Exchange, Failure> {
+        let (progress, progress_events) = mpsc::channel(PROGRESS);
+        let (answer, answered) = oneshot::channel();
+        {
+            let mut waiting = lock(&self.waiting);
+            if waiting.closed {
+                return Err(Failure::SessionLost);
+            }
+            if waiting.requests.len() >= PENDING {
+                return Err(Failure::Busy);
+            }
+            waiting.requests.insert(id, Pending { progress, answer });
+        }
+        let exchange = Exchange { progress: progress_events, answer: answered, waiting: self.waiting.clone(), id };
+        self.post(mount, body).await?;
+        Ok(exchange)
+    }
+
+    /// Asks on the gateway's own behalf.
+    pub(crate) async fn ask(&self, mount: &Mount, id: u64, body: Bytes) -> Result<Result<Bytes, Bytes>, Failure> {
+        let mut exchange = self.exchange(mount, id, body).await?;
+        let message = tokio::time::timeout(ASKING, &mut exchange.answer).await.map_err(|_| Failure::Deadline)?;
+        let message = message.map_err(|_| Failure::SessionLost)?;
+        super::response_in(&message, id)?.ok_or(Failure::BadResponse("it answers something else"))
+    }
+}
+
+impl Drop for LegacySession {
+    fn drop(&mut self) {
+        self.reader.abort();
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        lock(&self.waiting).requests.remove(&self.id);
+    }
+}
+
+/// The endpoint as path and query; `None` if it is elsewhere.
+fn resolve(mount: &Mount, data: &[u8]) -> Option<Uri> {
+    let base = mount.spec.url.url();
+    let endpoint = base.join(std::str::from_utf8(data).ok()?).ok()?;
+    if endpoint.origin() != base.origin() {
+        return None;
+    }
+    match endpoint.query() {
+        Some(query) => format!("{}?{query}", endpoint.path()).parse().ok(),
+        None => endpoint.path().parse().ok(),
+    }
+}
+
+async fn read(
+    mut body: egress::Body,
+    mut decoder: sse::Decoder,
+    mut events: Vec<sse::Event>,
+    waiting: Arc<Mutex<Waiting>>,
+    notify: Notify,
+) {
+    loop {
+        for event in events.drain(..) {
+            deliver(&event.data, &waiting, &notify);
+        }
+        let Some(Ok(frame)) = body.frame().await else { break };
+        if let Ok(data) = frame.into_data()
+            && decoder.push(&data, &mut events).is_err()
+        {
+            break;
+        }
+    }
+    // The stream is the session: whoever waits on it hears that it is over.
+    let mut waiting = lock(&waiting);
+    waiting.closed = true;
+    waiting.requests.clear();
+}
+
+fn deliver(message: &Bytes, waiting: &Mutex<Waiting>, notify: &Notify) {
+    let Ok(envelope) = Envelope::scan(message) else { return };
+    match envelope.kind {
+        Kind::Response => {
+            let id = envelope.id.and_then(|span| std::str::from_utf8(span.of(message)).ok()?.trim_matches('"').parse().ok());
+            if let Some(pending) = id.and_then(|id: u64| lock(waiting).requests.remove(&id)) {
+                let _gone = pending.answer.send(message.clone());
+            }
+        }
+        Kind::Notification => {
+            let token = envelope.params.as_ref().and_then(|params| progress_token(params, message));
+            let waiting = lock(waiting);
+            match token.and_then(|token| waiting.requests.get(&token)) {
+                Some(pending) => {
+                    let _slow = pending.progress.try_send(message.clone());
+                }
+                None => {
+                    drop(waiting);
+                    notify(message, &envelope);
+                }
+            }
+        }
+        // No capability was declared that would allow an upstream to ask.
+        Kind::Request => (),
+    }
+}
+
+fn lock(waiting: &Mutex<Waiting>) -> MutexGuard<'_, Waiting> {
+    waiting.lock().unwrap_or_else(PoisonError::into_inner)
+}
