@@ -8,15 +8,20 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use clap::Parser;
+use egress::{Egress, Policy};
 use model::{
-    Generation, KeyRole, KeyText, KeyVerifier, Limits, Resource, ServerId, ServerSpec, TenantId, TenantSpec, Transport,
-    UpstreamUrl,
+    Generation, KeyRole, KeyText, KeyVerifier, Limits, Resource, ServerId, ServerSpec, SystemClock, TenantId,
+    TenantSpec, Transport, UpstreamUrl,
 };
+use proxy::{Change, Gate, Hosts, Readiness, Sealer, Tables, serve};
+use telemetry::Metrics;
 use tokio::net::TcpSocket;
+use tokio_util::sync::CancellationToken;
 
 /// Serves a fixed table.
 #[derive(Parser)]
@@ -161,16 +166,35 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let args = Args::parse();
     ON.store(args.count, Ordering::Relaxed);
     bench::end_with_the_driver();
+    telemetry::init("bench-gate");
     let counters = TcpListener::bind("127.0.0.1:0")?;
     let counters_at = counters.local_addr()?;
     std::thread::spawn(move || serve_counters(counters));
-    let key = KeyText::mint("bench", [7; 16], [9; 32]);
+
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+    let listening = listener.local_addr()?;
+    let egress = Egress::new(Policy { dev: true, own: vec![listening, counters_at], rules: Vec::new(), revision: 1 })?;
+    let tables = Arc::new(Tables::new(egress.clone()));
     let closed = closed_port()?;
-    let table = table(&args, &key, closed.local_addr()?)?;
-    drop(table);
-    let listening = counters_at;
+    let key = KeyText::mint("bench", [7; 16], [9; 32]);
+    let upserts = table(&args, &key, closed.local_addr()?)?;
+    if let Some((name, reason)) = tables.apply(Change { replace_all: true, upserts, removes: Vec::new() }).first() {
+        return Err(format!("{name} was rejected: {reason}").into());
+    }
+    let readiness = Arc::new(Readiness::default());
+    readiness.table_is_there();
+    let gate = Gate::new(
+        tables,
+        Arc::new(Sealer::with_own_key()),
+        Arc::new(SystemClock),
+        Hosts::default(),
+        readiness,
+        egress,
+        &Metrics::new(),
+    );
     bench::announce(&serde_json::json!({
         "mcp": listening.to_string(), "key": key.expose().expose(), "counters": counters_at.to_string(),
     }))?;
-    std::future::pending().await
+    serve(listener, Arc::new(gate), CancellationToken::new()).await;
+    Ok(())
 }
