@@ -19,7 +19,7 @@ run: build ## Build both processes, start them here (folder .gatehouse) and prin
 	@target/debug/gatehouse --data-dir .gatehouse up $(ARGS)
 
 test: setup build ## Everything that can be tested here; SKIP=node,python leaves parts out
-	@status=0; $(NEXTEST) $(ARGS) || status=$$?; \
+	@status=0; { $(NEXTEST) $(ARGS) && $(CARGO) test --workspace --doc --quiet; } || status=$$?; \
 	if [ -n "$(SKIP)" ]; then echo "left out: $(SKIP)"; fi; exit $$status
 
 check: lint ## Formatting, lints, unit tests: a minute after each change

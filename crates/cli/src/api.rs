@@ -122,8 +122,21 @@ impl Api {
         let (status, headers, raw) = progress::during("waiting for control", exchange).await.map_err(|cause| {
             Failure::Unreachable { what: format!("no answer from {}", self.told), cause: Some(Box::new(cause)) }
         })?;
-        read(status, &headers, raw)
+        read(status, &headers, raw).map_err(|failure| match failure {
+            // A command may name several things; control says only that one is not there.
+            Failure::Refused(mut problem) if problem.status == 404 => {
+                problem.about = named(path);
+                Failure::Refused(problem)
+            }
+            other => other,
+        })
     }
+}
+
+/// What a path of REST is about, for people: `servers/notes`.
+fn named(path: &str) -> String {
+    let path = path.split('?').next().unwrap_or_default();
+    path.split('/').skip(3).take(2).collect::<Vec<_>>().join("/")
 }
 
 /// Names come from the command line: each is one segment, whatever is in it.
@@ -170,6 +183,12 @@ mod tests {
         ] {
             assert_eq!(rest_path(path, query), expected);
         }
+    }
+
+    #[test]
+    fn what_is_not_there_is_named() {
+        assert_eq!(named(&rest_path(&["servers", "notes", "tools"], &[])), "servers/notes");
+        assert_eq!(named(&rest_path(&["keys"], &[("cursor", "x")])), "keys");
     }
 
     #[test]

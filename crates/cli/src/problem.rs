@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct Problem {
+    /// What was asked for, where the refusal doesn't say.
+    #[serde(skip)]
+    pub(crate) about: String,
     /// The HTTP status.
     pub(crate) status: u16,
     /// Stable word for programs.
@@ -48,6 +51,9 @@ impl Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.about.is_empty() {
+            write!(f, "{}: ", self.about)?;
+        }
         match (self.detail.as_str(), self.title.as_str()) {
             ("", "") => write!(f, "control answered {}", self.status)?,
             ("", said) | (said, _) => f.write_str(said)?,
@@ -60,7 +66,7 @@ impl fmt::Display for Problem {
         {
             write!(f, "\n  {}: {}", error.field, if error.detail.is_empty() { &error.code } else { &error.detail })?;
         }
-        if self.status >= 500 && !self.trace_id.is_empty() {
+        if self.status == 500 && !self.trace_id.is_empty() {
             write!(f, "\n  trace id for the log: {}", self.trace_id)?;
         }
         Ok(())

@@ -61,7 +61,7 @@ pub(super) struct Child {
 /// child, which reads it, ends too.
 struct Life {
     process: tokio::process::Child,
-    _pipe: Option<tokio::process::ChildStdin>,
+    pipe: Option<tokio::process::ChildStdin>,
     pid: Pid,
     begun: Instant,
 }
@@ -138,13 +138,15 @@ impl Child {
         let pid = process.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw);
         let pid = pid.ok_or_else(|| std::io::Error::other("it ended at once"))?;
         info!("{} started (pid {pid})", self.name);
-        Ok(Life { process, _pipe: pipe, pid, begun: Instant::now() })
+        Ok(Life { process, pipe, pid, begun: Instant::now() })
     }
 
     /// Lets it drain, then doesn't.
     async fn end(&self, mut life: Life, wishes: &mut watch::Receiver<Wish>) {
         // It may have ended already; then there is nobody to signal, and `wait` says so.
         let _ = kill(life.pid, Signal::SIGTERM);
+        // A child that still reads its pipe would not get past that read while ending.
+        drop(life.pipe.take());
         let drained = tokio::select! {
             drained = tokio::time::timeout(DRAIN_PATIENCE, life.process.wait()) => drained.is_ok(),
             () = wished(wishes, Wish::Die) => false,

@@ -10,13 +10,14 @@ use crate::failure::Failure;
 
 /// What `up` settles in the files that it has written; a stray variable of the caller would say it
 /// for both processes at once. `GATEHOUSE_KEY` is a secret of the caller besides.
-const SETTLED: [&str; 17] = [
+const SETTLED: [&str; 19] = [
     "GATEHOUSE_BIN_DIR",
     "GATEHOUSE_CA",
     "GATEHOUSE_CERT",
     "GATEHOUSE_CONTROL",
     "GATEHOUSE_DATABASE",
     "GATEHOUSE_DATA_DIR",
+    "GATEHOUSE_DEV",
     "GATEHOUSE_HOME",
     "GATEHOUSE_KEK_FILE",
     "GATEHOUSE_KEY",
@@ -26,6 +27,7 @@ const SETTLED: [&str; 17] = [
     "GATEHOUSE_OWN_LISTENERS",
     "GATEHOUSE_PARENT_PIPE",
     "GATEHOUSE_PKI_DIR",
+    "GATEHOUSE_POOL",
     "GATEHOUSE_PUBLIC_URL",
     "GATEHOUSE_URL",
 ];

@@ -172,11 +172,15 @@ fn effects(answer: &Value) -> String {
     let mut told = answer.get("probe").filter(|probe| probe.is_object()).map(probed).unwrap_or_default();
     let Some(effective) = answer.get("effective").filter(|effective| effective.is_object()) else { return told };
     let count = |member| effective.get(member).and_then(Value::as_u64).unwrap_or(0);
-    told.push_str(&format!("; live on {}", plural(count("live"), "proxy", "proxies")));
+    let rejected = effective.get("rejected").and_then(Value::as_array);
+    match (count("live"), count("pending"), rejected.map_or(0, Vec::len)) {
+        (0, 0, 0) => told.push_str("; no proxy is attached"),
+        (live, ..) => told.push_str(&format!("; in effect on {}", plural(live, "proxy", "proxies"))),
+    }
     if count("pending") > 0 {
         told.push_str(&format!(", pending on {}", count("pending")));
     }
-    for rejected in effective.get("rejected").and_then(Value::as_array).into_iter().flatten() {
+    for rejected in rejected.into_iter().flatten() {
         told.push_str(&format!("\n  rejected by {}: {}", cell(rejected, "proxy"), cell(rejected, "reason")));
     }
     told.lines().map(screen::plain).collect::<Vec<_>>().join("\n")
@@ -236,7 +240,7 @@ mod tests {
         });
         assert_eq!(
             effects(&answer),
-            ": sse 2024-11-05, 2 tools; live on 1 proxy, pending on 2\n  rejected by default/a: bad?url"
+            ": sse 2024-11-05, 2 tools; in effect on 1 proxy, pending on 2\n  rejected by default/a: bad?url"
         );
         assert_eq!(effects(&json!({"name": "n"})), "");
     }
