@@ -23,19 +23,45 @@ const TENANT: &str = "default";
 const ADMIN_LABEL: &str = "admin key of gatehouse up";
 const CLIENT_LABEL: &str = "client key of gatehouse up";
 
-/// Where the listeners of both processes are.
-#[derive(Debug, Clone, Copy)]
-pub struct Listeners {
+/// Where the listeners of both processes are to be. `None` keeps what the folder has; in a new one
+/// it stands for the known port on loopback.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Asked {
     /// REST.
-    pub rest: SocketAddr,
+    pub rest: Option<SocketAddr>,
     /// The link.
-    pub link: SocketAddr,
+    pub link: Option<SocketAddr>,
     /// Control's metrics.
-    pub metrics: SocketAddr,
+    pub metrics: Option<SocketAddr>,
     /// MCP.
-    pub mcp: SocketAddr,
+    pub mcp: Option<SocketAddr>,
     /// The proxy's metrics.
-    pub mcp_metrics: SocketAddr,
+    pub mcp_metrics: Option<SocketAddr>,
+}
+
+#[derive(Clone, Copy)]
+struct Listeners {
+    rest: SocketAddr,
+    link: SocketAddr,
+    metrics: SocketAddr,
+    mcp: SocketAddr,
+    mcp_metrics: SocketAddr,
+}
+
+impl Asked {
+    fn or_kept(self, control: &Table, proxy: &Table) -> Listeners {
+        let settle = |asked: Option<SocketAddr>, table: &Table, key: &str, port: u16| {
+            let kept = || table.get(key).and_then(Value::as_str).and_then(|text| text.parse().ok());
+            asked.or_else(kept).unwrap_or(SocketAddr::from(([127, 0, 0, 1], port)))
+        };
+        Listeners {
+            rest: settle(self.rest, control, "listen", 5010),
+            link: settle(self.link, control, "link_listen", 5012),
+            metrics: settle(self.metrics, control, "metrics_listen", 5014),
+            mcp: settle(self.mcp, proxy, "listen", 5011),
+            mcp_metrics: settle(self.mcp_metrics, proxy, "metrics_listen", 5013),
+        }
+    }
 }
 
 /// What `init` made.
@@ -93,7 +119,7 @@ pub enum InitError {
 /// or the process dies, the next run makes new keys and revokes these.
 pub async fn init(
     dir: &Path,
-    listeners: Listeners,
+    asked: Asked,
     new_keys: bool,
     show: impl FnOnce(&Made) -> io::Result<()>,
 ) -> Result<(), InitError> {
@@ -111,9 +137,13 @@ pub async fn init(
     }
     Pki::init(&dir.join("pki"))?;
     let made = if known { Made::Existing } else { first_tenant(&dir).await? };
-    write_toml(&proxy_toml, |table| proxy_settings(table, &dir, listeners))?;
+    let (mut control, mut proxy) = (read_toml(&control_toml)?, read_toml(&proxy_toml)?);
+    let listeners = asked.or_kept(&control, &proxy);
+    control_settings(&mut control, &dir, listeners);
+    proxy_settings(&mut proxy, &dir, listeners);
+    write_toml(&proxy_toml, &proxy)?;
     show(&made).map_err(InitError::Show)?;
-    write_toml(&control_toml, |table| control_settings(table, &dir, listeners))
+    write_toml(&control_toml, &control)
 }
 
 /// The address of the folder's database.
@@ -203,21 +233,22 @@ fn own(listeners: Listeners) -> Value {
     Value::Array([rest, link, metrics, mcp, mcp_metrics].map(address).to_vec())
 }
 
-/// Brings a file up to date; untouched when nothing changes, replaced as a whole otherwise.
-fn write_toml(file: &Path, settings: impl FnOnce(&mut Table)) -> Result<(), InitError> {
-    let error = |cause| InitError::File { path: file.to_owned(), cause };
-    let before = match fs::read_to_string(file) {
+/// The file's settings; none if there is no file.
+fn read_toml(file: &Path) -> Result<Table, InitError> {
+    let text = match fs::read_to_string(file) {
         Ok(text) => text,
         Err(missing) if missing.kind() == io::ErrorKind::NotFound => String::new(),
-        Err(cause) => return Err(error(cause)),
+        Err(cause) => return Err(InitError::File { path: file.to_owned(), cause }),
     };
-    let mut table: Table =
-        before.parse().map_err(|cause| InitError::Toml { path: file.to_owned(), cause: Box::new(cause) })?;
-    let old = table.clone();
-    settings(&mut table);
-    if table == old {
+    text.parse().map_err(|cause| InitError::Toml { path: file.to_owned(), cause: Box::new(cause) })
+}
+
+/// Brings a file up to date; untouched when nothing changes, replaced as a whole otherwise.
+fn write_toml(file: &Path, table: &Table) -> Result<(), InitError> {
+    if file.exists() && read_toml(file)? == *table {
         return Ok(());
     }
+    let error = |cause| InitError::File { path: file.to_owned(), cause };
     let mut text = String::from("# Written by `gatehouse-control init`, which changes addresses only.\n");
     _ = write!(text, "{table}");
     let staged = file.with_extension("toml.new");
@@ -232,9 +263,13 @@ mod tests {
     use super::*;
     use crate::Config;
 
-    fn listeners(port: u16) -> Listeners {
-        let at = |offset| SocketAddr::from(([127, 0, 0, 1], port + offset));
-        Listeners { rest: at(0), mcp: at(1), link: at(2), mcp_metrics: at(3), metrics: at(4) }
+    fn at(port: u16) -> Option<SocketAddr> {
+        Some(SocketAddr::from(([127, 0, 0, 1], port)))
+    }
+
+    fn listeners(port: u16) -> Asked {
+        let [rest, mcp, link, mcp_metrics, metrics] = [0, 1, 2, 3, 4].map(|offset| at(port + offset));
+        Asked { rest, link, metrics, mcp, mcp_metrics }
     }
 
     async fn run(dir: &Path, port: u16, new_keys: bool) -> Option<(String, String)> {
@@ -256,13 +291,16 @@ mod tests {
         let dir = dir.path().join("new");
         assert!(run(&dir, 6000, false).await.is_some());
         let read = || Config::parse(&fs::read_to_string(dir.join("control.toml")).unwrap()).unwrap();
-        assert_eq!(read().listen, listeners(6000).rest);
+        assert_eq!(Some(read().listen), at(6000));
         assert!(read().dev && read().own_listeners.len() == 5);
 
         assert!(run(&dir, 7000, false).await.is_none());
-        assert_eq!(read().listen, listeners(7000).rest);
+        assert_eq!(Some(read().listen), at(7000));
         let proxy: Table = fs::read_to_string(dir.join("proxy.toml")).unwrap().parse().unwrap();
         assert_eq!(proxy.get("control"), Some(&Value::Array(vec!["127.0.0.1:7002".into()])));
+
+        init(&dir, Asked { rest: at(8000), ..Asked::default() }, false, |_| Ok(())).await.unwrap();
+        assert_eq!((Some(read().listen), Some(read().link_listen)), (at(8000), at(7002)));
     }
 
     #[tokio::test]

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use control::init::{self, Listeners, Made};
+use control::init::{self, Asked, Made};
 use control::{Config, config::ConfigError};
 
 /// The exit code of a configuration that can't be used (`EX_CONFIG`).
@@ -42,21 +42,21 @@ struct Init {
     /// Make two new keys in a known folder and revoke the old ones.
     #[arg(long)]
     new_keys: bool,
-    /// REST.
-    #[arg(long, default_value = "127.0.0.1:5010")]
-    listen: SocketAddr,
-    /// The link.
-    #[arg(long, default_value = "127.0.0.1:5012")]
-    link_listen: SocketAddr,
-    /// Control's metrics.
-    #[arg(long, default_value = "127.0.0.1:5014")]
-    metrics_listen: SocketAddr,
-    /// MCP.
-    #[arg(long, default_value = "127.0.0.1:5011")]
-    mcp_listen: SocketAddr,
-    /// The proxy's metrics.
-    #[arg(long, default_value = "127.0.0.1:5013")]
-    mcp_metrics_listen: SocketAddr,
+    /// REST; 127.0.0.1:5010 in a new folder.
+    #[arg(long)]
+    listen: Option<SocketAddr>,
+    /// The link; 127.0.0.1:5012 in a new folder.
+    #[arg(long)]
+    link_listen: Option<SocketAddr>,
+    /// Control's metrics; 127.0.0.1:5014 in a new folder.
+    #[arg(long)]
+    metrics_listen: Option<SocketAddr>,
+    /// MCP; 127.0.0.1:5011 in a new folder.
+    #[arg(long)]
+    mcp_listen: Option<SocketAddr>,
+    /// The proxy's metrics; 127.0.0.1:5013 in a new folder.
+    #[arg(long)]
+    mcp_metrics_listen: Option<SocketAddr>,
 }
 
 #[tokio::main]
@@ -73,14 +73,14 @@ async fn main() -> ExitCode {
             Err(error) => bad_config(&error),
         },
         Some(Command::Init(init)) => {
-            let listeners = Listeners {
+            let asked = Asked {
                 rest: init.listen,
                 link: init.link_listen,
                 metrics: init.metrics_listen,
                 mcp: init.mcp_listen,
                 mcp_metrics: init.mcp_metrics_listen,
             };
-            ended(init::init(&init.data_dir, listeners, init.new_keys, |made| show(made, init.json)).await)
+            ended(init::init(&init.data_dir, asked, init.new_keys, |made| show(made, init.json)).await)
         }
     }
 }

@@ -1,6 +1,8 @@
 //! A request body as the write routes accept it: declared as JSON, at most 256 KiB, one strict
 //! object.
 
+use std::time::Duration;
+
 use axum::body::Bytes;
 use axum::extract::{FromRequest, Request};
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
@@ -12,9 +14,12 @@ use crate::rest::fields::Fields;
 use crate::rest::idempotency::Slot;
 use crate::rest::json;
 use crate::rest::problem::Problem;
+use crate::timers::scaled;
 
 /// Bytes that a body may have.
-pub(crate) const MAX_BODY: usize = 256 * 1024;
+const MAX_BODY: usize = 256 * 1024;
+/// How long a body may take to arrive.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A body that is one JSON object, with what makes its request repeatable.
 pub(crate) struct Body {
@@ -53,14 +58,17 @@ fn is_json(headers: &HeaderMap) -> bool {
     kind.eq_ignore_ascii_case("application/json")
 }
 
-async fn read(request: Request) -> Result<Bytes, Problem> {
+/// Reads a body of at most 256 KiB within 30 s.
+pub(crate) async fn read(request: Request) -> Result<Bytes, Problem> {
     let declared = request.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
     if declared.is_some_and(|length| length > MAX_BODY) {
         return Err(Problem::TooLarge);
     }
-    match Limited::new(request.into_body(), MAX_BODY).collect().await {
-        Ok(body) => Ok(body.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => Err(Problem::TooLarge),
-        Err(_) => Err(Problem::Truncated),
+    let body = Limited::new(request.into_body(), MAX_BODY).collect();
+    match tokio::time::timeout(scaled(PATIENCE), body).await {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Problem::TooLarge),
+        Ok(Err(_)) => Err(Problem::Truncated),
+        Err(_) => Err(Problem::SlowBody),
     }
 }

@@ -35,6 +35,8 @@ pub(crate) enum Problem {
     TooLarge,
     /// The body did not arrive whole.
     Truncated,
+    /// The body took too long to arrive.
+    SlowBody,
     /// The body is not the JSON that we read.
     Json(JsonError),
     /// Fields of the body don't fit.
@@ -142,6 +144,9 @@ impl Problem {
             }
             Self::Truncated => {
                 shape(S::BAD_REQUEST, "truncated_body", "Truncated body", "the body did not arrive whole")
+            }
+            Self::SlowBody => {
+                shape(S::REQUEST_TIMEOUT, "body_too_slow", "Body too slow", "the body must arrive within 30 s")
             }
             Self::Json(error) => shape(S::BAD_REQUEST, json_code(error), "Invalid JSON", error.to_string()),
             Self::Fields(errors) => {

@@ -1,7 +1,6 @@
 //! `POST /api/v1/recover`: compare, heal, report, within one tenant.
 
 use axum::extract::{Request, State};
-use http_body_util::{BodyExt as _, Limited};
 use serde_json::Value;
 
 use crate::App;
@@ -21,8 +20,7 @@ pub(crate) async fn run(
     request: Request,
 ) -> Result<Answer, Problem> {
     let (mut dry_run, mut prune) = (query.flag("dry_run")?, query.flag("prune")?);
-    let given = Limited::new(request.into_body(), body::MAX_BODY).collect().await.map_err(|_| Problem::TooLarge)?;
-    let given = given.to_bytes();
+    let given = body::read(request).await?;
     if !given.is_empty() {
         let mut fields = Fields::of(json::parse(&given).map_err(Problem::Json)?)?;
         dry_run = fields.optional("dry_run", flag).or(dry_run);

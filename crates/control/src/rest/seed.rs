@@ -6,7 +6,9 @@ use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use model::UpstreamUrl;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use serde_json::value::RawValue;
 use store::{Page, ServerRecord, StoreError};
 
 use crate::App;
@@ -19,9 +21,39 @@ use crate::rest::server_body::{plain, upstream_url};
 use crate::rest::views;
 use crate::servers::ServersError;
 
-/// Every body of the surface. Keys stand in the order that the seed wrote them.
+/// One element of `tools`, its members in the seed's order.
+#[derive(Serialize)]
+pub(crate) struct Element {
+    name: String,
+    description: String,
+    params: [(); 0],
+    source: &'static str,
+    /// The input schema as the upstream wrote it, as a text.
+    inputs: String,
+    output_type: &'static str,
+    class_name: String,
+}
+
+/// One element of `remote_mcp_server_list`.
+#[derive(Serialize)]
+pub(crate) struct Listed {
+    remote_mcp_server_name: String,
+    remote_mcp_server: String,
+    status: bool,
+}
+
+/// What is read of an upstream's tool.
+#[derive(Deserialize)]
+struct Tool<'a> {
+    name: String,
+    description: Option<String>,
+    #[serde(borrow, rename = "inputSchema")]
+    input_schema: Option<&'a RawValue>,
+}
+
+/// Every answer of the surface.
 pub(crate) enum SeedAnswer {
-    Tools(Vec<Value>),
+    Tools(Vec<Element>),
     ToolsFailed,
     Added(Effective),
     NameExists,
@@ -30,7 +62,7 @@ pub(crate) enum SeedAnswer {
     Deleted(Effective),
     NotRecorded,
     DeleteFailed,
-    List(Vec<Value>),
+    List(Vec<Listed>),
     ListFailed,
     Recovered(Report),
     RecoverFailed(Value),
@@ -43,12 +75,12 @@ pub(crate) enum SeedAnswer {
 
 impl SeedAnswer {
     /// Status, message and the members beside `message` and `status`.
-    fn shape(self) -> (StatusCode, Option<String>, Vec<(&'static str, Value)>) {
+    fn shape(self) -> (StatusCode, Option<String>, Vec<(&'static str, String)>) {
         use StatusCode as S;
         let bad = |message: &str| (S::BAD_REQUEST, Some(message.to_owned()), Vec::new());
         let done = |message: &str, extra| (S::OK, Some(message.to_owned()), extra);
         match self {
-            Self::Tools(tools) => (S::OK, None, vec![("tools", tools.into())]),
+            Self::Tools(tools) => (S::OK, None, vec![("tools", json_text(&tools))]),
             Self::ToolsFailed => bad("Failed to get tools from remote MCP server"),
             Self::Added(effective) => done("Successfully added remote MCP proxy", unfinished(&effective)),
             Self::NameExists => (S::CONFLICT, Some("Service name already exists".to_owned()), Vec::new()),
@@ -59,16 +91,18 @@ impl SeedAnswer {
             Self::Deleted(effective) => done("Successfully deleted remote MCP proxy", unfinished(&effective)),
             Self::NotRecorded => bad("Failed to delete remote MCP server, server not record"),
             Self::DeleteFailed => bad("Failed to delete remote MCP proxy"),
-            Self::List(servers) => (S::OK, None, vec![("remote_mcp_server_list", servers.into())]),
+            Self::List(servers) => (S::OK, None, vec![("remote_mcp_server_list", json_text(&servers))]),
             Self::ListFailed => bad("Failed to get remote MCP proxy"),
             Self::Recovered(report) => {
-                done("Successfully recovered remote MCP proxy", vec![("report", views::report(&report))])
+                done("Successfully recovered remote MCP proxy", vec![("report", views::report(&report).to_string())])
             }
-            Self::RecoverFailed(report) => {
-                (S::BAD_REQUEST, Some("Failed to recover remote MCP proxy".to_owned()), vec![("report", report)])
-            }
+            Self::RecoverFailed(report) => (
+                S::BAD_REQUEST,
+                Some("Failed to recover remote MCP proxy".to_owned()),
+                vec![("report", report.to_string())],
+            ),
             Self::RecoverUnread => {
-                let report = vec![("report", Value::Null)];
+                let report = vec![("report", "null".to_owned())];
                 (S::BAD_REQUEST, Some("Failed to load remote MCP proxy list".to_owned()), report)
             }
             Self::Unauthorized => (S::UNAUTHORIZED, Some("Unauthorized".to_owned()), Vec::new()),
@@ -82,33 +116,33 @@ impl SeedAnswer {
 }
 
 /// Committed and not yet in every proxy's table: said beside the success.
-fn unfinished(effective: &Effective) -> Vec<(&'static str, Value)> {
+fn unfinished(effective: &Effective) -> Vec<(&'static str, String)> {
     if effective.pending == 0 && effective.rejected.is_empty() {
         Vec::new()
     } else {
-        vec![("effective", views::effective(effective))]
+        vec![("effective", views::effective(effective).to_string())]
     }
+}
+
+fn json_text(value: &impl Serialize) -> String {
+    serde_json::to_string(value).unwrap_or_else(|_| "[]".to_owned())
 }
 
 impl IntoResponse for SeedAnswer {
     fn into_response(self) -> Response {
         let (status, message, extra) = self.shape();
         let word = if status.is_success() { "success" } else { "error" };
-        let members = if message.is_some() { "message" } else { "" };
-        // Written by hand: the order of members is part of the frozen bytes.
-        let mut body = String::from("{");
-        let (before, after): (Vec<_>, Vec<_>) = extra.into_iter().partition(|_| members.is_empty());
-        for (name, value) in before {
-            body.push_str(&format!("\"{name}\":{value},"));
-        }
-        if let Some(message) = message {
-            body.push_str(&format!("\"message\":{},", Value::from(message)));
-        }
-        body.push_str(&format!("\"status\":\"{word}\""));
-        for (name, value) in after {
-            body.push_str(&format!(",\"{name}\":{value}"));
-        }
-        body.push('}');
+        // Written by hand: lists stand before `status`, everything else after it, as in the seed.
+        let member = |(name, json): (&str, String)| format!("\"{name}\":{json}");
+        let status_member = format!("\"status\":\"{word}\"");
+        let extra = extra.into_iter().map(member);
+        let members: Vec<String> = match message {
+            None => extra.chain([status_member]).collect(),
+            Some(message) => {
+                [format!("\"message\":{}", Value::from(message)), status_member].into_iter().chain(extra).collect()
+            }
+        };
+        let body = format!("{{{}}}", members.join(","));
         let mut response = (status, body).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -184,28 +218,27 @@ pub(crate) async fn tools(
             (model::ServerName::from_title(&service_name, 0), Vec::new(), report.tools)
         }
     };
-    let Value::Array(tools) = views::raw(&tools) else { return Err(SeedAnswer::ToolsFailed) };
-    let shown = tools.iter().filter_map(|tool| element(server.as_str(), &disabled, tool));
+    let tools: Vec<&RawValue> = serde_json::from_str(&tools).map_err(|_| SeedAnswer::ToolsFailed)?;
+    let shown = tools.iter().filter_map(|tool| element(server.as_str(), &disabled, tool.get()));
     Ok(SeedAnswer::Tools(shown.collect()))
 }
 
-/// One element of `tools`; `None` for a disabled tool or one without a name.
-fn element(server: &str, disabled: &[String], tool: &Value) -> Option<Value> {
-    let name = tool.get("name")?.as_str()?;
-    if disabled.iter().any(|disabled| disabled == name) {
+/// One element of `tools`; `None` for a disabled tool and for what is no tool.
+fn element(server: &str, disabled: &[String], tool: &str) -> Option<Element> {
+    let tool: Tool<'_> = serde_json::from_str(tool).ok()?;
+    if disabled.contains(&tool.name) {
         return None;
     }
-    let exposed = mcp::names::exposed(server, name);
-    let inputs = tool.get("inputSchema").map_or_else(|| "{}".to_owned(), Value::to_string);
-    Some(json!({
-        "name": exposed,
-        "description": tool.get("description").and_then(Value::as_str).unwrap_or_default(),
-        "params": [],
-        "source": "mcp",
-        "inputs": inputs,
-        "output_type": "string",
-        "class_name": exposed,
-    }))
+    let exposed = mcp::names::exposed(server, &tool.name);
+    Some(Element {
+        name: exposed.clone(),
+        description: tool.description.unwrap_or_default(),
+        params: [],
+        source: "mcp",
+        inputs: tool.input_schema.map_or_else(|| "{}".to_owned(), |schema| schema.get().to_owned()),
+        output_type: "string",
+        class_name: exposed,
+    })
 }
 
 pub(crate) async fn add(
@@ -264,12 +297,10 @@ pub(crate) async fn list(State(app): State<App>, SeedAdmin(admin): SeedAdmin) ->
         let records = tenant.servers(page).await.map_err(|_| SeedAnswer::ListFailed)?;
         let Some(last) = records.last() else { break };
         after = Some(last.spec.id);
-        servers.extend(records.iter().map(|record| {
-            json!({
-                "remote_mcp_server_name": record.spec.title,
-                "remote_mcp_server": record.spec.url.as_str(),
-                "status": mounted.contains(&record.spec.id),
-            })
+        servers.extend(records.into_iter().map(|record| Listed {
+            status: mounted.contains(&record.spec.id),
+            remote_mcp_server: record.spec.url.as_str().to_owned(),
+            remote_mcp_server_name: record.spec.title,
         }));
     }
     Ok(SeedAnswer::List(servers))
