@@ -103,8 +103,13 @@ impl LastGood {
             }
             None => {
                 let older = read(OLDER);
-                let usable = older.filter(|table| revocations.readable() && !table.resources.iter().any(|resource| revocations.revokes(resource)));
-                tracing::warn!(older_serves = usable.is_some(), "the newest generation of the last good table can't be used");
+                let usable = older.filter(|table| {
+                    revocations.readable() && !table.resources.iter().any(|resource| revocations.revokes(resource))
+                });
+                tracing::warn!(
+                    older_serves = usable.is_some(),
+                    "the newest generation of the last good table can't be used"
+                );
                 usable
             }
         };

@@ -79,7 +79,7 @@ pub enum LinkError {
 }
 
 /// Keeps the link up until `shutdown`: reconnects with full jitter, tries one address after the other.
-pub async fn run<P: Perform>(
+pub(crate) async fn run<P: Perform>(
     config: LinkConfig,
     tables: Arc<Tables>,
     commands: P,
@@ -87,9 +87,8 @@ pub async fn run<P: Perform>(
     last_good: LastGood,
     shutdown: CancellationToken,
 ) -> Result<(), LinkError> {
-    let read = |path: &PathBuf| {
-        std::fs::read_to_string(path).map_err(|source| LinkError::File { path: path.clone(), source })
-    };
+    let read =
+        |path: &PathBuf| std::fs::read_to_string(path).map_err(|source| LinkError::File { path: path.clone(), source });
     let tls = wire::client_tls(&read(&config.ca)?, &read(&config.cert)?, &read(&config.key)?);
     let tls = Arc::new(tls.map_err(LinkError::Tls)?);
     if config.controls.is_empty() {

@@ -18,12 +18,13 @@ const FORGET_MICROS: i64 = 86_400_000_000;
 pub(super) async fn run(fleet: Arc<Fleet>, shutdown: CancellationToken) {
     let mut ticks = tokio::time::interval(scaled(EVERY));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut pruned = 0;
     loop {
         tokio::select! {
             _ = ticks.tick() => (),
             () = shutdown.cancelled() => return,
         }
-        if let Err(error) = tidy(&fleet).await {
+        if let Err(error) = tidy(&fleet, &mut pruned).await {
             tracing::warn!(error = &error as &dyn std::error::Error, "the proxies' status can't be written");
         }
         // Rotates the keys when a day is over; the next heartbeats make the proxies fetch them.
@@ -35,17 +36,17 @@ pub(super) async fn run(fleet: Arc<Fleet>, shutdown: CancellationToken) {
     }
 }
 
-async fn tidy(fleet: &Fleet) -> Result<(), StoreError> {
+async fn tidy(fleet: &Fleet, pruned: &mut i64) -> Result<(), StoreError> {
     let platform = fleet.store.platform();
-    let statuses = fleet.roster.statuses();
-    for status in statuses {
+    for status in fleet.roster.statuses() {
         platform.put_proxy_status(status).await?;
     }
-    platform.forget_proxies(fleet.clock.now_micros() - FORGET_MICROS).await?;
     // Sessions compare states and read no rows, so what is published needs none.
     let published = fleet.intended.borrow().as_ref().map(|intended| intended.revision.seq);
-    if let Some(seq) = published {
+    if let Some(seq) = published.filter(|seq| seq != pruned) {
         platform.prune_outbox(seq).await?;
+        platform.forget_proxies(fleet.clock.now_micros() - FORGET_MICROS).await?;
+        *pruned = seq;
     }
     Ok(())
 }

@@ -63,10 +63,12 @@ fn what_is_saved_is_loaded_and_closed_to_others() {
     assert!(loaded(dir.path()).resources.is_empty());
     let resources = vec![tenant(), server(1), key()];
     save(&last_good, 3, &resources);
-    last_good.save_keys(&FleetKeys {
-        current: SealingKey { id: 2, key: [2; 32] },
-        previous: Some(SealingKey { id: 1, key: [1; 32] }),
-    }).unwrap();
+    last_good
+        .save_keys(&FleetKeys {
+            current: SealingKey { id: 2, key: [2; 32] },
+            previous: Some(SealingKey { id: 1, key: [1; 32] }),
+        })
+        .unwrap();
     let read = loaded(dir.path());
     assert_eq!((read.revision, read.resources), (at(3), resources));
     let keys = read.keys.unwrap();

@@ -64,7 +64,11 @@ impl Saver {
     }
 
     /// The table is at `revision` now and something was taken from a key: on disk when this returns.
-    pub(super) async fn revoked(&self, revision: Revision, revoked: Vec<(ResourceName, Digest)>) -> std::io::Result<()> {
+    pub(super) async fn revoked(
+        &self,
+        revision: Revision,
+        revoked: Vec<(ResourceName, Digest)>,
+    ) -> std::io::Result<()> {
         self.shared.set(revision);
         let shared = self.shared.clone();
         let written = spawn_blocking(move || shared.last_good.save_revocation(&revoked, || shared.state()));

@@ -82,9 +82,8 @@ impl<P: Perform> Link<P> {
             Ok(channel) => channel,
             Err(error) => return Ended::Unreached(error),
         };
-        let mut client = LinkClient::new(channel)
-            .max_decoding_message_size(MESSAGE_LIMIT)
-            .max_encoding_message_size(MESSAGE_LIMIT);
+        let mut client =
+            LinkClient::new(channel).max_decoding_message_size(MESSAGE_LIMIT).max_encoding_message_size(MESSAGE_LIMIT);
         // Before the table comes: ids that clients get are then the fleet's from the first one on.
         let fetch = keys::fetch(client.clone(), self.node.clone(), self.sealer.clone(), self.last_good.clone());
         let Ok(sealing_key) = tokio::time::timeout(scaled(ACCEPT), fetch).await else {
@@ -203,7 +202,8 @@ impl<P: Perform> Attached<'_, P> {
                     self.fetch_keys();
                 }
                 // Nothing was pushed because nothing differed.
-                self.current |= heartbeat.revision == self.link.saver.revision() && heartbeat.revision != Revision::default();
+                self.current |=
+                    heartbeat.revision == self.link.saver.revision() && heartbeat.revision != Revision::default();
                 self.link.publish(true, self.current);
             }
             FromControl::Command(command) => self.command(command)?,
@@ -218,7 +218,14 @@ impl<P: Perform> Attached<'_, P> {
         if let Some(refusal) = apply::refusal(&head, at) {
             tracing::warn!(push = %head.revision, %at, ?refusal, "a push was refused");
             let refusal = Some(refusal);
-            return Ok(Answer { nonce: head.nonce, revision: at, rejected: vec![], digest: None, refusal, held: vec![] });
+            return Ok(Answer {
+                nonce: head.nonce,
+                revision: at,
+                rejected: vec![],
+                digest: None,
+                refusal,
+                held: vec![],
+            });
         }
         let before = if head.urgent || head.snapshot { link.tables.held() } else { vec![] };
         let (change, mut rejected) = apply::change(push, &before);

@@ -1,1 +1,326 @@
-//! The link against a control that is played by the test.
+//! The link against a control that is played by the test, over real mutual TLS.
+
+mod control;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use egress::{Egress, Policy};
+use model::{
+    Generation, KeyRole, KeyVerifier, Limits, Principal, Resource, Revision, ServerId, ServerSpec, TenantId,
+    TenantSpec, Transport, UpstreamUrl, table_digest,
+};
+use tempfile::TempDir;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+use wire::{FromProxy, Outcome, Refusal, Work};
+
+use self::control::Control;
+use super::{LinkConfig, LinkError, LinkStatus, Perform, run};
+use crate::last_good::LastGood;
+use crate::seal::Sealer;
+use crate::table::Tables;
+
+/// Longer than anything here takes; reached only by a test that fails.
+const PATIENCE: Duration = Duration::from_secs(30);
+const EPOCH: i64 = 5;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_proxy_says_what_it_holds_and_applies_what_comes() {
+    let control = Control::start().await;
+    let proxy = Proxy::start(&control);
+    let mut stream = control.accept().await;
+    assert!(stream.hello.node.starts_with("default/") && stream.hello.held.is_empty());
+    let answer = stream.push(at(1), true, false, &[tenant(), server("one", 1)], vec![]).await;
+    assert_eq!((answer.refusal, answer.rejected.len(), answer.held.len()), (None, 0, 2));
+    assert_eq!(answer.revision, at(1));
+    let answer = stream.push(at(2), false, false, &[server("two", 2)], vec![server("one", 1).name()]).await;
+    assert_eq!(answer.refusal, None);
+    let held: Vec<_> = proxy.tables.held().into_iter().map(|(name, _)| name).collect();
+    assert_eq!(held, vec![server("two", 2).name(), tenant().name()]);
+    let status = proxy.status(|status| status.current && status.revision == at(2)).await;
+    assert!(status.attached);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_bad_resource_is_rejected_by_itself() {
+    let control = Control::start().await;
+    let proxy = Proxy::start(&control);
+    let mut stream = control.accept().await;
+    stream.push(at(1), true, false, &[tenant(), server("one", 1)], vec![]).await;
+    // Two servers of one name: the second can't be mounted.
+    let answer = stream.push(at(2), false, false, &[server("one", 2), server("three", 3)], vec![]).await;
+    assert_eq!(answer.refusal, None);
+    let rejected: Vec<_> = answer.rejected.iter().map(|rejected| rejected.name.clone()).collect();
+    assert_eq!(rejected, vec![server("one", 2).name().to_string()]);
+    let held: Vec<_> = proxy.tables.held().into_iter().map(|(name, _)| name).collect();
+    assert!(held.contains(&server("one", 1).name()) && held.contains(&server("three", 3).name()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_old_push_is_refused_and_a_new_epoch_comes_whole() {
+    let control = Control::start().await;
+    let proxy = Proxy::start(&control);
+    let mut stream = control.accept().await;
+    stream.push(at(5), true, false, &[tenant(), server("one", 1)], vec![]).await;
+    let answer = stream.push(at(4), true, false, &[tenant()], vec![]).await;
+    assert_eq!((answer.refusal, answer.revision), (Some(Refusal::StaleRevision), at(5)));
+    let next_epoch = Revision { epoch: EPOCH + 1, seq: 1 };
+    let answer = stream.push(next_epoch, false, false, &[], vec![]).await;
+    assert_eq!(answer.refusal, Some(Refusal::SnapshotNeeded));
+    assert_eq!(proxy.tables.held().len(), 2);
+    let answer = stream.push(next_epoch, true, false, &[tenant()], vec![]).await;
+    assert_eq!((answer.refusal, answer.revision), (None, next_epoch));
+    assert_eq!(proxy.tables.held().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_stream_is_opened_again_and_says_what_is_held() {
+    let control = Control::start().await;
+    let proxy = Proxy::start(&control);
+    let mut stream = control.accept().await;
+    stream.push(at(1), true, false, &[tenant(), server("one", 1)], vec![]).await;
+    let first = stream.hello.clone();
+    stream.end();
+    let stream = control.accept().await;
+    assert_eq!((stream.hello.revision, stream.hello.held.len()), (at(1), 2));
+    assert_eq!((&stream.hello.node, &stream.hello.instance), (&first.node, &first.instance));
+    assert_eq!(proxy.tables.held().len(), 2, "nothing changed meanwhile");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restarted_proxy_serves_from_its_last_good_table() {
+    let control = Control::start().await;
+    let proxy = Proxy::start(&control);
+    let mut stream = control.accept().await;
+    stream.push(at(7), true, false, &[tenant(), server("one", 1)], vec![]).await;
+    let (dir, node) = (proxy.stop().await, stream.hello.node.clone());
+    assert!(matches!(stream.next().await, None), "it said goodbye");
+    let again = Proxy::start_in(&control, dir);
+    assert_eq!(again.tables.held().len(), 2, "before control was heard of");
+    assert!(again.sealer.is_ready());
+    let stream = control.accept().await;
+    assert_eq!((stream.hello.revision, stream.hello.held.len()), (at(7), 2));
+    assert_ne!(stream.hello.node, node);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_revocation_is_on_disk_before_its_answer() {
+    let control = Control::start().await;
+    let proxy = Proxy::start(&control);
+    let mut stream = control.accept().await;
+    stream.push(at(1), true, false, &[tenant(), key()], vec![]).await;
+    stream.push(at(2), false, true, &[], vec![key().name()]).await;
+    let on_disk = LastGood::open(proxy.dir.path()).unwrap().load();
+    assert_eq!((on_disk.revision, on_disk.resources), (at(2), vec![tenant()]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn heartbeats_carry_the_tables_digest() {
+    let control = Control::start().await;
+    let _proxy = Proxy::start(&control);
+    let mut stream = control.accept().await;
+    let empty = table_digest(std::iter::empty());
+    let heartbeat = stream.wait(|message| match message {
+        FromProxy::Heartbeat(heartbeat) => Some(heartbeat),
+        _ => None,
+    });
+    assert_eq!(heartbeat.await.digest, empty);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn commands_run_beside_the_stream_and_are_bounded() {
+    let control = Control::start().await;
+    let _proxy = Proxy::start(&control);
+    let mut stream = control.accept().await;
+    let principal = Principal { tenant: TenantId(Uuid::nil()), user: None, key: key_id() };
+    let call = |tool: &str| Work::Call {
+        principal: principal.clone(),
+        server: ServerId(Uuid::nil()),
+        tool: tool.to_owned(),
+        arguments: "{}".to_owned(),
+    };
+    // As many calls as there are slots, none of which ends by itself, and one more.
+    for id in 0..64 {
+        stream.command(id, PATIENCE, call("hang"));
+    }
+    stream.command(64, PATIENCE, call("echo"));
+    assert!(matches!(stream.outcome(64).await, Outcome::Failed { class, .. } if class == "rejected"));
+    // What needs no slot is still answered, in its turn.
+    stream.command(65, PATIENCE, Work::Resync);
+    assert_eq!(stream.outcome(65).await, Outcome::Resynced(vec![]));
+    stream.end();
+
+    let mut stream = control.accept().await;
+    stream.command(1, PATIENCE, call("echo"));
+    assert_eq!(stream.outcome(1).await, Outcome::Called(b"echo".to_vec()));
+    stream.command(2, Duration::from_millis(1), call("hang"));
+    assert!(matches!(stream.outcome(2).await, Outcome::Failed { class, .. } if class == "timeout"));
+    stream.command(3, PATIENCE, call("huge"));
+    assert!(matches!(stream.outcome(3).await, Outcome::Failed { message, .. } if message.contains("4 MiB")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_second_address_is_tried_when_the_first_is_dead() {
+    let control = Control::start().await;
+    // A port that was free a moment ago: nobody answers there.
+    let dead = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let proxy = Proxy::start_with(&control, tempfile::tempdir().unwrap(), vec![dead.to_string(), control.address()]);
+    control.accept().await;
+    proxy.status(|status| status.attached).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_control_of_another_ca_is_not_spoken_to() {
+    let (control, stranger) = (Control::start().await, Control::start().await);
+    let proxy = Proxy::start_with(&control, tempfile::tempdir().unwrap(), vec![stranger.address(), control.address()]);
+    control.accept().await;
+    proxy.status(|status| status.attached).await;
+    assert_eq!(stranger.attached(), 0);
+}
+
+#[tokio::test]
+async fn a_link_without_files_or_addresses_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let (status, _) = watch::channel(LinkStatus::default());
+    let missing = dir.path().join("missing.pem");
+    let config = LinkConfig {
+        controls: vec![],
+        ca: missing.clone(),
+        cert: missing.clone(),
+        key: missing.clone(),
+        pool: "default".into(),
+        revision: Revision::default(),
+        status,
+    };
+    let last_good = LastGood::open(dir.path()).unwrap();
+    let ended = run(config, tables(), Hand, Arc::default(), last_good, CancellationToken::new()).await;
+    assert!(matches!(ended, Err(LinkError::File { path, .. }) if path == missing));
+}
+
+/// Does commands as the tests need them.
+#[derive(Clone)]
+struct Hand;
+
+impl Perform for Hand {
+    async fn perform(&self, work: Work) -> Outcome {
+        match work {
+            Work::Call { tool, .. } if tool == "hang" => std::future::pending().await,
+            Work::Call { tool, .. } if tool == "huge" => Outcome::Called(vec![b'x'; 5 << 20]),
+            Work::Call { tool, .. } => Outcome::Called(tool.into_bytes()),
+            _ => Outcome::Pruned(0),
+        }
+    }
+
+    fn mounts(&self) -> Vec<crate::commands::ObservedMount> {
+        vec![]
+    }
+}
+
+/// A proxy's half of the link, with a real table and a real folder.
+struct Proxy {
+    dir: TempDir,
+    tables: Arc<Tables>,
+    sealer: Arc<Sealer>,
+    status: watch::Receiver<LinkStatus>,
+    shutdown: CancellationToken,
+    running: Option<JoinHandle<()>>,
+}
+
+impl Proxy {
+    fn start(control: &Control) -> Self {
+        Self::start_in(control, tempfile::tempdir().unwrap())
+    }
+
+    fn start_in(control: &Control, dir: TempDir) -> Self {
+        Self::start_with(control, dir, vec![control.address()])
+    }
+
+    fn start_with(control: &Control, dir: TempDir, controls: Vec<String>) -> Self {
+        let (tables, sealer) = (tables(), Arc::new(Sealer::default()));
+        let last_good = LastGood::open(dir.path()).unwrap();
+        let revision = last_good.restore(&tables, &sealer);
+        let (publish, status) = watch::channel(LinkStatus::default());
+        let file = |name: &str| control.dir.path().join(name);
+        let config = LinkConfig {
+            controls,
+            ca: file("ca.pem"),
+            cert: file("proxy.pem"),
+            key: file("proxy.key"),
+            pool: "default".to_owned(),
+            revision,
+            status: publish,
+        };
+        let shutdown = CancellationToken::new();
+        let link = run(config, tables.clone(), Hand, sealer.clone(), last_good, shutdown.clone());
+        let running = Some(tokio::spawn(async move { link.await.unwrap() }));
+        Self { dir, tables, sealer, status, shutdown, running }
+    }
+
+    async fn status(&self, until: impl FnMut(&LinkStatus) -> bool) -> LinkStatus {
+        let mut status = self.status.clone();
+        *tokio::time::timeout(PATIENCE, status.wait_for(until)).await.expect("it never came").unwrap()
+    }
+
+    /// Stops as a process does that was told to, and hands the folder over.
+    async fn stop(mut self) -> TempDir {
+        self.shutdown.cancel();
+        self.running.take().unwrap().await.unwrap();
+        std::mem::replace(&mut self.dir, tempfile::tempdir().unwrap())
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.shutdown.cancel();
+    }
+}
+
+fn tables() -> Arc<Tables> {
+    let policy = Policy { dev: true, own: vec![], rules: vec![], revision: 1 };
+    Arc::new(Tables::new(Egress::new(policy).unwrap()))
+}
+
+fn at(seq: i64) -> Revision {
+    Revision { epoch: EPOCH, seq }
+}
+
+fn tenant() -> Resource {
+    let id = TenantId(Uuid::from_u128(1));
+    Resource::Tenant(TenantSpec { id, name: "default".parse().unwrap(), limits: Limits::default() })
+}
+
+fn server(name: &str, id: u128) -> Resource {
+    Resource::Server(ServerSpec {
+        id: ServerId(Uuid::from_u128(id)),
+        tenant: TenantId(Uuid::from_u128(1)),
+        name: name.parse().unwrap(),
+        title: name.to_owned(),
+        generation: Generation(1),
+        transport: Transport::Auto,
+        url: UpstreamUrl::parse("http://127.0.0.1:9/mcp").unwrap(),
+        headers: vec![],
+        connect_timeout: Duration::from_secs(1),
+        read_timeout: Duration::from_secs(1),
+        disabled_tools: vec![],
+        trust_hints: false,
+    })
+}
+
+fn key_id() -> model::KeyId {
+    "0123456789abcdef".parse().unwrap()
+}
+
+fn key() -> Resource {
+    Resource::Key(KeyVerifier {
+        id: key_id(),
+        tenant: TenantId(Uuid::from_u128(1)),
+        user: None,
+        role: KeyRole::Client,
+        sha256: [7; 32],
+        servers: None,
+        expires_at: None,
+    })
+}

@@ -12,7 +12,7 @@ use crate::table::Tables;
 const ANSWER_LIMIT: usize = MESSAGE_LIMIT - 1024;
 
 /// Does what needs the pipeline. Two implementations: the pipeline, and a double in tests.
-pub trait Perform: Clone + Send + Sync + 'static {
+pub(crate) trait Perform: Clone + Send + Sync + 'static {
     /// Does it; the caller bounds the time.
     fn perform(&self, work: Work) -> impl Future<Output = Outcome> + Send;
     /// What is mounted.

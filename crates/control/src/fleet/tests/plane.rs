@@ -1,0 +1,182 @@
+//! A control of one's own: database, certificates, fleet and listener in a temporary folder.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use model::{
+    KeyId, KeyRole, KeyText, KeyVerifier, Limits, Principal, ResourceName, Revision, ServerId, SystemClock, TenantId,
+    Transport, UpstreamUrl,
+};
+use store::{Actor, NewKey, NewServer, NewTenant, Store};
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use vault::Vault;
+use wire::LinkChannel;
+
+use crate::fleet::Fleet;
+use crate::pki::Pki;
+
+pub(super) struct Plane {
+    dir: TempDir,
+    pub(super) store: Store,
+    pub(super) pki: Pki,
+    pub(super) fleet: Arc<Fleet>,
+    pub(super) tenant: TenantId,
+    address: String,
+    serving: Option<(JoinHandle<()>, CancellationToken)>,
+}
+
+pub(super) struct Added {
+    pub(super) id: ServerId,
+    pub(super) revision: Revision,
+}
+
+impl Added {
+    pub(super) fn name(&self) -> ResourceName {
+        ResourceName::Server(self.id)
+    }
+}
+
+impl Plane {
+    /// Serves, with one tenant.
+    pub(super) async fn start() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        Pki::init(dir.path()).unwrap();
+        Vault::init_kek(&dir.path().join("kek")).unwrap();
+        let url = format!("sqlite://{}?mode=rwc", dir.path().join("gatehouse.db").display());
+        let store = Store::connect(&url, Arc::new(SystemClock)).await.unwrap();
+        let new = NewTenant { name: "default".parse().unwrap(), title: "Default".into(), limits: Limits::generous() };
+        let tenant = store.platform().create_tenant(&Actor::system("test"), new).await.unwrap().value.spec.id;
+        let pki = Pki::load(dir.path()).unwrap();
+        let fleet = Self::fleet(&store, &dir);
+        let mut plane = Self { dir, store, pki, fleet, tenant, address: String::new(), serving: None };
+        plane.serve().await;
+        plane
+    }
+
+    /// A fresh fleet on a fresh port: what a restarted process would be.
+    pub(super) async fn serve(&mut self) {
+        self.fleet = Self::fleet(&self.store, &self.dir);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        self.address = listener.local_addr().unwrap().to_string();
+        let (fleet, tls, shutdown) = (self.fleet.clone(), self.pki.server_tls().unwrap(), CancellationToken::new());
+        let stop = shutdown.clone();
+        let serving = tokio::spawn(async move { fleet.serve(listener, tls, stop).await.unwrap() });
+        self.serving = Some((serving, shutdown));
+    }
+
+    pub(super) async fn stop(&mut self) {
+        let (serving, shutdown) = self.serving.take().unwrap();
+        shutdown.cancel();
+        serving.await.unwrap();
+    }
+
+    fn fleet(store: &Store, dir: &TempDir) -> Arc<Fleet> {
+        let vault = Vault::open(&dir.path().join("kek")).unwrap();
+        Fleet::new(store.clone(), Arc::new(vault), Arc::new(SystemClock))
+    }
+
+    pub(super) fn client_tls(&self, pool: &str) -> rustls::ClientConfig {
+        let node = self.pki.issue_node(pool).unwrap();
+        wire::client_tls(self.pki.ca(), &node.cert, &node.key).unwrap()
+    }
+
+    /// Our certificate, but `other`'s CA is trusted.
+    pub(super) fn client_tls_trusting(&self, other: &Self) -> rustls::ClientConfig {
+        let node = self.pki.issue_node("default").unwrap();
+        wire::client_tls(other.pki.ca(), &node.cert, &node.key).unwrap()
+    }
+
+    pub(super) fn client_tls_without_certificate(&self) -> rustls::ClientConfig {
+        use rustls::pki_types::pem::PemObject as _;
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(rustls::pki_types::CertificateDer::from_pem_slice(self.pki.ca().as_bytes()).unwrap()).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let mut config = rustls::ClientConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        config
+    }
+
+    /// Waits until the fleet knows what is in the database.
+    pub(super) async fn published(&self) {
+        let revision = self.store.platform().revision().await.unwrap();
+        let mut intended = self.fleet.intended.subscribe();
+        let known =
+            intended.wait_for(|intended| intended.as_ref().is_some_and(|intended| intended.revision >= revision));
+        tokio::time::timeout(super::PATIENCE, known).await.unwrap().unwrap();
+    }
+
+    pub(super) async fn channel(&self, pool: &str) -> LinkChannel {
+        wire::connect(&self.address, Arc::new(self.client_tls(pool))).await.unwrap()
+    }
+
+    /// A channel is only good if a call over it gets an answer: in TLS 1.3 the server's refusal of a
+    /// client's certificate comes after the client's handshake is done.
+    pub(super) async fn try_channel(&self, tls: rustls::ClientConfig) -> Result<(), String> {
+        let channel = wire::connect(&self.address, Arc::new(tls)).await.map_err(|error| error.to_string())?;
+        let mut client = wire::client::LinkClient::new(channel);
+        let asked = client.sealing_keys(wire::frame::SealingKeysFrame::from("default/a".to_owned()));
+        asked.await.map(|_| ()).map_err(|status| status.to_string())
+    }
+
+    pub(super) async fn add_server(&self, name: &str) -> Added {
+        let new = NewServer {
+            name: name.parse().unwrap(),
+            title: name.to_owned(),
+            transport: Transport::Auto,
+            url: UpstreamUrl::parse(&format!("http://127.0.0.1:9/{name}")).unwrap(),
+            headers: vec![],
+            connect_timeout: Duration::from_secs(1),
+            read_timeout: Duration::from_secs(1),
+            disabled_tools: vec![],
+            trust_hints: false,
+            enabled: true,
+        };
+        let tenant = self.store.tenant(self.tenant);
+        let committed = tenant.create_server(&Actor::system("test"), new).await.unwrap();
+        Added { id: committed.value.spec.id, revision: committed.revision }
+    }
+
+    pub(super) async fn remove_server(&self, id: ServerId) -> Revision {
+        let tenant = self.store.tenant(self.tenant);
+        tenant.delete_server(&Actor::system("test"), id, None).await.unwrap().revision
+    }
+
+    pub(super) async fn add_key(&self) -> (KeyId, Revision) {
+        let text = KeyText::mint("test", [3; 16], [4; 32]);
+        let verifier = KeyVerifier {
+            id: text.id(),
+            tenant: self.tenant,
+            user: None,
+            role: KeyRole::Client,
+            sha256: text.sha256(),
+            servers: None,
+            expires_at: None,
+        };
+        let new = NewKey { verifier, evidence: text.evidence(), label: "test".into() };
+        let committed = self.store.tenant(self.tenant).create_key(&Actor::system("test"), new).await.unwrap();
+        (text.id(), committed.revision)
+    }
+
+    pub(super) async fn revoke_key(&self, key: KeyId) -> Revision {
+        self.store.tenant(self.tenant).revoke_key(&Actor::system("test"), key).await.unwrap().revision
+    }
+
+    pub(super) fn principal(&self) -> Principal {
+        Principal { tenant: self.tenant, user: None, key: "0123456789abcdef".parse().unwrap() }
+    }
+}
+
+impl Drop for Plane {
+    fn drop(&mut self) {
+        if let Some((_, shutdown)) = &self.serving {
+            shutdown.cancel();
+        }
+    }
+}

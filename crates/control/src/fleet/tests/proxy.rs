@@ -1,0 +1,269 @@
+//! A proxy that speaks the link and keeps its table where a test can see it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use model::{Digest, Principal, Resource, ResourceName, Revision, ServerId};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Code, Status, Streaming};
+use wire::client::LinkClient;
+use wire::frame::{ControlFrame, ProxyFrame, ResolveFrame, SealingKeysFrame};
+use wire::{
+    Answer, Collector, CommandAnswer, FleetKeys, FromControl, FromProxy, Hello, LinkChannel, ObservedMount, Outcome,
+    Rejected, ResolveQuestion, Upsert, Work,
+};
+
+use super::plane::Plane;
+use super::{PATIENCE, answer_to};
+use crate::fleet::intended::digest_of_table;
+
+/// What a proxy has been told.
+#[derive(Debug, Clone, Default)]
+pub(super) struct State {
+    pub(super) at: Revision,
+    pub(super) resources: HashMap<ResourceName, Digest>,
+    pub(super) attached: bool,
+    pub(super) ended: Option<Code>,
+    pub(super) pushes: u32,
+    pub(super) snapshots: u32,
+    pub(super) urgent: bool,
+    pub(super) last_push: Vec<ResourceName>,
+    pub(super) tickets: Vec<String>,
+    pub(super) prunes: u32,
+}
+
+pub(super) struct Proxy {
+    node: String,
+    client: LinkClient<LinkChannel>,
+    state: Arc<watch::Sender<State>>,
+    seen: watch::Receiver<State>,
+    reject: Option<ResourceName>,
+    serving: JoinHandle<()>,
+}
+
+impl Proxy {
+    pub(super) async fn attach(plane: &Plane, node: &str) -> Self {
+        Self::start(plane, "default", node, State::default(), None).await.unwrap()
+    }
+
+    pub(super) async fn attach_in_pool(plane: &Plane, pool: &str, node: &str) -> Self {
+        Self::start(plane, pool, node, State::default(), None).await.unwrap()
+    }
+
+    pub(super) async fn attach_rejecting(plane: &Plane, node: &str, reject: ResourceName) -> Self {
+        Self::start(plane, "default", node, State::default(), Some(reject)).await.unwrap()
+    }
+
+    pub(super) async fn attach_holding(plane: &Plane, node: &str, at: Revision, name: ResourceName) -> Self {
+        let state = State { at, resources: HashMap::from([(name, Digest([1; 32]))]), ..State::default() };
+        Self::start(plane, "default", node, state, None).await.unwrap()
+    }
+
+    /// Opens a new stream with what the proxy holds.
+    pub(super) async fn reattach(&mut self, plane: &Plane) {
+        let node = self.node.clone();
+        *self = Self::start(plane, "default", &node, self.state(), self.reject).await.unwrap();
+    }
+
+    async fn start(
+        plane: &Plane,
+        pool: &str,
+        node: &str,
+        mut state: State,
+        reject: Option<ResourceName>,
+    ) -> Result<Self, Status> {
+        plane.published().await;
+        let mut client = LinkClient::new(plane.channel(pool).await).max_decoding_message_size(wire::MESSAGE_LIMIT);
+        let (outgoing, sent) = mpsc::channel(64);
+        let hello = Hello {
+            node: node.to_owned(),
+            boot: node.to_owned(),
+            instance: node.to_owned(),
+            build: "test".to_owned(),
+            protocol: (1, 1),
+            revision: state.at,
+            held: state.resources.clone().into_iter().collect(),
+        };
+        outgoing.try_send(FromProxy::Hello(hello).into()).unwrap();
+        let incoming = client.attach(ReceiverStream::new(sent)).await?.into_inner();
+        state.attached = true;
+        let (state, seen) = watch::channel(state);
+        let state = Arc::new(state);
+        let serving = tokio::spawn(serve(incoming, outgoing, state.clone(), reject));
+        Ok(Self { node: node.to_owned(), client, state, seen, reject, serving })
+    }
+
+    /// Waits until the proxy is at `revision` or beyond.
+    pub(super) async fn reach(&mut self, revision: Revision) -> State {
+        self.wait(|state| state.at >= revision).await
+    }
+
+    pub(super) async fn wait(&mut self, until: impl FnMut(&State) -> bool) -> State {
+        let state = tokio::time::timeout(PATIENCE, self.seen.wait_for(until)).await;
+        state.expect("it never came").unwrap().clone()
+    }
+
+    pub(super) fn state(&self) -> State {
+        self.seen.borrow().clone()
+    }
+
+    /// Forgets a resource, as a fault would.
+    pub(super) fn lose(&self, name: ResourceName) {
+        self.state.send_modify(|state| _ = state.resources.remove(&name));
+    }
+
+    pub(super) async fn sealing_keys(&self) -> Result<FleetKeys, Status> {
+        let answer = self.client.clone().sealing_keys(SealingKeysFrame::from(self.node.clone())).await?;
+        Ok(answer.into_inner().try_into().unwrap())
+    }
+
+    pub(super) async fn resolve(&self, ticket: &str, principal: &Principal, server: ServerId) -> Result<(), Status> {
+        let question = ResolveQuestion {
+            node: self.node.clone(),
+            ticket: ticket.to_owned(),
+            principal: principal.clone(),
+            server,
+        };
+        self.client.clone().resolve(ResolveFrame::from(&question)).await.map(|_| ())
+    }
+
+    /// Ends the stream as a stopping proxy does, and waits until control has ended its half too.
+    pub(super) async fn goodbye(mut self) {
+        // The serving task gives up its half of the stream when it sees this mark.
+        self.state.send_modify(|state| state.attached = false);
+        self.wait(|state| state.ended.is_some()).await;
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.serving.abort();
+    }
+}
+
+/// What control answers to a Hello that it does not like.
+pub(super) async fn attach_error(plane: &Plane, pool: &str, node: &str) -> Status {
+    Proxy::start(plane, pool, node, State::default(), None).await.err().unwrap()
+}
+
+async fn serve(
+    mut incoming: Streaming<ControlFrame>,
+    outgoing: mpsc::Sender<ProxyFrame>,
+    state: Arc<watch::Sender<State>>,
+    reject: Option<ResourceName>,
+) {
+    let mut collector = Collector::default();
+    let mut changes = state.subscribe();
+    let mut outgoing = Some(outgoing);
+    let ended = loop {
+        let frame = tokio::select! {
+            frame = incoming.message() => frame,
+            _ = changes.wait_for(|state| !state.attached), if outgoing.is_some() => {
+                outgoing = None;
+                continue;
+            }
+        };
+        let Some(sender) = &outgoing else {
+            if matches!(frame, Ok(Some(_))) {
+                continue;
+            }
+            break Code::Ok;
+        };
+        let answer = match frame {
+            Ok(Some(frame)) => hear(frame.try_into().unwrap(), &mut collector, &state, reject),
+            Ok(None) => break Code::Ok,
+            Err(status) => break status.code(),
+        };
+        if let Some(answer) = answer {
+            // Fails if control has just ended the stream, which the next turn finds out.
+            _ = sender.send(answer.into()).await;
+        }
+    };
+    state.send_modify(|state| (state.attached, state.ended) = (false, Some(ended)));
+}
+
+fn hear(
+    message: FromControl,
+    collector: &mut Collector,
+    state: &watch::Sender<State>,
+    reject: Option<ResourceName>,
+) -> Option<FromProxy> {
+    match message {
+        FromControl::Heartbeat(_) => None,
+        FromControl::Push(chunk) => {
+            let push = collector.take(chunk).unwrap()?;
+            let mut answer = None;
+            state.send_modify(|state| answer = Some(apply(state, push, reject)));
+            answer.map(FromProxy::Answer)
+        }
+        FromControl::Command(command) => {
+            state.send_modify(|state| state.tickets.push(command.ticket.clone()));
+            let held: Vec<_> = state.borrow().resources.clone().into_iter().collect();
+            let outcome = match &command.work {
+                Work::Resync => Outcome::Resynced(held),
+                Work::Observe => Outcome::Observed(mounts(&held)),
+                Work::PruneInternal(_) => {
+                    state.send_modify(|state| state.prunes += 1);
+                    Outcome::Pruned(0)
+                }
+                work => answer_to(work),
+            };
+            Some(FromProxy::Command(CommandAnswer { id: command.id, outcome }))
+        }
+    }
+}
+
+fn apply(state: &mut State, push: wire::Collected, reject: Option<ResourceName>) -> Answer {
+    let mut rejected = vec![];
+    state.last_push = vec![];
+    if push.head.snapshot {
+        state.resources.clear();
+        state.snapshots += 1;
+    }
+    for upsert in push.upserts {
+        let Upsert::Read(resource): Upsert = upsert else { panic!("{upsert:?}") };
+        let resource: Resource = resource;
+        state.last_push.push(resource.name());
+        if Some(resource.name()) == reject {
+            rejected.push(Rejected { name: resource.name().to_string(), reason: "not today".into() });
+        } else {
+            state.resources.insert(resource.name(), resource.digest());
+        }
+    }
+    for name in push.removes {
+        state.resources.remove(&name);
+    }
+    state.at = push.head.revision;
+    state.pushes += 1;
+    state.urgent = push.head.urgent;
+    let held: Vec<_> = state.resources.clone().into_iter().collect();
+    Answer {
+        nonce: push.head.nonce,
+        revision: state.at,
+        rejected,
+        digest: Some(digest_of_table(held.iter().copied())),
+        refusal: None,
+        held: if push.head.snapshot { held } else { vec![] },
+    }
+}
+
+fn mounts(held: &[(ResourceName, Digest)]) -> Vec<ObservedMount> {
+    let servers = held.iter().filter_map(|(name, digest)| match name {
+        ResourceName::Server(server) => Some((*server, *digest)),
+        _ => None,
+    });
+    servers
+        .map(|(server, digest)| ObservedMount {
+            tenant: model::TenantId(uuid::Uuid::nil()),
+            server,
+            name: String::new(),
+            title: String::new(),
+            url: String::new(),
+            digest,
+            internal: false,
+            cooling_ms: None,
+        })
+        .collect()
+}
