@@ -115,9 +115,6 @@ pub struct Params {
     pub modern_version: Option<Span>,
 }
 
-
-
-
 impl Default for Span {
     fn default() -> Self {
         Self::new(0, 0)
@@ -126,8 +123,18 @@ impl Default for Span {
 
 const TOP: &[&str] = &["jsonrpc", "id", "method", "params", "result", "error"];
 const PARAMS: &[&str] = &[
-    "name", "uri", "arguments", "cursor", "requestId", "progressToken", "protocolVersion", "capabilities", "clientInfo",
-    "level", "ref", "_meta",
+    "name",
+    "uri",
+    "arguments",
+    "cursor",
+    "requestId",
+    "progressToken",
+    "protocolVersion",
+    "capabilities",
+    "clientInfo",
+    "level",
+    "ref",
+    "_meta",
 ];
 const META: &[&str] = &["progressToken", "io.modelcontextprotocol/protocolVersion"];
 const REFERENCE: &[&str] = &["type", "name", "uri"];
@@ -160,7 +167,8 @@ impl Envelope {
             }
         }
         let mut version = false;
-        let (mut id, mut null_id, mut method, mut params, mut result, mut error) = (None, false, None, None, None, None);
+        let (mut id, mut null_id, mut method, mut params, mut result, mut error) =
+            (None, false, None, None, None, None);
         walk(&mut scanner, message, 1, TOP, |scanner, name| {
             if name == Some("params") && scanner.peek()? == b'{' {
                 params = Some(scan_params(scanner, message)?);
@@ -173,7 +181,11 @@ impl Envelope {
                     Value::String if span.of(message).len() <= MAX_ID + 2 => id = Some(span),
                     Value::Number { integer: true } if span.of(message).len() <= MAX_ID => id = Some(span),
                     Value::Null => null_id = true,
-                    _ => return Err(EnvelopeError::Shape("the id must be a string or an integer of at most 256 characters")),
+                    _ => {
+                        return Err(EnvelopeError::Shape(
+                            "the id must be a string or an integer of at most 256 characters",
+                        ));
+                    }
                 },
                 Some("method") => {
                     let text = span.of(message);

@@ -45,7 +45,8 @@ pub fn is_value(value: &str) -> bool {
 
 /// Whether a text is a header name: 1 to 64 token characters.
 pub fn is_name(name: &str) -> bool {
-    (1..=64).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
+    (1..=64).contains(&name.len())
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
 }
 
 #[cfg(test)]
@@ -54,7 +55,9 @@ mod tests {
 
     #[test]
     fn what_names_the_caller_stays_here() {
-        for name in ["authorization", "cookie", "mcp-session-id", "proxy-authorization", "x-forwarded-for", "host", "x-api-key"] {
+        for name in
+            ["authorization", "cookie", "mcp-session-id", "proxy-authorization", "x-forwarded-for", "host", "x-api-key"]
+        {
             assert!(!passes_upstream(name), "{name}");
         }
         assert!(passes_upstream("traceparent"));
@@ -62,7 +65,9 @@ mod tests {
 
     #[test]
     fn admins_set_what_is_theirs() {
-        for name in ["Host", "Authorization", "Mcp-Session-Id", "content-length", "Proxy-Authorization", "Connection", "Cookie"] {
+        for name in
+            ["Host", "Authorization", "Mcp-Session-Id", "content-length", "Proxy-Authorization", "Connection", "Cookie"]
+        {
             assert!(!may_be_configured(name), "{name}");
         }
         assert!(may_be_configured("X-Team"));

@@ -178,7 +178,9 @@ mod tests {
 
     #[test]
     fn items_keep_their_bytes_and_can_be_renamed() {
-        let result = Bytes::from_static(br#"{"tools":[{"inputSchema":{"name":1},"name":"a\u0062","vendor":[1]},{"name":"c"}],"nextCursor":"p2"}"#);
+        let result = Bytes::from_static(
+            br#"{"tools":[{"inputSchema":{"name":1},"name":"a\u0062","vendor":[1]},{"name":"c"}],"nextCursor":"p2"}"#,
+        );
         let list = List::parse(ListKind::Tools, &result, 10).unwrap();
         assert_eq!(list.next_cursor.as_deref(), Some(&b"\"p2\""[..]));
         assert_eq!(&*list.items[0].key, "ab");
@@ -189,8 +191,14 @@ mod tests {
 
     #[test]
     fn what_is_no_list_is_refused() {
-        for result in ["[]", "{}", r#"{"tools":{}}"#, r#"{"tools":[1]}"#, r#"{"tools":[{}]}"#, r#"{"tools":[{"name":1}]}"#] {
-            assert_eq!(List::parse(ListKind::Tools, &Bytes::from(result), 10).err(), Some(ListError::Shape), "{result}");
+        for result in
+            ["[]", "{}", r#"{"tools":{}}"#, r#"{"tools":[1]}"#, r#"{"tools":[{}]}"#, r#"{"tools":[{"name":1}]}"#]
+        {
+            assert_eq!(
+                List::parse(ListKind::Tools, &Bytes::from(result), 10).err(),
+                Some(ListError::Shape),
+                "{result}"
+            );
         }
         let many = Bytes::from_static(br#"{"tools":[{"name":"a"},{"name":"b"}]}"#);
         assert_eq!(List::parse(ListKind::Tools, &many, 1).err(), Some(ListError::TooMany { limit: 1 }));

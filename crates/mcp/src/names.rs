@@ -11,7 +11,8 @@ const TAIL: usize = 8;
 /// names: it never depends on what else is mounted. If cleaning or cutting changed the tool's
 /// name, it ends in a hash of the original, so that no two names of one server meet.
 pub fn exposed(server: &str, tool: &str) -> String {
-    let clean: String = tool.chars().map(|ch| if ch.is_ascii_alphanumeric() || matches!(ch, '_' | '-') { ch } else { '_' }).collect();
+    let clean: String =
+        tool.chars().map(|ch| if ch.is_ascii_alphanumeric() || matches!(ch, '_' | '-') { ch } else { '_' }).collect();
     let plain = format!("{server}__{clean}");
     if clean == tool && plain.len() <= MAX_NAME && !clean.is_empty() {
         return plain;

@@ -302,8 +302,14 @@ mod tests {
     #[test]
     fn the_id_is_replaced_wherever_it_stands_and_however_it_is_cut() {
         for (message, expected) in [
-            (r#"{"jsonrpc":"2.0","id":17,"result":{"id":17}}"#, r#"{"jsonrpc":"2.0","id":"client","result":{"id":17}}"#),
-            (r#"{"result":{"a":["x\"}",{}],"b":-1.5e3,"c":null},"jsonrpc":"2.0","id": 17 }"#, r#"{"result":{"a":["x\"}",{}],"b":-1.5e3,"c":null},"jsonrpc":"2.0","id": "client" }"#),
+            (
+                r#"{"jsonrpc":"2.0","id":17,"result":{"id":17}}"#,
+                r#"{"jsonrpc":"2.0","id":"client","result":{"id":17}}"#,
+            ),
+            (
+                r#"{"result":{"a":["x\"}",{}],"b":-1.5e3,"c":null},"jsonrpc":"2.0","id": 17 }"#,
+                r#"{"result":{"a":["x\"}",{}],"b":-1.5e3,"c":null},"jsonrpc":"2.0","id": "client" }"#,
+            ),
             (r#"{"id":"17","result":[]}"#, r#"{"id":"client","result":[]}"#),
             (r#"{"id":17,"result":{}}"#, r#"{"id":"client","result":{}}"#),
         ] {

@@ -117,7 +117,8 @@ impl Decoder {
             b"event" => self.name = Some(line.slice(value..)),
             b"id" if !line.contains(&0) => self.id = Some(line.slice(value..)),
             b"retry" => {
-                self.retry = std::str::from_utf8(line.get(value..).unwrap_or_default()).ok().and_then(|text| text.parse().ok());
+                self.retry =
+                    std::str::from_utf8(line.get(value..).unwrap_or_default()).ok().and_then(|text| text.parse().ok());
             }
             // A comment, or a field that has no meaning: neither counts towards the event's size.
             _ => self.size = self.size.saturating_sub(line.len()),

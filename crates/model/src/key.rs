@@ -106,7 +106,6 @@ pub struct KeyText {
 const BASE62: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 /// 62^43 > 2^256, so 43 characters carry 256 bits.
 const SECRET_LEN: usize = 43;
-const ID_LEN: usize = 16;
 /// 62^6 > 2^32.
 const CRC_LEN: usize = 6;
 
@@ -158,8 +157,8 @@ impl FromStr for KeyText {
         else {
             return Err(KeyTextError::Shape);
         };
-        let env_fits = (1..=8).contains(&env.len())
-            && env.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
+        let env_fits =
+            (1..=8).contains(&env.len()) && env.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
         let secret_fits = secret.len() == SECRET_LEN && secret.bytes().all(|byte| byte.is_ascii_alphanumeric());
         if !env_fits || !secret_fits || crc.len() != CRC_LEN {
             return Err(KeyTextError::Shape);
@@ -239,7 +238,14 @@ mod tests {
 
     #[test]
     fn other_texts_are_no_keys() {
-        for text in ["", "ghk", "sk-123", "ghk_live_x_y_z", "ghk_LIVE_0000000000000000_a_b", "ghk_live_0000000000000000__000000"] {
+        for text in [
+            "",
+            "ghk",
+            "sk-123",
+            "ghk_live_x_y_z",
+            "ghk_LIVE_0000000000000000_a_b",
+            "ghk_live_0000000000000000__000000",
+        ] {
             assert_eq!(text.parse::<KeyText>().err(), Some(KeyTextError::Shape), "{text}");
         }
     }

@@ -15,7 +15,6 @@ use http::{HeaderMap, HeaderValue, Method};
 use http_body::Body as _;
 use http_body_util::BodyExt;
 use mcp::{Envelope, Kind, ListKind, Span, Splicer, sse, write};
-use model::KeyId;
 use tokio::time::{Instant, Sleep};
 
 use crate::fault::Fault;
@@ -43,7 +42,7 @@ pub(crate) enum Json {
     /// Looked at as a whole. True if it is a JSON-RPC error.
     Whole(Bytes, bool),
     /// The window was too small for it.
-    Streamed(StreamedAnswer),
+    Streamed(Box<StreamedAnswer>),
 }
 
 /// A large JSON answer that streams by.
@@ -66,7 +65,9 @@ pub(crate) async fn json(mut body: egress::Body, mut splicer: Splicer, limit: us
     while seen <= WINDOW {
         let frame = match poll_once(&mut body).await {
             Some(frame) => frame,
-            None => tokio::time::timeout_at(since + PACE, body.frame()).await.map_err(|_| EgressError::FirstByteTimeout)?,
+            None => {
+                tokio::time::timeout_at(since + PACE, body.frame()).await.map_err(|_| EgressError::FirstByteTimeout)?
+            }
         };
         let Some(frame) = frame else {
             let error = splicer.finish().map_err(|error| broken(&error))?;
@@ -84,7 +85,14 @@ pub(crate) async fn json(mut body: egress::Body, mut splicer: Splicer, limit: us
         splicer.push(&data, &mut pieces).map_err(|error| broken(&error))?;
     }
     let pace = Box::pin(tokio::time::sleep(PACE));
-    Ok(Json::Streamed(StreamedAnswer { ready: pieces.into(), splicer, body: Some(body), left: limit - seen, counted: 0, pace }))
+    Ok(Json::Streamed(Box::new(StreamedAnswer {
+        ready: pieces.into(),
+        splicer,
+        body: Some(body),
+        left: limit - seen,
+        counted: 0,
+        pace,
+    })))
 }
 
 /// A frame that is there already costs no timer.
@@ -188,7 +196,6 @@ pub(crate) struct Call {
     pub(crate) mount: Arc<Mount>,
     pub(crate) connected: Connected,
     pub(crate) hub: Arc<Hub>,
-    pub(crate) key: KeyId,
     /// The id that went upstream.
     pub(crate) id: u64,
     /// The client's id and progress token, raw JSON.
@@ -323,7 +330,9 @@ impl EventRelay {
 
     /// A stream with event ids may be closed before its end and fetched again from there (2025-11-25).
     fn resume(&mut self, failure: Failure) -> Result<(), Failure> {
-        let (Some(last), Connected::Http(session)) = (self.last_id.clone(), &self.call.connected) else { return Err(failure) };
+        let (Some(last), Connected::Http(session)) = (self.last_id.clone(), &self.call.connected) else {
+            return Err(failure);
+        };
         if self.resumes >= RESUMES {
             return Err(failure);
         }
@@ -364,7 +373,10 @@ impl EventRelay {
 
     fn notification(&self, data: &Bytes, envelope: &Envelope) -> Option<Bytes> {
         note_change(&self.call.mount, &self.call.hub, data, envelope);
-        let token = envelope.params.as_ref().and_then(|params| Some((params.progress_token_here?, progress_token(params, data))));
+        let token = envelope
+            .params
+            .as_ref()
+            .and_then(|params| Some((params.progress_token_here?, progress_token(params, data))));
         let Some((span, token)) = token else { return Some(sse::frame(data)) };
         let client_token = self.call.client_token.as_ref().filter(|_| token == Some(self.call.id))?;
         let mut out = Vec::with_capacity(data.len() + client_token.len());
@@ -385,10 +397,16 @@ impl EventRelay {
     }
 }
 
-async fn resumed(mount: Arc<Mount>, session: HttpSession, last: Bytes, retry: Duration) -> Result<egress::Body, Failure> {
+async fn resumed(
+    mount: Arc<Mount>,
+    session: HttpSession,
+    last: Bytes,
+    retry: Duration,
+) -> Result<egress::Body, Failure> {
     tokio::time::sleep(retry).await;
     let mut passed = HeaderMap::new();
-    let last = HeaderValue::from_maybe_shared(last).map_err(|_| Failure::BadResponse("its event ids are no header values"))?;
+    let last =
+        HeaderValue::from_maybe_shared(last).map_err(|_| Failure::BadResponse("its event ids are no header values"))?;
     passed.insert("last-event-id", last);
     let response = send(&mount, Method::GET, mount.path.clone(), &session, &passed, Bytes::new()).await?;
     match judge(response, true).await? {
@@ -424,15 +442,25 @@ pub(crate) fn refuse(mount: &Arc<Mount>, connected: &Connected, message: &Bytes,
     let Some(id) = envelope.id else { return };
     let ping = envelope.method(message) == "ping";
     let id = id.of(message);
-    let body = if ping { write::result(id, b"{}") } else { write::error(Some(id), -32601, "the client can't take this request", None) };
+    let body = if ping {
+        write::result(id, b"{}")
+    } else {
+        write::error(Some(id), -32601, "the client can't take this request", None)
+    };
     let (mount, connected) = (mount.clone(), connected.clone());
     tokio::spawn(async move {
         let sent = match &connected {
-            Connected::Http(session) => crate::upstream::http::post(&mount, session, &HeaderMap::new(), body).await.map(drop),
+            Connected::Http(session) => {
+                crate::upstream::http::post(&mount, session, &HeaderMap::new(), body).await.map(drop)
+            }
             Connected::Legacy(session) => session.post(&mount, body).await,
         };
         if let Err(failure) = sent {
-            tracing::debug!(server = mount.name(), class = failure.class(), "an upstream's request could not be answered");
+            tracing::debug!(
+                server = mount.name(),
+                class = failure.class(),
+                "an upstream's request could not be answered"
+            );
         }
     });
 }

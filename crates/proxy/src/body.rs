@@ -1,15 +1,14 @@
 //! What clients get to read: bytes that are ready, an answer that streams by, events, or a stream of
 //! notifications.
 
-use std::convert::Infallible;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body::{Body as _, Frame, SizeHint};
+use http_body::{Frame, SizeHint};
 use mcp::sse;
-use tokio::time::{Interval, MissedTickBehavior};
+use tokio::time::{Instant, Interval, MissedTickBehavior};
 
 use crate::answer::{EventRelay, StreamedAnswer};
 use crate::flights::Flight;
@@ -34,6 +33,7 @@ enum Kind {
 
 /// What a request holds while it is being answered.
 #[derive(Default)]
+#[expect(dead_code, reason = "held until the answer ends, never read")]
 pub(crate) struct Guards {
     pub(crate) call: Option<Held>,
     pub(crate) place: Option<tokio::sync::OwnedSemaphorePermit>,
@@ -45,6 +45,8 @@ pub(crate) struct Listening {
     stream: Stream,
     keep_alive: Interval,
     opened: bool,
+    /// When the key of the listener expires.
+    until: Option<Instant>,
     _gauge: Gauge,
 }
 
@@ -69,8 +71,8 @@ impl Body {
     }
 
     /// A JSON answer too large to be looked at as a whole.
-    pub(crate) fn answer(answer: StreamedAnswer, guards: Guards) -> Self {
-        Self { kind: Kind::Answer(Box::new(answer)), _guards: guards }
+    pub(crate) fn answer(answer: Box<StreamedAnswer>, guards: Guards) -> Self {
+        Self { kind: Kind::Answer(answer), _guards: guards }
     }
 
     /// Events of an upstream.
@@ -79,11 +81,16 @@ impl Body {
     }
 
     /// The notifications of a GET stream.
-    pub(crate) fn listening(stream: Stream, gauge: telemetry::IntGauge, call: Option<Held>) -> Self {
+    pub(crate) fn listening(
+        stream: Stream,
+        gauge: telemetry::IntGauge,
+        call: Option<Held>,
+        until: Option<Instant>,
+    ) -> Self {
         let mut keep_alive = tokio::time::interval(KEEP_ALIVE);
         keep_alive.set_missed_tick_behavior(MissedTickBehavior::Delay);
         gauge.inc();
-        let listening = Listening { stream, keep_alive, opened: false, _gauge: Gauge(gauge) };
+        let listening = Listening { stream, keep_alive, opened: false, until, _gauge: Gauge(gauge) };
         Self { kind: Kind::Listening(Box::new(listening)), _guards: Guards { call, ..Guards::default() } }
     }
 }
@@ -95,9 +102,13 @@ impl http_body::Body for Body {
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         match &mut self.get_mut().kind {
             Kind::Ready(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-            Kind::Answer(answer) => answer.poll_chunk(cx).map(|chunk| chunk.map(|chunk| chunk.map(Frame::data).map_err(Into::into))),
+            Kind::Answer(answer) => {
+                answer.poll_chunk(cx).map(|chunk| chunk.map(|chunk| chunk.map(Frame::data).map_err(Into::into)))
+            }
             Kind::Events(events) => events.poll_event(cx).map(|event| event.map(|event| Ok(Frame::data(event)))),
-            Kind::Listening(listening) => listening.poll_event(cx).map(|event| event.map(|event| Ok(Frame::data(event)))),
+            Kind::Listening(listening) => {
+                listening.poll_event(cx).map(|event| event.map(|event| Ok(Frame::data(event))))
+            }
         }
     }
 
@@ -124,7 +135,8 @@ impl Listening {
             self.keep_alive.reset();
             return Poll::Ready(event);
         }
-        self.keep_alive.poll_tick(cx).map(|_| Some(sse::KEEP_ALIVE))
+        let over = self.until.is_some_and(|until| Instant::now() >= until);
+        self.keep_alive.poll_tick(cx).map(|_| (!over).then_some(sse::KEEP_ALIVE))
     }
 }
 
@@ -139,8 +151,3 @@ where
         Err(_) => Bytes::new(),
     }
 }
-
-/// Streams that never fail.
-pub(crate) type Never = Infallible;
-
-const _: fn(&Body) -> bool = Body::is_end_stream;

@@ -76,7 +76,11 @@ impl ServerHandler for Service {
 impl Default for BuiltIn {
     fn default() -> Self {
         let config = StreamableHttpServerConfig::default().with_legacy_session_mode(false).with_json_response(true);
-        let service = StreamableHttpService::new(|| Ok::<_, std::io::Error>(Service), Arc::new(NeverSessionManager::default()), config);
+        let service = StreamableHttpService::new(
+            || Ok::<_, std::io::Error>(Service),
+            Arc::new(NeverSessionManager::default()),
+            config,
+        );
         Self { service }
     }
 }
@@ -90,7 +94,8 @@ impl BuiltIn {
         request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         request.headers_mut().insert("host", HeaderValue::from_static("localhost"));
         request.extensions_mut().insert(who.clone());
-        let response: http::Response<http_body_util::combinators::BoxBody<Bytes, Infallible>> = self.service.handle(request).await;
+        let response: http::Response<http_body_util::combinators::BoxBody<Bytes, Infallible>> =
+            self.service.handle(request).await;
         body::collect(response.into_body()).await
     }
 }

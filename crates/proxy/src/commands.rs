@@ -7,7 +7,9 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http_body_util::BodyExt;
 use mcp::{Envelope, Kind, ListKind, Revision};
-use model::{Digest, Generation, KeyId, Limits, Principal, ServerId, ServerName, ServerSpec, TenantId, Transport, UpstreamUrl};
+use model::{
+    Digest, Generation, KeyId, Limits, Principal, ServerId, ServerName, ServerSpec, TenantId, Transport, UpstreamUrl,
+};
 
 use crate::answer::refuse_nothing;
 use crate::connections::{Behalf, end};
@@ -105,7 +107,13 @@ impl Commands {
     }
 
     /// Calls a tool as `principal`; the raw `{"result":…}` or `{"error":…}`.
-    pub async fn call(&self, principal: Principal, server: ServerId, tool: &str, arguments: &str) -> Result<Bytes, CommandFailure> {
+    pub async fn call(
+        &self,
+        principal: Principal,
+        server: ServerId,
+        tool: &str,
+        arguments: &str,
+    ) -> Result<Bytes, CommandFailure> {
         self.gate.call_tool(&principal, server, tool, arguments).await
     }
 
@@ -164,13 +172,18 @@ impl Gate {
             }
             Err(failure) => return Err(failed(&failure)),
         };
-        let items = if opened.has(ListKind::Tools) { lists::pages(&mount, &opened.connected, ListKind::Tools).await.map_err(|failure| failed(&failure))? } else { Vec::new() };
+        let items = if opened.has(ListKind::Tools) {
+            lists::pages(&mount, &opened.connected, ListKind::Tools).await.map_err(|failure| failed(&failure))?
+        } else {
+            Vec::new()
+        };
         if let Connected::Http(session) = &opened.connected
             && let (Some(id), Some(revision)) = (&session.id, session.revision)
         {
             end(&mount, id.clone(), revision);
         }
-        let info = mcp::member(&opened.result, "serverInfo").map_or(Bytes::from_static(b"{}"), |span| opened.result.slice(span.start()..span.end()));
+        let info = mcp::member(&opened.result, "serverInfo")
+            .map_or(Bytes::from_static(b"{}"), |span| opened.result.slice(span.start()..span.end()));
         Ok(Probed {
             transport: mount.transport(),
             revision: opened.revision.as_str().to_owned(),
@@ -184,19 +197,29 @@ impl Gate {
     async fn tools_of(&self, tenant: TenantId, server: ServerId) -> Result<Bytes, CommandFailure> {
         let (mount, hub) = {
             let table = self.tables.load();
-            let mount = table.server(server).filter(|mount| mount.spec.tenant == tenant).cloned().ok_or_else(not_mounted)?;
+            let mount =
+                table.server(server).filter(|mount| mount.spec.tenant == tenant).cloned().ok_or_else(not_mounted)?;
             (mount, table.tenant(tenant).ok_or_else(not_mounted)?.hub.clone())
         };
         mount.list(ListKind::Tools).invalidate();
         let behalf = Behalf { key: control_key(), hub };
-        let listed = lists::listed(&self.connections, &behalf, &mount, ListKind::Tools).await.map_err(|failure| failed(&failure))?;
+        let listed = lists::listed(&self.connections, &behalf, &mount, ListKind::Tools)
+            .await
+            .map_err(|failure| failed(&failure))?;
         Ok(array(&listed.items))
     }
 
-    async fn call_tool(&self, principal: &Principal, server: ServerId, tool: &str, arguments: &str) -> Result<Bytes, CommandFailure> {
+    async fn call_tool(
+        &self,
+        principal: &Principal,
+        server: ServerId,
+        tool: &str,
+        arguments: &str,
+    ) -> Result<Bytes, CommandFailure> {
         let (who, mount) = {
             let table = self.tables.load();
-            let who = Authenticated::by_control(&table, principal).ok_or(CommandFailure { class: "auth", message: "the key is not known here".to_owned() })?;
+            let who = Authenticated::by_control(&table, principal)
+                .ok_or(CommandFailure { class: "auth", message: "the key is not known here".to_owned() })?;
             let mount = who.mounts().find(|mount| mount.spec.id == server).cloned().ok_or_else(not_mounted)?;
             (who, mount)
         };
@@ -206,7 +229,10 @@ impl Gate {
         message.extend_from_slice(arguments.as_bytes());
         message.extend_from_slice(b"}}");
         let message = Bytes::from(message);
-        let envelope = Envelope::scan(&message).map_err(|_| CommandFailure { class: "protocol", message: "the arguments are not valid JSON".to_owned() })?;
+        let envelope = Envelope::scan(&message).map_err(|_| CommandFailure {
+            class: "protocol",
+            message: "the arguments are not valid JSON".to_owned(),
+        })?;
         let (unique, _) = uuid::Uuid::new_v4().as_u64_pair();
         let session = Session::new(
             Uid(unique.to_be_bytes()),
@@ -216,15 +242,33 @@ impl Gate {
             self.clock.now_secs(),
             Scope::Aggregate,
         );
-        let call = who.tenant.usage.call().ok_or(CommandFailure { class: "other", message: "the tenant's limit of concurrent requests is reached".to_owned() })?;
+        let call = who.tenant.usage.call().ok_or(CommandFailure {
+            class: "other",
+            message: "the tenant's limit of concurrent requests is reached".to_owned(),
+        })?;
         if mount.disabled.contains(tool) {
             return Err(CommandFailure { class: "other", message: "an administrator disabled this tool".to_owned() });
         }
         let passed = HeaderMap::new();
-        let asked = Asked { who: &who, session: &session, passed: &passed, message: &message, envelope: &envelope, id: Bytes::from_static(b"1") };
+        let asked = Asked {
+            who: &who,
+            session: &session,
+            passed: &passed,
+            message: &message,
+            envelope: &envelope,
+            id: Bytes::from_static(b"1"),
+        };
         let response = self.relay(&asked, &mount, None, Some(call)).await;
-        let events = response.headers().get(http::header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"));
-        let body = response.into_body().collect().await.map_err(|_| CommandFailure { class: "protocol", message: "the answer broke off".to_owned() })?.to_bytes();
+        let events = response
+            .headers()
+            .get(http::header::CONTENT_TYPE)
+            .is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"));
+        let body = response
+            .into_body()
+            .collect()
+            .await
+            .map_err(|_| CommandFailure { class: "protocol", message: "the answer broke off".to_owned() })?
+            .to_bytes();
         answer_in(&body, events).ok_or(CommandFailure { class: "protocol", message: "there was no answer".to_owned() })
     }
 }
@@ -235,7 +279,10 @@ fn answer_in(body: &Bytes, events: bool) -> Option<Bytes> {
         let mut decoder = mcp::sse::Decoder::new(body.len());
         let mut found = Vec::new();
         decoder.push(body, &mut found).ok()?;
-        found.into_iter().map(|event| event.data).rfind(|data| Envelope::scan(data).is_ok_and(|envelope| envelope.kind == Kind::Response))?
+        found
+            .into_iter()
+            .map(|event| event.data)
+            .rfind(|data| Envelope::scan(data).is_ok_and(|envelope| envelope.kind == Kind::Response))?
     } else {
         body.clone()
     };

@@ -41,13 +41,25 @@ pub struct Config {
 #[error("{}", .0.join("\n"))]
 pub struct ConfigError(pub Vec<String>);
 
-const KEYS: [&str; 11] =
-    ["listen", "metrics_listen", "control", "ca", "cert", "key", "pool", "data_dir", "dev", "public_url", "own_listeners"];
+const KEYS: [&str; 11] = [
+    "listen",
+    "metrics_listen",
+    "control",
+    "ca",
+    "cert",
+    "key",
+    "pool",
+    "data_dir",
+    "dev",
+    "public_url",
+    "own_listeners",
+];
 
 impl Config {
     /// Reads the file and the environment.
     pub fn load(file: &Path) -> Result<Self, ConfigError> {
-        let text = std::fs::read_to_string(file).map_err(|error| ConfigError(vec![format!("{}: {error}", file.display())]))?;
+        let text =
+            std::fs::read_to_string(file).map_err(|error| ConfigError(vec![format!("{}: {error}", file.display())]))?;
         Self::read(Figment::from(Toml::string(&text)).merge(Env::prefixed("GATEHOUSE_").only(&KEYS)))
     }
 
@@ -56,7 +68,9 @@ impl Config {
         let mut reader = Reader { given, wrong: Vec::new() };
         let config = Self {
             listen: reader.parsed("listen", "an address and port").unwrap_or(SocketAddr::from(([127, 0, 0, 1], 5011))),
-            metrics_listen: reader.parsed("metrics_listen", "an address and port").unwrap_or(SocketAddr::from(([127, 0, 0, 1], 5013))),
+            metrics_listen: reader
+                .parsed("metrics_listen", "an address and port")
+                .unwrap_or(SocketAddr::from(([127, 0, 0, 1], 5013))),
             control: reader.texts("control").unwrap_or_else(|| vec!["127.0.0.1:5012".to_owned()]),
             ca: reader.required("ca"),
             cert: reader.required("cert"),
@@ -139,7 +153,8 @@ mod tests {
 
     #[test]
     fn all_mistakes_are_told_at_once() {
-        let wrong = read("listen = \"x\"\nsurprise = 1\ndev = true\nmetrics_listen = \"0.0.0.0:1\"").unwrap_err().0.join("\n");
+        let wrong =
+            read("listen = \"x\"\nsurprise = 1\ndev = true\nmetrics_listen = \"0.0.0.0:1\"").unwrap_err().0.join("\n");
         for part in ["listen: must be", "surprise: unknown", "dev: in dev mode", "ca: missing", "data_dir: missing"] {
             assert!(wrong.contains(part), "{part} in {wrong}");
         }
@@ -147,7 +162,9 @@ mod tests {
 
     #[test]
     fn a_small_file_is_enough() {
-        let config = read("ca = \"a\"\ncert = \"b\"\nkey = \"c\"\ndata_dir = \"d\"\nown_listeners = [\"127.0.0.1:5010\"]").unwrap();
+        let config =
+            read("ca = \"a\"\ncert = \"b\"\nkey = \"c\"\ndata_dir = \"d\"\nown_listeners = [\"127.0.0.1:5010\"]")
+                .unwrap();
         assert_eq!(config.listen.port(), 5011);
         assert_eq!(config.own_listeners.len(), 1);
         assert!(!config.dev);

@@ -46,7 +46,10 @@ impl Default for Connections {
     fn default() -> Self {
         Self {
             open: Cache::builder().max_capacity(MOST).time_to_idle(IDLE).build(),
-            replaced: moka::sync::Cache::builder().max_capacity(100_000).time_to_live(Duration::from_secs(24 * 3600)).build(),
+            replaced: moka::sync::Cache::builder()
+                .max_capacity(100_000)
+                .time_to_live(Duration::from_secs(24 * 3600))
+                .build(),
         }
     }
 }
@@ -63,7 +66,8 @@ impl Connections {
         }
         let opening = async {
             let passed = HeaderMap::new();
-            let opening = Opening { client_info: OWN_INFO, revision: Revision::LATEST, passed: &passed, complete: true };
+            let opening =
+                Opening { client_info: OWN_INFO, revision: Revision::LATEST, passed: &passed, complete: true };
             let opened = open(mount, &opening, notify(mount, behalf)).await;
             settle(mount, &opened);
             opened.map(Arc::new)
@@ -147,7 +151,13 @@ fn pass_on(mount: &Mount, behalf: &Behalf, only: Option<Uid>, message: &Bytes, e
     }
 }
 
-async fn watch(mount: Arc<Mount>, session: HttpSession, behalf: Behalf, only: Option<Uid>, shared: Option<Arc<Opened>>) {
+async fn watch(
+    mount: Arc<Mount>,
+    session: HttpSession,
+    behalf: Behalf,
+    only: Option<Uid>,
+    shared: Option<Arc<Opened>>,
+) {
     let heard = || behalf.hub.is_heard(behalf.key, mount.spec.id);
     let mut pause = Duration::from_secs(1);
     while heard() {
@@ -167,7 +177,13 @@ async fn watch(mount: Arc<Mount>, session: HttpSession, behalf: Behalf, only: Op
     }
 }
 
-async fn listen(mount: &Arc<Mount>, session: &HttpSession, behalf: &Behalf, only: Option<Uid>, heard: &impl Fn() -> bool) -> Result<(), Failure> {
+async fn listen(
+    mount: &Arc<Mount>,
+    session: &HttpSession,
+    behalf: &Behalf,
+    only: Option<Uid>,
+    heard: &impl Fn() -> bool,
+) -> Result<(), Failure> {
     let response = send(mount, Method::GET, mount.path.clone(), session, &HeaderMap::new(), Bytes::new()).await?;
     let (Answer::Events(mut body), _) = judge(response, session.id.is_some()).await? else {
         return Err(Failure::BadResponse("it is no event stream"));
@@ -199,7 +215,9 @@ pub(crate) fn end(mount: &Arc<Mount>, id: HeaderValue, revision: Revision) {
     let mount = mount.clone();
     tokio::spawn(async move {
         let session = HttpSession { id: Some(id), revision: Some(revision) };
-        if let Err(error) = send(&mount, Method::DELETE, mount.path.clone(), &session, &HeaderMap::new(), Bytes::new()).await {
+        if let Err(error) =
+            send(&mount, Method::DELETE, mount.path.clone(), &session, &HeaderMap::new(), Bytes::new()).await
+        {
             tracing::debug!(server = mount.name(), class = error.class(), "an upstream session could not be ended");
         }
     });

@@ -101,28 +101,65 @@ impl Fault {
         let bad = StatusCode::BAD_REQUEST;
         match self {
             Self::Foreign => face(StatusCode::FORBIDDEN, -32600, "foreign_origin", "this Host or Origin is not served"),
-            Self::TokenInQuery => face(bad, -32600, "token_in_query", "a key belongs into the Authorization header, never into the URL"),
-            Self::Unauthenticated(reason) => face(StatusCode::UNAUTHORIZED, -32600, reason, "a valid key is needed: Authorization: Bearer ghk_…"),
+            Self::TokenInQuery => {
+                face(bad, -32600, "token_in_query", "a key belongs into the Authorization header, never into the URL")
+            }
+            Self::Unauthenticated(reason) => {
+                face(StatusCode::UNAUTHORIZED, -32600, reason, "a valid key is needed: Authorization: Bearer ghk_…")
+            }
             Self::Forbidden => face(StatusCode::FORBIDDEN, -32600, "forbidden", "this needs the key of a tenant admin"),
             Self::NotFound => face(StatusCode::NOT_FOUND, -32600, "not_found", "nothing is served here"),
-            Self::MethodNotAllowed(_) => face(StatusCode::METHOD_NOT_ALLOWED, -32600, "method_not_allowed", "not with this HTTP method"),
-            Self::NotAcceptable => face(StatusCode::NOT_ACCEPTABLE, -32600, "not_acceptable", "Accept must list application/json and text/event-stream"),
-            Self::UnsupportedMediaType => face(StatusCode::UNSUPPORTED_MEDIA_TYPE, -32600, "unsupported_media_type", "Content-Type must be application/json"),
+            Self::MethodNotAllowed(_) => {
+                face(StatusCode::METHOD_NOT_ALLOWED, -32600, "method_not_allowed", "not with this HTTP method")
+            }
+            Self::NotAcceptable => face(
+                StatusCode::NOT_ACCEPTABLE,
+                -32600,
+                "not_acceptable",
+                "Accept must list application/json and text/event-stream",
+            ),
+            Self::UnsupportedMediaType => face(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                -32600,
+                "unsupported_media_type",
+                "Content-Type must be application/json",
+            ),
             Self::TooLarge(limit) => Face {
                 status: StatusCode::PAYLOAD_TOO_LARGE,
                 code: -31004,
                 reason: "request_too_large",
                 message: format!("the body is larger than {limit} bytes").into(),
             },
-            Self::ClientTimeout => face(StatusCode::REQUEST_TIMEOUT, -32600, "request_timeout", "the body did not arrive in time"),
-            Self::Draining => face(StatusCode::SERVICE_UNAVAILABLE, -31010, "draining", "this process is stopping; try again"),
-            Self::NotReady => face(StatusCode::SERVICE_UNAVAILABLE, -31012, "not_ready", "this process has no configuration yet; try again"),
-            Self::ConfigStale => face(StatusCode::SERVICE_UNAVAILABLE, -31012, "config_stale", "the configuration is too old to be trusted"),
+            Self::ClientTimeout => {
+                face(StatusCode::REQUEST_TIMEOUT, -32600, "request_timeout", "the body did not arrive in time")
+            }
+            Self::Draining => {
+                face(StatusCode::SERVICE_UNAVAILABLE, -31010, "draining", "this process is stopping; try again")
+            }
+            Self::NotReady => face(
+                StatusCode::SERVICE_UNAVAILABLE,
+                -31012,
+                "not_ready",
+                "this process has no configuration yet; try again",
+            ),
+            Self::ConfigStale => face(
+                StatusCode::SERVICE_UNAVAILABLE,
+                -31012,
+                "config_stale",
+                "the configuration is too old to be trusted",
+            ),
             Self::Parse => face(bad, -32700, "parse_error", "the body is not valid JSON"),
             Self::Envelope { reason, message } => Face { status: bad, code: -32600, reason, message: message.clone() },
-            Self::Version { .. } => face(bad, -32022, "unsupported_protocol_version", "this protocol version is not supported here"),
+            Self::Version { .. } => {
+                face(bad, -32022, "unsupported_protocol_version", "this protocol version is not supported here")
+            }
             Self::SessionMissing => face(bad, -32600, "session_missing", "Mcp-Session-Id is missing: initialize first"),
-            Self::SessionUnknown => face(StatusCode::NOT_FOUND, -32600, "session_unknown", "this session is over or unknown: initialize again"),
+            Self::SessionUnknown => face(
+                StatusCode::NOT_FOUND,
+                -32600,
+                "session_unknown",
+                "this session is over or unknown: initialize again",
+            ),
             Self::StreamTaken => face(StatusCode::CONFLICT, -32600, "stream_taken", "this session has an open stream"),
             Self::Quota { what, .. } => Face {
                 status: StatusCode::TOO_MANY_REQUESTS,
@@ -131,12 +168,9 @@ impl Fault {
                 message: format!("the limit of {what} is reached").into(),
             },
             Self::MethodUnknown => face(here, -32601, "method_unknown", "this method is not served here"),
-            Self::Unknown { reason } => Face {
-                status: here,
-                code: -32602,
-                reason,
-                message: reason.replace('_', " ").into(),
-            },
+            Self::Unknown { reason } => {
+                Face { status: here, code: -32602, reason, message: reason.replace('_', " ").into() }
+            }
             Self::Params(message) => face(here, -32602, "invalid_params", message),
             Self::ToolDisabled => face(here, -31007, "tool_disabled", "an administrator disabled this tool"),
             Self::Unavailable { class, .. } => Face {
@@ -155,10 +189,22 @@ impl Fault {
                 reason: "upstream_bad_response",
                 message: format!("the server's answer can't be passed on: {what}").into(),
             },
-            Self::AnswerTooLarge => face(here, -31004, "response_too_large", "the server's answer is larger than allowed"),
-            Self::ConnectionRequired => face(here, -31006, "connection_required", "the server wants a credential and there is no connection for you"),
+            Self::AnswerTooLarge => {
+                face(here, -31004, "response_too_large", "the server's answer is larger than allowed")
+            }
+            Self::ConnectionRequired => face(
+                here,
+                -31006,
+                "connection_required",
+                "the server wants a credential and there is no connection for you",
+            ),
             Self::Blocked(reason) => face(here, -31007, reason, "the address policy does not allow this"),
-            Self::Uncertain => face(here, -31013, "outcome_uncertain", "the connection broke: the call may or may not have been executed"),
+            Self::Uncertain => face(
+                here,
+                -31013,
+                "outcome_uncertain",
+                "the connection broke: the call may or may not have been executed",
+            ),
             Self::Internal => face(here, -32603, "internal", "a fault of the gateway"),
         }
     }
@@ -185,7 +231,10 @@ impl Fault {
             }
             match self {
                 Self::Version { requested } => {
-                    map.insert("supported".to_owned(), Revision::ALL.iter().map(|revision| revision.as_str()).collect());
+                    map.insert(
+                        "supported".to_owned(),
+                        Revision::ALL.iter().map(|revision| revision.as_str()).collect(),
+                    );
                     map.insert("requested".to_owned(), requested.as_str().into());
                 }
                 Self::Uncertain | Self::Timeout { uncertain: true } => {

@@ -77,7 +77,10 @@ impl Gate {
             lists: Lists::default(),
             built_in: BuiltIn::default(),
             counters: Counters::new(metrics),
-            ended: moka::sync::Cache::builder().max_capacity(100_000).time_to_live(Duration::from_secs(24 * 3600)).build(),
+            ended: moka::sync::Cache::builder()
+                .max_capacity(100_000)
+                .time_to_live(Duration::from_secs(24 * 3600))
+                .build(),
             draining: AtomicBool::new(false),
             egress,
         }
@@ -122,10 +125,24 @@ impl Gate {
                     return Err(Fault::NotFound);
                 }
                 self.readiness.check(self.clock.now_micros())?;
-                who.key.rate.take().map_err(|retry_after| Fault::Quota { what: "requests per second of this key", retry_after })?;
-                who.tenant.usage.rate.take().map_err(|retry_after| Fault::Quota { what: "requests per second", retry_after })?;
+                who.key
+                    .rate
+                    .take()
+                    .map_err(|retry_after| Fault::Quota { what: "requests per second of this key", retry_after })?;
+                who.tenant
+                    .usage
+                    .rate
+                    .take()
+                    .map_err(|retry_after| Fault::Quota { what: "requests per second", retry_after })?;
                 match *request.method() {
-                    Method::POST => self.post(&who, &request.uri().path().to_owned(), request).await,
+                    Method::POST => {
+                        // The head is kept: the target borrows from its path.
+                        let (head, body) = request.into_parts();
+                        let Path::Mcp { target, .. } = Path::parse(head.uri.path()) else {
+                            return Err(Fault::NotFound);
+                        };
+                        self.post(&who, target, &head.headers, body).await
+                    }
                     Method::GET => self.listen(&who, target, request.headers()).await,
                     Method::DELETE => self.end(&who, target, request.headers()).await,
                     _ => Err(Fault::MethodNotAllowed("GET, POST, DELETE")),
@@ -147,7 +164,8 @@ impl Gate {
         if method != Method::GET {
             return Err(Fault::MethodNotAllowed("GET"));
         }
-        let well = !ready || (self.readiness.has_table() && self.sealer.is_ready() && !self.draining.load(Ordering::Acquire));
+        let well =
+            !ready || (self.readiness.has_table() && self.sealer.is_ready() && !self.draining.load(Ordering::Acquire));
         let mut response = Response::new(Body::full(Bytes::from_static(if well { b"ok\n" } else { b"not ready\n" })));
         if !well {
             *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
@@ -156,28 +174,43 @@ impl Gate {
         Ok(response)
     }
 
-    async fn post(&self, who: &Authenticated, path: &str, request: Request<Incoming>) -> Result<Response<Body>, Fault> {
-        let Path::Mcp { target, .. } = Path::parse(path) else { return Err(Fault::NotFound) };
-        let (head, body) = request.into_parts();
-        acceptable(&head.headers)?;
+    async fn post(
+        &self,
+        who: &Authenticated,
+        target: Target<'_>,
+        headers: &HeaderMap,
+        body: Incoming,
+    ) -> Result<Response<Body>, Fault> {
+        acceptable(headers)?;
         let limits = &who.tenant.usage.limits;
-        let message = read_body(&head.headers, body, limits).await?;
+        let message = read_body(headers, body, limits).await?;
         let envelope = scan(&message)?;
-        modern(&head.headers, &message, &envelope)?;
-        let call = who.tenant.usage.call().ok_or(Fault::Quota { what: "concurrent requests", retry_after: Duration::from_secs(1) })?;
-        let passed = passed(&head.headers);
+        modern(headers, &message, &envelope)?;
+        let call = who
+            .tenant
+            .usage
+            .call()
+            .ok_or(Fault::Quota { what: "concurrent requests", retry_after: Duration::from_secs(1) })?;
+        let passed = passed(headers);
         let method = envelope.method(&message);
         let id = envelope.id.map(|span| message.slice(span.start()..span.end()));
         if let (Kind::Request, "initialize", Some(id)) = (envelope.kind, method, &id) {
             return self.initialize(who, target, &passed, &message, &envelope, id.clone()).await;
         }
         // One version header that is not spoken is refused, whatever the session says.
-        if let Some(version) = head.headers.get(VERSION) {
+        if let Some(version) = headers.get(VERSION) {
             let text = version.to_str().unwrap_or_default();
             Revision::parse(text).ok_or_else(|| Fault::Version { requested: text.chars().take(32).collect() })?;
         }
-        let session = self.session(who, target, &head.headers)?;
-        let asked = Asked { who, session: &session, passed: &passed, message: &message, envelope: &envelope, id: id.unwrap_or_default() };
+        let session = self.session(who, target, headers)?;
+        let asked = Asked {
+            who,
+            session: &session,
+            passed: &passed,
+            message: &message,
+            envelope: &envelope,
+            id: id.unwrap_or_default(),
+        };
         match envelope.kind {
             Kind::Request => Ok(self.request(&asked, call).await),
             Kind::Notification => {
@@ -190,12 +223,19 @@ impl Gate {
     }
 
     /// The session that a request belongs to, if it is this principal's and this URL's.
-    pub(crate) fn session(&self, who: &Authenticated, target: Target<'_>, headers: &HeaderMap) -> Result<Session, Fault> {
+    pub(crate) fn session(
+        &self,
+        who: &Authenticated,
+        target: Target<'_>,
+        headers: &HeaderMap,
+    ) -> Result<Session, Fault> {
         let id = headers.get(SESSION).ok_or(Fault::SessionMissing)?;
         let session = Session::open(&self.sealer, id.as_bytes(), self.clock.now_secs()).ok_or(Fault::SessionUnknown)?;
         let fits = match (&session.scope, target) {
             (Scope::Aggregate, Target::Aggregate) | (Scope::BuiltIn, Target::BuiltIn) => true,
-            (Scope::Server { server, .. }, Target::Server(name)) => who.mount(name).is_some_and(|mount| mount.spec.id == *server),
+            (Scope::Server { server, .. }, Target::Server(name)) => {
+                who.mount(name).is_some_and(|mount| mount.spec.id == *server)
+            }
             _ => false,
         };
         let own = session.tenant == who.tenant.spec.id && session.key == who.key.verifier.id;
@@ -215,7 +255,9 @@ pub(crate) fn accepted() -> Response<Body> {
 
 fn has_key(query: &str) -> bool {
     query.split('&').filter_map(|pair| pair.split('=').next()).any(|name| {
-        ["access_token", "token", "key", "api_key", "apikey", "authorization"].iter().any(|bad| name.eq_ignore_ascii_case(bad))
+        ["access_token", "token", "key", "api_key", "apikey", "authorization"]
+            .iter()
+            .any(|bad| name.eq_ignore_ascii_case(bad))
     }) || query.contains("ghk_")
 }
 
@@ -229,7 +271,8 @@ fn acceptable(headers: &HeaderMap) -> Result<(), Fault> {
     for value in headers.get_all(ACCEPT) {
         for part in value.as_bytes().split(|byte| *byte == b',') {
             let kind = part.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
-            json |= [&b"application/json"[..], b"application/*", b"*/*"].iter().any(|any| kind.eq_ignore_ascii_case(any));
+            json |=
+                [&b"application/json"[..], b"application/*", b"*/*"].iter().any(|any| kind.eq_ignore_ascii_case(any));
             events |= [&b"text/event-stream"[..], b"text/*", b"*/*"].iter().any(|any| kind.eq_ignore_ascii_case(any));
         }
     }
@@ -266,19 +309,28 @@ async fn read_body(headers: &HeaderMap, mut body: Incoming, limits: &Limits) -> 
 
 fn scan(message: &[u8]) -> Result<Envelope, Fault> {
     Envelope::scan(message).map_err(|error| match error {
-        EnvelopeError::Json(mcp::JsonError::Trailing(_)) => Fault::Envelope { reason: "trailing_data", message: "something follows the message".into() },
-        EnvelopeError::Json(mcp::JsonError::TooDeep) => Fault::Envelope { reason: "too_deep", message: "the message is nested too deep".into() },
+        EnvelopeError::Json(mcp::JsonError::Trailing(_)) => {
+            Fault::Envelope { reason: "trailing_data", message: "something follows the message".into() }
+        }
+        EnvelopeError::Json(mcp::JsonError::TooDeep) => {
+            Fault::Envelope { reason: "too_deep", message: "the message is nested too deep".into() }
+        }
         EnvelopeError::Json(_) => Fault::Parse,
         EnvelopeError::Batch => Fault::Envelope { reason: "batch", message: "batches are not accepted".into() },
-        EnvelopeError::Shape(what) => Fault::Envelope { reason: "invalid_request", message: format!("not a JSON-RPC message: {what}").into() },
-        EnvelopeError::Ambiguous => Fault::Envelope { reason: "ambiguous_member", message: "a member stands twice, or in other letters".into() },
+        EnvelopeError::Shape(what) => {
+            Fault::Envelope { reason: "invalid_request", message: format!("not a JSON-RPC message: {what}").into() }
+        }
+        EnvelopeError::Ambiguous => {
+            Fault::Envelope { reason: "ambiguous_member", message: "a member stands twice, or in other letters".into() }
+        }
     })
 }
 
 /// A request of the stateless era is told what is spoken here, so that the client falls back.
 fn modern(headers: &HeaderMap, message: &[u8], envelope: &Envelope) -> Result<(), Fault> {
     let in_body = envelope.params.as_ref().and_then(|params| Params::text(params.modern_version, message));
-    let in_header = headers.get(VERSION).and_then(|version| version.to_str().ok()).filter(|version| *version == Revision::MODERN);
+    let in_header =
+        headers.get(VERSION).and_then(|version| version.to_str().ok()).filter(|version| *version == Revision::MODERN);
     match in_body.as_deref().or(in_header) {
         Some(requested) => Err(Fault::Version { requested: requested.chars().take(32).collect() }),
         None => Ok(()),

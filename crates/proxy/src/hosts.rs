@@ -24,7 +24,8 @@ impl Hosts {
         match headers.get(ORIGIN) {
             None => Ok(()),
             Some(origin) => {
-                let authority = origin.to_str().ok().and_then(|origin| origin.split_once("://")).map(|(_, authority)| authority);
+                let authority =
+                    origin.to_str().ok().and_then(|origin| origin.split_once("://")).map(|(_, authority)| authority);
                 if authority.is_some_and(|authority| self.serves(authority)) { Ok(()) } else { Err(Fault::Foreign) }
             }
         }

@@ -124,6 +124,7 @@ impl Hub {
     }
 
     /// How many streams are open.
+    #[cfg(test)]
     pub(crate) fn open(&self) -> usize {
         self.lock().len()
     }

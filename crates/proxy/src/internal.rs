@@ -26,7 +26,12 @@ const BODY: usize = 256 << 10;
 const CHECK: Duration = Duration::from_secs(10);
 
 impl Gate {
-    pub(crate) async fn internal(&self, who: Authenticated, call: Internal, request: Request<Incoming>) -> Result<Response<Body>, Fault> {
+    pub(crate) async fn internal(
+        &self,
+        who: Authenticated,
+        call: Internal,
+        request: Request<Incoming>,
+    ) -> Result<Response<Body>, Fault> {
         let who = self.acting(who, request.headers())?;
         let method = match call {
             Internal::Healthcheck | Internal::List => Method::GET,
@@ -101,7 +106,9 @@ impl Gate {
             Ok(body) => body.to_bytes(),
             Err(_) => return invalid("the body is too large or did not arrive"),
         };
-        let Ok(Value::Object(body)) = serde_json::from_slice::<Value>(&body) else { return invalid("the body is not a JSON object") };
+        let Ok(Value::Object(body)) = serde_json::from_slice::<Value>(&body) else {
+            return invalid("the body is not a JSON object");
+        };
         let spec = match self.wanted(who, &body) {
             Ok(spec) => spec,
             Err(what) => return invalid(&what),
@@ -169,7 +176,11 @@ impl Gate {
         let Some(name) = name.filter(|name| !name.is_empty()) else {
             return (StatusCode::BAD_REQUEST, json!({ "error": "query param 'service_name' is required" }));
         };
-        let slug = who.tenant.mounts.values().find(|mount| mount.internal && (mount.spec.title == name || mount.name() == name));
+        let slug = who
+            .tenant
+            .mounts
+            .values()
+            .find(|mount| mount.internal && (mount.spec.title == name || mount.name() == name));
         match slug {
             Some(mount) if self.tables.remove_internal_named(who.tenant.spec.id, mount.name()) => {
                 let message = format!("Remote proxy '{name}' removed successfully");

@@ -8,34 +8,34 @@ mod process;
 mod server;
 
 mod gate;
-mod path;
 mod hosts;
-mod readiness;
-mod principal;
 mod limits;
-mod session;
+mod path;
+mod principal;
+mod readiness;
 mod seal;
+mod session;
 
-mod methods;
-mod listen;
-mod lists;
-mod relay;
 mod answer;
 mod body;
-mod flights;
 mod fault;
+mod flights;
+mod listen;
+mod lists;
+mod methods;
+mod relay;
 
-mod table;
-mod hub;
-mod cooldown;
-mod connections;
-mod upstream;
 mod built_in;
+mod connections;
+mod cooldown;
+mod hub;
 mod internal;
+mod table;
+mod upstream;
 
 mod commands;
-mod link;
 mod last_good;
+mod link;
 mod metrics;
 
 pub use self::commands::{CommandFailure, Commands, ObservedMount, ProbeSpec, Probed};

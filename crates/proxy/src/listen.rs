@@ -17,7 +17,12 @@ use crate::session::Scope;
 
 impl Gate {
     /// Opens the stream of a session: what upstreams say unasked, and changes of the lists.
-    pub(crate) async fn listen(&self, who: &Authenticated, target: Target<'_>, headers: &HeaderMap) -> Result<Response<Body>, Fault> {
+    pub(crate) async fn listen(
+        &self,
+        who: &Authenticated,
+        target: Target<'_>,
+        headers: &HeaderMap,
+    ) -> Result<Response<Body>, Fault> {
         let accepts = headers.get_all(ACCEPT).iter().any(|accept| {
             let accept = accept.to_str().unwrap_or_default();
             accept.contains("text/event-stream") || accept.contains("*/*")
@@ -26,7 +31,11 @@ impl Gate {
             return Err(Fault::NotAcceptable);
         }
         let session = self.session(who, target, headers)?;
-        let place = who.tenant.usage.stream().ok_or(Fault::Quota { what: "open streams", retry_after: Duration::from_secs(5) })?;
+        let place = who
+            .tenant
+            .usage
+            .stream()
+            .ok_or(Fault::Quota { what: "open streams", retry_after: Duration::from_secs(5) })?;
         let key = who.key.verifier.id;
         let server = match &session.scope {
             Scope::Server { server, .. } => Some(*server),
@@ -45,11 +54,20 @@ impl Gate {
                 }
             }
         }
-        Ok(event_response(Body::listening(stream, self.counters.streams.clone(), Some(place))))
+        let until = who.key.verifier.expires_at.map(|at| {
+            let left = at.saturating_sub(self.clock.now_micros()).max(0);
+            tokio::time::Instant::now() + Duration::from_micros(left as u64)
+        });
+        Ok(event_response(Body::listening(stream, self.counters.streams.clone(), Some(place), until)))
     }
 
     /// Ends a session and the upstream session that was opened for it.
-    pub(crate) async fn end(&self, who: &Authenticated, target: Target<'_>, headers: &HeaderMap) -> Result<Response<Body>, Fault> {
+    pub(crate) async fn end(
+        &self,
+        who: &Authenticated,
+        target: Target<'_>,
+        headers: &HeaderMap,
+    ) -> Result<Response<Body>, Fault> {
         let session = self.session(who, target, headers)?;
         self.ended.insert(session.uid, ());
         who.tenant.hub.end(session.uid);

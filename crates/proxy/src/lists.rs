@@ -36,8 +36,11 @@ const VIEWS: u64 = 128 << 20;
 
 /// Merged lists by tenant, kind and the servers that a key may use.
 pub(crate) struct Lists {
-    views: moka::sync::Cache<(TenantId, ListKind, Option<Arc<[Box<str>]>>), Arc<View>>,
+    views: moka::sync::Cache<ViewKey, Arc<View>>,
 }
+
+/// Tenant, kind, and the servers that the key may use, if not all.
+type ViewKey = (TenantId, ListKind, Option<Arc<[Box<str>]>>);
 
 /// A merged list.
 struct View {
@@ -58,7 +61,12 @@ impl Default for Lists {
 
 /// One mount's list: what is known, or what the upstream says now. A list that is merely old is
 /// served and asked for in the background; one that the upstream called changed is waited for.
-pub(crate) async fn listed(connections: &Arc<Connections>, behalf: &Behalf, mount: &Arc<Mount>, kind: ListKind) -> Result<Arc<Listed>, Failure> {
+pub(crate) async fn listed(
+    connections: &Arc<Connections>,
+    behalf: &Behalf,
+    mount: &Arc<Mount>,
+    kind: ListKind,
+) -> Result<Arc<Listed>, Failure> {
     let cell = mount.list(kind);
     let known = cell.current.load_full();
     if let Some(known) = known {
@@ -70,7 +78,11 @@ pub(crate) async fn listed(connections: &Arc<Connections>, behalf: &Behalf, moun
                 let (connections, behalf, mount) = (connections.clone(), behalf.clone(), mount.clone());
                 tokio::spawn(async move {
                     if let Err(failure) = refreshed(&connections, &behalf, &mount, kind).await {
-                        tracing::debug!(server = mount.name(), class = failure.class(), "a list could not be refreshed");
+                        tracing::debug!(
+                            server = mount.name(),
+                            class = failure.class(),
+                            "a list could not be refreshed"
+                        );
                     }
                 });
             }
@@ -82,7 +94,12 @@ pub(crate) async fn listed(connections: &Arc<Connections>, behalf: &Behalf, moun
     refreshed(connections, behalf, mount, kind).await
 }
 
-async fn refreshed(connections: &Connections, behalf: &Behalf, mount: &Arc<Mount>, kind: ListKind) -> Result<Arc<Listed>, Failure> {
+async fn refreshed(
+    connections: &Connections,
+    behalf: &Behalf,
+    mount: &Arc<Mount>,
+    kind: ListKind,
+) -> Result<Arc<Listed>, Failure> {
     let cell = mount.list(kind);
     let _asking = cell.asking.lock().await;
     if let Some(known) = cell.current.load_full()
@@ -108,7 +125,12 @@ async fn refreshed(connections: &Connections, behalf: &Behalf, mount: &Arc<Mount
     Ok(listed)
 }
 
-async fn fetch(connections: &Connections, behalf: &Behalf, mount: &Arc<Mount>, kind: ListKind) -> Result<Vec<Item>, Failure> {
+async fn fetch(
+    connections: &Connections,
+    behalf: &Behalf,
+    mount: &Arc<Mount>,
+    kind: ListKind,
+) -> Result<Vec<Item>, Failure> {
     let mut opened = connections.shared(mount, behalf).await?;
     if !opened.has(kind) {
         return Ok(Vec::new());
@@ -139,7 +161,8 @@ pub(crate) async fn pages(mount: &Mount, connected: &Connected, kind: ListKind) 
         if bytes > BYTES {
             return Err(Failure::TooLarge);
         }
-        let page = List::parse(kind, &result, ITEMS - items.len()).map_err(|_| Failure::BadResponse("its list is malformed or too long"))?;
+        let page = List::parse(kind, &result, ITEMS - items.len())
+            .map_err(|_| Failure::BadResponse("its list is malformed or too long"))?;
         items.extend(page.items);
         match page.next_cursor {
             Some(next) if cursor.as_ref() != Some(&next) => cursor = Some(next),
@@ -203,7 +226,9 @@ impl Lists {
 }
 
 fn merge(kind: ListKind, parts: &[(Arc<Mount>, Option<Arc<Listed>>)]) -> Bytes {
-    let mut out = Vec::with_capacity(64 + parts.iter().filter_map(|(_, listed)| Some(listed.as_ref()?.own.len() * 9 / 8)).sum::<usize>());
+    let mut out = Vec::with_capacity(
+        64 + parts.iter().filter_map(|(_, listed)| Some(listed.as_ref()?.own.len() * 9 / 8)).sum::<usize>(),
+    );
     out.extend_from_slice(b"{\"");
     out.extend_from_slice(kind.member().as_bytes());
     out.extend_from_slice(b"\":[");
@@ -219,7 +244,9 @@ fn merge(kind: ListKind, parts: &[(Arc<Mount>, Option<Arc<Listed>>)]) -> Bytes {
             separate(&mut out);
             match kind {
                 ListKind::Tools | ListKind::Prompts => item.renamed(&names::exposed(mount.name(), &item.key), &mut out),
-                ListKind::Resources | ListKind::Templates if uris.insert(item.key.clone()) => out.extend_from_slice(&item.raw),
+                ListKind::Resources | ListKind::Templates if uris.insert(item.key.clone()) => {
+                    out.extend_from_slice(&item.raw)
+                }
                 ListKind::Resources | ListKind::Templates => item.renamed(&prefixed(mount.name(), &item.key), &mut out),
             }
         }
@@ -231,7 +258,8 @@ fn merge(kind: ListKind, parts: &[(Arc<Mount>, Option<Arc<Listed>>)]) -> Bytes {
         }
     }
     out.push(b']');
-    let missing: Vec<&str> = parts.iter().filter(|(_, listed)| listed.is_none()).map(|(mount, _)| mount.name()).collect();
+    let missing: Vec<&str> =
+        parts.iter().filter(|(_, listed)| listed.is_none()).map(|(mount, _)| mount.name()).collect();
     if !missing.is_empty() {
         out.extend_from_slice(br#","_meta":{"gatehouse/missing":["#);
         for (at, name) in missing.iter().enumerate() {

@@ -46,7 +46,8 @@ impl Gate {
             Target::BuiltIn => (Scope::BuiltIn, built_in_result(revision)),
             Target::Server(name) => {
                 let mount = who.mount(name).ok_or(Fault::NotFound)?;
-                let client_info = params.and_then(|params| params.client_info).map_or(OWN_INFO, |span| span.of(message));
+                let client_info =
+                    params.and_then(|params| params.client_info).map_or(OWN_INFO, |span| span.of(message));
                 match self.open_upstream(who, mount, revision, client_info, passed).await {
                     Ok(opened) => opened,
                     Err(failure) => {
@@ -57,7 +58,14 @@ impl Gate {
             }
         };
         let (unique, _) = uuid::Uuid::new_v4().as_u64_pair();
-        let session = Session::new(Uid(unique.to_be_bytes()), who.tenant.spec.id, who.key.verifier.id, revision, self.clock.now_secs(), scope);
+        let session = Session::new(
+            Uid(unique.to_be_bytes()),
+            who.tenant.spec.id,
+            who.key.verifier.id,
+            revision,
+            self.clock.now_secs(),
+            scope,
+        );
         let sealed = session.seal(&self.sealer).ok_or(Fault::NotReady)?;
         let mut response = json_response(write::result(&id, &result));
         response.headers_mut().insert(SESSION, HeaderValue::try_from(sealed).map_err(|_| Fault::Internal)?);
@@ -76,7 +84,8 @@ impl Gate {
         let server = mount.spec.id;
         if mount.transport() == model::Transport::Sse {
             let opened = self.connections.shared(mount, &behalf(who)).await?;
-            let scope = Scope::Server { server, identity: mount.identity, upstream_revision: opened.revision, upstream: None };
+            let scope =
+                Scope::Server { server, identity: mount.identity, upstream_revision: opened.revision, upstream: None };
             return Ok((scope, with_version(&opened.result, revision)));
         }
         let _place = mount.places.take().await.ok_or(Failure::Busy)?;
@@ -145,18 +154,23 @@ impl Gate {
             "prompts/get" => self.named(asked, ListKind::Prompts, call).await,
             "resources/read" | "resources/subscribe" | "resources/unsubscribe" => {
                 let params = asked.params();
-                let (span, uri) = params.and_then(|params| Some((params.uri?, Params::text(params.uri, asked.message)?))).ok_or(Fault::Params("uri is missing"))?;
-                let (mount, original) = self.owner(asked, &uri).await.ok_or(Fault::Unknown { reason: "unknown_resource" })?;
+                let (span, uri) = params
+                    .and_then(|params| Some((params.uri?, Params::text(params.uri, asked.message)?)))
+                    .ok_or(Fault::Params("uri is missing"))?;
+                let (mount, original) =
+                    self.owner(asked, &uri).await.ok_or(Fault::Unknown { reason: "unknown_resource" })?;
                 Ok(self.relay(asked, &mount, renamed(span, &uri, &original), Some(call)).await)
             }
             "completion/complete" => {
                 let params = asked.params();
-                let (span, reference) =
-                    params.and_then(|params| Some((params.reference?, Params::text(params.reference, asked.message)?))).ok_or(Fault::Params("ref is missing"))?;
+                let (span, reference) = params
+                    .and_then(|params| Some((params.reference?, Params::text(params.reference, asked.message)?)))
+                    .ok_or(Fault::Params("ref is missing"))?;
                 if let Some((mount, original)) = self.find(asked, ListKind::Prompts, &reference).await {
                     return Ok(self.relay(asked, &mount, renamed(span, &reference, &original), Some(call)).await);
                 }
-                let (mount, original) = self.owner(asked, &reference).await.ok_or(Fault::Unknown { reason: "unknown_reference" })?;
+                let (mount, original) =
+                    self.owner(asked, &reference).await.ok_or(Fault::Unknown { reason: "unknown_reference" })?;
                 Ok(self.relay(asked, &mount, renamed(span, &reference, &original), Some(call)).await)
             }
             "logging/setLevel" => {
@@ -171,13 +185,22 @@ impl Gate {
     async fn named(&self, asked: &Asked<'_>, kind: ListKind, call: Held) -> Result<Response<Body>, Fault> {
         let name = asked.name().ok_or(Fault::Params("name is missing"))?;
         let span = asked.params().and_then(|params| params.name).unwrap_or_default();
-        let unknown = Fault::Unknown { reason: if kind == ListKind::Tools { "unknown_tool" } else { "unknown_prompt" } };
+        let unknown =
+            Fault::Unknown { reason: if kind == ListKind::Tools { "unknown_tool" } else { "unknown_prompt" } };
         if kind == ListKind::Tools && names::server(&name) == Some(built_in::NAME) {
-            let tool = built_in::tools().iter().find(|tool| names::exposed(built_in::NAME, &tool.key) == name).ok_or(unknown)?;
+            let tool = built_in::tools()
+                .iter()
+                .find(|tool| names::exposed(built_in::NAME, &tool.key) == name)
+                .ok_or(unknown)?;
             let mut message = Vec::with_capacity(asked.message.len());
             let mut with = Vec::new();
             write::string(&mut with, &tool.key);
-            write::patched(&mut message, asked.message, Span::whole(asked.message), &[write::Patch { span, with: &with }]);
+            write::patched(
+                &mut message,
+                asked.message,
+                Span::whole(asked.message),
+                &[write::Patch { span, with: &with }],
+            );
             return Ok(json_response(self.built_in.serve(asked.who, message.into()).await));
         }
         let slug = names::server(&name).ok_or(unknown.clone())?;
@@ -222,7 +245,8 @@ impl Gate {
             }
         }
         let known = |kind| asked.who.mounts().filter_map(move |mount| Some((mount, mount.known(kind)?)));
-        let listed = known(ListKind::Resources).chain(known(ListKind::Templates)).find(|(_, listed)| listed.find(uri).is_some());
+        let listed =
+            known(ListKind::Resources).chain(known(ListKind::Templates)).find(|(_, listed)| listed.find(uri).is_some());
         let by_template = || {
             let matches = known(ListKind::Templates).filter_map(|(mount, listed)| {
                 let longest = listed.items.iter().filter_map(|item| template_match(&item.key, uri)).max()?;
@@ -244,7 +268,9 @@ impl Gate {
         let Some(params) = asked.params() else { return };
         for mount in asked.who.mounts() {
             if let Some(opened) = self.connections.known(mount, asked.who.key.verifier.id).await
-                && let Err(failure) = crate::upstream::ask(mount, &opened.connected, "logging/setLevel", params.all.of(asked.message)).await
+                && let Err(failure) =
+                    crate::upstream::ask(mount, &opened.connected, "logging/setLevel", params.all.of(asked.message))
+                        .await
             {
                 tracing::debug!(server = mount.name(), class = failure.class(), "a log level could not be passed on");
             }
@@ -288,13 +314,24 @@ impl Gate {
         let Some(span) = params.request_id else { return };
         let Some(route) = self.flights.find(asked.session.uid, span.of(asked.message)) else { return };
         let id = route.id.to_string();
-        let body = write::notification("notifications/cancelled", asked.message, Some(params.all), &[write::Patch { span, with: id.as_bytes() }]);
+        let body = write::notification(
+            "notifications/cancelled",
+            asked.message,
+            Some(params.all),
+            &[write::Patch { span, with: id.as_bytes() }],
+        );
         let sent = match &route.connected {
-            Connected::Http(session) => crate::upstream::http::post(&route.mount, session, asked.passed, body).await.map(drop),
+            Connected::Http(session) => {
+                crate::upstream::http::post(&route.mount, session, asked.passed, body).await.map(drop)
+            }
             Connected::Legacy(session) => session.post(&route.mount, body).await,
         };
         if let Err(failure) = sent {
-            tracing::debug!(server = route.mount.name(), class = failure.class(), "a cancellation could not be passed on");
+            tracing::debug!(
+                server = route.mount.name(),
+                class = failure.class(),
+                "a cancellation could not be passed on"
+            );
         }
     }
 }

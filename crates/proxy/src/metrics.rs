@@ -10,8 +10,6 @@ pub(crate) struct Counters {
     pub(crate) active: IntGauge,
     /// Open GET streams.
     pub(crate) streams: IntGauge,
-    /// Answers of upstreams to nothing that was asked.
-    pub(crate) strays: IntCounter,
 }
 
 /// The three layers of an outcome, for one server.
@@ -33,10 +31,13 @@ impl Counters {
                 "Requests to upstreams, by tenant, server and outcome.",
                 &["tenant", "server", "outcome"],
             ),
-            refused: metrics.counters("gatehouse_refused_total", "Requests that the gateway refused itself, by reason.", &["reason"]),
+            refused: metrics.counters(
+                "gatehouse_refused_total",
+                "Requests that the gateway refused itself, by reason.",
+                &["reason"],
+            ),
             active: metrics.gauge("gatehouse_active_requests", "Requests that are being answered."),
             streams: metrics.gauge("gatehouse_open_streams", "Open GET streams."),
-            strays: metrics.counter("gatehouse_stray_answers_total", "Answers of upstreams to nothing that was asked."),
         }
     }
 

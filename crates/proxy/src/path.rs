@@ -55,10 +55,10 @@ impl<'a> Path<'a> {
             Some((tenant, rest)) => (Some(tenant), rest),
             None => (None, path.strip_prefix('/').unwrap_or(path)),
         };
-        let target = match rest.split('/').collect::<Vec<_>>().as_slice() {
-            ["mcp"] => Target::Aggregate,
-            ["servers", "gatehouse", "mcp"] => Target::BuiltIn,
-            ["servers", name, "mcp"] => Target::Server(name),
+        let target = match rest.strip_prefix("servers/").and_then(|rest| rest.strip_suffix("/mcp")) {
+            None if rest == "mcp" => Target::Aggregate,
+            Some("gatehouse") => Target::BuiltIn,
+            Some(name) if !name.contains('/') => Target::Server(name),
             _ => return Self::Other,
         };
         Self::Mcp { tenant, target }

@@ -27,7 +27,8 @@ pub(crate) fn authenticate(table: &Table, headers: &HeaderMap, now: i64) -> Resu
     let (Some(value), None) = (values.next(), values.next()) else {
         return Err(Fault::Unauthenticated("unauthenticated"));
     };
-    let text = value.to_str().ok().filter(|text| text.len() <= MAX_HEADER).ok_or(Fault::Unauthenticated("unauthenticated"))?;
+    let text =
+        value.to_str().ok().filter(|text| text.len() <= MAX_HEADER).ok_or(Fault::Unauthenticated("unauthenticated"))?;
     let (scheme, token) = text.split_once(' ').ok_or(Fault::Unauthenticated("unauthenticated"))?;
     if !scheme.eq_ignore_ascii_case("bearer") {
         return Err(Fault::Unauthenticated("unauthenticated"));
@@ -57,7 +58,8 @@ impl Authenticated {
     /// The same admin acting in another tenant, if the role allows it.
     pub(crate) fn in_tenant(self, tenant: &Arc<Tenant>) -> Option<Self> {
         let own = self.tenant.spec.id == tenant.spec.id;
-        (own || self.key.verifier.role == KeyRole::PlatformAdmin).then(|| Self { tenant: tenant.clone(), key: self.key })
+        (own || self.key.verifier.role == KeyRole::PlatformAdmin)
+            .then(|| Self { tenant: tenant.clone(), key: self.key })
     }
 
     /// Whether the key may use a server of this name.

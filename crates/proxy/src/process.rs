@@ -71,7 +71,8 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Star
     }
 
     let hosts = Hosts::new(config.public_url.iter().filter_map(|url| url.host_str().map(str::to_owned)));
-    let gate = Arc::new(Gate::new(tables.clone(), sealer.clone(), clock.clone(), hosts, readiness.clone(), egress, &metrics));
+    let gate =
+        Arc::new(Gate::new(tables.clone(), sealer.clone(), clock.clone(), hosts, readiness.clone(), egress, &metrics));
     let (status, heard) = watch::channel(LinkStatus::default());
     let link_config = LinkConfig {
         controls: config.control,
@@ -118,9 +119,8 @@ async fn keep_ready(mut heard: watch::Receiver<LinkStatus>, readiness: Arc<Readi
             readiness.heard(clock.now_micros());
         }
         // Attached and nothing new is news too: control is there.
-        match tokio::time::timeout(std::time::Duration::from_secs(10), heard.changed()).await {
-            Ok(Err(_)) => return,
-            Ok(Ok(())) | Err(_) => (),
+        if let Ok(Err(_)) = tokio::time::timeout(std::time::Duration::from_secs(10), heard.changed()).await {
+            return;
         }
     }
 }
@@ -141,7 +141,8 @@ async fn serve_metrics(listener: TcpListener, metrics: Metrics) {
                 }
                 async move { Ok::<_, std::convert::Infallible>(response) }
             });
-            let served = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+            let served =
+                hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
             if let Err(error) = served {
                 tracing::trace!(%error, "a metrics connection ended");
             }

@@ -59,7 +59,13 @@ impl Asked<'_> {
 
 impl Gate {
     /// Passes a request on and its answer back. Whatever goes wrong, the client hears of it under its own id.
-    pub(crate) async fn relay(&self, asked: &Asked<'_>, mount: &Arc<Mount>, renamed: Renamed, call: Option<Held>) -> Response<Body> {
+    pub(crate) async fn relay(
+        &self,
+        asked: &Asked<'_>,
+        mount: &Arc<Mount>,
+        renamed: Renamed,
+        call: Option<Held>,
+    ) -> Response<Body> {
         let outcomes = mount.outcomes(&self.counters);
         match self.exchange(asked, mount, renamed, call).await {
             Ok((response, rejected)) => {
@@ -86,7 +92,13 @@ impl Gate {
         }
     }
 
-    async fn exchange(&self, asked: &Asked<'_>, mount: &Arc<Mount>, renamed: Renamed, call: Option<Held>) -> Result<(Response<Body>, bool), Failure> {
+    async fn exchange(
+        &self,
+        asked: &Asked<'_>,
+        mount: &Arc<Mount>,
+        renamed: Renamed,
+        call: Option<Held>,
+    ) -> Result<(Response<Body>, bool), Failure> {
         mount.cooldown.admit(Instant::now()).map_err(Failure::Cooling)?;
         let limits = &asked.who.tenant.usage.limits;
         let deadline = tokio::time::Instant::now() + Duration::from_secs(u64::from(limits.call_secs));
@@ -98,16 +110,22 @@ impl Gate {
         let body = self.request_body(asked, &text, renamed);
         let connected = self.connected(asked, mount).await?;
         let route = Route { mount: mount.clone(), connected: connected.clone(), id };
-        let guards = Guards { call, place: Some(place), flight: Some(self.flights.begin(asked.session.uid, asked.id.clone(), route)) };
+        let guards = Guards {
+            call,
+            place: Some(place),
+            flight: Some(self.flights.begin(asked.session.uid, asked.id.clone(), route)),
+        };
         let answering = async {
             let call = Call {
                 mount: mount.clone(),
                 connected,
                 hub: asked.who.tenant.hub.clone(),
-                key: asked.who.key.verifier.id,
                 id,
                 client_id: asked.id.clone(),
-                client_token: asked.params().and_then(|params| params.progress_token).map(|span| asked.message.slice(span.start()..span.end())),
+                client_token: asked
+                    .params()
+                    .and_then(|params| params.progress_token)
+                    .map(|span| asked.message.slice(span.start()..span.end())),
                 unsafe_call: is_unsafe(asked, mount),
                 deadline,
             };
@@ -142,7 +160,9 @@ impl Gate {
                 let splicer = Splicer::new(id.into(), asked.id.clone());
                 match answer::json(body, splicer, limit).await? {
                     Json::Whole(message, error) => Ok((json_response(message), error)),
-                    Json::Streamed(streamed) => Ok((with_type(Body::answer(streamed, guards), "application/json"), false)),
+                    Json::Streamed(streamed) => {
+                        Ok((with_type(Body::answer(streamed, guards), "application/json"), false))
+                    }
                 }
             }
             Sent::Http(Answer::Events(body)) => {
@@ -156,13 +176,20 @@ impl Gate {
             }
             Sent::Legacy(mut exchange) => {
                 let message = (&mut exchange.answer).await.map_err(|_| egress::EgressError::Truncated)?;
-                let envelope = Envelope::scan(&message).map_err(|_| Failure::BadResponse("it is not a JSON-RPC message"))?;
+                let envelope =
+                    Envelope::scan(&message).map_err(|_| Failure::BadResponse("it is not a JSON-RPC message"))?;
                 Ok((json_response(answer::with_id(&message, &envelope, &asked.id)), envelope.error.is_some()))
             }
         }
     }
 
-    async fn send(&self, asked: &Asked<'_>, mount: &Arc<Mount>, call: &mut Call, body: &Bytes) -> Result<Sent, Failure> {
+    async fn send(
+        &self,
+        asked: &Asked<'_>,
+        mount: &Arc<Mount>,
+        call: &mut Call,
+        body: &Bytes,
+    ) -> Result<Sent, Failure> {
         match &call.connected {
             Connected::Http(session) => {
                 let (answer, _) = streamable::post(mount, session, asked.passed, body.clone()).await?;
@@ -195,7 +222,8 @@ impl Gate {
     fn request_body(&self, asked: &Asked<'_>, id: &str, renamed: Renamed) -> Bytes {
         let params = asked.params();
         let renamed = renamed.as_ref().map(|(span, with)| write::Patch { span: *span, with });
-        let token = params.and_then(|params| params.progress_token).map(|span| write::Patch { span, with: id.as_bytes() });
+        let token =
+            params.and_then(|params| params.progress_token).map(|span| write::Patch { span, with: id.as_bytes() });
         let all = params.map(|params| params.all);
         match (renamed, token) {
             (None, None) => write::request(id, asked.method(), asked.message, all, &[]),
@@ -266,7 +294,8 @@ fn hinted_safe(mount: &Mount, name: &str) -> bool {
     }
     let Some(listed) = mount.known(ListKind::Tools) else { return false };
     let Some(item) = listed.items.iter().find(|item| &*item.key == name) else { return false };
-    serde_json::from_slice::<Tool>(&item.raw).is_ok_and(|tool| tool.annotations.read_only || tool.annotations.idempotent)
+    serde_json::from_slice::<Tool>(&item.raw)
+        .is_ok_and(|tool| tool.annotations.read_only || tool.annotations.idempotent)
 }
 
 /// A JSON message as an answer.

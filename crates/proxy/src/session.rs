@@ -148,7 +148,12 @@ mod tests {
                 upstream_revision: Revision::V2025_06_18,
                 upstream: Some("abc-123".into()),
             },
-            Scope::Server { server: ServerId::fresh(), identity: 1, upstream_revision: Revision::LATEST, upstream: None },
+            Scope::Server {
+                server: ServerId::fresh(),
+                identity: 1,
+                upstream_revision: Revision::LATEST,
+                upstream: None,
+            },
         ] {
             let key = "0123456789abcdef".parse().unwrap();
             let session = Session::new(Uid([3; 8]), TenantId::fresh(), key, Revision::V2025_03_26, 1000, scope);

@@ -159,7 +159,8 @@ impl Tables {
 
     /// The digest of what is held, for heartbeats.
     pub fn digest(&self) -> Digest {
-        let held: Vec<(String, Digest)> = self.held().into_iter().map(|(name, digest)| (name.to_string(), digest)).collect();
+        let held: Vec<(String, Digest)> =
+            self.held().into_iter().map(|(name, digest)| (name.to_string(), digest)).collect();
         table_digest(held.iter().map(|(name, digest)| (name.as_str(), *digest)))
     }
 
@@ -184,7 +185,8 @@ impl Tables {
         if tenant.mounts.contains_key(spec.name.as_str()) {
             return Err(InternalError::Taken);
         }
-        let mount = Mount::new(spec, &self.egress, &tenant.usage.limits, true).map_err(|refusal| InternalError::Refused(refusal.to_string()))?;
+        let mount = Mount::new(spec, &self.egress, &tenant.usage.limits, true)
+            .map_err(|refusal| InternalError::Refused(refusal.to_string()))?;
         let mut next = Draft::new(&old, &Change::default());
         next.table.internal.insert(mount.spec.id, Arc::new(mount));
         next.touch(tenant.spec.id);
@@ -261,7 +263,11 @@ impl Draft {
         }
         // One pass, and only when servers come: a change of keys costs nothing here.
         let names = if change.upserts.iter().any(|resource| matches!(resource, Resource::Server(_))) {
-            table.servers.values().map(|mount| ((mount.spec.tenant, mount.spec.name.as_str().into()), mount.spec.id)).collect()
+            table
+                .servers
+                .values()
+                .map(|mount| ((mount.spec.tenant, mount.spec.name.as_str().into()), mount.spec.id))
+                .collect()
         } else {
             HashMap::new()
         };
@@ -294,7 +300,9 @@ impl Draft {
         }
         let mount = match old.servers.get(&spec.id) {
             Some(before) if before.spec == spec => before.clone(),
-            _ => Arc::new(Mount::new(spec, egress, &tenant.usage.limits, false).map_err(|refusal| refusal.to_string())?),
+            _ => {
+                Arc::new(Mount::new(spec, egress, &tenant.usage.limits, false).map_err(|refusal| refusal.to_string())?)
+            }
         };
         // What control intends beats what somebody added here by hand.
         self.table.internal.retain(|_, other| other.spec.tenant != name.0 || other.spec.name != mount.spec.name);
@@ -327,7 +335,8 @@ impl Draft {
     fn finish(mut self, old: &Table) -> Table {
         self.touched.sort_unstable();
         self.touched.dedup();
-        let mut mounts: HashMap<TenantId, BTreeMap<Box<str>, Arc<Mount>>> = self.touched.iter().map(|id| (*id, BTreeMap::new())).collect();
+        let mut mounts: HashMap<TenantId, BTreeMap<Box<str>, Arc<Mount>>> =
+            self.touched.iter().map(|id| (*id, BTreeMap::new())).collect();
         for mount in self.table.internal.values().chain(self.table.servers.values()) {
             if let Some(mounts) = mounts.get_mut(&mount.spec.tenant) {
                 mounts.insert(mount.spec.name.as_str().into(), mount.clone());
@@ -344,7 +353,12 @@ impl Draft {
         self.table.servers.retain(|_, mount| tenants.contains_key(&mount.spec.tenant));
         self.table.internal.retain(|_, mount| tenants.contains_key(&mount.spec.tenant));
         self.table.keys.retain(|_, key| tenants.contains_key(&key.verifier.tenant));
-        self.table.tenant_names = tenants.values().map(|tenant| (tenant.spec.name.as_str().into(), tenant.spec.id)).collect();
+        self.table.tenant_names =
+            tenants.values().map(|tenant| (tenant.spec.name.as_str().into(), tenant.spec.id)).collect();
+        let gone = |key: KeyId| old.keys.contains_key(&key) && !self.table.keys.contains_key(&key);
+        if old.keys.keys().any(|key| gone(*key)) {
+            tenants.values().for_each(|tenant| tenant.hub.end_streams_of_keys(gone));
+        }
         for id in old.tenants.keys().filter(|id| !tenants.contains_key(*id)).chain(&self.touched) {
             if let Some(tenant) = tenants.get(id).or_else(|| old.tenants.get(id)) {
                 tenant.mounts_changed();

@@ -66,7 +66,8 @@ pub(crate) struct Opened {
 
 impl Opened {
     fn new(connected: Connected, result: Bytes, revision: Revision) -> Result<Self, Failure> {
-        let said: Said = serde_json::from_slice(&result).map_err(|_| Failure::BadResponse("its answer to initialize is malformed"))?;
+        let said: Said = serde_json::from_slice(&result)
+            .map_err(|_| Failure::BadResponse("its answer to initialize is malformed"))?;
         let lists = ListKind::ALL
             .into_iter()
             .filter(|kind| said.capabilities.contains_key(kind.capability()))
@@ -141,14 +142,20 @@ impl Failure {
             },
             Self::SessionLost => Fault::Unavailable { class: "session", retry_after: None },
             Self::Unauthorized => Fault::ConnectionRequired,
-            Self::Status { status: 429, retry_after, .. } => Fault::Unavailable { class: "busy", retry_after: *retry_after },
-            Self::Status { status: 500.., retry_after, .. } => Fault::Unavailable { class: "status", retry_after: *retry_after },
+            Self::Status { status: 429, retry_after, .. } => {
+                Fault::Unavailable { class: "busy", retry_after: *retry_after }
+            }
+            Self::Status { status: 500.., retry_after, .. } => {
+                Fault::Unavailable { class: "status", retry_after: *retry_after }
+            }
             Self::Status { .. } => Fault::BadResponse("its status is no success"),
             Self::Redirected => Fault::Blocked("redirect_refused"),
             Self::BadResponse(what) => Fault::BadResponse(what),
             Self::TooLarge => Fault::AnswerTooLarge,
             Self::Deadline => Fault::Timeout { uncertain: unsafe_call },
-            Self::Busy => Fault::Quota { what: "concurrent requests to this server", retry_after: Duration::from_secs(1) },
+            Self::Busy => {
+                Fault::Quota { what: "concurrent requests to this server", retry_after: Duration::from_secs(1) }
+            }
             Self::Cooling(wait) => Fault::Unavailable { class: "cooling", retry_after: Some(*wait) },
         }
     }
@@ -192,7 +199,8 @@ pub(crate) struct Opening<'a> {
 }
 
 /// What we say of ourselves.
-pub(crate) const OWN_INFO: &[u8] = concat!(r#"{"name":"gatehouse","version":""#, env!("CARGO_PKG_VERSION"), r#""}"#).as_bytes();
+pub(crate) const OWN_INFO: &[u8] =
+    concat!(r#"{"name":"gatehouse","version":""#, env!("CARGO_PKG_VERSION"), r#""}"#).as_bytes();
 
 /// Opens a session: Streamable HTTP, or HTTP+SSE, or whichever of them answers.
 pub(crate) async fn open(mount: &Arc<Mount>, opening: &Opening<'_>, notify: legacy::Notify) -> Result<Opened, Failure> {
@@ -235,7 +243,11 @@ async fn open_http(mount: &Mount, opening: &Opening<'_>) -> Result<Opened, Failu
     let id = mint_id();
     let fresh = HttpSession::default();
     let (answer, session) = http::post(mount, &fresh, opening.passed, initialize(id, opening)).await?;
-    let result = answer_of(answer, id).await?.map_err(|error| Failure::Status { status: 400, retry_after: None, error: Some(error) })?;
+    let result = answer_of(answer, id).await?.map_err(|error| Failure::Status {
+        status: 400,
+        retry_after: None,
+        error: Some(error),
+    })?;
     let revision = chosen_revision(&result)?;
     let session = HttpSession { id: session, revision: Some(revision) };
     if opening.complete {
@@ -247,14 +259,18 @@ async fn open_http(mount: &Mount, opening: &Opening<'_>) -> Result<Opened, Failu
 async fn open_legacy(mount: &Arc<Mount>, opening: &Opening<'_>, notify: legacy::Notify) -> Result<Opened, Failure> {
     let session = LegacySession::connect(mount, opening.passed, notify).await?;
     let id = mint_id();
-    let result = session.ask(mount, id, initialize(id, opening)).await?.map_err(|_| Failure::BadResponse("it refused to initialize"))?;
+    let result = session
+        .ask(mount, id, initialize(id, opening))
+        .await?
+        .map_err(|_| Failure::BadResponse("it refused to initialize"))?;
     let revision = chosen_revision(&result)?;
     session.post(mount, initialized()).await?;
     Opened::new(Connected::Legacy(session), result, revision)
 }
 
 fn chosen_revision(result: &Bytes) -> Result<Revision, Failure> {
-    let said: Said = serde_json::from_slice(result).map_err(|_| Failure::BadResponse("its answer to initialize is malformed"))?;
+    let said: Said =
+        serde_json::from_slice(result).map_err(|_| Failure::BadResponse("its answer to initialize is malformed"))?;
     Revision::parse(&said.protocol_version).ok_or(Failure::BadResponse("it chose a version that is not known"))
 }
 

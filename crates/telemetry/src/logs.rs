@@ -5,6 +5,9 @@ use std::io::{self, IsTerminal};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::format::FmtSpan;
 
+/// What is logged when nothing else is said: our own steps, and of libraries what should worry somebody.
+const DEFAULT: &str = "info,rmcp=warn,sea_orm_migration=warn,sqlx=warn";
+
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Format {
@@ -35,13 +38,16 @@ pub struct Config {
     pub filter: String,
 }
 
+/// What is logged when nobody says: libraries that narrate their start are kept to warnings.
+const DEFAULT_FILTER: &str = "info,sea_orm_migration=warn,sqlx=warn";
+
 impl Config {
-    /// Reads `GATEHOUSE_LOG` (default `info`) and `GATEHOUSE_LOG_FORMAT` (`human`, the default, or `json`).
+    /// Reads `GATEHOUSE_LOG` (default `info`, libraries less) and `GATEHOUSE_LOG_FORMAT` (`human`, the default, or `json`).
     pub fn from_env() -> Self {
         let format = std::env::var("GATEHOUSE_LOG_FORMAT").ok();
         Self {
             format: format.as_deref().and_then(Format::parse).unwrap_or_default(),
-            filter: std::env::var("GATEHOUSE_LOG").unwrap_or_else(|_| "info".to_owned()),
+            filter: std::env::var("GATEHOUSE_LOG").unwrap_or_else(|_| DEFAULT.to_owned()),
         }
     }
 }
@@ -56,7 +62,7 @@ pub fn init(service: &str) {
 pub fn init_with(service: &str, config: &Config) {
     let (filter, refused) = match EnvFilter::try_new(&config.filter) {
         Ok(filter) => (filter, None),
-        Err(error) => (EnvFilter::new("info"), Some(error)),
+        Err(error) => (EnvFilter::new(DEFAULT), Some(error)),
     };
     let builder =
         tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_span_events(FmtSpan::NONE);

@@ -67,7 +67,8 @@ impl Mount {
     pub(crate) fn new(spec: ServerSpec, egress: &Egress, limits: &Limits, internal: bool) -> Result<Self, Refusal> {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let url = spec.url.url();
-        let connections = egress::Limits { connect: spec.connect_timeout, first_byte: spec.read_timeout, idle_connections: 64 };
+        let connections =
+            egress::Limits { connect: spec.connect_timeout, first_byte: spec.read_timeout, idle_connections: 64 };
         let upstream = egress.upstream(spec.tenant, url, connections)?;
         let path = match url.query() {
             Some(query) => format!("{}?{query}", url.path()),

@@ -105,7 +105,8 @@ pub(crate) async fn judge(
     }
     let encoded = head.headers.get(CONTENT_ENCODING).is_some_and(|encoding| encoding.as_bytes() != b"identity");
     if !status.is_success() {
-        let retry_after = head.headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok()).map(Duration::from_secs);
+        let retry_after =
+            head.headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok()).map(Duration::from_secs);
         return Err(refusal(status, retry_after, in_session, if encoded { None } else { Some(body) }).await);
     }
     if encoded {
@@ -118,7 +119,10 @@ pub(crate) async fn judge(
         Ok((Answer::Json(body), session))
     } else if kind.eq_ignore_ascii_case(b"text/event-stream") {
         Ok((Answer::Events(body), session))
-    } else if status == StatusCode::ACCEPTED || status == StatusCode::NO_CONTENT || http_body::Body::is_end_stream(&body) {
+    } else if status == StatusCode::ACCEPTED
+        || status == StatusCode::NO_CONTENT
+        || http_body::Body::is_end_stream(&body)
+    {
         drain(body).await;
         Ok((Answer::Nothing, session))
     } else {
@@ -132,7 +136,12 @@ async fn drain(mut body: egress::Body) {
     let _late = tokio::time::timeout(Duration::from_millis(200), read).await;
 }
 
-async fn refusal(status: StatusCode, retry_after: Option<Duration>, in_session: bool, body: Option<egress::Body>) -> Failure {
+async fn refusal(
+    status: StatusCode,
+    retry_after: Option<Duration>,
+    in_session: bool,
+    body: Option<egress::Body>,
+) -> Failure {
     let text = match body {
         Some(body) => read(body, REFUSAL_BYTES).await.unwrap_or_default(),
         None => Bytes::new(),
@@ -142,10 +151,15 @@ async fn refusal(status: StatusCode, retry_after: Option<Duration>, in_session: 
         401 | 403 => return Failure::Unauthorized,
         404 if in_session => return Failure::SessionLost,
         // Servers that answer 400 to a session they do not know say so in words.
-        400 if in_session && text.to_ascii_lowercase().windows(7).any(|part| part == b"session") => return Failure::SessionLost,
+        400 if in_session && text.to_ascii_lowercase().windows(7).any(|part| part == b"session") => {
+            return Failure::SessionLost;
+        }
         _ => (),
     }
-    let error = mcp::Envelope::scan(&text).ok().and_then(|envelope| envelope.error).map(|span| text.slice(span.start()..span.end()));
+    let error = mcp::Envelope::scan(&text)
+        .ok()
+        .and_then(|envelope| envelope.error)
+        .map(|span| text.slice(span.start()..span.end()));
     Failure::Status { status, retry_after, error }
 }
 

@@ -60,7 +60,8 @@ pub(crate) struct Exchange {
 impl LegacySession {
     /// Opens the stream and waits for the endpoint, which must be on the same origin.
     pub(crate) async fn connect(mount: &Arc<Mount>, passed: &HeaderMap, notify: Notify) -> Result<Arc<Self>, Failure> {
-        let response = send(mount, Method::GET, mount.path.clone(), &HttpSession::default(), passed, Bytes::new()).await?;
+        let response =
+            send(mount, Method::GET, mount.path.clone(), &HttpSession::default(), passed, Bytes::new()).await?;
         let (Answer::Events(mut body), _) = judge(response, false).await? else {
             return Err(Failure::BadResponse("it is no event stream"));
         };
@@ -77,7 +78,9 @@ impl LegacySession {
         };
         tokio::time::timeout(ENDPOINT, first).await.map_err(|_| Failure::Deadline)??;
         let endpoint = events.first().filter(|event| event.name.as_deref() == Some(b"endpoint"));
-        let endpoint = endpoint.and_then(|event| resolve(mount, &event.data)).ok_or(Failure::BadResponse("its stream names no endpoint of its own origin"))?;
+        let endpoint = endpoint
+            .and_then(|event| resolve(mount, &event.data))
+            .ok_or(Failure::BadResponse("its stream names no endpoint of its own origin"))?;
         let waiting = Arc::new(Mutex::new(Waiting::default()));
         let early = events.split_off(1);
         let reader = tokio::spawn(read(body, decoder, early, waiting.clone(), notify)).abort_handle();
@@ -94,7 +97,8 @@ impl LegacySession {
         if !self.is_open() {
             return Err(Failure::SessionLost);
         }
-        let response = send(mount, Method::POST, self.endpoint.clone(), &HttpSession::default(), &HeaderMap::new(), body).await?;
+        let response =
+            send(mount, Method::POST, self.endpoint.clone(), &HttpSession::default(), &HeaderMap::new(), body).await?;
         if response.status().is_success() { Ok(()) } else { judge(response, true).await.map(drop) }
     }
 
@@ -179,7 +183,8 @@ fn deliver(message: &Bytes, waiting: &Mutex<Waiting>, notify: &Notify) {
     let Ok(envelope) = Envelope::scan(message) else { return };
     match envelope.kind {
         Kind::Response => {
-            let id = envelope.id.and_then(|span| std::str::from_utf8(span.of(message)).ok()?.trim_matches('"').parse().ok());
+            let id =
+                envelope.id.and_then(|span| std::str::from_utf8(span.of(message)).ok()?.trim_matches('"').parse().ok());
             if let Some(pending) = id.and_then(|id: u64| lock(waiting).requests.remove(&id)) {
                 let _gone = pending.answer.send(message.clone());
             }
