@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -143,9 +143,8 @@ impl Child {
 
     /// Lets it drain, then doesn't.
     async fn end(&self, mut life: Life, wishes: &mut watch::Receiver<Wish>) {
-        // It may have ended already; then there is nobody to signal, and `wait` says so.
-        let _ = kill(life.pid, Signal::SIGTERM);
-        // A child that still reads its pipe would not get past that read while ending.
+        // The end of the pipe asks it to end, as it would if `up` had died: one way, used every time.
+        // A signal besides would count as the second request, which doesn't wait for what is under way.
         drop(life.pipe.take());
         let drained = tokio::select! {
             drained = tokio::time::timeout(DRAIN_PATIENCE, life.process.wait()) => drained.is_ok(),
