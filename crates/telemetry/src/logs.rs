@@ -38,11 +38,8 @@ pub struct Config {
     pub filter: String,
 }
 
-/// What is logged when nobody says: libraries that narrate their start are kept to warnings.
-const DEFAULT_FILTER: &str = "info,sea_orm_migration=warn,sqlx=warn";
-
 impl Config {
-    /// Reads `GATEHOUSE_LOG` (default `info`, libraries less) and `GATEHOUSE_LOG_FORMAT` (`human`, the default, or `json`).
+    /// Reads `GATEHOUSE_LOG` (default `info`) and `GATEHOUSE_LOG_FORMAT` (`human`, the default, or `json`).
     pub fn from_env() -> Self {
         let format = std::env::var("GATEHOUSE_LOG_FORMAT").ok();
         Self {

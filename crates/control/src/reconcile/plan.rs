@@ -1,6 +1,6 @@
 //! The differences between intended and observed mounts of one proxy: pure.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use model::{Digest, Resource, ServerId, ServerSpec, TenantId};
 
@@ -48,9 +48,9 @@ pub fn plan(intended: &[Resource], observed: &ObservedProxy, tenant: Option<Tena
     let in_scope = |of: TenantId| tenant.is_none_or(|only| only == of);
     let pushed: HashMap<ServerId, Digest> =
         observed.mounts.iter().filter(|mount| !mount.internal).map(|mount| (mount.server, mount.digest)).collect();
-    let mut known = HashMap::new();
+    let mut known = HashSet::new();
     for spec in intended.iter().filter_map(server).filter(|spec| in_scope(spec.tenant)) {
-        known.insert(spec.id, ());
+        known.insert(spec.id);
         match pushed.get(&spec.id) {
             None => plan.missing.push(of_spec(spec)),
             Some(digest) if *digest != spec.digest() => plan.drifted.push(of_spec(spec)),
@@ -60,7 +60,7 @@ pub fn plan(intended: &[Resource], observed: &ObservedProxy, tenant: Option<Tena
     for mount in observed.mounts.iter().filter(|mount| in_scope(mount.tenant)) {
         if mount.internal {
             plan.orphaned.push(of_mount(mount));
-        } else if !known.contains_key(&mount.server) {
+        } else if !known.contains(&mount.server) {
             // Control mounted it once, so control takes it down without being told to prune.
             plan.drifted.push(of_mount(mount));
         }

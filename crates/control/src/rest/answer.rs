@@ -15,7 +15,7 @@ pub(crate) struct Answer {
     location: Option<String>,
     body: Option<Value>,
     /// The member of the body that is shown once, and replayed for ten minutes at most.
-    pub(crate) once: Option<&'static str>,
+    once: Option<&'static str>,
 }
 
 impl Answer {
@@ -44,12 +44,16 @@ impl Answer {
         Self { once: Some(member), ..self }
     }
 
-    /// The same answer with the member that is shown once taken out.
-    pub(crate) fn without_secret(mut self) -> Self {
+    /// Whether a member of it is shown once.
+    pub(crate) fn holds_secret(&self) -> bool {
+        self.once.is_some()
+    }
+
+    /// Takes out the member that is shown once.
+    pub(crate) fn forget_secret(&mut self) {
         if let (Some(member), Some(body)) = (self.once, self.body.as_mut().and_then(Value::as_object_mut)) {
             body.insert(member.to_owned(), Value::Null);
         }
-        self
     }
 }
 

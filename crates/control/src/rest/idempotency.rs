@@ -57,6 +57,19 @@ struct Book {
     kept: HashMap<Place, Kept>,
     /// Finished places, oldest first.
     order: VecDeque<Place>,
+    /// Those of them whose answers still hold a secret, with the time of the answer, oldest first.
+    secrets: VecDeque<(i64, Place)>,
+}
+
+impl Book {
+    /// Forgets the secrets that can't be replayed any more.
+    fn forget_secrets(&mut self, now: i64) {
+        while let Some((_, place)) = self.secrets.pop_front_if(|(at, _)| now.saturating_sub(*at) >= SECRET_MICROS) {
+            if let Some(Kept::Done { answer, .. }) = self.kept.get_mut(&place) {
+                answer.forget_secret();
+            }
+        }
+    }
 }
 
 /// The book of keys of this process.
@@ -107,13 +120,12 @@ impl Idempotency {
     fn begin(&self, place: &Place, fingerprint: [u8; 32]) -> Option<Seen> {
         let now = self.clock.now_micros();
         let mut book = self.book.lock().unwrap_or_else(PoisonError::into_inner);
+        book.forget_secrets(now);
         let age = |at: i64| now.saturating_sub(at);
         let seen = match book.kept.get(place) {
             Some(Kept::Running(same)) if *same == fingerprint => Some(Seen::Refuse(Problem::IdempotencyRunning)),
             Some(Kept::Done { fingerprint: same, at, answer }) if *same == fingerprint && age(*at) < KEPT_MICROS => {
-                let answer = answer.as_ref().clone();
-                let answer = if age(*at) < SECRET_MICROS { answer } else { answer.without_secret() };
-                Some(Seen::Replay(Box::new(answer)))
+                Some(Seen::Replay(answer.clone()))
             }
             Some(Kept::Done { at, .. }) if age(*at) >= KEPT_MICROS => None,
             Some(_) => Some(Seen::Refuse(Problem::IdempotencyReused)),
@@ -137,6 +149,9 @@ impl Running {
         let Some(place) = self.place.take() else { return };
         let at = self.book.clock.now_micros();
         let mut book = self.book.book.lock().unwrap_or_else(PoisonError::into_inner);
+        if answer.holds_secret() {
+            book.secrets.push_back((at, place.clone()));
+        }
         book.kept.insert(place.clone(), Kept::Done { fingerprint, at, answer: Box::new(answer) });
         book.order.push_back(place);
         if book.order.len() > MAX_KEPT

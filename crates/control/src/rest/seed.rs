@@ -64,7 +64,7 @@ pub(crate) enum SeedAnswer {
     DeleteFailed,
     List(Vec<Listed>),
     ListFailed,
-    Recovered(Report),
+    Recovered(Box<Report>),
     RecoverFailed(Value),
     RecoverUnread,
     Unauthorized,
@@ -309,7 +309,7 @@ pub(crate) async fn list(State(app): State<App>, SeedAdmin(admin): SeedAdmin) ->
 /// GET is the seed's; it changes state, so it asks for a bearer key like every other call here.
 pub(crate) async fn recover(State(app): State<App>, SeedAdmin(admin): SeedAdmin, _: Request) -> SeedAnswer {
     match app.reconciler.run(Scope { tenant: Some(admin.tenant()), ..Scope::default() }).await {
-        Ok(report) if report.is_complete() => SeedAnswer::Recovered(report),
+        Ok(report) if report.is_complete() => SeedAnswer::Recovered(Box::new(report)),
         Ok(report) => SeedAnswer::RecoverFailed(views::report(&report)),
         Err(RecoverError::NoProxyAttached) => SeedAnswer::RecoverFailed(Value::Null),
         Err(RecoverError::Intended(error)) => {
