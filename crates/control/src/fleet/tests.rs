@@ -128,7 +128,8 @@ async fn commands_are_answered_by_id_and_carry_a_single_use_ticket() {
     assert!(matches!(list().await, Err(CommandError::NoProxyAttached)));
     let mut proxy = Proxy::attach(&plane, "default/a").await;
     proxy.reach(server.revision).await;
-    let (first, second) = tokio::join!(list(), plane.fleet.call(plane.tenant, server.id, principal.clone(), "echo", "{}"));
+    let (first, second) =
+        tokio::join!(list(), plane.fleet.call(plane.tenant, server.id, principal.clone(), "echo", "{}"));
     assert_eq!(first.unwrap(), "[\"tools\"]");
     assert_eq!(second.unwrap(), "{\"result\":\"echo\"}");
     let probe = ProbeRequest {
