@@ -31,8 +31,8 @@ async fn the_client_and_the_upstream_understand_each_other() {
 async fn the_upstream_misbehaves_as_it_is_told() {
     let upstream = Upstream::named("up").await;
     for (word, behaviour) in tests::behaviour::BEHAVIOURS {
-        if matches!(behaviour, Behaviour::Hang | Behaviour::NeverFinish | Behaviour::HugeBody | Behaviour::EndlessEvent)
-        {
+        use Behaviour::{Drip, EndlessEvent, Hang, HugeBody, NeverFinish};
+        if matches!(behaviour, Hang | Drip | NeverFinish | HugeBody | EndlessEvent) {
             continue;
         }
         let mcp = Mcp::open(&upstream.url(), "any").await;

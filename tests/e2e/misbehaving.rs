@@ -70,8 +70,12 @@ async fn each_has_its_answer(path: &str, prefix: &str) {
         assert!(mcp.tools().await.contains(&tool), "{word}");
         let params = json!({"name": tool, "arguments": {"how": word, "text": word}});
         let answer = tests::patient(word, mcp.try_request("tools/call", params)).await;
-        let answer = answer.unwrap_or_else(|error| panic!("{word}: {error}")).1;
-        is_promised(word, codes, &answer, &name);
+        match answer {
+            Ok((_, answer)) => is_promised(word, codes, &answer, &name),
+            // Passed on while it came: all that is left to do is to cut it.
+            Err(_) if matches!(*word, "huge_body" | "truncate_json") => (),
+            Err(error) => panic!("{word}: {error}"),
+        }
         assert_eq!(upstream.calls(word), 1, "{word} was sent once");
         assert_eq!(good.text("good__echo", json!({"text": word})).await, format!("good: {word}"));
     }
@@ -108,6 +112,12 @@ async fn an_upstream_that_never_behaves_is_refused_at_the_add() {
         let body =
             json!({"name": "bad", "url": upstream.url(), "read_timeout_ms": 1000, "transport": "streamable_http"});
         let answer = tests::patient(word, admin.post("/api/v1/servers", &body)).await;
+        if *behaviour == Behaviour::Unauthorized {
+            // It speaks and wants a credential: that is for the admin to bind, and no reason to lose the record.
+            assert_eq!(answer.expect(201).json()["probe"]["needs_auth"], true);
+            admin.remove("bad").await.expect(200);
+            continue;
+        }
         assert!(answer.status.is_client_error() || answer.status.is_server_error(), "{word}: {}", answer.text());
         assert_ne!(answer.status, 500, "{word}: {}", answer.text());
         let problem = answer.json();
@@ -147,7 +157,8 @@ async fn a_lost_upstream_session_is_opened_again_and_the_call_is_made_once() {
         let mcp = Mcp::open(&house.at(path), house.client_key()).await;
         assert_eq!(mcp.text(tool, json!({"text": format!("{path} 1")})).await, format!("forgetful: {path} 1"));
         upstream.forget_sessions();
-        assert_eq!(mcp.text(tool, json!({"text": format!("{path} 2")})).await, format!("forgetful: {path} 2"));
+        let again = mcp.call(tool, json!({"text": format!("{path} 2")})).await;
+        assert_eq!(again["result"]["content"][0]["text"], format!("forgetful: {path} 2"), "{path}: {again}");
     }
     assert!(upstream.repeated().is_empty());
 }

@@ -263,7 +263,7 @@ impl Splicer {
     }
 
     fn keep(&mut self, part: &[u8], key: bool) -> Result<(), SpliceError> {
-        if part.iter().any(|byte| *byte < 0x20) {
+        if crate::json::has_control(part) {
             return Err(SpliceError::Syntax);
         }
         if key {

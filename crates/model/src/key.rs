@@ -142,7 +142,26 @@ impl KeyText {
     pub fn expose(&self) -> Secret {
         let body = format!("ghk_{}_{}_{}", self.env, self.id, self.secret.expose());
         let crc = checksum(body.as_bytes());
-        Secret::new(format!("{body}_{crc}"))
+        Secret::new(format!("{body}_{}", crc.map(char::from).iter().collect::<String>()))
+    }
+}
+
+/// A key as it was presented: what a look-up and a comparison need, the secret already hashed.
+/// Reading one allocates nothing; the data plane does it for every request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PresentedKey {
+    /// The public part.
+    pub id: KeyId,
+    /// SHA-256 of the secret part.
+    pub sha256: [u8; 32],
+}
+
+impl FromStr for PresentedKey {
+    type Err = KeyTextError;
+
+    fn from_str(text: &str) -> Result<Self, KeyTextError> {
+        let parts = Parts::of(text)?;
+        Ok(Self { id: parts.id, sha256: Sha256::digest(parts.secret.as_bytes()).into() })
     }
 }
 
@@ -150,6 +169,20 @@ impl FromStr for KeyText {
     type Err = KeyTextError;
 
     fn from_str(text: &str) -> Result<Self, KeyTextError> {
+        let parts = Parts::of(text)?;
+        Ok(Self { env: parts.env.to_owned(), id: parts.id, secret: Secret::new(parts.secret.to_owned()) })
+    }
+}
+
+/// The parts of a key whose shape and checksum are right.
+struct Parts<'a> {
+    env: &'a str,
+    id: KeyId,
+    secret: &'a str,
+}
+
+impl<'a> Parts<'a> {
+    fn of(text: &'a str) -> Result<Self, KeyTextError> {
         let (body, crc) = text.rsplit_once('_').ok_or(KeyTextError::Shape)?;
         let mut parts = body.split('_');
         let (Some("ghk"), Some(env), Some(id), Some(secret), None) =
@@ -164,10 +197,10 @@ impl FromStr for KeyText {
             return Err(KeyTextError::Shape);
         }
         let id = id.parse().map_err(|_| KeyTextError::Shape)?;
-        if checksum(body.as_bytes()) != crc {
+        if checksum(body.as_bytes()) != crc.as_bytes() {
             return Err(KeyTextError::Checksum);
         }
-        Ok(Self { env: env.to_owned(), id, secret: Secret::new(secret.to_owned()) })
+        Ok(Self { env, id, secret })
     }
 }
 
@@ -204,8 +237,15 @@ fn to_base62(bytes: &[u8], len: usize) -> String {
     digits.into_iter().map(char::from).collect()
 }
 
-fn checksum(body: &[u8]) -> String {
-    to_base62(&crc32fast::hash(body).to_be_bytes(), CRC_LEN)
+/// CRC-32 as six digits of base62.
+fn checksum(body: &[u8]) -> [u8; CRC_LEN] {
+    let mut crc = crc32fast::hash(body);
+    let mut digits = [b'0'; CRC_LEN];
+    for digit in digits.iter_mut().rev() {
+        *digit = base62(crc % 62);
+        crc /= 62;
+    }
+    digits
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ pub use self::clock::{Clock, ManualClock, SystemClock};
 pub use self::crash::{CRASH_POINTS, crash_here};
 pub use self::digest::{Digest, table_digest};
 pub use self::ids::{Generation, IdError, KeyId, Revision, ServerId, TenantId, UserId};
-pub use self::key::{KeyRole, KeyText, KeyTextError, KeyVerifier, Principal};
+pub use self::key::{KeyRole, KeyText, KeyTextError, KeyVerifier, PresentedKey, Principal};
 pub use self::name::{NameError, ServerName, TenantName};
 pub use self::resource::{Resource, ResourceKind, ResourceName};
 pub use self::secret::Secret;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use egress::EgressError;
 use futures::future::BoxFuture;
 use http::{HeaderMap, HeaderValue, Method};
@@ -27,7 +27,7 @@ use crate::upstream::{Connected, Failure, is_id, progress_token};
 /// So much of a JSON answer is looked at before the first byte goes out: an answer that fits is
 /// known to be whole and valid. Of a larger one the rest streams by, and if it turns out to be
 /// broken the client's connection is cut: never a false success.
-const WINDOW: usize = 64 << 10;
+const WINDOW: usize = 128 << 10;
 /// Largest event.
 const EVENT: usize = 4 << 20;
 /// Most bytes of one event stream that answers a call.
@@ -40,7 +40,7 @@ const RESUMES: u32 = 10;
 /// A JSON answer.
 pub(crate) enum Json {
     /// Looked at as a whole. True if it is a JSON-RPC error.
-    Whole(Bytes, bool),
+    Whole(Vec<Bytes>, bool),
     /// The window was too small for it.
     Streamed(Box<StreamedAnswer>),
 }
@@ -71,7 +71,7 @@ pub(crate) async fn json(mut body: egress::Body, mut splicer: Splicer, limit: us
         };
         let Some(frame) = frame else {
             let error = splicer.finish().map_err(|error| broken(&error))?;
-            return Ok(Json::Whole(join(pieces), error));
+            return Ok(Json::Whole(pieces, error));
         };
         let Ok(data) = frame?.into_data() else { continue };
         seen += data.len();
@@ -102,14 +102,6 @@ async fn poll_once(body: &mut egress::Body) -> Option<Option<Result<http_body::F
         Poll::Pending => Poll::Ready(None),
     })
     .await
-}
-
-fn join(pieces: Vec<Bytes>) -> Bytes {
-    let mut whole = BytesMut::with_capacity(pieces.iter().map(Bytes::len).sum());
-    for piece in &pieces {
-        whole.extend_from_slice(piece);
-    }
-    whole.freeze()
 }
 
 fn broken(error: &mcp::SpliceError) -> Failure {

@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http_body::{Frame, SizeHint};
 use mcp::sse;
 use tokio::time::{Instant, Interval, MissedTickBehavior};
@@ -15,6 +15,8 @@ use crate::flights::Flight;
 use crate::hub::Stream;
 use crate::limits::Held;
 
+/// Largest answer that is copied into one piece.
+const JOINED: usize = 16 << 10;
 /// Silence after which a comment keeps a stream open.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
@@ -26,6 +28,7 @@ pub(crate) struct Body {
 
 enum Kind {
     Ready(Option<Bytes>),
+    Pieces(std::vec::IntoIter<Bytes>, usize),
     Answer(Box<StreamedAnswer>),
     Events(Box<EventRelay>),
     Listening(Box<Listening>),
@@ -70,6 +73,17 @@ impl Body {
         Self { kind: Kind::Ready(Some(bytes).filter(|bytes| !bytes.is_empty())), _guards: Guards::default() }
     }
 
+    /// Pieces of one answer, in their order. Small ones are joined: one write costs less than several.
+    pub(crate) fn pieces(pieces: Vec<Bytes>) -> Self {
+        let size = pieces.iter().map(Bytes::len).sum();
+        if size > JOINED {
+            return Self { kind: Kind::Pieces(pieces.into_iter(), size), _guards: Guards::default() };
+        }
+        let mut whole = BytesMut::with_capacity(size);
+        pieces.iter().for_each(|piece| whole.extend_from_slice(piece));
+        Self::full(whole.freeze())
+    }
+
     /// A JSON answer too large to be looked at as a whole.
     pub(crate) fn answer(answer: Box<StreamedAnswer>, guards: Guards) -> Self {
         Self { kind: Kind::Answer(answer), _guards: guards }
@@ -102,6 +116,11 @@ impl http_body::Body for Body {
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         match &mut self.get_mut().kind {
             Kind::Ready(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Kind::Pieces(pieces, left) => {
+                let piece = pieces.next();
+                *left -= piece.as_ref().map_or(0, Bytes::len);
+                Poll::Ready(piece.map(|piece| Ok(Frame::data(piece))))
+            }
             Kind::Answer(answer) => {
                 answer.poll_chunk(cx).map(|chunk| chunk.map(|chunk| chunk.map(Frame::data).map_err(Into::into)))
             }
@@ -113,12 +132,13 @@ impl http_body::Body for Body {
     }
 
     fn is_end_stream(&self) -> bool {
-        matches!(self.kind, Kind::Ready(None))
+        matches!(self.kind, Kind::Ready(None) | Kind::Pieces(_, 0))
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.kind {
             Kind::Ready(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64),
+            Kind::Pieces(_, left) => SizeHint::with_exact(*left as u64),
             _ => SizeHint::default(),
         }
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
-use model::{KeyRole, KeyText, KeyTextError, Principal};
+use model::{KeyRole, KeyTextError, PresentedKey, Principal};
 use subtle::ConstantTimeEq;
 
 use crate::fault::Fault;
@@ -33,12 +33,12 @@ pub(crate) fn authenticate(table: &Table, headers: &HeaderMap, now: i64) -> Resu
     if !scheme.eq_ignore_ascii_case("bearer") {
         return Err(Fault::Unauthenticated("unauthenticated"));
     }
-    let presented: KeyText = token.trim().parse().map_err(|error| match error {
+    let presented: PresentedKey = token.trim().parse().map_err(|error| match error {
         KeyTextError::Checksum => Fault::Unauthenticated("malformed_key"),
         KeyTextError::Shape => Fault::Unauthenticated("unauthenticated"),
     })?;
-    let key = table.key(presented.id()).ok_or(Fault::Unauthenticated("unauthenticated"))?;
-    let same = key.verifier.sha256.ct_eq(&presented.sha256());
+    let key = table.key(presented.id).ok_or(Fault::Unauthenticated("unauthenticated"))?;
+    let same = key.verifier.sha256.ct_eq(&presented.sha256);
     if !bool::from(same) || key.verifier.expires_at.is_some_and(|at| at <= now) {
         return Err(Fault::Unauthenticated("unauthenticated"));
     }

@@ -159,7 +159,7 @@ impl Gate {
             Sent::Http(Answer::Json(body)) => {
                 let splicer = Splicer::new(id.into(), asked.id.clone());
                 match answer::json(body, splicer, limit).await? {
-                    Json::Whole(message, error) => Ok((json_response(message), error)),
+                    Json::Whole(pieces, error) => Ok((with_type(Body::pieces(pieces), "application/json"), error)),
                     Json::Streamed(streamed) => {
                         Ok((with_type(Body::answer(streamed, guards), "application/json"), false))
                     }

@@ -79,17 +79,17 @@ impl Sealer {
 
     /// Opens what [`Sealer::seal`] made for the same purpose; `None` for anything else.
     pub fn open(&self, label: &'static str, sealed: &[u8]) -> Option<Vec<u8>> {
-        let sealed = URL_SAFE_NO_PAD.decode(sealed).ok()?;
-        let (id, rest) = sealed.split_first_chunk::<4>()?;
-        let (nonce, body) = rest.split_first_chunk::<NONCE_LEN>()?;
+        let mut sealed = URL_SAFE_NO_PAD.decode(sealed).ok()?;
+        let (id, rest) = sealed.split_first_chunk_mut::<4>()?;
+        let (nonce, body) = rest.split_first_chunk_mut::<NONCE_LEN>()?;
         let id = u32::from_be_bytes(*id);
         let keys = self.keys.load();
         let key = [&keys.current, &keys.previous].into_iter().flatten().find(|key| key.id == id)?;
-        let mut body = body.to_vec();
         let nonce = Nonce::assume_unique_for_key(*nonce);
-        let len = key.key.open_in_place(nonce, Aad::from(label.as_bytes()), &mut body).ok()?.len();
-        body.truncate(len);
-        Some(body)
+        let len = key.key.open_in_place(nonce, Aad::from(label.as_bytes()), body).ok()?.len();
+        sealed.drain(..4 + NONCE_LEN);
+        sealed.truncate(len);
+        Some(sealed)
     }
 }
 

@@ -20,6 +20,10 @@ use crate::metrics::{Counters, Outcomes};
 /// How long a list is served before the upstream is asked again in the background.
 const FRESH: Duration = Duration::from_secs(60);
 
+/// Idle connections kept for one upstream. They rest for 4 s at the most, so this bounds a burst:
+/// fewer than there are callers would open and close connections all the time.
+const IDLE_CONNECTIONS: usize = 512;
+
 /// A mounted server. Mounting opens no connection; everything here comes with the first use.
 pub(crate) struct Mount {
     pub(crate) spec: ServerSpec,
@@ -68,7 +72,7 @@ impl Mount {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let url = spec.url.url();
         let connections =
-            egress::Limits { connect: spec.connect_timeout, first_byte: spec.read_timeout, idle_connections: 64 };
+            egress::Limits { connect: spec.connect_timeout, first_byte: spec.read_timeout, idle_connections: IDLE_CONNECTIONS };
         let upstream = egress.upstream(spec.tenant, url, connections)?;
         let path = match url.query() {
             Some(query) => format!("{}?{query}", url.path()),
