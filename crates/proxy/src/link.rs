@@ -101,11 +101,16 @@ pub(crate) async fn run<P: Perform>(
     link.publish(false, false);
 
     let mut backoff = Backoff::default();
-    let mut controls = config.controls.iter().cycle().skip(Backoff::random_index(config.controls.len()));
-    while let Some(control) = controls.next() {
-        let ended = tokio::select! {
-            ended = link.attach(control, tls.clone(), &shutdown) => ended,
+    // An endless round, begun anywhere.
+    for control in config.controls.iter().cycle().skip(Backoff::random_index(config.controls.len())) {
+        let opened = tokio::select! {
+            opened = link.open(control, tls.clone()) => opened,
             () = shutdown.cancelled() => break,
+        };
+        // An open stream ends by itself at the shutdown, with a goodbye.
+        let ended = match opened {
+            Ok(attached) => attached.serve(&shutdown).await,
+            Err(ended) => ended,
         };
         link.publish(false, false);
         match ended {

@@ -71,35 +71,30 @@ pub(super) enum Ended {
 }
 
 impl<P: Perform> Link<P> {
-    /// Opens a stream and serves it until it ends.
-    pub(super) async fn attach(
-        &self,
-        control: &str,
-        tls: Arc<rustls::ClientConfig>,
-        shutdown: &CancellationToken,
-    ) -> Ended {
+    /// Opens a stream.
+    pub(super) async fn open(&self, control: &str, tls: Arc<rustls::ClientConfig>) -> Result<Attached<'_, P>, Ended> {
         let channel = match wire::connect(control, tls).await {
             Ok(channel) => channel,
-            Err(error) => return Ended::Unreached(error),
+            Err(error) => return Err(Ended::Unreached(error)),
         };
         let mut client =
             LinkClient::new(channel).max_decoding_message_size(MESSAGE_LIMIT).max_encoding_message_size(MESSAGE_LIMIT);
         // Before the table comes: ids that clients get are then the fleet's from the first one on.
         let fetch = keys::fetch(client.clone(), self.node.clone(), self.sealer.clone(), self.last_good.clone());
         let Ok(sealing_key) = tokio::time::timeout(scaled(ACCEPT), fetch).await else {
-            return Ended::Refused(Status::deadline_exceeded("control did not answer for the sealing keys"));
+            return Err(Ended::Refused(Status::deadline_exceeded("control did not answer for the sealing keys")));
         };
         let (outgoing, sent) = mpsc::channel(OUTGOING);
         _ = outgoing.try_send(FromProxy::Hello(self.hello()).into());
         let accepted = tokio::time::timeout(scaled(ACCEPT), client.attach(ReceiverStream::new(sent))).await;
         let incoming = match accepted {
             Ok(Ok(answer)) => answer.into_inner(),
-            Ok(Err(status)) => return Ended::Refused(status),
-            Err(_) => return Ended::Refused(Status::deadline_exceeded("control did not accept the stream")),
+            Ok(Err(status)) => return Err(Ended::Refused(status)),
+            Err(_) => return Err(Ended::Refused(Status::deadline_exceeded("control did not accept the stream"))),
         };
         tracing::info!(control, node = self.node, "attached to control");
         self.publish(true, false);
-        let attached = Attached {
+        Ok(Attached {
             link: self,
             client,
             incoming,
@@ -109,8 +104,7 @@ impl<P: Perform> Link<P> {
             slots: Arc::new(Semaphore::new(COMMANDS)),
             sealing_key,
             current: false,
-        };
-        attached.serve(shutdown).await
+        })
     }
 
     /// Says how the link is.
@@ -137,7 +131,7 @@ impl<P: Perform> Link<P> {
 }
 
 /// A stream that control has accepted.
-struct Attached<'a, P> {
+pub(super) struct Attached<'a, P> {
     link: &'a Link<P>,
     client: LinkClient<LinkChannel>,
     incoming: Streaming<ControlFrame>,
@@ -151,7 +145,8 @@ struct Attached<'a, P> {
 }
 
 impl<P: Perform> Attached<'_, P> {
-    async fn serve(mut self, shutdown: &CancellationToken) -> Ended {
+    /// Serves the stream until it ends.
+    pub(super) async fn serve(mut self, shutdown: &CancellationToken) -> Ended {
         let mut beat = tokio::time::interval(scaled(BEAT));
         let mut keys_due = tokio::time::interval(scaled(KEYS_EVERY));
         keys_due.reset();

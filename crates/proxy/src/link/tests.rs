@@ -97,7 +97,7 @@ async fn a_restarted_proxy_serves_from_its_last_good_table() {
     let mut stream = control.accept().await;
     stream.push(at(7), true, false, &[tenant(), server("one", 1)], vec![]).await;
     let (dir, node) = (proxy.stop().await, stream.hello.node.clone());
-    assert!(matches!(stream.next().await, None), "it said goodbye");
+    assert!(stream.next().await.is_none(), "it said goodbye");
     let again = Proxy::start_in(&control, dir);
     assert_eq!(again.tables.held().len(), 2, "before control was heard of");
     assert!(again.sealer.is_ready());
