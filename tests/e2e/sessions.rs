@@ -78,6 +78,13 @@ async fn a_session_outlives_the_proxy_with_and_without_control() {
     let pid = house.start_alone(Plane::Proxy, &[]);
     house.wait_ready(Plane::Proxy).await;
     both("restarted").await;
+    // The table is written a moment after it was applied; what is killed before that starts empty.
+    let table = house.dir().join("proxy");
+    tests::eventually("the last good table is written", || async {
+        let names = std::fs::read_dir(&table).ok()?.flatten().map(|entry| entry.file_name());
+        names.into_iter().any(|name| name.to_string_lossy().starts_with("table")).then_some(())
+    })
+    .await;
     house.kill(Plane::Control).await;
     tests::process::kill_now(pid);
     tests::process::gone(pid).await;
