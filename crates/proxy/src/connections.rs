@@ -1,7 +1,7 @@
 //! The gateway's sessions with upstreams: opened on first use, one for each principal and mount,
 //! bounded, and watched for notifications only while somebody listens.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -105,14 +105,14 @@ impl Connections {
         if let Connected::Http(session) = &opened.connected
             && opened.begin_watch()
         {
-            tokio::spawn(watch(mount.clone(), session.clone(), behalf.clone(), None, Some(opened.clone())));
+            tokio::spawn(watch(Arc::downgrade(mount), session.clone(), behalf.clone(), None, Some(opened.clone())));
         }
     }
 }
 
 /// Listens to a client session's own upstream session for as long as its stream is open.
 pub(crate) fn watch_own(mount: &Arc<Mount>, session: HttpSession, behalf: Behalf, uid: Uid) {
-    tokio::spawn(watch(mount.clone(), session, behalf, Some(uid), None));
+    tokio::spawn(watch(Arc::downgrade(mount), session, behalf, Some(uid), None));
 }
 
 /// Counts what became of a request towards the cooldown of its mount.
@@ -151,22 +151,22 @@ fn pass_on(mount: &Mount, behalf: &Behalf, only: Option<Uid>, message: &Bytes, e
     }
 }
 
+/// Listens again and again. Holds no mount while it waits: one that is unmounted is let go.
 async fn watch(
-    mount: Arc<Mount>,
+    mount: Weak<Mount>,
     session: HttpSession,
     behalf: Behalf,
     only: Option<Uid>,
     shared: Option<Arc<Opened>>,
 ) {
-    let heard = || behalf.hub.is_heard(behalf.key, mount.spec.id);
     let mut pause = Duration::from_secs(1);
-    while heard() {
-        match listen(&mount, &session, &behalf, only, &heard).await {
+    while let Some(watched) = heard(&mount, &behalf) {
+        match listen(watched, &session, &behalf, only).await {
             Ok(()) => pause = Duration::from_secs(1),
             // The upstream keeps no such stream, or knows the session no more.
             Err(Failure::Status { .. } | Failure::SessionLost | Failure::Unauthorized) => break,
             Err(failure) => {
-                tracing::debug!(server = mount.name(), class = failure.class(), "a watch broke off");
+                tracing::debug!(class = failure.class(), "a watch broke off");
                 pause = (pause * 2).min(Duration::from_secs(60));
             }
         }
@@ -177,33 +177,37 @@ async fn watch(
     }
 }
 
-async fn listen(
-    mount: &Arc<Mount>,
-    session: &HttpSession,
-    behalf: &Behalf,
-    only: Option<Uid>,
-    heard: &impl Fn() -> bool,
-) -> Result<(), Failure> {
-    let response = send(mount, Method::GET, mount.path.clone(), session, &HeaderMap::new(), Bytes::new()).await?;
+/// The mount, if it is still mounted and somebody listens to it.
+fn heard(mount: &Weak<Mount>, behalf: &Behalf) -> Option<Arc<Mount>> {
+    mount.upgrade().filter(|mount| behalf.hub.is_heard(behalf.key, mount.spec.id))
+}
+
+async fn listen(mount: Arc<Mount>, session: &HttpSession, behalf: &Behalf, only: Option<Uid>) -> Result<(), Failure> {
+    let response = send(&mount, Method::GET, mount.path.clone(), session, &HeaderMap::new(), Bytes::new()).await?;
     let (Answer::Events(mut body), _) = judge(response, session.id.is_some()).await? else {
         return Err(Failure::BadResponse("it is no event stream"));
+    };
+    let mount = {
+        let weak = Arc::downgrade(&mount);
+        drop(mount);
+        weak
     };
     let mut decoder = sse::Decoder::new(EVENT);
     let mut events = Vec::new();
     loop {
         let frame = match tokio::time::timeout(LOOK, body.frame()).await {
             Ok(Some(frame)) => frame?,
-            Ok(None) => return Ok(()),
-            Err(_) if heard() => continue,
-            Err(_) => return Ok(()),
+            Err(_) if heard(&mount, behalf).is_some() => continue,
+            Ok(None) | Err(_) => return Ok(()),
         };
         let Ok(data) = frame.into_data() else { continue };
         decoder.push(&data, &mut events).map_err(|_| Failure::TooLarge)?;
+        let Some(mount) = mount.upgrade() else { return Ok(()) };
         for event in events.drain(..) {
             let Ok(envelope) = Envelope::scan(&event.data) else { continue };
             match envelope.kind {
-                Kind::Notification => pass_on(mount, behalf, only, &event.data, &envelope),
-                Kind::Request => refuse(mount, &Connected::Http(session.clone()), &event.data, &envelope),
+                Kind::Notification => pass_on(&mount, behalf, only, &event.data, &envelope),
+                Kind::Request => refuse(&mount, &Connected::Http(session.clone()), &event.data, &envelope),
                 Kind::Response => (),
             }
         }

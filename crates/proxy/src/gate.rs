@@ -86,9 +86,12 @@ impl Gate {
         }
     }
 
-    /// From now on new requests are refused; those under way finish.
+    /// From now on new requests are refused; calls under way finish, streams end.
     pub fn drain(&self) {
         self.draining.store(true, Ordering::Release);
+        for tenant in self.tables.load().tenants() {
+            tenant.hub.end_streams_of_keys(|_| true);
+        }
     }
 
     /// Answers one request.

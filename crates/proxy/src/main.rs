@@ -5,7 +5,6 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use proxy::{Config, run};
-use tokio::io::AsyncReadExt;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -56,11 +55,16 @@ async fn stop_on_signal(shutdown: CancellationToken) {
     shutdown.cancel();
 }
 
+/// Waits in a thread of its own: a runtime that shuts down does not wait for it.
 async fn parent_gone() {
     if std::env::var_os("GATEHOUSE_PARENT_PIPE").is_none() {
         return std::future::pending().await;
     }
-    let mut input = tokio::io::stdin();
-    let mut byte = [0];
-    while matches!(input.read(&mut byte).await, Ok(1..)) {}
+    let (gone, heard) = tokio::sync::oneshot::channel();
+    std::thread::spawn(move || {
+        // Ends at the end of input, and on errors, which mean the same.
+        let _read = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+        let _nobody_waits = gone.send(());
+    });
+    let _thread_lives = heard.await;
 }

@@ -80,7 +80,6 @@ impl Gate {
         client_info: &[u8],
         passed: &HeaderMap,
     ) -> Result<(Scope, Bytes), Failure> {
-        mount.cooldown.admit(Instant::now()).map_err(Failure::Cooling)?;
         let server = mount.spec.id;
         if mount.transport() == model::Transport::Sse {
             let opened = self.connections.shared(mount, &behalf(who)).await?;
@@ -89,6 +88,7 @@ impl Gate {
             return Ok((scope, with_version(&opened.result, revision)));
         }
         let _place = mount.places.take().await.ok_or(Failure::Busy)?;
+        mount.cooldown.admit(Instant::now()).map_err(Failure::Cooling)?;
         let opening = Opening { client_info, revision, passed, complete: false };
         let opened = open(mount, &opening, refuse_nothing()).await;
         settle(mount, &opened);
@@ -212,7 +212,7 @@ impl Gate {
             Some(listed) if listed.find(&name).is_some() => listed,
             // Not known, or not in it: it may be new over there.
             known => {
-                if known.is_some() {
+                if known.is_some_and(|known| known.may_be_asked_again()) {
                     mount.list(kind).invalidate();
                 }
                 match listed(&self.connections, &asked.behalf(), &mount, kind).await {

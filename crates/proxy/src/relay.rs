@@ -99,12 +99,16 @@ impl Gate {
         renamed: Renamed,
         call: Option<Held>,
     ) -> Result<(Response<Body>, bool), Failure> {
-        mount.cooldown.admit(Instant::now()).map_err(Failure::Cooling)?;
+        // Before the queue, so that a cooling upstream costs nothing; whether this is the trial is asked after it.
+        if let Some(left) = mount.cooldown.remaining(Instant::now()) {
+            return Err(Failure::Cooling(left));
+        }
         let limits = &asked.who.tenant.usage.limits;
         let deadline = tokio::time::Instant::now() + Duration::from_secs(u64::from(limits.call_secs));
         let Some(place) = mount.places.take().await else {
             return Err(Failure::Busy);
         };
+        mount.cooldown.admit(Instant::now()).map_err(Failure::Cooling)?;
         let id = mint_id();
         let text = id.to_string();
         let body = self.request_body(asked, &text, renamed);

@@ -74,8 +74,8 @@ pub async fn serve(listener: TcpListener, gate: Arc<Gate>, shutdown: Cancellatio
             }
         });
     }
-    drop(listener);
     gate.drain();
+    drop(listener);
     let drained = async { while connections.join_next().await.is_some() {} };
     if tokio::time::timeout(DRAIN, drained).await.is_err() {
         tracing::warn!(left = connections.len(), "connections were cut at the end of the drain");

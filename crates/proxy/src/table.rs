@@ -49,6 +49,10 @@ impl Table {
         self.servers.get(&id).or_else(|| self.internal.get(&id))
     }
 
+    pub(crate) fn tenants(&self) -> impl Iterator<Item = &Arc<Tenant>> {
+        self.tenants.values()
+    }
+
     pub(crate) fn mounts(&self) -> impl Iterator<Item = &Arc<Mount>> {
         self.servers.values().chain(self.internal.values())
     }

@@ -71,8 +71,11 @@ impl Mount {
     pub(crate) fn new(spec: ServerSpec, egress: &Egress, limits: &Limits, internal: bool) -> Result<Self, Refusal> {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let url = spec.url.url();
-        let connections =
-            egress::Limits { connect: spec.connect_timeout, first_byte: spec.read_timeout, idle_connections: IDLE_CONNECTIONS };
+        let connections = egress::Limits {
+            connect: spec.connect_timeout,
+            first_byte: spec.read_timeout,
+            idle_connections: IDLE_CONNECTIONS,
+        };
         let upstream = egress.upstream(spec.tenant, url, connections)?;
         let path = match url.query() {
             Some(query) => format!("{}?{query}", url.path()),
@@ -202,6 +205,11 @@ impl Listed {
     /// Whether it is time to ask again in the background.
     pub(crate) fn is_old(&self) -> bool {
         self.since.elapsed() > FRESH
+    }
+
+    /// Whether a name that is not in it is worth a question: at most one a second, whoever guesses names.
+    pub(crate) fn may_be_asked_again(&self) -> bool {
+        self.since.elapsed() > Duration::from_secs(1)
     }
 
     /// The item behind an exposed name or a URI.

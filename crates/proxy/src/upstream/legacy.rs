@@ -1,7 +1,7 @@
 //! HTTP+SSE of 2024-11-05: one stream that is the session, and an endpoint to post to.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -19,6 +19,8 @@ use crate::table::Mount;
 const ENDPOINT: Duration = Duration::from_secs(10);
 /// How long a question of the gateway's own waits on the stream.
 const ASKING: Duration = Duration::from_secs(60);
+/// How often a silent stream looks whether its server is still mounted.
+const LOOK: Duration = Duration::from_secs(10);
 /// Largest event.
 const EVENT: usize = 4 << 20;
 /// Most requests that wait on one stream.
@@ -83,7 +85,8 @@ impl LegacySession {
             .ok_or(Failure::BadResponse("its stream names no endpoint of its own origin"))?;
         let waiting = Arc::new(Mutex::new(Waiting::default()));
         let early = events.split_off(1);
-        let reader = tokio::spawn(read(body, decoder, early, waiting.clone(), notify)).abort_handle();
+        let reading = read(body, decoder, early, waiting.clone(), notify, Arc::downgrade(mount));
+        let reader = tokio::spawn(reading).abort_handle();
         Ok(Arc::new(Self { endpoint, waiting, reader }))
     }
 
@@ -161,12 +164,18 @@ async fn read(
     mut events: Vec<sse::Event>,
     waiting: Arc<Mutex<Waiting>>,
     notify: Notify,
+    mount: Weak<Mount>,
 ) {
     loop {
         for event in events.drain(..) {
             deliver(&event.data, &waiting, &notify);
         }
-        let Some(Ok(frame)) = body.frame().await else { break };
+        let frame = match tokio::time::timeout(LOOK, body.frame()).await {
+            Ok(Some(Ok(frame))) => frame,
+            // Unmounted, and the last call on it is over: nobody will ask here any more.
+            Err(_) if mount.strong_count() > 0 => continue,
+            _ => break,
+        };
         if let Ok(data) = frame.into_data()
             && decoder.push(&data, &mut events).is_err()
         {
