@@ -20,6 +20,7 @@ use tokio::time::{Instant, Sleep};
 use crate::fault::Fault;
 use crate::hub::Hub;
 use crate::table::Mount;
+use crate::timers::scaled;
 use crate::upstream::http::{Answer, HttpSession, LEAST, PACE, judge, send};
 use crate::upstream::legacy::Exchange;
 use crate::upstream::{Connected, Failure, is_id, progress_token};
@@ -65,9 +66,9 @@ pub(crate) async fn json(mut body: egress::Body, mut splicer: Splicer, limit: us
     while seen <= WINDOW {
         let frame = match poll_once(&mut body).await {
             Some(frame) => frame,
-            None => {
-                tokio::time::timeout_at(since + PACE, body.frame()).await.map_err(|_| EgressError::FirstByteTimeout)?
-            }
+            None => tokio::time::timeout_at(since + scaled(PACE), body.frame())
+                .await
+                .map_err(|_| EgressError::FirstByteTimeout)?,
         };
         let Some(frame) = frame else {
             let error = splicer.finish().map_err(|error| broken(&error))?;
@@ -84,7 +85,7 @@ pub(crate) async fn json(mut body: egress::Body, mut splicer: Splicer, limit: us
         }
         splicer.push(&data, &mut pieces).map_err(|error| broken(&error))?;
     }
-    let pace = Box::pin(tokio::time::sleep(PACE));
+    let pace = Box::pin(tokio::time::sleep(scaled(PACE)));
     Ok(Json::Streamed(Box::new(StreamedAnswer {
         ready: pieces.into(),
         splicer,
@@ -128,7 +129,7 @@ impl StreamedAnswer {
                         return self.cut(EgressError::FirstByteTimeout);
                     }
                     self.counted = 0;
-                    self.pace.as_mut().reset(Instant::now() + PACE);
+                    self.pace.as_mut().reset(Instant::now() + scaled(PACE));
                     continue;
                 }
             };
@@ -226,7 +227,7 @@ impl EventRelay {
             resumes: 0,
             seen: 0,
             growing: 0,
-            tick: Box::pin(tokio::time::sleep(TICK)),
+            tick: Box::pin(tokio::time::sleep(scaled(TICK))),
             slow_ticks: 0,
             answered: false,
         }
@@ -254,7 +255,7 @@ impl EventRelay {
                 }
                 Poll::Pending => {
                     ready!(self.tick.as_mut().poll(cx));
-                    self.tick.as_mut().reset(Instant::now() + TICK);
+                    self.tick.as_mut().reset(Instant::now() + scaled(TICK));
                     if Instant::now() >= self.call.deadline || self.crawls() {
                         self.answered = true;
                         self.source = Source::Over;

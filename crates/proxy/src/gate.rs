@@ -32,6 +32,7 @@ use crate::relay::{Asked, refused};
 use crate::seal::Sealer;
 use crate::session::{Scope, Session, Uid};
 use crate::table::Tables;
+use crate::timers::scaled;
 use crate::upstream::http::{SESSION, VERSION};
 
 /// How long a client may take to send its body.
@@ -307,7 +308,7 @@ async fn read_body(headers: &HeaderMap, mut body: Incoming, limits: &Limits) -> 
         }
         Ok(if rest.is_empty() { first } else { rest.freeze() })
     };
-    tokio::time::timeout(BODY, reading).await.map_err(|_| Fault::ClientTimeout)?
+    tokio::time::timeout(scaled(BODY), reading).await.map_err(|_| Fault::ClientTimeout)?
 }
 
 fn scan(message: &[u8]) -> Result<Envelope, Fault> {

@@ -106,10 +106,13 @@ impl LastGood {
                 let usable = older.filter(|table| {
                     revocations.readable() && !table.resources.iter().any(|resource| revocations.revokes(resource))
                 });
-                tracing::warn!(
-                    older_serves = usable.is_some(),
-                    "the newest generation of the last good table can't be used"
-                );
+                let first_start = !folder.has(NEWEST) && usable.is_none();
+                if !first_start {
+                    tracing::warn!(
+                        older_serves = usable.is_some(),
+                        "the newest generation of the last good table can't be used"
+                    );
+                }
                 usable
             }
         };

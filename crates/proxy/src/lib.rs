@@ -37,6 +37,7 @@ mod commands;
 mod last_good;
 mod link;
 mod metrics;
+mod timers;
 
 pub use self::commands::{CommandFailure, Commands, ObservedMount, ProbeSpec, Probed};
 pub use self::config::{Config, ConfigError};

@@ -10,7 +10,6 @@ mod save;
 mod stream;
 #[cfg(test)]
 mod tests;
-mod timers;
 mod work;
 
 use std::path::PathBuf;

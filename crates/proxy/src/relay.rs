@@ -151,14 +151,17 @@ impl Gate {
         guards: Guards,
         limit: usize,
     ) -> Result<(Response<Body>, bool), Failure> {
-        let answer = match self.send(asked, mount, &mut call, &body).await {
-            Err(Failure::SessionLost) => {
-                // Lost sessions are refused before anything is executed: the only case in which a call goes out again.
-                call.connected = self.connected_anew(asked, mount).await?;
-                self.send(asked, mount, &mut call, &body).await?
+        // A lost session is refused before anything is executed: the only case in which a call goes out
+        // again. First the client session's own may be lost, then the shared one that stands in for it.
+        let mut answer = self.send(asked, mount, &mut call, &body).await;
+        for _ in 0..2 {
+            if !matches!(answer, Err(Failure::SessionLost)) {
+                break;
             }
-            answer => answer?,
-        };
+            call.connected = self.connected_anew(asked, mount).await?;
+            answer = self.send(asked, mount, &mut call, &body).await;
+        }
+        let answer = answer?;
         match answer {
             Sent::Http(Answer::Json(body)) => {
                 let splicer = Splicer::new(id.into(), asked.id.clone());

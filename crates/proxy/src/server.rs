@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::gate::Gate;
+use crate::timers::scaled;
 
 /// Most connections at once; more wait in the listener's own queue.
 const CONNECTIONS: usize = 20_000;
@@ -57,7 +58,7 @@ pub async fn serve(listener: TcpListener, gate: Arc<Gate>, shutdown: Cancellatio
             let mut builder = http1::Builder::new();
             builder
                 .timer(TokioTimer::new())
-                .header_read_timeout(HEAD)
+                .header_read_timeout(scaled(HEAD))
                 .max_buf_size(HEAD_BYTES * 2)
                 .max_headers(HEADERS);
             let connection = builder.serve_connection(TokioIo::new(stream), service);

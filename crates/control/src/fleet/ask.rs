@@ -8,9 +8,9 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 use wire::{Command, Outcome, Probe, Work};
 
-use super::Fleet;
 use super::stream::Request;
 use super::tickets::Ticket;
+use super::{Fleet, publish};
 use crate::proxies::{CommandError, ObservedMount, ObservedProxy, ProbeReport, ProbeRequest};
 
 /// A list may have to open a session with a slow upstream.
@@ -104,6 +104,9 @@ impl Fleet {
     /// Asks each proxy what it really holds, which makes its session compare everything anew, and
     /// waits until what differed was pushed and answered.
     pub(super) async fn ask_resync(&self, node: Option<&str>, tenant: Option<TenantId>, prune: bool) {
+        if let Err(error) = publish::read(self).await {
+            tracing::warn!(error = &error as &dyn std::error::Error, "the intended state can't be read");
+        }
         let proxies = self.roster.to_ask().into_iter().filter(|(name, _)| node.is_none_or(|node| node == name));
         let resyncs = proxies.map(async |(name, requests)| {
             if prune {

@@ -42,9 +42,24 @@ async fn publish(fleet: &Fleet) -> Result<(), StoreError> {
     {
         return Ok(());
     }
+    read(fleet).await
+}
+
+/// Reads the intended state whatever its revision says, and publishes it if it differs: what a
+/// resync compares with is the database, not what was read of it some time ago.
+pub(super) async fn read(fleet: &Fleet) -> Result<(), StoreError> {
     let (revision, resources) = fleet.store.platform().intended().await?;
-    let empty = Intended::default();
-    let intended = Intended::build(revision, resources, before.as_deref().unwrap_or(&empty));
-    fleet.intended.send_replace(Some(Arc::new(intended)));
+    fleet.intended.send_if_modified(|published| {
+        let empty = Intended::default();
+        let before = published.as_deref().unwrap_or(&empty);
+        let intended = Intended::build(revision, resources, before);
+        // Two readers may meet here: the older reading must not replace the newer.
+        let newer = published.is_none() || revision > before.revision;
+        let corrected = revision == before.revision && intended.digest() != before.digest();
+        if newer || corrected {
+            *published = Some(Arc::new(intended));
+        }
+        newer || corrected
+    });
     Ok(())
 }

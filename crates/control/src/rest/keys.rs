@@ -41,10 +41,14 @@ pub(crate) async fn create(State(app): State<App>, admin: Admin, body: Body) -> 
     let work = async move {
         let minted =
             mint(Mint { tenant: admin.tenant(), user, role, servers, expires_at, label }).ok_or(Problem::Internal)?;
-        let record = admin.store(&app).create_key(&admin.actor(), minted.new).await?.value;
+        let committed = admin.store(&app).create_key(&admin.actor(), minted.new).await?;
+        let record = committed.value;
+        // The first call with the key comes right after this answer: it should find the key there.
+        let effective = app.servers.settled(committed.revision, model::ResourceName::Key(record.verifier.id)).await;
         let mut body = views::key(&record);
         if let Value::Object(members) = &mut body {
             members.insert("key".to_owned(), minted.text.expose().into());
+            members.insert("effective".to_owned(), views::effective(&effective));
         }
         Ok(Answer::created(format!("/api/v1/keys/{}", record.verifier.id), body).shown_once("key"))
     };

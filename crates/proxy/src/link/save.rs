@@ -8,9 +8,9 @@ use tokio::sync::Notify;
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio_util::sync::CancellationToken;
 
-use super::timers::scaled;
 use crate::last_good::LastGood;
 use crate::table::Tables;
+use crate::timers::scaled;
 
 /// Changes that come within it are written together.
 const DEBOUNCE: Duration = Duration::from_secs(1);

@@ -18,12 +18,12 @@ use wire::{
 };
 
 use super::save::Saver;
-use super::timers::scaled;
 use super::work::{Perform, observe, perform, rejected};
 use super::{LinkStatus, apply, keys};
 use crate::last_good::LastGood;
 use crate::seal::Sealer;
 use crate::table::Tables;
+use crate::timers::scaled;
 
 /// Messages that wait to be sent. More than all commands and answers together, so a full queue
 /// means a stream that has stopped moving.

@@ -11,6 +11,7 @@ use mcp::Revision;
 
 use super::Failure;
 use crate::table::Mount;
+use crate::timers::scaled;
 
 pub(crate) const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
 pub(crate) const VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
@@ -170,7 +171,7 @@ pub(crate) async fn read(mut body: egress::Body, limit: usize) -> Result<Bytes, 
     let mut since = tokio::time::Instant::now();
     let mut counted = 0;
     loop {
-        let frame = match tokio::time::timeout_at(since + PACE, body.frame()).await {
+        let frame = match tokio::time::timeout_at(since + scaled(PACE), body.frame()).await {
             Err(_) => return Err(EgressError::FirstByteTimeout.into()),
             Ok(None) => break,
             Ok(Some(frame)) => frame?,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 /// The duration to really wait.
 #[cfg(debug_assertions)]
-pub(super) fn scaled(duration: Duration) -> Duration {
+pub(crate) fn scaled(duration: Duration) -> Duration {
     use std::sync::OnceLock;
     static SCALE: OnceLock<u32> = OnceLock::new();
     let scale = *SCALE.get_or_init(|| {
@@ -16,6 +16,6 @@ pub(super) fn scaled(duration: Duration) -> Duration {
 
 /// The duration to really wait.
 #[cfg(not(debug_assertions))]
-pub(super) fn scaled(duration: Duration) -> Duration {
+pub(crate) fn scaled(duration: Duration) -> Duration {
     duration
 }
