@@ -218,7 +218,7 @@ async fn too_many_requests_are_refused_with_a_time_to_wait() {
     let answer = refused.expect("nobody may send 2,000 requests in one breath");
     is_refused(&answer, 429, -31009);
     assert!(answer.header("retry-after").parse::<u64>().is_ok_and(|seconds| seconds >= 1));
-    assert!(good >= 100, "the burst is 100, {good} were let through");
+    assert!(good >= 97, "the burst is 100, less what opened the session: {good} were let through");
     // Another tenant's key is not concerned.
     assert!(house.mcp().await.request("ping", json!({})).await["result"].is_object());
 }

@@ -18,7 +18,7 @@ use crate::relay::Relay;
 use crate::{EgressError, Sent, Socket};
 
 /// Bound for the head of a response, and for what is read ahead of a body that nobody takes.
-const MAX_BUFFER: usize = 64 * 1024;
+const MAX_BUFFER: usize = 256 * 1024;
 
 /// Node and uvicorn close an idle connection after 5 s.
 const DEFAULT_IDLE: Duration = Duration::from_secs(4);

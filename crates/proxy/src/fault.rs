@@ -16,6 +16,8 @@ use crate::body::Body;
 pub(crate) enum Fault {
     /// The Host or Origin is not one of ours.
     Foreign,
+    /// The header fields are too large.
+    HeadTooLarge,
     /// A key in the query string: it would end up in logs.
     TokenInQuery,
     /// No key, or none that is valid now.
@@ -101,6 +103,7 @@ impl Fault {
         let bad = StatusCode::BAD_REQUEST;
         match self {
             Self::Foreign => face(StatusCode::FORBIDDEN, -32600, "foreign_origin", "this Host or Origin is not served"),
+            Self::HeadTooLarge => face(bad, -32600, "head_too_large", "the header fields are larger than 32 KiB"),
             Self::TokenInQuery => {
                 face(bad, -32600, "token_in_query", "a key belongs into the Authorization header, never into the URL")
             }

@@ -38,6 +38,10 @@ use crate::upstream::http::{SESSION, VERSION};
 /// How long a client may take to send its body.
 const BODY: Duration = Duration::from_secs(30);
 
+/// How much of a body that is too large is read and thrown away, and for how long.
+const SWALLOWED: usize = 8 << 20;
+const SWALLOWING: Duration = Duration::from_secs(2);
+
 /// Everything that requests share.
 pub struct Gate {
     pub(crate) tables: Arc<Tables>,
@@ -286,17 +290,13 @@ fn acceptable(headers: &HeaderMap) -> Result<(), Fault> {
 async fn read_body(headers: &HeaderMap, mut body: Incoming, limits: &Limits) -> Result<Bytes, Fault> {
     let limit = limits.request_bytes as usize;
     let announced = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
-    if announced.is_some_and(|length| length > limit) {
-        return Err(Fault::TooLarge(limits.request_bytes));
-    }
     let reading = async {
         let mut first = Bytes::new();
         let mut rest = BytesMut::new();
-        while let Some(frame) = body.frame().await {
+        let mut fits = announced.is_none_or(|length| length <= limit);
+        while fits && let Some(frame) = body.frame().await {
             let Ok(data) = frame.map_err(|_| Fault::ClientTimeout)?.into_data() else { continue };
-            if first.len() + rest.len() + data.len() > limit {
-                return Err(Fault::TooLarge(limits.request_bytes));
-            }
+            fits = first.len() + rest.len() + data.len() <= limit;
             if first.is_empty() && rest.is_empty() {
                 first = data;
                 continue;
@@ -306,9 +306,28 @@ async fn read_body(headers: &HeaderMap, mut body: Incoming, limits: &Limits) -> 
             }
             rest.extend_from_slice(&data);
         }
+        if !fits {
+            swallow(&mut body).await;
+            return Err(Fault::TooLarge(limits.request_bytes));
+        }
         Ok(if rest.is_empty() { first } else { rest.freeze() })
     };
     tokio::time::timeout(scaled(BODY), reading).await.map_err(|_| Fault::ClientTimeout)?
+}
+
+/// Reads on for a moment without keeping anything: a connection that is closed with unread bytes is
+/// reset, and the client would lose the answer that tells it why.
+async fn swallow(body: &mut Incoming) {
+    let mut left = SWALLOWED;
+    let reading = async {
+        while let Some(Ok(frame)) = body.frame().await {
+            left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
+            if left == 0 {
+                break;
+            }
+        }
+    };
+    let _late = tokio::time::timeout(SWALLOWING, reading).await;
 }
 
 fn scan(message: &[u8]) -> Result<Envelope, Fault> {

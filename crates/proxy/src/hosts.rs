@@ -5,6 +5,9 @@ use http::header::{HOST, ORIGIN};
 
 use crate::fault::Fault;
 
+/// Most bytes of all header fields together (trust.md section 5, row 64).
+const HEAD: usize = 32 << 10;
+
 /// The host names that are served; loopback names always are.
 #[derive(Debug, Clone, Default)]
 pub struct Hosts(Vec<String>);
@@ -15,8 +18,11 @@ impl Hosts {
         Self(names.into_iter().map(|name| name.to_ascii_lowercase()).collect())
     }
 
-    /// A Host is needed, an Origin is not; each must name us.
+    /// A Host is needed, an Origin is not; each must name us. No head is larger than 32 KiB.
     pub(crate) fn check(&self, headers: &HeaderMap) -> Result<(), Fault> {
+        if headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum::<usize>() > HEAD {
+            return Err(Fault::HeadTooLarge);
+        }
         let host = headers.get(HOST).and_then(|host| host.to_str().ok()).ok_or(Fault::Foreign)?;
         if !self.serves(host) {
             return Err(Fault::Foreign);

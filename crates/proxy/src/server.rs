@@ -19,8 +19,9 @@ use crate::timers::scaled;
 const CONNECTIONS: usize = 20_000;
 /// How long a client may take to send the head of a request.
 const HEAD: Duration = Duration::from_secs(10);
-/// Largest head.
-const HEAD_BYTES: usize = 32 << 10;
+/// Most bytes that one connection reads ahead or writes at once: a 64 KiB answer with its head fits,
+/// and a larger head than this is refused (431).
+const BUFFER: usize = 128 << 10;
 /// Most header fields.
 const HEADERS: usize = 100;
 /// How long requests under way may take to finish after the signal.
@@ -59,7 +60,7 @@ pub async fn serve(listener: TcpListener, gate: Arc<Gate>, shutdown: Cancellatio
             builder
                 .timer(TokioTimer::new())
                 .header_read_timeout(scaled(HEAD))
-                .max_buf_size(HEAD_BYTES * 2)
+                .max_buf_size(BUFFER)
                 .max_headers(HEADERS);
             let connection = builder.serve_connection(TokioIo::new(stream), service);
             tokio::pin!(connection);

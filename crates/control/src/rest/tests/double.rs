@@ -102,8 +102,8 @@ impl Proxies for Double {
     }
 
     async fn probe(&self, request: ProbeRequest) -> Result<ProbeReport, CommandError> {
-        let _turn = self.gate.acquire().await.unwrap();
         self.with(|state| state.probes += 1);
+        let _turn = self.gate.acquire().await.unwrap();
         let tools = self.upstream(request.url.as_str())?;
         let transport = match request.transport {
             Transport::Auto => Transport::StreamableHttp,

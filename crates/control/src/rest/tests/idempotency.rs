@@ -50,6 +50,10 @@ async fn a_create_that_still_runs_says_so() {
     let notes = body("notes", NOTES);
     let first = house.admin_with(KEY, "POST", "/api/v1/servers", &notes);
     let meanwhile = async {
+        // Only once the first has reached its probe is there something that still runs.
+        while house.proxies.with(|state| state.probes) == 0 {
+            tokio::task::yield_now().await;
+        }
         let second = house.admin_with(KEY, "POST", "/api/v1/servers", &notes).await;
         drop(held);
         second
