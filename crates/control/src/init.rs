@@ -204,9 +204,9 @@ fn proxy_settings(table: &mut Table, dir: &Path, listeners: Listeners) {
     set(table, "metrics_listen", address(listeners.mcp_metrics));
     set(table, "control", Value::Array(vec![address(listeners.link)]));
     set(table, "own_listeners", own(listeners));
-    default(table, "ca", path(dir, "pki/ca.pem"));
-    default(table, "cert", path(dir, "pki/proxy.pem"));
-    default(table, "key", path(dir, "pki/proxy.key"));
+    default(table, "link_ca", path(dir, "pki/ca.pem"));
+    default(table, "link_cert", path(dir, "pki/proxy.pem"));
+    default(table, "link_key", path(dir, "pki/proxy.key"));
     default(table, "data_dir", path(dir, "proxy"));
     default(table, "dev", true.into());
 }

@@ -19,11 +19,11 @@ pub struct Config {
     /// Addresses of control's link, tried in turn; default `127.0.0.1:5012`. A list, or texts with commas.
     pub control: Vec<String>,
     /// The plane CA's certificate.
-    pub ca: PathBuf,
+    pub link_ca: PathBuf,
     /// This node's certificate.
-    pub cert: PathBuf,
+    pub link_cert: PathBuf,
     /// This node's private key.
-    pub key: PathBuf,
+    pub link_key: PathBuf,
     /// The pool that the certificate names; default `default`.
     pub pool: String,
     /// Where the last good table is kept.
@@ -45,9 +45,9 @@ const KEYS: [&str; 11] = [
     "listen",
     "metrics_listen",
     "control",
-    "ca",
-    "cert",
-    "key",
+    "link_ca",
+    "link_cert",
+    "link_key",
     "pool",
     "data_dir",
     "dev",
@@ -72,9 +72,9 @@ impl Config {
                 .parsed("metrics_listen", "an address and port")
                 .unwrap_or(SocketAddr::from(([127, 0, 0, 1], 5013))),
             control: reader.texts("control").unwrap_or_else(|| vec!["127.0.0.1:5012".to_owned()]),
-            ca: reader.required("ca"),
-            cert: reader.required("cert"),
-            key: reader.required("key"),
+            link_ca: reader.required("link_ca"),
+            link_cert: reader.required("link_cert"),
+            link_key: reader.required("link_key"),
             pool: reader.text("pool").unwrap_or_else(|| "default".to_owned()),
             data_dir: reader.required("data_dir"),
             dev: reader.parsed("dev", "true or false").unwrap_or(false),
@@ -155,7 +155,9 @@ mod tests {
     fn all_mistakes_are_told_at_once() {
         let wrong =
             read("listen = \"x\"\nsurprise = 1\ndev = true\nmetrics_listen = \"0.0.0.0:1\"").unwrap_err().0.join("\n");
-        for part in ["listen: must be", "surprise: unknown", "dev: in dev mode", "ca: missing", "data_dir: missing"] {
+        for part in
+            ["listen: must be", "surprise: unknown", "dev: in dev mode", "link_ca: missing", "data_dir: missing"]
+        {
             assert!(wrong.contains(part), "{part} in {wrong}");
         }
     }
@@ -163,7 +165,7 @@ mod tests {
     #[test]
     fn a_small_file_is_enough() {
         let config =
-            read("ca = \"a\"\ncert = \"b\"\nkey = \"c\"\ndata_dir = \"d\"\nown_listeners = [\"127.0.0.1:5010\"]")
+            read("link_ca = \"a\"\nlink_cert = \"b\"\nlink_key = \"c\"\ndata_dir = \"d\"\nown_listeners = [\"127.0.0.1:5010\"]")
                 .unwrap();
         assert_eq!(config.listen.port(), 5011);
         assert_eq!(config.own_listeners.len(), 1);

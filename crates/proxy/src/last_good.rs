@@ -89,6 +89,22 @@ impl LastGood {
         self.shared.folder.instance()
     }
 
+    /// When control was last heard of, in microseconds since 1970: a proxy that starts again alone
+    /// does not get a new day of trust. `None` without a table.
+    pub fn heard(&self) -> Option<i64> {
+        let modified = self.shared.folder.modified(NEWEST)?;
+        let since = modified.duration_since(std::time::UNIX_EPOCH).ok()?;
+        i64::try_from(since.as_micros()).ok()
+    }
+
+    /// Control is there at `now`, microseconds since 1970: kept as the time of the newest generation.
+    pub fn note_heard(&self, now: i64) {
+        let at = std::time::UNIX_EPOCH + std::time::Duration::from_micros(now.max(0) as u64);
+        if let Err(error) = self.shared.folder.set_modified(NEWEST, at) {
+            tracing::debug!(%error, "the time of the last good table can't be kept");
+        }
+    }
+
     /// What is on disk: the newest generation; if that can't be believed, the older one, but only
     /// if it holds every revocation; else nothing. Never a part of a table.
     pub fn load(&self) -> Loaded {

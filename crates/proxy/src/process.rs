@@ -66,7 +66,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Star
     let revision = last_good.restore(&tables, &sealer);
     if revision.seq > 0 {
         readiness.table_is_there();
-        readiness.heard(clock.now_micros());
+        readiness.heard(last_good.heard().unwrap_or_else(|| clock.now_micros()));
         tracing::info!(%revision, "serving the last good table until control answers");
     }
 
@@ -76,9 +76,9 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Star
     let (status, heard) = watch::channel(LinkStatus::default());
     let link_config = LinkConfig {
         controls: config.control,
-        ca: config.ca,
-        cert: config.cert,
-        key: config.key,
+        ca: config.link_ca,
+        cert: config.link_cert,
+        key: config.link_key,
         pool: config.pool,
         revision,
         status,
@@ -86,8 +86,8 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Star
     let commands = Commands::new(gate.clone());
     // The link outlives the drain: what is under way may still need control.
     let link_stop = CancellationToken::new();
-    let link = tokio::spawn(link::run(link_config, tables, commands, sealer, last_good, link_stop.clone()));
-    tokio::spawn(keep_ready(heard, readiness, clock));
+    let link = tokio::spawn(link::run(link_config, tables, commands, sealer, last_good.clone(), link_stop.clone()));
+    tokio::spawn(keep_ready(heard, readiness, clock, last_good));
     tokio::spawn(serve_metrics(metrics_listener, metrics));
     tracing::info!(listen = %config.listen, "proxy serves");
 
@@ -109,7 +109,12 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Star
 }
 
 /// Marks the table as there and fresh whenever the link says so.
-async fn keep_ready(mut heard: watch::Receiver<LinkStatus>, readiness: Arc<Readiness>, clock: Arc<dyn Clock>) {
+async fn keep_ready(
+    mut heard: watch::Receiver<LinkStatus>,
+    readiness: Arc<Readiness>,
+    clock: Arc<dyn Clock>,
+    last_good: LastGood,
+) {
     loop {
         let status = *heard.borrow_and_update();
         if status.current {
@@ -117,6 +122,7 @@ async fn keep_ready(mut heard: watch::Receiver<LinkStatus>, readiness: Arc<Readi
         }
         if status.attached && status.current {
             readiness.heard(clock.now_micros());
+            last_good.note_heard(clock.now_micros());
         }
         // Attached and nothing new is news too: control is there.
         if let Ok(Err(_)) = tokio::time::timeout(std::time::Duration::from_secs(10), heard.changed()).await {

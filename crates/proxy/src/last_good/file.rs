@@ -5,6 +5,7 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use ring::digest::{SHA256, digest};
 use ring::hmac;
@@ -120,6 +121,16 @@ impl Folder {
             }
         }
         sync(&self.dir)
+    }
+
+    /// When a file was last written, or said to be.
+    pub(super) fn modified(&self, name: &str) -> Option<SystemTime> {
+        fs::metadata(self.dir.join(name)).ok()?.modified().ok()
+    }
+
+    /// Says when a file was last written.
+    pub(super) fn set_modified(&self, name: &str, at: SystemTime) -> io::Result<()> {
+        fs::File::options().write(true).open(self.dir.join(name))?.set_modified(at)
     }
 
     /// Whether there is a file of this name.
