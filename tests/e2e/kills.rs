@@ -11,8 +11,9 @@ use crate::ways::Town;
 const CALLS: u64 = 5_000;
 
 async fn finish(load: Load, town: &Town) {
+    let rate = load.rate();
     let (verified, failures) = load.finish().await;
-    println!("{verified} verified, {} failed", failures.len());
+    println!("{verified} verified at {rate:.0}/s, {} failed", failures.len());
     assert!(failures.is_empty(), "{} failed, the first: {:?}", failures.len(), &failures[..failures.len().min(3)]);
     assert!(verified >= CALLS, "only {verified}");
     assert!(town.repeated().is_empty(), "sent twice: {:?}", town.repeated());

@@ -29,6 +29,7 @@ pub struct Load {
     stop: CancellationToken,
     tasks: JoinSet<()>,
     tally: Arc<Tally>,
+    since: std::time::Instant,
 }
 
 #[derive(Default)]
@@ -55,7 +56,12 @@ impl Load {
                 }
             });
         }
-        Self { stop, tasks, tally }
+        Self { stop, tasks, tally, since: std::time::Instant::now() }
+    }
+
+    /// Verified calls per second since the beginning, to be printed: tests never assert on time.
+    pub fn rate(&self) -> f64 {
+        self.verified() as f64 / self.since.elapsed().as_secs_f64()
     }
 
     /// How many answers were right so far.
