@@ -74,7 +74,8 @@ impl Upstream {
             let fresh = reused.is_none();
             let live = match reused {
                 Some(live) => live,
-                None => connect(&origin.shared, &origin.destination, origin.limits.connect).await?,
+                // Boxed, as it is rare and large: the future of a call stays small, and is cheap to move.
+                None => Box::pin(connect(&origin.shared, &origin.destination, origin.limits.connect)).await?,
             };
             match live.exchange(request, origin.limits.first_byte).await {
                 Exchange::Answered(response, live) => {

@@ -151,12 +151,13 @@ impl Gate {
                         };
                         self.post(&who, target, &head.headers, body).await
                     }
-                    Method::GET => self.listen(&who, target, request.headers()).await,
-                    Method::DELETE => self.end(&who, target, request.headers()).await,
+                    Method::GET => Box::pin(self.listen(&who, target, request.headers())).await,
+                    Method::DELETE => Box::pin(self.end(&who, target, request.headers())).await,
                     _ => Err(Fault::MethodNotAllowed("GET, POST, DELETE")),
                 }
             }
-            Path::Internal(call) => self.internal(who, call, request).await,
+            // Boxed like everything that is not a call: the future of a call stays small, and is cheap to move.
+            Path::Internal(call) => Box::pin(self.internal(who, call, request)).await,
             Path::Health(_) | Path::Other => Err(Fault::NotFound),
         }
     }
@@ -203,7 +204,7 @@ impl Gate {
         let method = envelope.method(&message);
         let id = envelope.id.map(|span| message.slice(span.start()..span.end()));
         if let (Kind::Request, "initialize", Some(id)) = (envelope.kind, method, &id) {
-            return self.initialize(who, target, &passed, &message, &envelope, id.clone()).await;
+            return Box::pin(self.initialize(who, target, &passed, &message, &envelope, id.clone())).await;
         }
         // One version header that is not spoken is refused, whatever the session says.
         if let Some(version) = headers.get(VERSION) {
@@ -222,7 +223,7 @@ impl Gate {
         match envelope.kind {
             Kind::Request => Ok(self.request(&asked, call).await),
             Kind::Notification => {
-                self.notification(&asked).await;
+                Box::pin(self.notification(&asked)).await;
                 Ok(accepted())
             }
             // Nothing was asked of the client, so there is nothing to be answered.

@@ -109,7 +109,7 @@ impl Gate {
             return json_response(write::result(&asked.id, b"{}"));
         }
         let served = match &asked.session.scope {
-            Scope::BuiltIn => Ok(json_response(self.built_in.serve(asked.who, asked.message.clone()).await)),
+            Scope::BuiltIn => Ok(json_response(Box::pin(self.built_in.serve(asked.who, asked.message.clone())).await)),
             Scope::Server { server, .. } => match asked.who.mounts().find(|mount| mount.spec.id == *server).cloned() {
                 Some(mount) => return self.on_server(asked, &mount, call).await,
                 None => Err(Fault::SessionUnknown),
@@ -124,7 +124,7 @@ impl Gate {
             if asked.params().is_some_and(|params| params.cursor.is_some()) {
                 return refused(self, &Fault::Params("this list has one page"), Some(&asked.id), Some(mount.name()));
             }
-            return match listed(&self.connections, &asked.behalf(), mount, kind).await {
+            return match Box::pin(listed(&self.connections, &asked.behalf(), mount, kind)).await {
                 Ok(listed) => json_response(write::result(&asked.id, &listed.own)),
                 Err(failure) => refused(self, &failure.fault(false), Some(&asked.id), Some(mount.name())),
             };
@@ -146,7 +146,7 @@ impl Gate {
             if asked.params().is_some_and(|params| params.cursor.is_some()) {
                 return Err(Fault::Params("this list has one page"));
             }
-            let result = self.lists.merged(&self.connections, asked.who, kind).await;
+            let result = Box::pin(self.lists.merged(&self.connections, asked.who, kind)).await;
             return Ok(json_response(write::result(&asked.id, &result)));
         }
         match method {
@@ -158,7 +158,7 @@ impl Gate {
                     .and_then(|params| Some((params.uri?, Params::text(params.uri, asked.message)?)))
                     .ok_or(Fault::Params("uri is missing"))?;
                 let (mount, original) =
-                    self.owner(asked, &uri).await.ok_or(Fault::Unknown { reason: "unknown_resource" })?;
+                    Box::pin(self.owner(asked, &uri)).await.ok_or(Fault::Unknown { reason: "unknown_resource" })?;
                 Ok(self.relay(asked, &mount, renamed(span, &uri, &original), Some(call)).await)
             }
             "completion/complete" => {
@@ -166,15 +166,16 @@ impl Gate {
                 let (span, reference) = params
                     .and_then(|params| Some((params.reference?, Params::text(params.reference, asked.message)?)))
                     .ok_or(Fault::Params("ref is missing"))?;
-                if let Some((mount, original)) = self.find(asked, ListKind::Prompts, &reference).await {
+                if let Some((mount, original)) = Box::pin(self.find(asked, ListKind::Prompts, &reference)).await {
                     return Ok(self.relay(asked, &mount, renamed(span, &reference, &original), Some(call)).await);
                 }
-                let (mount, original) =
-                    self.owner(asked, &reference).await.ok_or(Fault::Unknown { reason: "unknown_reference" })?;
+                let (mount, original) = Box::pin(self.owner(asked, &reference))
+                    .await
+                    .ok_or(Fault::Unknown { reason: "unknown_reference" })?;
                 Ok(self.relay(asked, &mount, renamed(span, &reference, &original), Some(call)).await)
             }
             "logging/setLevel" => {
-                self.set_level(asked).await;
+                Box::pin(self.set_level(asked)).await;
                 Ok(json_response(write::result(&asked.id, b"{}")))
             }
             _ => Err(Fault::MethodUnknown),
@@ -201,7 +202,7 @@ impl Gate {
                 Span::whole(asked.message),
                 &[write::Patch { span, with: &with }],
             );
-            return Ok(json_response(self.built_in.serve(asked.who, message.into()).await));
+            return Ok(json_response(Box::pin(self.built_in.serve(asked.who, message.into())).await));
         }
         let slug = names::server(&name).ok_or(unknown.clone())?;
         let mount = asked.who.mount(slug).cloned().ok_or(unknown.clone())?;
@@ -215,7 +216,7 @@ impl Gate {
                 if known.is_some_and(|known| known.may_be_asked_again()) {
                     mount.list(kind).invalidate();
                 }
-                match listed(&self.connections, &asked.behalf(), &mount, kind).await {
+                match Box::pin(listed(&self.connections, &asked.behalf(), &mount, kind)).await {
                     Ok(listed) => listed,
                     Err(failure) => return Ok(refused(self, &failure.fault(false), Some(&asked.id), Some(slug))),
                 }

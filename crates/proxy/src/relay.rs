@@ -158,7 +158,7 @@ impl Gate {
             if !matches!(answer, Err(Failure::SessionLost)) {
                 break;
             }
-            call.connected = self.connected_anew(asked, mount).await?;
+            call.connected = Box::pin(self.connected_anew(asked, mount)).await?;
             answer = self.send(asked, mount, &mut call, &body).await;
         }
         let answer = answer?;
@@ -202,7 +202,9 @@ impl Gate {
                 let (answer, _) = streamable::post(mount, session, asked.passed, body.clone()).await?;
                 Ok(Sent::Http(answer))
             }
-            Connected::Legacy(session) => Ok(Sent::Legacy(session.exchange(mount, call.id, body.clone()).await?)),
+            Connected::Legacy(session) => {
+                Ok(Sent::Legacy(Box::pin(session.exchange(mount, call.id, body.clone())).await?))
+            }
         }
     }
 
@@ -213,7 +215,7 @@ impl Gate {
         {
             return Ok(Connected::Http(session));
         }
-        Ok(self.connections.shared(mount, &asked.behalf()).await?.connected.clone())
+        Ok(Box::pin(self.connections.shared(mount, &asked.behalf())).await?.connected.clone())
     }
 
     async fn connected_anew(&self, asked: &Asked<'_>, mount: &Arc<Mount>) -> Result<Connected, Failure> {
