@@ -3,39 +3,7 @@
 use std::borrow::Cow;
 
 use crate::json::{JsonError, Scanner, Value, unescape};
-
-/// A place in a message: `start..end` in bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Span {
-    start: u32,
-    end: u32,
-}
-
-impl Span {
-    pub(crate) fn new(start: usize, end: usize) -> Self {
-        Self { start: start as u32, end: end as u32 }
-    }
-
-    /// The place that is all of `bytes`.
-    pub fn whole(bytes: &[u8]) -> Self {
-        Self::new(0, bytes.len())
-    }
-
-    /// First byte.
-    pub fn start(self) -> usize {
-        self.start as usize
-    }
-
-    /// One past the last byte.
-    pub fn end(self) -> usize {
-        self.end as usize
-    }
-
-    /// The bytes at this place.
-    pub fn of(self, message: &[u8]) -> &[u8] {
-        message.get(self.start()..self.end()).unwrap_or_default()
-    }
-}
+use crate::span::Span;
 
 /// Why a message is refused before anything is done with it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -113,12 +81,6 @@ pub struct Params {
     pub progress_token: Option<Span>,
     /// `_meta["io.modelcontextprotocol/protocolVersion"]`: present means the stateless era.
     pub modern_version: Option<Span>,
-}
-
-impl Default for Span {
-    fn default() -> Self {
-        Self::new(0, 0)
-    }
 }
 
 const TOP: &[&str] = &["jsonrpc", "id", "method", "params", "result", "error"];

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::envelope::Span;
+use crate::span::Span;
 
 /// Deepest nesting that is accepted (trust.md section 5, row 10 and T33).
 pub const MAX_DEPTH: u32 = 64;

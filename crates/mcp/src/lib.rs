@@ -10,12 +10,14 @@ mod json;
 mod list;
 pub mod names;
 mod revision;
+mod span;
 mod splice;
 pub mod sse;
 pub mod write;
 
-pub use self::envelope::{Envelope, EnvelopeError, Kind, Params, Span};
+pub use self::envelope::{Envelope, EnvelopeError, Kind, Params};
 pub use self::json::{JsonError, MAX_DEPTH, member, unescape};
 pub use self::list::{Item, List, ListError, ListKind};
 pub use self::revision::Revision;
+pub use self::span::Span;
 pub use self::splice::{SpliceError, Splicer};

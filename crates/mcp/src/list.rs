@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 
-use crate::envelope::Span;
 use crate::json::{JsonError, Scanner, Value, unescape};
+use crate::span::Span;
 
 /// The four lists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

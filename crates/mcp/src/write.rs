@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::envelope::Span;
+use crate::span::Span;
 
 /// Appends `text` as a JSON string.
 pub fn string(out: &mut Vec<u8>, text: &str) {

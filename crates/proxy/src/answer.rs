@@ -249,7 +249,7 @@ impl EventRelay {
                 Poll::Ready(Err(failure)) => {
                     self.answered = true;
                     self.source = Source::Over;
-                    let fault = failure.fault(self.call.unsafe_call);
+                    let fault = Fault::of(&failure, self.call.unsafe_call);
                     let body = fault.body(Some(&self.call.client_id), Some(self.call.mount.name()));
                     return Poll::Ready(Some(sse::frame(&body)));
                 }

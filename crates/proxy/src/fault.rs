@@ -5,11 +5,12 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use bytes::Bytes;
+use egress::{EgressError, Sent};
 use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, Response, StatusCode};
 use mcp::Revision;
 
-use crate::body::Body;
+use crate::upstream::Failure;
 
 /// Why a request has no proper answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,6 +92,39 @@ struct Face {
 }
 
 impl Fault {
+    /// What a failure of an upstream means for the client. `unsafe_call`: executing it twice could do harm.
+    pub(crate) fn of(failure: &Failure, unsafe_call: bool) -> Self {
+        match failure {
+            Failure::Egress(error) => match &**error {
+                EgressError::Blocked(refusal) => Self::Blocked(refusal.code()),
+                EgressError::FirstByteTimeout => Self::Timeout { uncertain: unsafe_call },
+                EgressError::ConnectTimeout => Self::Timeout { uncertain: false },
+                EgressError::TooLarge => Self::AnswerTooLarge,
+                error if error.sent() == Sent::No => Self::Unavailable { class: error.class(), retry_after: None },
+                _ if unsafe_call => Self::Uncertain,
+                EgressError::Http | EgressError::Truncated => Self::BadResponse("it is broken off"),
+                error => Self::Unavailable { class: error.class(), retry_after: None },
+            },
+            Failure::SessionLost => Self::Unavailable { class: "session", retry_after: None },
+            Failure::Unauthorized => Self::ConnectionRequired,
+            Failure::Status { status: 429, retry_after, .. } => {
+                Self::Unavailable { class: "busy", retry_after: *retry_after }
+            }
+            Failure::Status { status: 500.., retry_after, .. } => {
+                Self::Unavailable { class: "status", retry_after: *retry_after }
+            }
+            Failure::Status { .. } => Self::BadResponse("its status is no success"),
+            Failure::Redirected => Self::Blocked("redirect_refused"),
+            Failure::BadResponse(what) => Self::BadResponse(what),
+            Failure::TooLarge => Self::AnswerTooLarge,
+            Failure::Deadline => Self::Timeout { uncertain: unsafe_call },
+            Failure::Busy => {
+                Self::Quota { what: "concurrent requests to this server", retry_after: Duration::from_secs(1) }
+            }
+            Failure::Cooling(wait) => Self::Unavailable { class: "cooling", retry_after: Some(*wait) },
+        }
+    }
+
     /// The stable word for bodies, metrics and logs.
     pub(crate) fn reason(&self) -> &'static str {
         self.face().reason
@@ -254,9 +288,9 @@ impl Fault {
     }
 
     /// The whole answer.
-    pub(crate) fn response(&self, id: Option<&[u8]>, server: Option<&str>) -> Response<Body> {
+    pub(crate) fn response(&self, id: Option<&[u8]>, server: Option<&str>) -> Response<Bytes> {
         let face = self.face();
-        let mut response = Response::new(Body::full(self.body(id, server)));
+        let mut response = Response::new(self.body(id, server));
         *response.status_mut() = face.status;
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));

@@ -1,6 +1,6 @@
 //! The data plane: MCP clients in, upstream MCP servers out.
 //!
-//! Start with [`gate`], which shows a request's whole way, then [`table`]. This crate never sees the
+//! Start with [`pipeline`], which shows a request's whole way, then [`table`]. This crate never sees the
 //! database or a key of the vault; it hears from control over [`link`].
 
 mod config;
@@ -11,6 +11,7 @@ mod gate;
 mod hosts;
 mod limits;
 mod path;
+mod pipeline;
 mod principal;
 mod readiness;
 mod seal;

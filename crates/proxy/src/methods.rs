@@ -52,7 +52,7 @@ impl Gate {
                     Ok(opened) => opened,
                     Err(failure) => {
                         mount.outcomes(&self.counters).failed.inc();
-                        return Ok(refused(self, &failure.fault(false), Some(&id), Some(mount.name())));
+                        return Ok(refused(self, &Fault::of(&failure, false), Some(&id), Some(mount.name())));
                     }
                 }
             }
@@ -126,7 +126,7 @@ impl Gate {
             }
             return match Box::pin(listed(&self.connections, &asked.behalf(), mount, kind)).await {
                 Ok(listed) => json_response(write::result(&asked.id, &listed.own)),
-                Err(failure) => refused(self, &failure.fault(false), Some(&asked.id), Some(mount.name())),
+                Err(failure) => refused(self, &Fault::of(&failure, false), Some(&asked.id), Some(mount.name())),
             };
         }
         if asked.method() == "tools/call" {
@@ -218,7 +218,7 @@ impl Gate {
                 }
                 match Box::pin(listed(&self.connections, &asked.behalf(), &mount, kind)).await {
                     Ok(listed) => listed,
-                    Err(failure) => return Ok(refused(self, &failure.fault(false), Some(&asked.id), Some(slug))),
+                    Err(failure) => return Ok(refused(self, &Fault::of(&failure, false), Some(&asked.id), Some(slug))),
                 }
             }
         };

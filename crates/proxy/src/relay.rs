@@ -84,10 +84,10 @@ impl Gate {
             }
             Err(failure) => {
                 outcomes.failed.inc();
-                let fault = failure.fault(is_unsafe(asked, mount));
+                let fault = Fault::of(&failure, is_unsafe(asked, mount));
                 self.counters.refused(fault.reason());
                 tracing::debug!(server = mount.name(), class = failure.class(), ?failure, "an upstream gave no answer");
-                fault.response(Some(&asked.id), Some(mount.name()))
+                fault.response(Some(&asked.id), Some(mount.name())).map(Body::full)
             }
         }
     }
@@ -329,5 +329,5 @@ fn with_type(body: Body, kind: &'static str) -> Response<Body> {
 /// For errors that concern no request of JSON-RPC.
 pub(crate) fn refused(gate: &Gate, fault: &Fault, id: Option<&[u8]>, server: Option<&str>) -> Response<Body> {
     gate.counters.refused(fault.reason());
-    fault.response(id, server)
+    fault.response(id, server).map(Body::full)
 }

@@ -16,7 +16,6 @@ use model::Transport;
 
 use self::http::{Answer, HttpSession};
 use self::legacy::LegacySession;
-use crate::fault::Fault;
 use crate::table::Mount;
 
 /// Why an upstream gave no answer.
@@ -127,39 +126,6 @@ impl From<EgressError> for Failure {
 }
 
 impl Failure {
-    /// What the client hears. `unsafe_call`: executing it twice could do harm.
-    pub(crate) fn fault(&self, unsafe_call: bool) -> Fault {
-        match self {
-            Self::Egress(error) => match &**error {
-                EgressError::Blocked(refusal) => Fault::Blocked(refusal.code()),
-                EgressError::FirstByteTimeout => Fault::Timeout { uncertain: unsafe_call },
-                EgressError::ConnectTimeout => Fault::Timeout { uncertain: false },
-                EgressError::TooLarge => Fault::AnswerTooLarge,
-                error if error.sent() == Sent::No => Fault::Unavailable { class: error.class(), retry_after: None },
-                _ if unsafe_call => Fault::Uncertain,
-                EgressError::Http | EgressError::Truncated => Fault::BadResponse("it is broken off"),
-                error => Fault::Unavailable { class: error.class(), retry_after: None },
-            },
-            Self::SessionLost => Fault::Unavailable { class: "session", retry_after: None },
-            Self::Unauthorized => Fault::ConnectionRequired,
-            Self::Status { status: 429, retry_after, .. } => {
-                Fault::Unavailable { class: "busy", retry_after: *retry_after }
-            }
-            Self::Status { status: 500.., retry_after, .. } => {
-                Fault::Unavailable { class: "status", retry_after: *retry_after }
-            }
-            Self::Status { .. } => Fault::BadResponse("its status is no success"),
-            Self::Redirected => Fault::Blocked("redirect_refused"),
-            Self::BadResponse(what) => Fault::BadResponse(what),
-            Self::TooLarge => Fault::AnswerTooLarge,
-            Self::Deadline => Fault::Timeout { uncertain: unsafe_call },
-            Self::Busy => {
-                Fault::Quota { what: "concurrent requests to this server", retry_after: Duration::from_secs(1) }
-            }
-            Self::Cooling(wait) => Fault::Unavailable { class: "cooling", retry_after: Some(*wait) },
-        }
-    }
-
     /// Whether the transport failed (answers that were not liked are no failures of it), and if so,
     /// whether not even a connection came about.
     pub(crate) fn strikes(&self) -> Option<bool> {

@@ -1,0 +1,34 @@
+//! Places in the bytes of a message.
+
+/// A place in a message: `start..end` in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Span {
+    start: u32,
+    end: u32,
+}
+
+impl Span {
+    pub(crate) fn new(start: usize, end: usize) -> Self {
+        Self { start: start as u32, end: end as u32 }
+    }
+
+    /// The place that is all of `bytes`.
+    pub fn whole(bytes: &[u8]) -> Self {
+        Self::new(0, bytes.len())
+    }
+
+    /// First byte.
+    pub fn start(self) -> usize {
+        self.start as usize
+    }
+
+    /// One past the last byte.
+    pub fn end(self) -> usize {
+        self.end as usize
+    }
+
+    /// The bytes at this place.
+    pub fn of(self, message: &[u8]) -> &[u8] {
+        message.get(self.start()..self.end()).unwrap_or_default()
+    }
+}

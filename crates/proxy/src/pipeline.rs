@@ -1,0 +1,307 @@
+//! The whole way of a request, from its head to its answer: each step can only be reached with what
+//! the step before it made.
+//!
+//! health → hosts → authenticate → route → rates → read → scan → session → serve. Plain steps instead
+//! of boxed layers: a step costs nothing, and the closed [`Fault`] is the only way to say no.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use mcp::{Envelope, EnvelopeError, Kind, Params, Revision};
+use model::Limits;
+
+use crate::body::Body;
+use crate::fault::Fault;
+use crate::gate::Gate;
+use crate::path::{Path, Target};
+use crate::principal::{Authenticated, authenticate};
+use crate::relay::{Asked, refused};
+use crate::session::{Scope, Session};
+use crate::timers::scaled;
+use crate::upstream::http::{SESSION, VERSION};
+
+/// How long a client may take to send its body.
+const BODY: Duration = Duration::from_secs(30);
+
+/// How much of a body that is too large is read and thrown away, and for how long.
+const SWALLOWED: usize = 8 << 20;
+const SWALLOWING: Duration = Duration::from_secs(2);
+
+impl Gate {
+    /// Answers one request.
+    pub(crate) async fn serve(&self, request: Request<Incoming>) -> Response<Body> {
+        self.counters.active.inc();
+        let _active = crate::body::Gauge(self.counters.active.clone());
+        match self.admit(request).await {
+            Ok(response) => response,
+            Err(fault) => refused(self, &fault, None, None),
+        }
+    }
+
+    async fn admit(&self, request: Request<Incoming>) -> Result<Response<Body>, Fault> {
+        let path = Path::parse(request.uri().path());
+        if let Path::Health(ready) = path {
+            return self.health(ready, request.method());
+        }
+        self.hosts.check(request.headers())?;
+        if request.uri().query().is_some_and(has_key) {
+            return Err(Fault::TokenInQuery);
+        }
+        if self.draining.load(Ordering::Acquire) {
+            return Err(Fault::Draining);
+        }
+        let who = self.authenticated(request.headers())?;
+        match path {
+            Path::Mcp { tenant, target } => {
+                if tenant.is_some_and(|tenant| tenant != who.tenant.spec.name.as_str()) {
+                    return Err(Fault::NotFound);
+                }
+                if let Target::Server(name) = target
+                    && who.mount(name).is_none()
+                {
+                    return Err(Fault::NotFound);
+                }
+                self.readiness.check(self.clock.now_micros())?;
+                who.key
+                    .rate
+                    .take()
+                    .map_err(|retry_after| Fault::Quota { what: "requests per second of this key", retry_after })?;
+                who.tenant
+                    .usage
+                    .rate
+                    .take()
+                    .map_err(|retry_after| Fault::Quota { what: "requests per second", retry_after })?;
+                match *request.method() {
+                    Method::POST => {
+                        // The head is kept: the target borrows from its path.
+                        let (head, body) = request.into_parts();
+                        let Path::Mcp { target, .. } = Path::parse(head.uri.path()) else {
+                            return Err(Fault::NotFound);
+                        };
+                        self.post(&who, target, &head.headers, body).await
+                    }
+                    Method::GET => Box::pin(self.listen(&who, target, request.headers())).await,
+                    Method::DELETE => Box::pin(self.end(&who, target, request.headers())).await,
+                    _ => Err(Fault::MethodNotAllowed("GET, POST, DELETE")),
+                }
+            }
+            // Boxed like everything that is not a call: the future of a call stays small, and is cheap to move.
+            Path::Internal(call) => Box::pin(self.internal(who, call, request)).await,
+            Path::Health(_) | Path::Other => Err(Fault::NotFound),
+        }
+    }
+
+    fn authenticated(&self, headers: &HeaderMap) -> Result<Authenticated, Fault> {
+        if !self.readiness.has_table() {
+            return Err(Fault::NotReady);
+        }
+        authenticate(&self.tables.load(), headers, self.clock.now_micros())
+    }
+
+    fn health(&self, ready: bool, method: &Method) -> Result<Response<Body>, Fault> {
+        if method != Method::GET {
+            return Err(Fault::MethodNotAllowed("GET"));
+        }
+        let well =
+            !ready || (self.readiness.has_table() && self.sealer.is_ready() && !self.draining.load(Ordering::Acquire));
+        let mut response = Response::new(Body::full(Bytes::from_static(if well { b"ok\n" } else { b"not ready\n" })));
+        if !well {
+            *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+        }
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+        Ok(response)
+    }
+
+    async fn post(
+        &self,
+        who: &Authenticated,
+        target: Target<'_>,
+        headers: &HeaderMap,
+        body: Incoming,
+    ) -> Result<Response<Body>, Fault> {
+        acceptable(headers)?;
+        let limits = &who.tenant.usage.limits;
+        let message = read_body(headers, body, limits).await?;
+        let envelope = scan(&message)?;
+        modern(headers, &message, &envelope)?;
+        let call = who
+            .tenant
+            .usage
+            .call()
+            .ok_or(Fault::Quota { what: "concurrent requests", retry_after: Duration::from_secs(1) })?;
+        let passed = passed(headers);
+        let method = envelope.method(&message);
+        let id = envelope.id.map(|span| message.slice(span.start()..span.end()));
+        if let (Kind::Request, "initialize", Some(id)) = (envelope.kind, method, &id) {
+            return Box::pin(self.initialize(who, target, &passed, &message, &envelope, id.clone())).await;
+        }
+        // One version header that is not spoken is refused, whatever the session says.
+        if let Some(version) = headers.get(VERSION) {
+            let text = version.to_str().unwrap_or_default();
+            Revision::parse(text).ok_or_else(|| Fault::Version { requested: text.chars().take(32).collect() })?;
+        }
+        let session = self.session(who, target, headers)?;
+        let asked = Asked {
+            who,
+            session: &session,
+            passed: &passed,
+            message: &message,
+            envelope: &envelope,
+            id: id.unwrap_or_default(),
+        };
+        match envelope.kind {
+            Kind::Request => Ok(self.request(&asked, call).await),
+            Kind::Notification => {
+                Box::pin(self.notification(&asked)).await;
+                Ok(accepted())
+            }
+            // Nothing was asked of the client, so there is nothing to be answered.
+            Kind::Response => Ok(accepted()),
+        }
+    }
+
+    /// The session that a request belongs to, if it is this principal's and this URL's.
+    pub(crate) fn session(
+        &self,
+        who: &Authenticated,
+        target: Target<'_>,
+        headers: &HeaderMap,
+    ) -> Result<Session, Fault> {
+        let id = headers.get(SESSION).ok_or(Fault::SessionMissing)?;
+        let session = Session::open(&self.sealer, id.as_bytes(), self.clock.now_secs()).ok_or(Fault::SessionUnknown)?;
+        let fits = match (&session.scope, target) {
+            (Scope::Aggregate, Target::Aggregate) | (Scope::BuiltIn, Target::BuiltIn) => true,
+            (Scope::Server { server, .. }, Target::Server(name)) => {
+                who.mount(name).is_some_and(|mount| mount.spec.id == *server)
+            }
+            _ => false,
+        };
+        let own = session.tenant == who.tenant.spec.id && session.key == who.key.verifier.id;
+        if !fits || !own || self.ended.contains_key(&session.uid) {
+            return Err(Fault::SessionUnknown);
+        }
+        Ok(session)
+    }
+}
+
+/// An empty 202.
+pub(crate) fn accepted() -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::ACCEPTED;
+    response
+}
+
+fn has_key(query: &str) -> bool {
+    query.split('&').filter_map(|pair| pair.split('=').next()).any(|name| {
+        ["access_token", "token", "key", "api_key", "apikey", "authorization"]
+            .iter()
+            .any(|bad| name.eq_ignore_ascii_case(bad))
+    }) || query.contains("ghk_")
+}
+
+fn acceptable(headers: &HeaderMap) -> Result<(), Fault> {
+    let kind = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
+    let kind = kind.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
+    if !kind.eq_ignore_ascii_case(b"application/json") {
+        return Err(Fault::UnsupportedMediaType);
+    }
+    let (mut json, mut events) = (false, false);
+    for value in headers.get_all(ACCEPT) {
+        for part in value.as_bytes().split(|byte| *byte == b',') {
+            let kind = part.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
+            json |=
+                [&b"application/json"[..], b"application/*", b"*/*"].iter().any(|any| kind.eq_ignore_ascii_case(any));
+            events |= [&b"text/event-stream"[..], b"text/*", b"*/*"].iter().any(|any| kind.eq_ignore_ascii_case(any));
+        }
+    }
+    if json && events { Ok(()) } else { Err(Fault::NotAcceptable) }
+}
+
+async fn read_body(headers: &HeaderMap, mut body: Incoming, limits: &Limits) -> Result<Bytes, Fault> {
+    let limit = limits.request_bytes as usize;
+    let announced = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+    let reading = async {
+        let mut first = Bytes::new();
+        let mut rest = BytesMut::new();
+        let mut fits = announced.is_none_or(|length| length <= limit);
+        while fits && let Some(frame) = body.frame().await {
+            let Ok(data) = frame.map_err(|_| Fault::ClientTimeout)?.into_data() else { continue };
+            fits = first.len() + rest.len() + data.len() <= limit;
+            if first.is_empty() && rest.is_empty() {
+                first = data;
+                continue;
+            }
+            if rest.is_empty() {
+                rest.extend_from_slice(&std::mem::take(&mut first));
+            }
+            rest.extend_from_slice(&data);
+        }
+        if !fits {
+            swallow(&mut body).await;
+            return Err(Fault::TooLarge(limits.request_bytes));
+        }
+        Ok(if rest.is_empty() { first } else { rest.freeze() })
+    };
+    tokio::time::timeout(scaled(BODY), reading).await.map_err(|_| Fault::ClientTimeout)?
+}
+
+/// Reads on for a moment without keeping anything: a connection that is closed with unread bytes is
+/// reset, and the client would lose the answer that tells it why.
+async fn swallow(body: &mut Incoming) {
+    let mut left = SWALLOWED;
+    let reading = async {
+        while let Some(Ok(frame)) = body.frame().await {
+            left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
+            if left == 0 {
+                break;
+            }
+        }
+    };
+    let _late = tokio::time::timeout(SWALLOWING, reading).await;
+}
+
+fn scan(message: &[u8]) -> Result<Envelope, Fault> {
+    Envelope::scan(message).map_err(|error| match error {
+        EnvelopeError::Json(mcp::JsonError::Trailing(_)) => {
+            Fault::Envelope { reason: "trailing_data", message: "something follows the message".into() }
+        }
+        EnvelopeError::Json(mcp::JsonError::TooDeep) => {
+            Fault::Envelope { reason: "too_deep", message: "the message is nested too deep".into() }
+        }
+        EnvelopeError::Json(_) => Fault::Parse,
+        EnvelopeError::Batch => Fault::Envelope { reason: "batch", message: "batches are not accepted".into() },
+        EnvelopeError::Shape(what) => {
+            Fault::Envelope { reason: "invalid_request", message: format!("not a JSON-RPC message: {what}").into() }
+        }
+        EnvelopeError::Ambiguous => {
+            Fault::Envelope { reason: "ambiguous_member", message: "a member stands twice, or in other letters".into() }
+        }
+    })
+}
+
+/// A request of the stateless era is told what is spoken here, so that the client falls back.
+fn modern(headers: &HeaderMap, message: &[u8], envelope: &Envelope) -> Result<(), Fault> {
+    let in_body = envelope.params.as_ref().and_then(|params| Params::text(params.modern_version, message));
+    let in_header =
+        headers.get(VERSION).and_then(|version| version.to_str().ok()).filter(|version| *version == Revision::MODERN);
+    match in_body.as_deref().or(in_header) {
+        Some(requested) => Err(Fault::Version { requested: requested.chars().take(32).collect() }),
+        None => Ok(()),
+    }
+}
+
+/// Those headers of the client that may reach an upstream.
+fn passed(headers: &HeaderMap) -> HeaderMap {
+    let mut passed = HeaderMap::new();
+    for (name, value) in headers {
+        if mcp::headers::passes_upstream(name.as_str()) {
+            passed.append(name.clone(), value.clone());
+        }
+    }
+    passed
+}
