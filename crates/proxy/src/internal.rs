@@ -1,5 +1,6 @@
 //! The seed's four internal calls: mounts in memory, by a tenant admin, gone at restart.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,7 +17,7 @@ use crate::fault::Fault;
 use crate::gate::Gate;
 use crate::path::Internal;
 use crate::principal::Authenticated;
-use crate::table::InternalError;
+use crate::table::{InternalError, Mount};
 
 /// The tenant that a platform admin acts in; `default` when absent.
 const TENANT: HeaderName = HeaderName::from_static("gatehouse-tenant");
@@ -114,7 +115,8 @@ impl Gate {
             Err(what) => return invalid(&what),
         };
         let name = spec.title.clone();
-        if who.tenant.mounts.contains_key(spec.name.as_str()) {
+        let taken = |mount: &Arc<Mount>| mount.name() == spec.name.as_str() || mount.spec.title == spec.title;
+        if who.tenant.mounts.values().any(taken) {
             return error(StatusCode::CONFLICT, "Service name already exists".to_owned());
         }
         let probe = ProbeSpec {
@@ -150,6 +152,9 @@ impl Gate {
             None => Err(format!("{field} is missing")),
         };
         let title = text("service_name")?.to_owned();
+        if title.chars().count() > 200 || title.chars().any(char::is_control) {
+            return Err("service_name must have at most 200 characters and no control characters".to_owned());
+        }
         let url = UpstreamUrl::parse(text("mcp_url")?).map_err(|error| format!("mcp_url: {error}"))?;
         let transport = match body.get("transport") {
             None => Transport::Sse,

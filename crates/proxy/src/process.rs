@@ -136,7 +136,15 @@ async fn bind(address: SocketAddr) -> Result<TcpListener, StartError> {
 }
 
 async fn serve_metrics(listener: TcpListener, metrics: Metrics) {
-    while let Ok((stream, _)) = listener.accept().await {
+    loop {
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                tracing::warn!(%error, "a connection for metrics could not be accepted");
+                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+                continue;
+            }
+        };
         let metrics = metrics.clone();
         tokio::spawn(async move {
             let service = service_fn(|request: Request<Incoming>| {

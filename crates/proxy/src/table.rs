@@ -189,6 +189,9 @@ impl Tables {
         if tenant.mounts.contains_key(spec.name.as_str()) {
             return Err(InternalError::Taken);
         }
+        if tenant.mounts.len() >= tenant.usage.limits.servers as usize {
+            return Err(InternalError::Refused("the tenant's quota of servers is used up".to_owned()));
+        }
         let mount = Mount::new(spec, &self.egress, &tenant.usage.limits, true)
             .map_err(|refusal| InternalError::Refused(refusal.to_string()))?;
         let mut next = Draft::new(&old, &Change::default());
