@@ -11,6 +11,8 @@ use model::{
     Digest, Generation, KeyId, Limits, Principal, ServerId, ServerName, ServerSpec, TenantId, Transport, UpstreamUrl,
 };
 
+use tokio_util::task::TaskTracker;
+
 use crate::answer::refuse_nothing;
 use crate::connections::{Behalf, end};
 use crate::gate::Gate;
@@ -88,21 +90,30 @@ pub struct ObservedMount {
 #[derive(Clone)]
 pub struct Commands {
     gate: Arc<Gate>,
+    under_way: TaskTracker,
 }
 
 impl Commands {
     /// The commands of this gate.
     pub fn new(gate: Arc<Gate>) -> Self {
-        Self { gate }
+        Self { gate, under_way: TaskTracker::new() }
+    }
+
+    /// Ends when nothing that control asked for is under way any more.
+    pub async fn finished(&self) {
+        self.under_way.close();
+        self.under_way.wait().await;
     }
 
     /// Looks at an upstream: opens a session, lists the tools, ends the session. Carries no credential.
     pub async fn probe(&self, spec: ProbeSpec) -> Result<Probed, CommandFailure> {
+        let _under_way = self.under_way.token();
         self.gate.probe(&spec).await
     }
 
     /// The tools of a mounted server as it lists them itself, a raw JSON array; asks the upstream.
     pub async fn list_tools(&self, tenant: TenantId, server: ServerId) -> Result<Bytes, CommandFailure> {
+        let _under_way = self.under_way.token();
         self.gate.tools_of(tenant, server).await
     }
 
@@ -114,6 +125,7 @@ impl Commands {
         tool: &str,
         arguments: &str,
     ) -> Result<Bytes, CommandFailure> {
+        let _under_way = self.under_way.token();
         self.gate.call_tool(&principal, server, tool, arguments).await
     }
 

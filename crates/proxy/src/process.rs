@@ -23,7 +23,7 @@ use crate::last_good::{LastGood, LastGoodError};
 use crate::link::{self, LinkConfig, LinkStatus};
 use crate::readiness::Readiness;
 use crate::seal::Sealer;
-use crate::server::serve;
+use crate::server::{DRAIN, serve};
 use crate::table::Tables;
 
 /// Why a proxy can't start.
@@ -86,7 +86,8 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Star
     let commands = Commands::new(gate.clone());
     // The link outlives the drain: what is under way may still need control.
     let link_stop = CancellationToken::new();
-    let link = tokio::spawn(link::run(link_config, tables, commands, sealer, last_good.clone(), link_stop.clone()));
+    let link =
+        tokio::spawn(link::run(link_config, tables, commands.clone(), sealer, last_good.clone(), link_stop.clone()));
     tokio::spawn(keep_ready(heard, readiness, clock, last_good));
     tokio::spawn(serve_metrics(metrics_listener, metrics));
     tracing::info!(listen = %config.listen, "proxy serves");
@@ -97,7 +98,15 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Star
         stop_early.cancel();
         ended
     });
-    serve(listener, gate, shutdown).await;
+    let stopping = shutdown.clone();
+    let commands_finish = async {
+        stopping.cancelled().await;
+        // What control asked for is under way as much as what a client asked for.
+        if tokio::time::timeout(DRAIN, commands.finished()).await.is_err() {
+            tracing::warn!("commands of control were cut at the end of the drain");
+        }
+    };
+    tokio::join!(serve(listener, gate, shutdown), commands_finish);
     link_stop.cancel();
     match link.await {
         Ok(Ok(ended)) => ended.map_err(StartError::Link),

@@ -25,7 +25,7 @@ const BUFFER: usize = 128 << 10;
 /// Most header fields.
 const HEADERS: usize = 100;
 /// How long requests under way may take to finish after the signal.
-const DRAIN: Duration = Duration::from_secs(30);
+pub(crate) const DRAIN: Duration = Duration::from_secs(30);
 
 /// Serves until `shutdown`, then lets what is under way finish, for at most 30 s.
 pub async fn serve(listener: TcpListener, gate: Arc<Gate>, shutdown: CancellationToken) {
