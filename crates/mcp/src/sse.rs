@@ -35,7 +35,10 @@ pub struct Decoder {
     name: Option<Bytes>,
     id: Option<Bytes>,
     retry: Option<u64>,
-    data: Vec<Bytes>,
+    /// The data, while it is one line.
+    data: Option<Bytes>,
+    /// The data, once it is several lines.
+    joined: BytesMut,
     size: usize,
     limit: usize,
 }
@@ -50,10 +53,21 @@ impl Decoder {
             name: None,
             id: None,
             retry: None,
-            data: Vec::new(),
+            data: None,
+            joined: BytesMut::new(),
             size: 0,
             limit,
         }
+    }
+
+    /// Whether an event is under way: the stream must not end here. A comment is no event.
+    pub fn pending(&self) -> bool {
+        self.data.is_some()
+            || !self.joined.is_empty()
+            || self.name.is_some()
+            || self.id.is_some()
+            || self.retry.is_some()
+            || self.line.first().is_some_and(|first| *first != b':')
     }
 
     /// Takes a chunk and appends the events that it completes to `out`. An event without data is
@@ -76,11 +90,11 @@ impl Decoder {
             };
             self.size += stop;
             self.bound()?;
-            let line = if self.line.is_empty() {
-                chunk.slice(at..at + stop)
+            let (line, pinned) = if self.line.is_empty() {
+                (chunk.slice(at..at + stop), chunk.len())
             } else {
                 self.line.extend_from_slice(rest.get(..stop).unwrap_or_default());
-                self.line.split().freeze()
+                (self.line.split().freeze(), stop)
             };
             at += stop + 1;
             if rest.get(stop) == Some(&b'\r') {
@@ -90,7 +104,7 @@ impl Decoder {
                     None => self.after_cr = true,
                 }
             }
-            self.line_done(line, out);
+            self.line_done(line, pinned, out);
         }
     }
 
@@ -98,7 +112,8 @@ impl Decoder {
         if self.size > self.limit { Err(TooLarge { limit: self.limit }) } else { Ok(()) }
     }
 
-    fn line_done(&mut self, mut line: Bytes, out: &mut Vec<Event>) {
+    /// `pinned`: how many bytes stay in memory for as long as a slice of the line does.
+    fn line_done(&mut self, mut line: Bytes, pinned: usize, out: &mut Vec<Event>) {
         if std::mem::take(&mut self.first_line) && line.starts_with(b"\xef\xbb\xbf") {
             line = line.slice(3..);
         }
@@ -111,11 +126,14 @@ impl Decoder {
         if line.get(value) == Some(&b' ') {
             value += 1;
         }
-        let field = line.get(..colon).unwrap_or_default();
-        match field {
-            b"data" => self.data.push(line.slice(value..)),
-            b"event" => self.name = Some(line.slice(value..)),
-            b"id" if !line.contains(&0) => self.id = Some(line.slice(value..)),
+        let keep = || {
+            let value = line.slice(value..);
+            if value.len() * 4 < pinned { Bytes::copy_from_slice(&value) } else { value }
+        };
+        match line.get(..colon).unwrap_or_default() {
+            b"data" => self.data_line(keep()),
+            b"event" => self.name = Some(keep()),
+            b"id" if !line.contains(&0) => self.id = Some(keep()),
             b"retry" => {
                 self.retry =
                     std::str::from_utf8(line.get(value..).unwrap_or_default()).ok().and_then(|text| text.parse().ok());
@@ -125,23 +143,29 @@ impl Decoder {
         }
     }
 
+    fn data_line(&mut self, line: Bytes) {
+        if let Some(first) = self.data.take() {
+            self.joined.extend_from_slice(&first);
+        } else if self.joined.is_empty() {
+            self.data = Some(line);
+            return;
+        }
+        self.joined.extend_from_slice(b"\n");
+        self.joined.extend_from_slice(&line);
+    }
+
     fn event_done(&mut self, out: &mut Vec<Event>) {
         self.size = 0;
         let name = self.name.take().filter(|name| name.as_ref() != b"message");
         let (id, retry) = (self.id.take(), self.retry.take());
-        let data = match self.data.len() {
-            0 => Bytes::new(),
-            1 => self.data.pop().unwrap_or_default(),
-            _ => Bytes::from(self.data.join(&b"\n"[..])),
-        };
-        self.data.clear();
+        let data = self.data.take().unwrap_or_else(|| self.joined.split().freeze());
         if !data.is_empty() || id.is_some() || retry.is_some() {
             out.push(Event { name, id, data, retry });
         }
     }
 }
 
-/// One `message` event around data that holds no line break.
+/// One `message` event; each line of the data becomes a line of its own.
 pub fn frame(data: &[u8]) -> Bytes {
     let mut event = BytesMut::with_capacity(data.len() + 24);
     event.extend_from_slice(b"event: message\n");
@@ -201,6 +225,40 @@ mod tests {
         assert_eq!(decode(&[b"data: ", &long]), Err(TooLarge { limit: 1024 }));
         let comments = b": ping\n".repeat(1000);
         assert_eq!(decode(&[&comments, b"data: a\n\n"]).unwrap(), vec![data("a")]);
+    }
+
+    #[test]
+    fn an_event_is_pending_until_its_empty_line() {
+        for (stream, pending) in [
+            ("", false),
+            (": comment", false),
+            (": comment\n\n", false),
+            ("da", true),
+            ("data: x\n", true),
+            ("data:\n", true),
+            ("data:\ndata:\n", true),
+            ("id: 1\n", true),
+            ("data: x\n\n", false),
+            ("data: x\ndata: y\n\n: later", false),
+        ] {
+            let mut decoder = Decoder::new(1024);
+            decoder.push(&Bytes::from_static(stream.as_bytes()), &mut Vec::new()).unwrap();
+            assert_eq!(decoder.pending(), pending, "{stream:?}");
+        }
+    }
+
+    #[test]
+    fn a_short_line_does_not_keep_its_chunk() {
+        let comments = ":\n".repeat(500);
+        let mut decoder = Decoder::new(64);
+        let mut chunks = Vec::new();
+        for _ in 0..5 {
+            let chunk = Bytes::from(format!("{comments}data: x\nid: 7\n"));
+            decoder.push(&chunk, &mut Vec::new()).unwrap();
+            chunks.push(chunk);
+        }
+        assert!(decoder.pending());
+        assert!(chunks.iter().all(Bytes::is_unique), "a chunk is held for a line of it");
     }
 
     #[test]
