@@ -61,7 +61,7 @@ pub struct Params {
     pub uri: Option<Span>,
     /// `arguments`.
     pub arguments: Option<Span>,
-    /// `cursor` of lists.
+    /// `cursor` of lists, unless it is null.
     pub cursor: Option<Span>,
     /// `requestId` of notifications/cancelled.
     pub request_id: Option<Span>,
@@ -219,12 +219,13 @@ fn scan_params<'a>(scanner: &mut Scanner<'a>, message: &'a [u8]) -> Result<Param
             }
             _ => (),
         }
-        let (_, span) = scanner.value(3)?;
+        let (value, span) = scanner.value(3)?;
         match name {
             Some("name") => params.name = Some(span),
             Some("uri") => params.uri = Some(span),
             Some("arguments") => params.arguments = Some(span),
-            Some("cursor") => params.cursor = Some(span),
+            // Null means the first page, as absence does.
+            Some("cursor") => params.cursor = Some(span).filter(|_| value != Value::Null),
             Some("requestId") => params.request_id = Some(span),
             Some("progressToken") => params.progress_token_here = Some(span),
             Some("protocolVersion") => params.protocol_version = Some(span),
@@ -261,8 +262,11 @@ fn walk<'a>(
                 exact
             }
             None => {
-                if seen_other.len() >= MAX_MEMBERS || seen_other.contains(&key) {
+                if seen_other.contains(&key) {
                     return Err(EnvelopeError::Ambiguous);
+                }
+                if seen_other.len() >= MAX_MEMBERS {
+                    return Err(EnvelopeError::Shape("too many members"));
                 }
                 seen_other.push(key);
                 None
@@ -288,6 +292,24 @@ mod tests {
         assert_eq!(params.arguments.unwrap().of(message), br#"{"x":[1,2]}"#);
         assert_eq!(params.progress_token.unwrap().of(message), b"7");
         assert!(params.all.of(message).ends_with(br#""extra":true}"#));
+    }
+
+    #[test]
+    fn a_null_cursor_is_no_cursor() {
+        for (cursor, given) in [("null", false), ("\"\"", true), ("7", true)] {
+            let message = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{{"cursor":{cursor}}}}}"#);
+            let params = Envelope::scan(message.as_bytes()).unwrap().params.unwrap();
+            assert_eq!(params.cursor.is_some(), given, "{cursor}");
+        }
+    }
+
+    #[test]
+    fn too_many_members_are_called_that() {
+        let members = |count: usize| (0..count).map(|n| format!("\"m{n}\":1,")).collect::<String>();
+        let message = |count| format!(r#"{{{}"jsonrpc":"2.0","id":1,"method":"ping"}}"#, members(count));
+        assert!(Envelope::scan(message(128).as_bytes()).is_ok());
+        let error = Envelope::scan(message(129).as_bytes()).err();
+        assert_eq!(error, Some(EnvelopeError::Shape("too many members")));
     }
 
     #[test]

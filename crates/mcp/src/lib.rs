@@ -10,9 +10,11 @@ mod json;
 mod list;
 pub mod names;
 mod revision;
+mod scalar;
 mod span;
 mod splice;
 pub mod sse;
+mod utf8;
 pub mod write;
 
 pub use self::envelope::{Envelope, EnvelopeError, Kind, Params};

@@ -2,6 +2,10 @@
 
 use bytes::Bytes;
 
+use crate::json::MAX_DEPTH;
+use crate::scalar::Scalar;
+use crate::utf8::Utf8;
+
 /// Why an upstream's JSON answer is no answer to the request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SpliceError {
@@ -17,7 +21,7 @@ pub enum SpliceError {
     /// Neither result nor error, or both.
     #[error("the answer has neither a result nor an error")]
     Shape,
-    /// Nested deeper than 128 levels.
+    /// Nested deeper than [`MAX_DEPTH`].
     #[error("the answer is nested too deep")]
     TooDeep,
 }
@@ -38,8 +42,19 @@ enum Expect {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Inside {
     Between,
-    String { key: bool, escaped: bool },
-    Scalar,
+    String {
+        key: bool,
+    },
+    /// Right after the backslash.
+    Escape {
+        key: bool,
+    },
+    /// In `\u` and its four digits.
+    Hex {
+        key: bool,
+        left: u8,
+    },
+    Scalar(Scalar),
 }
 
 /// Which member of the message is being read.
@@ -56,17 +71,18 @@ const MAX_ID: usize = 64;
 /// Longest member name that matters.
 const MAX_NAME: usize = 8;
 
-/// A scanner over the chunks of one JSON-RPC response. It checks brackets, strings, separators and
-/// the message's own members, replaces the value of `id`, and passes everything else on as slices
-/// of what it was given.
+/// A scanner over the chunks of one JSON-RPC response. It checks that they are JSON and UTF-8 and
+/// have the message's own members, replaces the value of `id`, and passes everything else on as
+/// slices of what it was given.
 #[derive(Debug)]
 pub struct Splicer {
     expected: Bytes,
     replacement: Bytes,
     expect: Expect,
     inside: Inside,
+    utf8: Utf8,
     /// One bit per open bracket, lowest = innermost: 1 is an object.
-    stack: u128,
+    stack: u64,
     depth: u32,
     name: Vec<u8>,
     member: Member,
@@ -84,6 +100,7 @@ impl Splicer {
             replacement,
             expect: Expect::Value,
             inside: Inside::Between,
+            utf8: Utf8::default(),
             stack: 0,
             depth: 0,
             name: Vec::new(),
@@ -98,12 +115,15 @@ impl Splicer {
     /// Takes the next chunk and appends what is to be passed on to `out`.
     pub fn push(&mut self, chunk: &Bytes, out: &mut Vec<Bytes>) -> Result<(), SpliceError> {
         let bytes = chunk.as_ref();
+        if !self.utf8.goes_on(bytes) {
+            return Err(SpliceError::Syntax);
+        }
         let mut at = 0;
         // Where the part that is not yet passed on begins; `None` while the id is being swallowed.
         let mut from = if self.in_id() { None } else { Some(0) };
         while let Some(&byte) = bytes.get(at) {
             match self.inside {
-                Inside::String { key, escaped: false } => {
+                Inside::String { key } => {
                     let rest = bytes.get(at..).unwrap_or_default();
                     let stop = memchr::memchr2(b'"', b'\\', rest).unwrap_or(rest.len());
                     self.keep(rest.get(..stop).unwrap_or_default(), key)?;
@@ -112,7 +132,7 @@ impl Splicer {
                     at += 1;
                     if byte == b'\\' {
                         self.keep(b"\\", key)?;
-                        self.inside = Inside::String { key, escaped: true };
+                        self.inside = Inside::Escape { key };
                         continue;
                     }
                     if self.in_id() {
@@ -125,22 +145,38 @@ impl Splicer {
                         self.value_done(&mut from, at, out)?;
                     }
                 }
-                Inside::String { key, escaped: true } => {
+                Inside::Escape { key } => {
                     self.keep(&[byte], key)?;
-                    self.inside = Inside::String { key, escaped: false };
+                    self.inside = match byte {
+                        b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => Inside::String { key },
+                        b'u' => Inside::Hex { key, left: 4 },
+                        _ => return Err(SpliceError::Syntax),
+                    };
                     at += 1;
                 }
-                Inside::Scalar => {
-                    if byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.') {
+                Inside::Hex { key, left } => {
+                    if !byte.is_ascii_hexdigit() {
+                        return Err(SpliceError::Syntax);
+                    }
+                    self.keep(&[byte], key)?;
+                    self.inside = if left > 1 { Inside::Hex { key, left: left - 1 } } else { Inside::String { key } };
+                    at += 1;
+                }
+                Inside::Scalar(scalar) => match scalar.then(byte) {
+                    Some(scalar) => {
                         if self.in_id() {
                             self.keep_id(&[byte])?;
                         }
+                        self.inside = Inside::Scalar(scalar);
                         at += 1;
-                    } else {
+                    }
+                    // What can't follow a scalar is found between the tokens.
+                    None if scalar.is_whole() => {
                         self.inside = Inside::Between;
                         self.value_done(&mut from, at, out)?;
                     }
-                }
+                    None => return Err(SpliceError::Syntax),
+                },
                 Inside::Between => {
                     if !matches!(byte, b' ' | b'\n' | b'\r' | b'\t') {
                         self.token(byte, at, chunk, &mut from, out)?;
@@ -185,7 +221,7 @@ impl Splicer {
         match (self.expect, byte) {
             (Expect::Key | Expect::FirstKeyOrEnd, b'"') => {
                 self.name.clear();
-                self.inside = Inside::String { key: true, escaped: false };
+                self.inside = Inside::String { key: true };
             }
             (Expect::Colon, b':') => {
                 if self.depth == 1 {
@@ -205,16 +241,15 @@ impl Splicer {
                 let id = self.depth == 1 && self.member == Member::Id;
                 match first {
                     b'{' | b'[' if !id => {
-                        if self.depth >= 128 {
+                        if self.depth >= MAX_DEPTH {
                             return Err(SpliceError::TooDeep);
                         }
                         self.depth += 1;
-                        self.stack = (self.stack << 1) | u128::from(first == b'{');
+                        self.stack = (self.stack << 1) | u64::from(first == b'{');
                         self.expect = if first == b'{' { Expect::FirstKeyOrEnd } else { Expect::FirstValueOrEnd };
                     }
-                    b'"' => self.inside = Inside::String { key: false, escaped: false },
-                    b'-' | b'0'..=b'9' | b't' | b'f' | b'n' => self.inside = Inside::Scalar,
-                    _ => return Err(SpliceError::Syntax),
+                    b'"' => self.inside = Inside::String { key: false },
+                    _ => self.inside = Inside::Scalar(Scalar::begin(first).ok_or(SpliceError::Syntax)?),
                 }
                 if id {
                     if let Some(from) = from.take()
@@ -349,7 +384,52 @@ mod tests {
         ] {
             assert_eq!(splice(&[message]).err(), Some(error), "{message}");
         }
-        assert_eq!(splice(&["{\"id\":17,\"result\":", &"[".repeat(200)]).err(), Some(SpliceError::TooDeep));
+    }
+
+    #[test]
+    fn depth_is_bounded_as_for_requests() {
+        let deep = |levels: usize| format!("{}1{}", "[".repeat(levels), "]".repeat(levels));
+        assert!(splice(&["{\"id\":17,\"result\":", &deep(63), "}"]).is_ok());
+        assert_eq!(splice(&["{\"id\":17,\"result\":", &deep(64), "}"]).err(), Some(SpliceError::TooDeep));
+    }
+
+    #[test]
+    fn what_is_inside_is_checked_too_wherever_it_is_cut() {
+        for good in ["null", "true", "-1.5e+3", "\"\\u00e9\\n\"", "\"é€😀\"", "[0,false]"] {
+            let message = format!("{{\"result\":{{\"a\":{good}}},\"id\":17}}");
+            assert!(whole_and_cut(message.as_bytes()).iter().all(Option::is_none), "{good}");
+        }
+        for bad in [
+            &b"nul"[..],
+            b"nulll",
+            b"1.2.3e",
+            b"01",
+            b"-",
+            b"1e",
+            b"NaN",
+            b"\"\\x\"",
+            b"\"\\u12g4\"",
+            b"\"\xff\"",
+            b"\"\xe2\x82\"",
+        ] {
+            let message = [b"{\"result\":{\"a\":", bad, b"},\"id\":17}"].concat();
+            assert!(whole_and_cut(&message).iter().all(|error| *error == Some(SpliceError::Syntax)), "{bad:?}");
+        }
+    }
+
+    /// The error of a message as one chunk, and of each way to cut it into two.
+    fn whole_and_cut(message: &[u8]) -> Vec<Option<SpliceError>> {
+        let error = |cut: usize| {
+            let mut splicer = Splicer::new(Bytes::from_static(b"17"), Bytes::from_static(b"1"));
+            let (left, right) = message.split_at(cut);
+            let mut out = Vec::new();
+            let pushed = splicer.push(&Bytes::copy_from_slice(left), &mut out);
+            pushed
+                .and_then(|()| splicer.push(&Bytes::copy_from_slice(right), &mut out))
+                .and_then(|()| splicer.finish())
+                .err()
+        };
+        (0..message.len()).map(error).collect()
     }
 
     proptest::proptest! {

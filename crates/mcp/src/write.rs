@@ -79,6 +79,17 @@ pub fn result(id: &[u8], result: &[u8]) -> Bytes {
     Bytes::from(out)
 }
 
+/// An error for the client's `id` around a raw error object.
+pub fn raw_error(id: &[u8], error: &[u8]) -> Bytes {
+    let mut out = Vec::with_capacity(id.len() + error.len() + 40);
+    out.extend_from_slice(br#"{"jsonrpc":"2.0","id":"#);
+    out.extend_from_slice(id);
+    out.extend_from_slice(br#","error":"#);
+    out.extend_from_slice(error);
+    out.push(b'}');
+    Bytes::from(out)
+}
+
 /// An error for the client's `id` (`null` when it has none); `data` is raw JSON.
 pub fn error(id: Option<&[u8]>, code: i32, message: &str, data: Option<&[u8]>) -> Bytes {
     let mut out = Vec::with_capacity(192);
