@@ -9,6 +9,9 @@ use figment::Figment;
 use figment::providers::{Env, Format as _, Toml};
 use figment::value::{Dict, Value};
 use url::Url;
+use vault::Vault;
+
+use crate::pki::Pki;
 
 /// What control needs to start. Every name below is a key of the file; in upper case after
 /// `GATEHOUSE_` it is a variable, which wins over the file.
@@ -71,6 +74,14 @@ impl Config {
     /// Reads the text of a file, without the environment.
     pub fn parse(text: &str) -> Result<Self, ConfigError> {
         Self::read(Figment::from(Toml::string(text)))
+    }
+
+    /// Refuses files that control can't work with, all of them at once.
+    pub fn with_usable_files(self) -> Result<Self, ConfigError> {
+        let kek = Vault::open(&self.kek_file).err().map(|error| format!("`kek_file`: {}", telemetry::chain(&error)));
+        let pki = Pki::load(&self.pki_dir).err().map(|error| format!("`pki_dir`: {}", telemetry::chain(&error)));
+        let wrong: Vec<String> = kek.into_iter().chain(pki).collect();
+        if wrong.is_empty() { Ok(self) } else { Err(ConfigError(wrong)) }
     }
 
     fn read(figment: Figment) -> Result<Self, ConfigError> {
@@ -180,21 +191,19 @@ impl Reader {
         url
     }
 
+    /// A list, or one text with commas, as a variable has it.
     fn addresses(&mut self, key: &str) -> Vec<SocketAddr> {
-        let items = match self.given.remove(key) {
-            None => return Vec::new(),
-            Some(Value::Array(_, items)) => items,
-            Some(_) => {
-                self.wrong(key, "must be a list of addresses");
-                return Vec::new();
-            }
+        let texts: Option<Vec<&str>> = match self.given.get(key) {
+            None => Some(Vec::new()),
+            Some(Value::Array(_, items)) => items.iter().map(Value::as_str).collect(),
+            Some(value) => value.as_str().map(|text| text.split(',').map(str::trim).collect()),
         };
-        let read = |item: &Value| item.as_str().and_then(|text| text.parse().ok());
-        let addresses: Vec<SocketAddr> = items.iter().filter_map(read).collect();
-        if addresses.len() < items.len() {
-            self.wrong(key, "must be addresses with ports");
-        }
-        addresses
+        let addresses = texts.and_then(|texts| texts.iter().map(|text| text.parse().ok()).collect());
+        self.given.remove(key);
+        addresses.unwrap_or_else(|| {
+            self.wrong(key, "must be addresses with ports, e.g. [\"127.0.0.1:5010\"]");
+            Vec::new()
+        })
     }
 }
 
@@ -241,5 +250,34 @@ mod tests {
         let open = format!("{LEAST}listen = \"0.0.0.0:5010\"\n");
         assert!(Config::parse(&open).unwrap_err().to_string().contains("`public_url`: required"));
         assert!(Config::parse(&format!("{open}public_url = \"https://gatehouse.example\"\n")).is_ok());
+    }
+
+    #[test]
+    fn a_list_may_be_one_text_with_commas_as_in_a_variable() {
+        for (own, read) in [
+            ("\"127.0.0.1:5010\"", Some(1)),
+            ("\"127.0.0.1:5010, [::1]:5011\"", Some(2)),
+            ("[\"127.0.0.1:5010\"]", Some(1)),
+            ("[]", Some(0)),
+            ("[\"127.0.0.1:5010\", 7]", None),
+            ("\"nowhere\"", None),
+            ("7", None),
+        ] {
+            let config = Config::parse(&format!("{LEAST}own_listeners = {own}\n"));
+            assert_eq!(config.ok().map(|config| config.own_listeners.len()), read, "{own}");
+        }
+    }
+
+    #[test]
+    fn files_that_are_not_there_are_mistakes_too() {
+        let dir = tempfile::tempdir().unwrap();
+        let (kek, pki) = (dir.path().join("kek"), dir.path().join("pki"));
+        let text = format!("database = \"sqlite:///x.db\"\nkek_file = {kek:?}\npki_dir = {pki:?}\n");
+        let read = || Config::parse(&text).unwrap().with_usable_files();
+        let told = read().unwrap_err().to_string();
+        assert!(told.contains("`kek_file`: ") && told.contains("`pki_dir`: "), "{told}");
+        Vault::init_kek(&kek).unwrap();
+        Pki::init(&pki).unwrap();
+        assert!(read().is_ok());
     }
 }

@@ -98,6 +98,20 @@ pub enum InitError {
         #[source]
         cause: Box<toml::de::Error>,
     },
+    /// What a known folder's data can't be read without is not there.
+    #[error("{} is gone: put it back; {loss}", path.display())]
+    Gone {
+        /// Which.
+        path: PathBuf,
+        /// What a new one would lose.
+        loss: &'static str,
+    },
+    /// The configurations name places beside the folder's old one.
+    #[error("the folder was moved from {}: change the paths in control.toml and proxy.toml", from.display())]
+    Moved {
+        /// Where the configurations say that it is.
+        from: PathBuf,
+    },
     /// The database refused or failed.
     #[error("can't use the database")]
     Store(#[from] StoreError),
@@ -130,20 +144,56 @@ pub async fn init(
     fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(file_error(dir))?;
     let dir = dir.canonicalize().map_err(file_error(dir))?;
     let (control_toml, proxy_toml) = (dir.join("control.toml"), dir.join("proxy.toml"));
-    let known = control_toml.exists() && !new_keys;
-    let kek = dir.join("kek");
-    if !kek.exists() {
-        Vault::init_kek(&kek)?;
-    }
-    Pki::init(&dir.join("pki"))?;
-    let made = if known { Made::Existing } else { first_tenant(&dir).await? };
     let (mut control, mut proxy) = (read_toml(&control_toml)?, read_toml(&proxy_toml)?);
+    let known = control_toml.exists();
     let listeners = asked.or_kept(&control, &proxy);
     control_settings(&mut control, &dir, listeners);
     proxy_settings(&mut proxy, &dir, listeners);
+    if known {
+        nothing_gone(&dir, &control, &proxy)?;
+    } else if !dir.join("kek").exists() {
+        Vault::init_kek(&dir.join("kek"))?;
+    }
+    Pki::init(&dir.join("pki"))?;
+    let made = if known && !new_keys { Made::Existing } else { first_tenant(text(&control, "database")).await? };
     write_toml(&proxy_toml, &proxy)?;
     show(&made).map_err(InitError::Show)?;
     write_toml(&control_toml, &control)
+}
+
+/// Whether a known folder still has what can't be made again, and is where its configurations say.
+fn nothing_gone(dir: &Path, control: &Table, proxy: &Table) -> Result<(), InitError> {
+    let database = text(control, "database").strip_prefix("sqlite://").map(|url| url.split('?').next().unwrap_or(url));
+    let kek = Some(text(control, "kek_file"));
+    for (path, file) in [
+        (kek, "kek"),
+        (database, "gatehouse.db"),
+        (Some(text(control, "pki_dir")), "pki"),
+        (Some(text(proxy, "link_ca")), "pki/ca.pem"),
+        (Some(text(proxy, "link_cert")), "pki/proxy.pem"),
+        (Some(text(proxy, "link_key")), "pki/proxy.key"),
+        (Some(text(proxy, "data_dir")), "proxy"),
+    ] {
+        let Some(path) = path.map(Path::new).filter(|path| path.is_absolute() && !path.exists()) else { continue };
+        // A path that somebody wrote by hand doesn't end like ours.
+        let old = path.ancestors().nth(Path::new(file).components().count());
+        if let Some(from) = old.filter(|old| path.ends_with(file) && *old != dir) {
+            return Err(InitError::Moved { from: from.to_owned() });
+        }
+    }
+    for (path, loss) in [
+        (kek, "what it sealed can't be read without it"),
+        (database, "every server and key is in it (for an empty one take a new folder)"),
+    ] {
+        if let Some(path) = path.map(Path::new).filter(|path| path.is_absolute() && !path.exists()) {
+            return Err(InitError::Gone { path: path.to_owned(), loss });
+        }
+    }
+    Ok(())
+}
+
+fn text<'a>(table: &'a Table, key: &str) -> &'a str {
+    table.get(key).and_then(Value::as_str).unwrap_or_default()
 }
 
 /// The address of the folder's database.
@@ -152,8 +202,8 @@ fn database(dir: &Path) -> String {
 }
 
 /// Makes the first tenant, unless it is there, and its two keys; earlier ones of these are revoked.
-async fn first_tenant(dir: &Path) -> Result<Made, InitError> {
-    let store = Store::connect(&database(dir), Arc::new(SystemClock)).await?;
+async fn first_tenant(database: &str) -> Result<Made, InitError> {
+    let store = Store::connect(database, Arc::new(SystemClock)).await?;
     let actor = Actor::system("init");
     let tenant = match store.platform().tenant_by_name(TENANT).await? {
         Some(tenant) => tenant.spec.id,
@@ -314,5 +364,37 @@ mod tests {
         let keys = store.tenant(tenant.spec.id).keys().await.unwrap();
         assert_eq!(keys.len(), 4);
         assert_eq!(keys.iter().filter(|key| key.revoked_at.is_none()).count(), 2);
+    }
+
+    #[tokio::test]
+    async fn what_a_known_folder_has_lost_is_named_and_not_made_again() {
+        for file in ["kek", "gatehouse.db"] {
+            let dir = tempfile::tempdir().unwrap();
+            run(dir.path(), 6000, false).await;
+            let path = dir.path().join(file);
+            fs::remove_file(&path).unwrap();
+            for new_keys in [false, true] {
+                let failed = init(dir.path(), Asked::default(), new_keys, |_| Ok(())).await.unwrap_err();
+                assert!(failed.to_string().contains(&format!("/{file} is gone: put it back; ")), "{failed}");
+                assert!(!path.exists());
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_moved_folder_does_not_come_back_at_its_old_place() {
+        let parent = tempfile::tempdir().unwrap();
+        let parent = parent.path().canonicalize().unwrap();
+        let (old, new) = (parent.join("old"), parent.join("new"));
+        run(&old, 6000, false).await;
+        fs::rename(&old, &new).unwrap();
+        for file in ["control.toml", "proxy.toml"] {
+            let failed = init(&new, Asked::default(), false, |_| Ok(())).await.unwrap_err();
+            assert!(matches!(failed, InitError::Moved { from } if from == old), "{file} names the old place");
+            let text = fs::read_to_string(new.join(file)).unwrap();
+            fs::write(new.join(file), text.replace(old.to_str().unwrap(), new.to_str().unwrap())).unwrap();
+        }
+        assert!(!old.exists());
+        assert!(run(&new, 6000, false).await.is_none());
     }
 }

@@ -27,7 +27,7 @@ struct Args {
 enum Command {
     /// Make an embedded installation in a folder and show its two keys, once
     Init(Init),
-    /// Read the configuration and report everything that is wrong with it
+    /// Read the configuration and the files that it names, and report everything that is wrong with them
     CheckConfig,
 }
 
@@ -64,11 +64,11 @@ async fn main() -> ExitCode {
     telemetry::init("control");
     let args = Args::parse();
     match args.command {
-        None => match Config::load(&args.config) {
+        None => match Config::load(&args.config).and_then(Config::with_usable_files) {
             Ok(config) => ended(control::run(config).await),
             Err(error) => bad_config(&error),
         },
-        Some(Command::CheckConfig) => match Config::load(&args.config) {
+        Some(Command::CheckConfig) => match Config::load(&args.config).and_then(Config::with_usable_files) {
             Ok(_) => ExitCode::SUCCESS,
             Err(error) => bad_config(&error),
         },
