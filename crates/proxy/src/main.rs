@@ -1,10 +1,11 @@
 //! `gatehouse-proxy`: reads its configuration, serves, drains.
 
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::Parser;
-use proxy::{Config, run};
+use clap::{Parser, Subcommand};
+use proxy::{Config, ConfigError, run};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -12,23 +13,30 @@ use tokio_util::sync::CancellationToken;
 const BAD_CONFIG: u8 = 78;
 
 /// The data plane of Gatehouse.
-#[derive(Parser)]
+#[derive(Debug, Parser)]
 #[command(name = "gatehouse-proxy", version)]
 struct Args {
     /// The configuration file.
-    #[arg(long)]
+    #[arg(long, global = true, env = "GATEHOUSE_PROXY_CONFIG", default_value = "proxy.toml")]
     config: PathBuf,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Read the configuration and the files that it names, and report everything that is wrong with them
+    CheckConfig,
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
     telemetry::init("proxy");
-    let config = match Config::load(&Args::parse().config) {
-        Ok(config) => config,
-        Err(error) => {
-            eprintln!("{error}");
-            return ExitCode::from(BAD_CONFIG);
-        }
+    let args = Args::parse();
+    let config = match (Config::load(&args.config).and_then(Config::with_usable_files), args.command) {
+        (Ok(config), None) => config,
+        (Ok(_), Some(Command::CheckConfig)) => return ExitCode::SUCCESS,
+        (Err(error), _) => return bad_config(&error),
     };
     let shutdown = CancellationToken::new();
     tokio::spawn(stop_on_signal(shutdown.clone()));
@@ -39,6 +47,12 @@ async fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn bad_config(error: &ConfigError) -> ExitCode {
+    // For the person at the terminal, whatever the log's format and filter.
+    _ = writeln!(std::io::stderr(), "{error}");
+    ExitCode::from(BAD_CONFIG)
 }
 
 /// SIGTERM, SIGINT, or the end of the process that started us and holds the other end of our input.
