@@ -36,15 +36,22 @@ pub struct Config {
     pub format: Format,
     /// Directives of `tracing_subscriber::EnvFilter`, e.g. `info,control=debug`.
     pub filter: String,
+    /// A format that was asked for and doesn't exist; told once, in the log.
+    pub refused_format: Option<String>,
 }
 
 impl Config {
     /// Reads `GATEHOUSE_LOG` (default `info`) and `GATEHOUSE_LOG_FORMAT` (`human`, the default, or `json`).
     pub fn from_env() -> Self {
-        let format = std::env::var("GATEHOUSE_LOG_FORMAT").ok();
+        Self::read(std::env::var("GATEHOUSE_LOG_FORMAT").ok(), std::env::var("GATEHOUSE_LOG").ok())
+    }
+
+    fn read(format: Option<String>, filter: Option<String>) -> Self {
+        let known = format.as_deref().and_then(Format::parse);
         Self {
-            format: format.as_deref().and_then(Format::parse).unwrap_or_default(),
-            filter: std::env::var("GATEHOUSE_LOG").unwrap_or_else(|_| DEFAULT.to_owned()),
+            format: known.unwrap_or_default(),
+            filter: filter.unwrap_or_else(|| DEFAULT.to_owned()),
+            refused_format: format.filter(|word| known.is_none() && !word.is_empty()),
         }
     }
 }
@@ -72,5 +79,26 @@ pub fn init_with(service: &str, config: &Config) {
     }
     if let Some(error) = refused {
         tracing::warn!(%error, "GATEHOUSE_LOG can't be read, logging at info");
+    }
+    if let Some(word) = &config.refused_format {
+        tracing::warn!(%word, "GATEHOUSE_LOG_FORMAT must be human or json, logging for people");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_format_that_does_not_exist_is_remembered() {
+        for (word, format, refused) in [
+            (None, Format::Human, false),
+            (Some(""), Format::Human, false),
+            (Some("json"), Format::Json, false),
+            (Some("xml"), Format::Human, true),
+        ] {
+            let config = Config::read(word.map(str::to_owned), None);
+            assert_eq!((config.format, config.refused_format.is_some()), (format, refused), "{word:?}");
+        }
     }
 }
