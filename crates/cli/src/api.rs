@@ -74,7 +74,7 @@ impl Api {
             let Answer { mut body, .. } = self.exchange(Method::GET, &rest_path(path, &query), None, None).await?;
             match body.get_mut("items").map(Value::take) {
                 Some(Value::Array(page)) => items.extend(page),
-                _ => return Err(Failure::Failed("control answered with something that is no list".to_owned())),
+                _ => return Err(self.stranger()),
             }
             match body.get("next").and_then(Value::as_str) {
                 Some(cursor) => next = Some(cursor.to_owned()),
@@ -111,6 +111,39 @@ impl Api {
         if_match: Option<&str>,
         body: Option<String>,
     ) -> Result<Answer, Failure> {
+        match self.asked(method, path, if_match, body).await {
+            // A command may name several things; control says only that one is not there.
+            Err(Failure::Refused(mut problem)) if problem.status == 404 => {
+                self.tenant_exists().await?;
+                problem.about = named(path);
+                Err(Failure::Refused(problem))
+            }
+            other => other,
+        }
+    }
+
+    /// Says so if it is the tenant that is not there: its list of servers always is.
+    async fn tenant_exists(&self) -> Result<(), Failure> {
+        let Some(tenant) = &self.tenant else { return Ok(()) };
+        match self.asked(Method::GET, &rest_path(&["servers"], &[("limit", "1")]), None, None).await {
+            Err(Failure::Refused(problem)) if problem.status == 404 => {
+                Err(Failure::NotFound(format!("no tenant `{tenant}`")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn stranger(&self) -> Failure {
+        Failure::Failed(format!("{} is not Gatehouse's control", self.told))
+    }
+
+    async fn asked(
+        &self,
+        method: Method,
+        path: &str,
+        if_match: Option<&str>,
+        body: Option<String>,
+    ) -> Result<Answer, Failure> {
         let mut headers = vec![
             (header::ACCEPT.as_str(), "application/json"),
             (header::AUTHORIZATION.as_str(), self.authorization.expose()),
@@ -122,14 +155,7 @@ impl Api {
         let (status, headers, raw) = progress::during("waiting for control", exchange).await.map_err(|cause| {
             Failure::Unreachable { what: format!("no answer from {}", self.told), cause: Some(Box::new(cause)) }
         })?;
-        read(status, &headers, raw).map_err(|failure| match failure {
-            // A command may name several things; control says only that one is not there.
-            Failure::Refused(mut problem) if problem.status == 404 => {
-                problem.about = named(path);
-                Failure::Refused(problem)
-            }
-            other => other,
-        })
+        read(status, &headers, raw).map_err(|refused| refused.map_or_else(|| self.stranger(), Failure::Refused))
     }
 }
 
@@ -155,16 +181,15 @@ fn rest_path(path: &[&str], query: &[(&str, &str)]) -> String {
     }
 }
 
-fn read(status: StatusCode, headers: &HeaderMap, raw: Bytes) -> Result<Answer, Failure> {
+/// An answer or a refusal; `Err(None)` for what Gatehouse's control would not say.
+fn read(status: StatusCode, headers: &HeaderMap, raw: Bytes) -> Result<Answer, Option<Box<Problem>>> {
     if !status.is_success() {
-        return Err(Failure::Refused(Box::new(Problem::read(status.as_u16(), &raw))));
+        let problem = Problem::read(status.as_u16(), &raw);
+        // A gateway in between fails with words of its own.
+        let known = !problem.code.is_empty() || status.is_server_error();
+        return Err(known.then(|| Box::new(problem)));
     }
-    let body = if raw.is_empty() {
-        Value::Null
-    } else {
-        serde_json::from_slice(&raw)
-            .map_err(|error| Failure::caused("control answered with something that is no JSON", error))?
-    };
+    let body = if raw.is_empty() { Value::Null } else { serde_json::from_slice(&raw).map_err(|_| None)? };
     let etag = headers.get(header::ETAG).and_then(|etag| etag.to_str().ok()).map(str::to_owned);
     Ok(Answer { body, raw, etag })
 }
@@ -191,20 +216,28 @@ mod tests {
         assert_eq!(named(&rest_path(&["keys"], &[("cursor", "x")])), "keys");
     }
 
+    fn refusal(status: StatusCode, body: &'static [u8]) -> Option<Failure> {
+        read(status, &HeaderMap::new(), Bytes::from_static(body)).unwrap_err().map(Failure::Refused)
+    }
+
     #[test]
     fn refusals_carry_what_control_said() {
-        let answer = read(
-            StatusCode::CONFLICT,
-            &HeaderMap::new(),
-            Bytes::from_static(br#"{"detail":"taken","code":"name_taken"}"#),
-        );
-        let Err(failure) = answer else { panic!("409 is a refusal") };
+        let failure = refusal(StatusCode::CONFLICT, br#"{"detail":"taken","code":"name_taken"}"#).unwrap();
         assert_eq!((failure.exit_code(), failure.to_string().as_str()), (6, "taken (name_taken)"));
     }
 
     #[test]
     fn an_answer_without_a_body_is_null() {
         assert_eq!(read(StatusCode::NO_CONTENT, &HeaderMap::new(), Bytes::new()).unwrap().body, Value::Null);
-        assert!(read(StatusCode::OK, &HeaderMap::new(), Bytes::from_static(b"<html>")).is_err());
+    }
+
+    #[test]
+    fn what_control_would_not_say_is_a_strangers() {
+        for (status, body) in
+            [(StatusCode::OK, &b"<html>"[..]), (StatusCode::NOT_FOUND, b"<html>"), (StatusCode::UNAUTHORIZED, b"{}")]
+        {
+            assert!(refusal(status, body).is_none(), "{status}");
+        }
+        assert!(refusal(StatusCode::BAD_GATEWAY, b"<html>").is_some());
     }
 }

@@ -13,7 +13,8 @@ pub(crate) use self::tenancy::{KeyCreate, KeyVerb, TenantVerb};
 
 /// Shown under every `--help`, because scripts depend on it.
 const EXIT_CODES: &str = "\
-Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not found, 4 refused (key or role), 5 unreachable, 6 conflict.
+Exit codes: 0 done, 1 failed (also: a tool reports an error, control refuses a value), 2 wrong usage, 3 not found,
+4 refused (no key, key not accepted, role), 5 unreachable, 6 conflict (also: name, port or folder taken).
 Environment: GATEHOUSE_URL, GATEHOUSE_KEY (the key itself), GATEHOUSE_HOME (the data folder).";
 
 /// One URL and one key per person in front of many MCP servers.
@@ -28,12 +29,13 @@ pub(crate) struct Cli {
 
 /// Where control is, who asks, and how the answer looks.
 #[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Global options")]
 pub(crate) struct Access {
     /// Folder of `gatehouse up` [default: ~/.gatehouse]
     #[arg(long, global = true, value_name = "DIR", env = "GATEHOUSE_HOME")]
     pub(crate) data_dir: Option<PathBuf>,
     /// URL of control [default: that of the data folder, else http://127.0.0.1:5010]
-    #[arg(long, global = true, value_name = "URL", env = "GATEHOUSE_URL")]
+    #[arg(long, global = true, value_name = "CONTROL", env = "GATEHOUSE_URL")]
     pub(crate) url: Option<String>,
     /// File that holds the key [default: GATEHOUSE_KEY, else the data folder's admin key]
     #[arg(long, global = true, value_name = "FILE")]
@@ -83,7 +85,7 @@ pub(crate) enum Verb {
 /// `gatehouse up`.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Up {
-    /// Where REST and the console listen; port 0 picks a free one, once per folder
+    /// Where REST and the status page listen; port 0 picks a free one, once per folder
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:5010")]
     pub(crate) control: SocketAddr,
     /// Where MCP clients connect; port 0 picks a free one, once per folder

@@ -15,7 +15,7 @@ const FILE: &str = "ports.json";
 /// The addresses of all listeners; port 0 stands for "any".
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Ports {
-    /// REST and console.
+    /// REST and the status page.
     pub(crate) control: SocketAddr,
     /// MCP.
     pub(crate) mcp: SocketAddr,
@@ -108,7 +108,7 @@ impl Ports {
         [self.control, self.mcp, self.link, self.control_metrics, self.mcp_metrics]
     }
 
-    /// Where REST and the console are.
+    /// Where REST and the status page are.
     pub(crate) fn control_url(&self) -> String {
         format!("http://{}", self.control)
     }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 #[serde(default)]
 pub(crate) struct Problem {
     /// What was asked for, where the refusal doesn't say.
-    #[serde(skip)]
+    #[serde(skip_deserializing, skip_serializing_if = "String::is_empty")]
     pub(crate) about: String,
     /// The HTTP status.
     pub(crate) status: u16,
@@ -51,6 +51,11 @@ impl Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.status == 401 {
+            return f.write_str(
+                "the key is not accepted (unknown, revoked or ended); `gatehouse up --new-keys` makes two new ones",
+            );
+        }
         if !self.about.is_empty() {
             write!(f, "{}: ", self.about)?;
         }
@@ -58,7 +63,8 @@ impl fmt::Display for Problem {
             ("", "") => write!(f, "control answered {}", self.status)?,
             ("", said) | (said, _) => f.write_str(said)?,
         }
-        if !self.code.is_empty() {
+        // A detail that ends with a class, as of an upstream's failure, says more than the code.
+        if !self.code.is_empty() && !self.detail.ends_with(')') {
             write!(f, " ({})", self.code)?;
         }
         // With one wrong field the sentence above names it already.
@@ -83,6 +89,24 @@ mod tests {
             "trace_id":"t","errors":[{"field":"url","code":"url_scheme","detail":"the scheme must be http or https"},{"field":"name","code":"shape"}]}"#;
         let told = Problem::read(422, body).to_string();
         assert_eq!(told, "two fields are wrong (invalid)\n  url: the scheme must be http or https\n  name: shape");
+    }
+
+    #[test]
+    fn one_word_in_brackets_is_enough() {
+        let body = br#"{"code":"upstream_failed","detail":"the upstream answered 404 (not_found)"}"#;
+        assert_eq!(Problem::read(502, body).to_string(), "the upstream answered 404 (not_found)");
+    }
+
+    #[test]
+    fn a_key_that_is_not_accepted_has_a_way_out() {
+        let told = Problem::read(401, br#"{"code":"unauthenticated","detail":"send a key"}"#).to_string();
+        assert!(told.starts_with("the key is not accepted") && told.contains("up --new-keys"), "{told}");
+    }
+
+    #[test]
+    fn what_is_missing_is_told_to_programs_too() {
+        let problem = Problem { about: "servers/notes".to_owned(), status: 404, ..Problem::default() };
+        assert_eq!(serde_json::to_value(&problem).unwrap()["about"], "servers/notes");
     }
 
     #[test]

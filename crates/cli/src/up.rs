@@ -106,7 +106,9 @@ async fn settle(home: &Home, asked: &Ports) -> Result<Ports, Failure> {
     let waited = progress::during("waiting for a port", tokio::time::timeout(PORT_PATIENCE, freed)).await;
     let chosen = if waited.is_ok() { chosen } else { chosen.without(&taken(), asked) };
     if let Some(address) = chosen.each().into_iter().find(|address| ports::is_taken(*address)) {
-        return Err(Failure::Taken(format!("{address} is taken by another program")));
+        return Err(Failure::Taken(format!(
+            "{address} is taken by another program; `--control 127.0.0.1:0 --mcp 127.0.0.1:0` picks free ports"
+        )));
     }
     chosen.fill(ports::take_free).map_err(|error| Failure::caused("no free port", error))
 }

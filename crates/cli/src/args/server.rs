@@ -1,5 +1,6 @@
 //! `gatehouse server …`.
 
+use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::Call;
@@ -78,7 +79,7 @@ pub(crate) struct Add {
     #[arg(long, value_name = "MS")]
     pub(crate) read_timeout: Option<u64>,
     /// Hide this tool (repeat for more)
-    #[arg(long = "disable-tool", value_name = "TOOL")]
+    #[arg(long = "disable-tool", value_name = "TOOL", value_parser = NonEmptyStringValueParser::new())]
     pub(crate) disabled_tools: Vec<String>,
     /// Believe the server's read-only and idempotent hints (for retries only)
     #[arg(long)]
@@ -100,7 +101,7 @@ pub(crate) struct Change {
     /// New slug
     #[arg(long, group = "what")]
     pub(crate) name: Option<String>,
-    /// New URL of its MCP endpoint
+    /// New URL of its MCP endpoint; not probed: `gatehouse server test` does
     #[arg(long = "to", value_name = "URL", group = "what")]
     pub(crate) upstream: Option<String>,
     /// How it is spoken to
@@ -112,6 +113,9 @@ pub(crate) struct Change {
     /// All public headers anew, `Name: value`; never a secret
     #[arg(long = "header", value_name = "NAME: VALUE", group = "what")]
     pub(crate) headers: Vec<Header>,
+    /// No public headers any more
+    #[arg(long, group = "what", conflicts_with = "headers")]
+    pub(crate) no_headers: bool,
     /// Limit for connecting, in ms
     #[arg(long, value_name = "MS", group = "what")]
     pub(crate) connect_timeout: Option<u64>,
@@ -119,8 +123,11 @@ pub(crate) struct Change {
     #[arg(long, value_name = "MS", group = "what")]
     pub(crate) read_timeout: Option<u64>,
     /// All hidden tools anew
-    #[arg(long = "disable-tool", value_name = "TOOL", group = "what")]
+    #[arg(long = "disable-tool", value_name = "TOOL", group = "what", value_parser = NonEmptyStringValueParser::new())]
     pub(crate) disabled_tools: Vec<String>,
+    /// No hidden tools any more
+    #[arg(long, group = "what", conflicts_with = "disabled_tools")]
+    pub(crate) no_disabled_tools: bool,
     /// Believe the server's hints or not
     #[arg(long, value_name = "BOOL", group = "what")]
     pub(crate) trust_hints: Option<bool>,

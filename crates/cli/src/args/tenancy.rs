@@ -12,7 +12,7 @@ pub(crate) enum KeyVerb {
     Ls,
     /// End a key everywhere
     Revoke {
-        /// The key's id: its 16 characters after `ghk_…_`
+        /// The key's id: its 16 characters after `ghk_…_` (of a whole key only these are used)
         id: String,
     },
 }

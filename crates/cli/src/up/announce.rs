@@ -43,10 +43,10 @@ impl Announcement<'_> {
             "
 Gatehouse serves.
 
-  MCP clients    {mcp}/mcp
-  REST, console  {control}/
-  client key     {client}
-  admin key      {admin}
+  MCP clients        {mcp}/mcp
+  REST, status page  {control}/
+  client key         {client}
+  admin key          {admin}
 
 Paste this into an MCP client's configuration:
 
@@ -85,7 +85,7 @@ fn own_name() -> String {
 }
 
 /// For a shell: bare where nothing needs quotes.
-fn quoted(text: &str) -> String {
+pub(super) fn quoted(text: &str) -> String {
     let bare = |letter: char| letter.is_ascii_alphanumeric() || "/._-~+".contains(letter);
     if !text.is_empty() && text.chars().all(bare) {
         text.to_owned()

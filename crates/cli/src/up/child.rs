@@ -19,6 +19,9 @@ use crate::home::Home;
 /// A process drains within 35 s; what hasn't ended by then is killed.
 const DRAIN_PATIENCE: Duration = Duration::from_secs(40);
 
+/// The exit code of a process whose configuration can't be used: another start would end alike.
+const BAD_CONFIG: i32 = 78;
+
 /// What `up` wants of its children.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Wish {
@@ -104,7 +107,11 @@ impl Child {
                 }
             };
             pid.send_replace(None);
+            let status_code = status.as_ref().ok().and_then(ExitStatus::code);
             let how = status.map_or_else(|error| error.to_string(), |status| told(&status));
+            if status_code == Some(BAD_CONFIG) {
+                return Ended::Lost(format!("{name}'s configuration can't be used: see the log above"));
+            }
             if !restart {
                 warn!("{name} (pid {}) ended: {how}; nobody starts it again", life.pid);
                 return Ended::Lost(format!("{name} ended: {how}"));

@@ -5,6 +5,7 @@ use std::process::Stdio;
 use model::Secret;
 use tokio::io::AsyncReadExt;
 
+use super::announce::quoted;
 use super::program::{self, CRASH_AT, Programs};
 use crate::failure::Failure;
 use crate::home::Home;
@@ -22,9 +23,10 @@ pub(super) async fn run(programs: &Programs, home: &Home, ports: &Ports, new_key
     let kept = Keys::of(home)?.filter(|_| !new_keys);
     if kept.is_none() {
         if home.file("control.toml").exists() && !new_keys {
-            let folder = home.path().display();
+            let folder = home.path().display().to_string();
             return Err(Failure::NoKey(format!(
-                "keys.json is gone from {folder}: `gatehouse up --new-keys` makes two new keys and revokes the old ones"
+                "keys.json is gone from {folder}: `gatehouse --data-dir {} up --new-keys` makes two new keys and revokes the old ones",
+                quoted(&folder)
             )));
         }
         Keys::await_new(home)?;

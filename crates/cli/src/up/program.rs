@@ -10,10 +10,8 @@ use crate::failure::Failure;
 
 /// What `up` settles in the files that it has written; a stray variable of the caller would say it
 /// for both processes at once. `GATEHOUSE_KEY` is a secret of the caller besides.
-const SETTLED: [&str; 19] = [
+const SETTLED: [&str; 20] = [
     "GATEHOUSE_BIN_DIR",
-    "GATEHOUSE_CA",
-    "GATEHOUSE_CERT",
     "GATEHOUSE_CONTROL",
     "GATEHOUSE_DATABASE",
     "GATEHOUSE_DATA_DIR",
@@ -21,6 +19,9 @@ const SETTLED: [&str; 19] = [
     "GATEHOUSE_HOME",
     "GATEHOUSE_KEK_FILE",
     "GATEHOUSE_KEY",
+    "GATEHOUSE_LINK_CA",
+    "GATEHOUSE_LINK_CERT",
+    "GATEHOUSE_LINK_KEY",
     "GATEHOUSE_LINK_LISTEN",
     "GATEHOUSE_LISTEN",
     "GATEHOUSE_METRICS_LISTEN",

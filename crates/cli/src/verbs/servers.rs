@@ -12,18 +12,19 @@ use crate::screen::{self, Screen, cell, table};
 pub(super) async fn run(api: &Api, verb: ServerVerb, screen: Screen) -> Result<(), Failure> {
     match verb {
         ServerVerb::Add(add) => {
-            let added = api.post(&["servers"], &create_body(&add)).await?.body;
+            let added = api.post(&["servers"], &create_body(&add)?).await?.body;
             screen.show(&added, |added| format!("{} added{}", cell(added, "name"), effects(added)))
         }
         ServerVerb::Ls { search } => {
             let query: Vec<_> = search.as_deref().map(|text| ("search", text)).into_iter().collect();
-            screen.show(&api.list(&["servers"], &query).await?, listed)
+            screen.show(&api.list(&["servers"], &query).await?, |document| listed(document, search.as_deref()))
         }
         ServerVerb::Show { server } => screen.show(&api.get(&["servers", &server]).await?.body, shown),
         ServerVerb::Set(change) => {
+            let body = change_body(&change)?;
             let etag = api.get(&["servers", &change.server]).await?.etag;
-            let changed = api.patch(&["servers", &change.server], etag.as_deref(), &change_body(&change)).await?.body;
-            screen.show(&changed, |changed| format!("{} changed{}", cell(changed, "name"), effects(changed)))
+            let changed = api.patch(&["servers", &change.server], etag.as_deref(), &body).await?.body;
+            screen.show(&changed, |changed| changed_text(changed, change.upstream.is_some()))
         }
         ServerVerb::Rm { servers } => remove(api, &servers, screen).await,
         ServerVerb::Enable { server } => act(api, &server, "enable", "enabled", screen).await,
@@ -59,22 +60,51 @@ fn failed_test(tested: &Value) -> Option<String> {
 
 /// Removes each; the first that fails ends it, after what was done has been told.
 async fn remove(api: &Api, servers: &[String], screen: Screen) -> Result<(), Failure> {
+    let mut items = Vec::new();
+    let mut outcome = Ok(());
     for server in servers {
-        let etag = api.get(&["servers", server]).await?.etag;
-        let removed = api.delete(&["servers", server], etag.as_deref()).await?.body;
-        let removed = if removed.is_null() { json!({ "removed": server }) } else { removed };
-        screen.show(&removed, |removed| format!("{server} removed{}", effects(removed)))?;
+        match remove_one(api, server).await {
+            Ok(removed) if screen == Screen::Text => screen::line(&format!("{server} removed{}", effects(&removed)))?,
+            Ok(removed) => items.push(removed),
+            Err(failure) => {
+                outcome = Err(failure);
+                break;
+            }
+        }
     }
-    Ok(())
+    if screen == Screen::Json {
+        screen::line(&json!({ "items": items }).to_string())?;
+    }
+    outcome
+}
+
+async fn remove_one(api: &Api, server: &str) -> Result<Value, Failure> {
+    let etag = api.get(&["servers", server]).await?.etag;
+    let removed = api.delete(&["servers", server], etag.as_deref()).await?.body;
+    Ok(if removed.is_null() { json!({ "removed": server }) } else { removed })
+}
+
+/// An add probes; a change takes what it is given.
+fn changed_text(changed: &Value, elsewhere: bool) -> String {
+    let name = cell(changed, "name");
+    let advice = if elsewhere { format!("\n  not probed: `gatehouse server test {name}`") } else { String::new() };
+    format!("{name} changed{}{advice}", effects(changed))
 }
 
 /// Only what was said goes into the body: defaults are control's.
-fn create_body(add: &Add) -> Value {
+fn create_body(add: &Add) -> Result<Value, Failure> {
     let mut body = Map::new();
     body.insert("name".to_owned(), add.name.clone().into());
     body.insert("url".to_owned(), add.upstream.clone().into());
     body.insert("transport".to_owned(), add.transport.as_str().into());
-    settings(&mut body, add.title.as_deref(), &add.headers, add.connect_timeout, add.read_timeout, &add.disabled_tools);
+    settings(
+        &mut body,
+        add.title.as_deref(),
+        &add.headers,
+        add.connect_timeout,
+        add.read_timeout,
+        &add.disabled_tools,
+    )?;
     for (said, member, value) in [
         (add.trust_hints, "trust_hints", true),
         (add.disabled, "enabled", false),
@@ -84,10 +114,10 @@ fn create_body(add: &Add) -> Value {
             body.insert(member.to_owned(), value.into());
         }
     }
-    body.into()
+    Ok(body.into())
 }
 
-fn change_body(change: &Change) -> Value {
+fn change_body(change: &Change) -> Result<Value, Failure> {
     let mut body = Map::new();
     for (member, value) in [
         ("name", change.name.as_deref()),
@@ -105,11 +135,17 @@ fn change_body(change: &Change) -> Value {
         change.connect_timeout,
         change.read_timeout,
         &change.disabled_tools,
-    );
+    )?;
+    if change.no_headers {
+        body.insert("headers".to_owned(), json!({}));
+    }
+    if change.no_disabled_tools {
+        body.insert("disabled_tools".to_owned(), json!([]));
+    }
     if let Some(trust) = change.trust_hints {
         body.insert("trust_hints".to_owned(), trust.into());
     }
-    body.into()
+    Ok(body.into())
 }
 
 /// What a new server and a change have in common.
@@ -120,14 +156,19 @@ fn settings(
     connect_timeout: Option<u64>,
     read_timeout: Option<u64>,
     disabled_tools: &[String],
-) {
+) -> Result<(), Failure> {
     if let Some(title) = title {
         body.insert("title".to_owned(), title.into());
     }
     if !headers.is_empty() {
-        let headers: Map<String, Value> =
-            headers.iter().map(|header| (header.name.clone(), header.value.clone().into())).collect();
-        body.insert("headers".to_owned(), headers.into());
+        let mut members = Map::new();
+        for (at, Header { name, value }) in headers.iter().enumerate() {
+            if headers.iter().take(at).any(|before| before.name.eq_ignore_ascii_case(name)) {
+                return Err(Failure::Usage(format!("the header `{name}` is there twice")));
+            }
+            members.insert(name.clone(), value.clone().into());
+        }
+        body.insert("headers".to_owned(), members.into());
     }
     for (member, millis) in [("connect_timeout_ms", connect_timeout), ("read_timeout_ms", read_timeout)] {
         if let Some(millis) = millis {
@@ -137,12 +178,16 @@ fn settings(
     if !disabled_tools.is_empty() {
         body.insert("disabled_tools".to_owned(), disabled_tools.into());
     }
+    Ok(())
 }
 
-fn listed(document: &Value) -> String {
+fn listed(document: &Value, search: Option<&str>) -> String {
     let Some(items) = document.get("items").and_then(Value::as_array) else { return String::new() };
     if items.is_empty() {
-        return "no servers yet: gatehouse server add NAME URL".to_owned();
+        return match search {
+            Some(text) => format!("no server matches `{text}`"),
+            None => "no servers yet: gatehouse server add NAME URL".to_owned(),
+        };
     }
     let row = |server: &Value| {
         let enabled = server.get("enabled").and_then(Value::as_bool).unwrap_or(true);
@@ -217,7 +262,7 @@ mod tests {
             ),
         ] {
             let ServerVerb::Add(add) = typed(line) else { panic!("{line}") };
-            assert_eq!(create_body(&add), expected, "{line}");
+            assert_eq!(create_body(&add).unwrap(), expected, "{line}");
         }
     }
 
@@ -226,10 +271,24 @@ mod tests {
         for (line, expected) in [
             ("g server set n --to http://h/2", json!({"url": "http://h/2"})),
             ("g server set n --name m --trust-hints false", json!({"name": "m", "trust_hints": false})),
+            ("g server set n --no-headers --no-disabled-tools", json!({"headers": {}, "disabled_tools": []})),
         ] {
             let ServerVerb::Set(change) = typed(line) else { panic!("{line}") };
-            assert_eq!(change_body(&change), expected, "{line}");
+            assert_eq!(change_body(&change).unwrap(), expected, "{line}");
         }
+    }
+
+    #[test]
+    fn a_header_that_is_there_twice_is_wrong_usage() {
+        let ServerVerb::Add(add) = typed("g server add n http://h --header X-A:b --header x-a:c") else { panic!() };
+        assert_eq!(create_body(&add).unwrap_err().exit_code(), 2);
+    }
+
+    #[test]
+    fn a_new_url_that_nobody_tried_is_said_to_be_so() {
+        let answer = json!({"name": "n"});
+        assert_eq!(changed_text(&answer, true), "n changed\n  not probed: `gatehouse server test n`");
+        assert_eq!(changed_text(&answer, false), "n changed");
     }
 
     #[test]
@@ -257,9 +316,11 @@ mod tests {
 
     #[test]
     fn an_empty_list_says_what_to_do() {
-        assert!(listed(&json!({"items": []})).contains("server add"));
+        assert!(listed(&json!({"items": []}), None).contains("server add"));
+        assert_eq!(listed(&json!({"items": []}), Some("zzz")), "no server matches `zzz`");
         let list = listed(
             &json!({"items": [{"name": "n", "enabled": false, "transport": "auto", "url": "http://h", "title": "T"}]}),
+            None,
         );
         assert!(list.contains("n     disabled  auto"), "{list}");
     }

@@ -34,10 +34,10 @@ pub(super) async fn run(target: &Target, screen: Screen) -> Result<(), Failure> 
     }
 }
 
-/// A key that may not see the proxies still sees whether the planes serve.
+/// A key that may not see the proxies, or ended, still sees whether the planes serve.
 fn known(listed: Result<Value, Failure>) -> Result<Option<Value>, Failure> {
     match listed {
-        Err(Failure::Refused(problem)) if problem.status == 403 => Ok(None),
+        Err(Failure::Refused(problem)) if matches!(problem.status, 401 | 403) => Ok(None),
         other => other.map(Some),
     }
 }
@@ -111,4 +111,19 @@ fn attached(proxies: &[Value]) -> String {
         ]
     };
     table(["PROXY", "POOL", "REVISION", "MOUNTS", "SINCE", "REJECTED"], &proxies.iter().map(row).collect::<Vec<_>>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::problem::Problem;
+
+    #[test]
+    fn a_key_that_is_not_let_in_spoils_no_status() {
+        let refused = |status| Err(Failure::Refused(Box::new(Problem { status, ..Problem::default() })));
+        for status in [401, 403] {
+            assert_eq!(known(refused(status)).unwrap(), None);
+        }
+        assert!(known(refused(500)).is_err());
+    }
 }

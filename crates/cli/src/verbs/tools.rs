@@ -5,7 +5,7 @@ use std::io::Read;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use crate::api::Api;
+use crate::api::{Answer, Api};
 use crate::args::Call;
 use crate::failure::Failure;
 use crate::screen::{self, Screen, cell, table};
@@ -15,7 +15,7 @@ const LARGEST_INPUT: u64 = 256 << 10;
 
 /// Lists the tools of a server.
 pub(super) async fn list(api: &Api, server: &str, screen: Screen) -> Result<(), Failure> {
-    let answer = api.get(&["servers", server, "tools"]).await?.body;
+    let answer = unless_disabled(api, server, api.get(&["servers", server, "tools"]).await).await?.body;
     screen.show(&answer, |answer| {
         let tools = ["items", "tools"].into_iter().find_map(|member| answer.get(member)).unwrap_or(answer);
         let rows: Vec<_> = tools
@@ -33,16 +33,39 @@ pub(super) async fn call(api: &Api, call: &Call, screen: Screen) -> Result<(), F
     let arguments = arguments(&call.arguments, read_input)?;
     let body = CallBody { tool: &call.tool, arguments: &arguments };
     let body = serde_json::to_string(&body).map_err(|error| Failure::caused("can't write the call", error))?;
-    let answer = api.post_raw(&["servers", &call.server, "call"], body).await?;
+    let answered = api.post_raw(&["servers", &call.server, "call"], body).await;
+    let answer = unless_disabled(api, &call.server, answered).await?;
     match screen {
         // As it came: numbers of any size and the order of members are the tool's own.
         Screen::Json => screen::line(&String::from_utf8_lossy(&answer.raw).replace(['\n', '\r'], ""))?,
-        Screen::Text => screen::line(&told(&answer.body))?,
+        Screen::Text => match told(&answer.body) {
+            // Nothing but the reason below.
+            told if told.is_empty() && refusal(&answer.body).is_some() => (),
+            told => screen::line(&told)?,
+        },
     }
     match refusal(&answer.body) {
         Some(why) => Err(Failure::Failed(why)),
         None => Ok(()),
     }
+}
+
+/// A proxy only knows that a disabled server is not mounted; the record knows why.
+async fn unless_disabled(api: &Api, server: &str, answered: Result<Answer, Failure>) -> Result<Answer, Failure> {
+    let Err(Failure::Refused(problem)) = &answered else { return answered };
+    if problem.code != "upstream_failed" {
+        return answered;
+    }
+    match api.get(&["servers", server]).await {
+        Ok(record) if is_disabled(&record.body) => {
+            Err(Failure::Failed(format!("{server} is disabled: `gatehouse server enable {server}`")))
+        }
+        _ => answered,
+    }
+}
+
+fn is_disabled(record: &Value) -> bool {
+    record.get("enabled").and_then(Value::as_bool) == Some(false)
 }
 
 #[derive(serde::Serialize)]
