@@ -10,7 +10,7 @@ BANNED := aws-lc-sys cmake native-tls openssl-sys
 export SKIP
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check lint build e2e long bench setup
+.PHONY: help run test check lint build e2e long bench setup nextest
 
 help: ## Print this
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -20,9 +20,10 @@ run: build ## Build both processes, start them here (folder .gatehouse) and prin
 
 test: setup build ## Everything that can be tested here; SKIP=node,python leaves parts out
 	@status=0; { $(NEXTEST) $(ARGS) && $(CARGO) test --workspace --doc --quiet; } || status=$$?; \
-	if [ -n "$(SKIP)" ]; then echo "left out: $(SKIP)"; fi; exit $$status
+	[ $$status = 0 ] && said="everything passed" || said="something failed: see above"; \
+	echo "make test: $$said$(if $(SKIP),; left out: $(SKIP))"; exit $$status
 
-check: lint ## Formatting, lints, unit tests: a minute after each change
+check: lint nextest ## Formatting, lints, unit tests: a minute after each change
 	$(NEXTEST) -E 'not package(tests)' $(ARGS)
 
 lint: ## Formatting and lints alone; warnings are errors
@@ -30,6 +31,8 @@ lint: ## Formatting and lints alone; warnings are errors
 	$(CARGO) clippy $(SHAPE) -- -D warnings
 	@for crate in $(BANNED); do if $(CARGO) tree --workspace -e normal,build -i $$crate >/dev/null 2>&1; \
 	then echo "banned: $$crate"; $(CARGO) tree --workspace -e normal,build -i $$crate; exit 1; fi; done
+	@if command -v cargo-deny >/dev/null; then $(CARGO) deny --config .cargo/deny.toml check bans licenses sources; \
+	else echo "cargo-deny is not installed: licences and sources are not checked"; fi
 
 build: ## Build everything once, in the shape that all targets share
 	$(CARGO) build $(SHAPE)
@@ -46,3 +49,6 @@ bench: ## Cost per call beside a bare reverse proxy, in turns, e.g. ARGS=--quick
 
 setup:
 	@tests/setup.sh
+
+nextest:
+	@SKIP=node,python tests/setup.sh

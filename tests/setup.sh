@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Brings what the tests use and a fresh clone lacks, into build/ and nowhere else: the npm and Python packages
-# of real MCP clients and servers, and cargo-nextest. Does nothing in a moment when all is there.
-# SKIP=node,python leaves parts out.
+# Brings what the tests use and a fresh clone lacks. Into build/: the npm and Python packages of real MCP clients and
+# servers. Into cargo's own folder: cargo-nextest. Into the system, for root on Debian only: Node and Python.
+# Does nothing in a moment when all is there. SKIP=node,python leaves parts out.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -20,6 +20,11 @@ give_up() {
   exit 1
 }
 
+skip=${SKIP:-}
+for part in ${skip//,/ }; do
+  [[ $part == node || $part == python ]] || give_up "nothing is called '$part': SKIP takes node and python"
+done
+
 # Debian packages, where we may install them.
 debian() {
   [[ $(id -u) == 0 ]] && command -v apt-get >/dev/null || give_up "$* (install it, or leave the part out with SKIP=node,python)"
@@ -37,6 +42,8 @@ fi
 
 if ! skips node && ! filled build/node "${node_packages[*]}"; then
   command -v node >/dev/null && command -v npm >/dev/null || debian nodejs npm
+  node -e 'process.exit(process.versions.node.split(".")[0] >= 20 ? 0 : 1)' ||
+    give_up "Node 20 or later (here is $(node --version); or leave it out with SKIP=node)"
   mkdir -p build/node
   npm install --prefix build/node --save-exact --no-audit --no-fund --loglevel=error "${node_packages[@]}" >&2 ||
     give_up "the npm packages ${node_packages[*]}"
@@ -45,6 +52,8 @@ fi
 
 if ! skips python && ! filled build/venv "${python_packages[*]}"; then
   command -v python3 >/dev/null && python3 -c 'import ensurepip, venv' 2>/dev/null || debian python3 python3-venv
+  python3 -c 'import sys; sys.exit(sys.version_info < (3, 10))' ||
+    give_up "Python 3.10 or later (here is $(python3 --version); or leave it out with SKIP=python)"
   [[ -x build/venv/bin/pip ]] || python3 -m venv --clear build/venv || give_up "a Python environment in build/venv"
   build/venv/bin/pip install --quiet --disable-pip-version-check "${python_packages[@]}" >&2 ||
     give_up "the Python packages ${python_packages[*]}"

@@ -32,7 +32,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("deadpool-redis", &["coordination"]),
     ("redis", &["coordination"]),
     ("opentelemetry*", &["telemetry"]),
-    ("rmcp", &["proxy", "control"]),
+    ("rmcp", &["proxy"]),
     ("ring", &["vault", "proxy", "control"]),
     ("reqwest", &[]),
     ("rcgen", &["control"]),
