@@ -16,6 +16,7 @@ use http_body::Body as _;
 use http_body_util::BodyExt;
 use mcp::{Envelope, Kind, ListKind, Span, Splicer, sse, write};
 use tokio::time::{Instant, Sleep};
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use crate::fault::Fault;
 use crate::hub::Hub;
@@ -23,7 +24,7 @@ use crate::table::Mount;
 use crate::timers::scaled;
 use crate::upstream::http::{Answer, HttpSession, LEAST, PACE, judge, send};
 use crate::upstream::legacy::Exchange;
-use crate::upstream::{Connected, Failure, is_id, progress_token};
+use crate::upstream::{Connected, Failure, answers, progress_token};
 
 /// So much of a JSON answer is looked at before the first byte goes out: an answer that fits is
 /// known to be whole and valid. Of a larger one the rest streams by, and if it turns out to be
@@ -54,10 +55,16 @@ pub(crate) struct StreamedAnswer {
     left: usize,
     counted: usize,
     pace: Pin<Box<Sleep>>,
+    deadline: Instant,
 }
 
 /// Reads an answer as far as the window goes. `limit` bounds the whole answer.
-pub(crate) async fn json(mut body: egress::Body, mut splicer: Splicer, limit: usize) -> Result<Json, Failure> {
+pub(crate) async fn json(
+    mut body: egress::Body,
+    mut splicer: Splicer,
+    limit: usize,
+    deadline: Instant,
+) -> Result<Json, Failure> {
     let mut pieces = Vec::with_capacity(4);
     let (mut seen, mut counted, mut since) = (0usize, 0usize, Instant::now());
     if body.size_hint().exact().is_some_and(|size| size > limit as u64) {
@@ -93,6 +100,7 @@ pub(crate) async fn json(mut body: egress::Body, mut splicer: Splicer, limit: us
         left: limit - seen,
         counted: 0,
         pace,
+        deadline,
     })))
 }
 
@@ -125,7 +133,7 @@ impl StreamedAnswer {
                 Poll::Ready(frame) => frame,
                 Poll::Pending => {
                     ready!(self.pace.as_mut().poll(cx));
-                    if self.counted < LEAST {
+                    if self.counted < LEAST || Instant::now() >= self.deadline {
                         return self.cut(EgressError::FirstByteTimeout);
                     }
                     self.counted = 0;
@@ -197,6 +205,8 @@ pub(crate) struct Call {
     /// Executing the call twice could do harm.
     pub(crate) unsafe_call: bool,
     pub(crate) deadline: Instant,
+    /// Fires when the client cancels the call.
+    pub(crate) cancelled: CancellationToken,
 }
 
 /// Passes the events of one call on: ids and tokens put back, junk dropped, and always an answer at
@@ -213,12 +223,14 @@ pub(crate) struct EventRelay {
     growing: usize,
     tick: Pin<Box<Sleep>>,
     slow_ticks: u32,
+    cancelled: Pin<Box<WaitForCancellationFutureOwned>>,
     answered: bool,
 }
 
 impl EventRelay {
-    pub(crate) fn new(call: Call, source: Source) -> Self {
-        Self {
+    pub(crate) fn boxed(call: Call, source: Source) -> Box<Self> {
+        Box::new(Self {
+            cancelled: Box::pin(call.cancelled.clone().cancelled_owned()),
             call,
             source,
             events: VecDeque::new(),
@@ -230,7 +242,7 @@ impl EventRelay {
             tick: Box::pin(tokio::time::sleep(scaled(TICK))),
             slow_ticks: 0,
             answered: false,
-        }
+        })
     }
 
     pub(crate) fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
@@ -254,6 +266,11 @@ impl EventRelay {
                     return Poll::Ready(Some(sse::frame(&body)));
                 }
                 Poll::Pending => {
+                    if self.cancelled.as_mut().poll(cx).is_ready() {
+                        self.answered = true;
+                        self.source = Source::Over;
+                        return Poll::Ready(None);
+                    }
                     ready!(self.tick.as_mut().poll(cx));
                     self.tick.as_mut().reset(Instant::now() + scaled(TICK));
                     if Instant::now() >= self.call.deadline || self.crawls() {
@@ -312,7 +329,8 @@ impl EventRelay {
                 }
                 let mut events = Vec::new();
                 decoder.push(&data, &mut events).map_err(|_| Failure::TooLarge)?;
-                if !events.is_empty() {
+                // Comments are no event that grows: heartbeats may go on as long as the call may take.
+                if !events.is_empty() || !decoder.pending() {
                     self.growing = 0;
                 }
                 self.events.extend(events);
@@ -337,6 +355,10 @@ impl EventRelay {
     /// What one event becomes for the client.
     fn take(&mut self, event: sse::Event) -> Option<Bytes> {
         if let Some(id) = event.id {
+            // Whoever makes progress may hang up as often as it likes.
+            if self.last_id.as_ref() != Some(&id) {
+                self.resumes = 0;
+            }
             self.last_id = Some(id);
         }
         if let Some(retry) = event.retry {
@@ -350,11 +372,11 @@ impl EventRelay {
         let envelope = Envelope::scan(&data).ok()?;
         match envelope.kind {
             Kind::Response => {
-                if !is_id(envelope.id.map(|span| span.of(&data)), self.call.id) || self.answered {
+                if !answers(&envelope, &data, self.call.id) || self.answered {
                     return None;
                 }
                 self.answered = true;
-                Some(sse::frame(&with_id(&data, &envelope, &self.call.client_id)))
+                Some(sse::frame(&for_client(&data, &envelope, &self.call.client_id)))
             }
             Kind::Notification => self.notification(&data, &envelope),
             Kind::Request => {
@@ -408,12 +430,13 @@ async fn resumed(
     }
 }
 
-/// The message with its id replaced.
-pub(crate) fn with_id(message: &Bytes, envelope: &Envelope, id: &[u8]) -> Bytes {
-    let Some(span) = envelope.id else { return message.clone() };
-    let mut out = Vec::with_capacity(message.len() + id.len());
-    write::patched(&mut out, message, Span::whole(message), &[write::Patch { span, with: id }]);
-    Bytes::from(out)
+/// A response as the client may have it: with its own id, whatever stood there.
+pub(crate) fn for_client(message: &Bytes, envelope: &Envelope, id: &[u8]) -> Bytes {
+    match (envelope.result, envelope.error) {
+        (Some(result), _) => write::result(id, result.of(message)),
+        (None, Some(error)) => write::raw_error(id, error.of(message)),
+        (None, None) => message.clone(),
+    }
 }
 
 /// If the notification says that a list changed: forget the list and wake those who listen.
@@ -427,7 +450,7 @@ pub(crate) fn note_change(mount: &Mount, hub: &Arc<Hub>, message: &[u8], envelop
     for kind in kinds {
         mount.list(*kind).invalidate();
     }
-    hub.lists_changed(kinds.iter().fold(0, |bits, kind| bits | Hub::bit(*kind)));
+    hub.lists_changed(kinds.iter().fold(0, |bits, kind| bits | Hub::bit(*kind)), mount);
 }
 
 /// Answers a request of an upstream: no capability was declared that would allow it to ask.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use http_body::{Frame, SizeHint};
 use mcp::sse;
-use tokio::time::{Instant, Interval, MissedTickBehavior};
+use tokio::time::{Instant, Interval, MissedTickBehavior, Sleep};
 
 use crate::answer::{EventRelay, StreamedAnswer};
 use crate::flights::Flight;
@@ -48,8 +48,8 @@ pub(crate) struct Listening {
     stream: Stream,
     keep_alive: Interval,
     opened: bool,
-    /// When the key of the listener expires.
-    until: Option<Instant>,
+    /// Until the key of the listener expires.
+    until: Option<Pin<Box<Sleep>>>,
     _gauge: Gauge,
 }
 
@@ -90,8 +90,8 @@ impl Body {
     }
 
     /// Events of an upstream.
-    pub(crate) fn events(events: EventRelay, guards: Guards) -> Self {
-        Self { kind: Kind::Events(Box::new(events)), _guards: guards }
+    pub(crate) fn events(events: Box<EventRelay>, guards: Guards) -> Self {
+        Self { kind: Kind::Events(events), _guards: guards }
     }
 
     /// The notifications of a GET stream.
@@ -104,6 +104,7 @@ impl Body {
         let mut keep_alive = tokio::time::interval(KEEP_ALIVE);
         keep_alive.set_missed_tick_behavior(MissedTickBehavior::Delay);
         gauge.inc();
+        let until = until.map(|until| Box::pin(tokio::time::sleep_until(until)));
         let listening = Listening { stream, keep_alive, opened: false, until, _gauge: Gauge(gauge) };
         Self { kind: Kind::Listening(Box::new(listening)), _guards: Guards { call, ..Guards::default() } }
     }
@@ -146,6 +147,9 @@ impl http_body::Body for Body {
 
 impl Listening {
     fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        if self.until.as_mut().is_some_and(|until| until.as_mut().poll(cx).is_ready()) {
+            return Poll::Ready(None);
+        }
         // A first comment at once: proxies and clients see that the stream is open.
         if !std::mem::replace(&mut self.opened, true) {
             let _first = self.keep_alive.poll_tick(cx);
@@ -155,8 +159,7 @@ impl Listening {
             self.keep_alive.reset();
             return Poll::Ready(event);
         }
-        let over = self.until.is_some_and(|until| Instant::now() >= until);
-        self.keep_alive.poll_tick(cx).map(|_| (!over).then_some(sse::KEEP_ALIVE))
+        self.keep_alive.poll_tick(cx).map(|_| Some(sse::KEEP_ALIVE))
     }
 }
 
@@ -169,5 +172,30 @@ where
     match body.collect().await {
         Ok(collected) => collected.to_bytes(),
         Err(_) => Bytes::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use http_body_util::BodyExt as _;
+    use model::{KeyId, ServerId};
+
+    use super::*;
+    use crate::hub::{Hears, Hub};
+    use crate::session::Uid;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_ends_with_its_key_however_much_there_is_to_tell() {
+        let key: KeyId = "0123456789abcdef".parse().unwrap();
+        let hub = Arc::new(Hub::default());
+        let stream = hub.listen(Uid([1; 8]), key, Hears::All(None)).unwrap();
+        let gauge = telemetry::IntGauge::new("streams", "open").unwrap();
+        let until = Instant::now() + Duration::from_secs(1);
+        let mut body = Body::listening(stream, gauge, None, Some(until));
+        assert!(body.frame().await.is_some(), "the first comment");
+        assert!(body.frame().await.is_none(), "over before the next comment");
+        let _server = ServerId::fresh();
     }
 }

@@ -213,9 +213,8 @@ impl Gate {
                 table.server(server).filter(|mount| mount.spec.tenant == tenant).cloned().ok_or_else(not_mounted)?;
             (mount, table.tenant(tenant).ok_or_else(not_mounted)?.hub.clone())
         };
-        mount.list(ListKind::Tools).invalidate();
         let behalf = Behalf { key: control_key(), hub };
-        let listed = lists::listed(&self.connections, &behalf, &mount, ListKind::Tools)
+        let listed = lists::asked_now(&self.connections, &behalf, &mount, ListKind::Tools)
             .await
             .map_err(|failure| failed(&failure))?;
         Ok(array(&listed.items))
@@ -332,6 +331,7 @@ fn failed(failure: &Failure) -> CommandFailure {
         Failure::SessionLost => "the upstream forgot its session".to_owned(),
         Failure::TooLarge => "the upstream's answer is too large".to_owned(),
         Failure::Deadline => "the upstream did not answer in time".to_owned(),
+        Failure::Cancelled => "the call was cancelled".to_owned(),
         Failure::Busy => "too many requests to this upstream are under way".to_owned(),
     };
     CommandFailure { class: failure.class(), message }

@@ -23,6 +23,8 @@ use crate::upstream::{Connected, Failure, OWN_INFO, Opened, Opening, open};
 const MOST: u64 = 50_000;
 /// A session that nobody used for so long is given up.
 const IDLE: Duration = Duration::from_secs(1800);
+/// How long opening a session may take in all.
+const OPENING: Duration = Duration::from_secs(60);
 /// How often a watch looks whether anybody still listens.
 const LOOK: Duration = Duration::from_secs(10);
 /// Largest event on a watch.
@@ -60,6 +62,10 @@ impl Connections {
         let key = (mount.uid, behalf.key);
         if let Some(opened) = self.open.get(&key).await {
             if opened.is_usable() {
+                // A watch that ended, or never began because nobody listened then.
+                if !opened.is_watched() && behalf.hub.is_heard(behalf.key, mount) {
+                    self.watch(mount, behalf).await;
+                }
                 return Ok(opened);
             }
             self.open.invalidate(&key).await;
@@ -68,12 +74,13 @@ impl Connections {
             let passed = HeaderMap::new();
             let opening =
                 Opening { client_info: OWN_INFO, revision: Revision::LATEST, passed: &passed, complete: true };
-            let opened = open(mount, &opening, notify(mount, behalf)).await;
+            let opening = open(mount, &opening, notify(mount, behalf));
+            let opened = tokio::time::timeout(OPENING, opening).await.unwrap_or(Err(Failure::Deadline));
             settle(mount, &opened);
             opened.map(Arc::new)
         };
         let opened = self.open.try_get_with(key, opening).await.map_err(|failure| (*failure).clone())?;
-        if behalf.hub.is_heard(behalf.key, mount.spec.id) {
+        if behalf.hub.is_heard(behalf.key, mount) {
             self.watch(mount, behalf).await;
         }
         Ok(opened)
@@ -146,8 +153,10 @@ fn notify(mount: &Arc<Mount>, behalf: &Behalf) -> Notify {
 fn pass_on(mount: &Mount, behalf: &Behalf, only: Option<Uid>, message: &Bytes, envelope: &Envelope) {
     note_change(mount, &behalf.hub, message, envelope);
     // What says that a list changed goes to everybody, a moment later, from the hub itself.
-    if !envelope.method(message).ends_with("/list_changed") {
-        behalf.hub.tell(behalf.key, mount.spec.id, only, &sse::frame(message));
+    // Progress that belongs to no request under way carries a token of ours: nobody knows it.
+    let method = envelope.method(message);
+    if !method.ends_with("/list_changed") && method != "notifications/progress" {
+        behalf.hub.tell(behalf.key, mount, only, &sse::frame(message));
     }
 }
 
@@ -160,11 +169,11 @@ async fn watch(
     shared: Option<Arc<Opened>>,
 ) {
     let mut pause = Duration::from_secs(1);
-    while let Some(watched) = heard(&mount, &behalf) {
+    while let Some(watched) = heard(&mount, &behalf, only) {
         match listen(watched, &session, &behalf, only).await {
             Ok(()) => pause = Duration::from_secs(1),
             // The upstream keeps no such stream, or knows the session no more.
-            Err(Failure::Status { .. } | Failure::SessionLost | Failure::Unauthorized) => break,
+            Err(Failure::Status { status: ..500, .. } | Failure::SessionLost | Failure::Unauthorized) => break,
             Err(failure) => {
                 tracing::debug!(class = failure.class(), "a watch broke off");
                 pause = (pause * 2).min(Duration::from_secs(60));
@@ -177,9 +186,12 @@ async fn watch(
     }
 }
 
-/// The mount, if it is still mounted and somebody listens to it.
-fn heard(mount: &Weak<Mount>, behalf: &Behalf) -> Option<Arc<Mount>> {
-    mount.upgrade().filter(|mount| behalf.hub.is_heard(behalf.key, mount.spec.id))
+/// The mount, if it is still mounted and somebody listens to it: that session, or anybody of the key.
+fn heard(mount: &Weak<Mount>, behalf: &Behalf, only: Option<Uid>) -> Option<Arc<Mount>> {
+    mount.upgrade().filter(|mount| match only {
+        Some(uid) => behalf.hub.is_open(uid),
+        None => behalf.hub.is_heard(behalf.key, mount),
+    })
 }
 
 async fn listen(mount: Arc<Mount>, session: &HttpSession, behalf: &Behalf, only: Option<Uid>) -> Result<(), Failure> {
@@ -197,12 +209,12 @@ async fn listen(mount: Arc<Mount>, session: &HttpSession, behalf: &Behalf, only:
     loop {
         let frame = match tokio::time::timeout(LOOK, body.frame()).await {
             Ok(Some(frame)) => frame?,
-            Err(_) if heard(&mount, behalf).is_some() => continue,
+            Err(_) if heard(&mount, behalf, only).is_some() => continue,
             Ok(None) | Err(_) => return Ok(()),
         };
         let Ok(data) = frame.into_data() else { continue };
         decoder.push(&data, &mut events).map_err(|_| Failure::TooLarge)?;
-        let Some(mount) = mount.upgrade() else { return Ok(()) };
+        let Some(mount) = heard(&mount, behalf, only) else { return Ok(()) };
         for event in events.drain(..) {
             let Ok(envelope) = Envelope::scan(&event.data) else { continue };
             match envelope.kind {

@@ -19,6 +19,8 @@ pub(crate) enum Fault {
     Foreign,
     /// The header fields are too large.
     HeadTooLarge,
+    /// No Host, or several.
+    HostCount,
     /// A key in the query string: it would end up in logs.
     TokenInQuery,
     /// No key, or none that is valid now.
@@ -79,6 +81,8 @@ pub(crate) enum Fault {
     Blocked(&'static str),
     /// The connection broke after the call may have been executed.
     Uncertain,
+    /// The same, of a call that may have been executed before it came to this.
+    AfterTheFact(Box<Fault>),
     /// Our own mistake.
     Internal,
 }
@@ -94,6 +98,15 @@ struct Face {
 impl Fault {
     /// What a failure of an upstream means for the client. `unsafe_call`: executing it twice could do harm.
     pub(crate) fn of(failure: &Failure, unsafe_call: bool) -> Self {
+        let fault = Self::plain(failure, unsafe_call);
+        match fault {
+            Self::Uncertain | Self::Timeout { .. } => fault,
+            fault if unsafe_call && failure.may_have_acted() => Self::AfterTheFact(Box::new(fault)),
+            fault => fault,
+        }
+    }
+
+    fn plain(failure: &Failure, unsafe_call: bool) -> Self {
         match failure {
             Failure::Egress(error) => match &**error {
                 EgressError::Blocked(refusal) => Self::Blocked(refusal.code()),
@@ -121,6 +134,8 @@ impl Fault {
             Failure::Busy => {
                 Self::Quota { what: "concurrent requests to this server", retry_after: Duration::from_secs(1) }
             }
+            // Answered by the end of its stream before it comes here.
+            Failure::Cancelled => Self::Internal,
             Failure::Cooling(wait) => Self::Unavailable { class: "cooling", retry_after: Some(*wait) },
         }
     }
@@ -138,6 +153,7 @@ impl Fault {
         match self {
             Self::Foreign => face(StatusCode::FORBIDDEN, -32600, "foreign_origin", "this Host or Origin is not served"),
             Self::HeadTooLarge => face(bad, -32600, "head_too_large", "the header fields are larger than 32 KiB"),
+            Self::HostCount => face(bad, -32600, "host_count", "there must be one Host"),
             Self::TokenInQuery => {
                 face(bad, -32600, "token_in_query", "a key belongs into the Authorization header, never into the URL")
             }
@@ -215,6 +231,7 @@ impl Fault {
                 code: -31001,
                 reason: "upstream_unavailable",
                 message: match *class {
+                    "status" => "the server answered with a failure".into(),
                     "cooling" => "the server failed and is left alone for a while".into(),
                     class => format!("the server can't be reached ({class})").into(),
                 },
@@ -242,6 +259,7 @@ impl Fault {
                 "outcome_uncertain",
                 "the connection broke: the call may or may not have been executed",
             ),
+            Self::AfterTheFact(fault) => fault.face(),
             Self::Internal => face(here, -32603, "internal", "a fault of the gateway"),
         }
     }
@@ -250,6 +268,7 @@ impl Fault {
         match self {
             Self::Quota { retry_after, .. } => Some(*retry_after),
             Self::Unavailable { retry_after, .. } => *retry_after,
+            Self::AfterTheFact(fault) => fault.retry_after(),
             Self::Draining | Self::NotReady => Some(Duration::from_secs(1)),
             _ => None,
         }
@@ -274,7 +293,7 @@ impl Fault {
                     );
                     map.insert("requested".to_owned(), requested.as_str().into());
                 }
-                Self::Uncertain | Self::Timeout { uncertain: true } => {
+                Self::Uncertain | Self::AfterTheFact(_) | Self::Timeout { uncertain: true } => {
                     map.insert("outcome_uncertain".to_owned(), true.into());
                 }
                 Self::ConnectionRequired => {

@@ -5,6 +5,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
+use tokio_util::sync::CancellationToken;
 
 use crate::session::Uid;
 use crate::table::Mount;
@@ -17,9 +18,11 @@ const SHARDS: usize = 16;
 #[derive(Clone)]
 pub(crate) struct Route {
     pub(crate) mount: Arc<Mount>,
-    pub(crate) connected: Connected,
+    /// `None` while it waits for its place or its session: nothing has gone upstream.
+    pub(crate) connected: Option<Connected>,
     /// The id it has there.
     pub(crate) id: u64,
+    cancelled: CancellationToken,
 }
 
 type Key = (Uid, Bytes);
@@ -35,6 +38,7 @@ pub(crate) struct Flight {
     flights: Arc<Flights>,
     key: Key,
     id: u64,
+    cancelled: CancellationToken,
 }
 
 impl Default for Flights {
@@ -44,18 +48,21 @@ impl Default for Flights {
 }
 
 impl Flights {
-    /// Remembers where the client's request `id` (raw JSON) of a session went.
-    pub(crate) fn begin(self: &Arc<Self>, uid: Uid, id: Bytes, route: Route) -> Flight {
+    /// Remembers the client's request `id` (raw JSON) of a session, which is to go to `mount` as `upstream_id`.
+    pub(crate) fn begin(self: &Arc<Self>, uid: Uid, id: Bytes, mount: &Arc<Mount>, upstream_id: u64) -> Flight {
         let key = (uid, id);
-        let upstream_id = route.id;
+        let cancelled = CancellationToken::new();
+        let route = Route { mount: mount.clone(), connected: None, id: upstream_id, cancelled: cancelled.clone() };
         self.shard(&key).insert(key.clone(), route);
-        Flight { flights: self.clone(), key, id: upstream_id }
+        Flight { flights: self.clone(), key, id: upstream_id, cancelled }
     }
 
-    /// Where a request went, if it is under way.
-    pub(crate) fn find(&self, uid: Uid, id: &[u8]) -> Option<Route> {
+    /// Ends the waiting for a request, if it is under way, and says where it went.
+    pub(crate) fn cancel(&self, uid: Uid, id: &[u8]) -> Option<Route> {
         let key = (uid, Bytes::copy_from_slice(id));
-        self.shard(&key).get(&key).cloned()
+        let route = self.shard(&key).get(&key).cloned()?;
+        route.cancelled.cancel();
+        Some(route)
     }
 
     fn shard(&self, key: &Key) -> MutexGuard<'_, HashMap<Key, Route>> {
@@ -63,6 +70,20 @@ impl Flights {
         // Never out of range; the first shard stands in so that this needs no panic.
         let shard = self.shards.get(at).unwrap_or_else(|| &self.shards[0]);
         shard.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Flight {
+    /// The upstream session is there; from here on a cancellation is passed on.
+    pub(crate) fn connected(&self, connected: &Connected) {
+        if let Some(route) = self.flights.shard(&self.key).get_mut(&self.key).filter(|route| route.id == self.id) {
+            route.connected = Some(connected.clone());
+        }
+    }
+
+    /// Fires when the client cancels the request.
+    pub(crate) fn cancelled(&self) -> CancellationToken {
+        self.cancelled.clone()
     }
 }
 

@@ -1,7 +1,7 @@
 //! Who listens in a tenant: open GET streams, and the notifications that reach them.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use model::{KeyId, ServerId};
 use tokio::sync::mpsc;
 
 use crate::session::Uid;
+use crate::table::Mount;
 
 /// Changes within this time become one notification.
 const DEBOUNCE: Duration = Duration::from_millis(100);
@@ -21,15 +22,40 @@ const BACKLOG: usize = 256;
 #[derive(Default)]
 pub(crate) struct Hub {
     epoch: AtomicU64,
-    /// Kinds of lists that changed since the last notification, one bit each.
-    pending: AtomicU8,
+    /// How many streams are open, to be read without the lock.
+    count: AtomicUsize,
+    /// A notification is on its way.
+    waking: AtomicBool,
     listeners: Mutex<HashMap<Uid, Listener>>,
+}
+
+/// What a stream hears of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Hears {
+    /// All servers, or those of these names.
+    All(Option<Arc<[Box<str>]>>),
+    /// The server of its URL.
+    Server(ServerId),
+    /// Nothing: the built-in service never changes.
+    Nothing,
+}
+
+impl Hears {
+    fn of(&self, server: ServerId, name: &str) -> bool {
+        match self {
+            Self::All(None) => true,
+            Self::All(Some(names)) => names.iter().any(|allowed| &**allowed == name),
+            Self::Server(only) => *only == server,
+            Self::Nothing => false,
+        }
+    }
 }
 
 struct Listener {
     key: KeyId,
-    /// A stream on one server's URL hears of that server only.
-    server: Option<ServerId>,
+    hears: Hears,
+    /// Kinds of lists that changed since its last notification, one bit each.
+    changed: u8,
     events: mpsc::Sender<Bytes>,
 }
 
@@ -60,73 +86,92 @@ impl Hub {
     }
 
     /// Opens the stream of a session; `None` if the session has one.
-    pub(crate) fn listen(self: &Arc<Self>, uid: Uid, key: KeyId, server: Option<ServerId>) -> Option<Stream> {
+    pub(crate) fn listen(self: &Arc<Self>, uid: Uid, key: KeyId, hears: Hears) -> Option<Stream> {
         let (sender, events) = mpsc::channel(BACKLOG);
         let mut listeners = self.lock();
         if listeners.get(&uid).is_some_and(|listener| !listener.events.is_closed()) {
             return None;
         }
-        listeners.insert(uid, Listener { key, server, events: sender });
+        listeners.insert(uid, Listener { key, hears, changed: 0, events: sender });
+        self.count.store(listeners.len(), Ordering::Release);
         Some(Stream { events, hub: self.clone(), uid })
     }
 
     /// Whether anybody of this key listens to this server.
-    pub(crate) fn is_heard(&self, key: KeyId, server: ServerId) -> bool {
-        self.lock().values().any(|listener| listener.key == key && listener.server.is_none_or(|only| only == server))
+    pub(crate) fn is_heard(&self, key: KeyId, mount: &Mount) -> bool {
+        self.count.load(Ordering::Acquire) > 0
+            && self
+                .lock()
+                .values()
+                .any(|listener| listener.key == key && listener.hears.of(mount.spec.id, mount.name()))
+    }
+
+    /// Whether the stream of this session is open.
+    pub(crate) fn is_open(&self, uid: Uid) -> bool {
+        self.lock().get(&uid).is_some_and(|listener| !listener.events.is_closed())
     }
 
     /// Passes an event of a server's on to the streams of one key; with `only`, to that session.
-    pub(crate) fn tell(&self, key: KeyId, server: ServerId, only: Option<Uid>, event: &Bytes) {
+    pub(crate) fn tell(&self, key: KeyId, mount: &Mount, only: Option<Uid>, event: &Bytes) {
         for (uid, listener) in self.lock().iter() {
-            let meant = match only {
-                Some(only) => *uid == only,
-                None => listener.server.is_none_or(|server_only| server_only == server),
-            };
+            let meant = only.is_none_or(|only| *uid == only) && listener.hears.of(mount.spec.id, mount.name());
             if meant && listener.key == key {
-                // A reader that is 256 events behind loses this one; it can always list again.
+                // A reader that is 256 events behind loses this one; it can always ask again.
                 let _full = listener.events.try_send(event.clone());
             }
         }
     }
 
-    /// Lists changed: raises the epoch, and tells every stream a moment later, once per burst.
-    pub(crate) fn lists_changed(self: &Arc<Self>, kinds: u8) {
-        self.epoch.fetch_add(1, Ordering::AcqRel);
-        if self.lock().is_empty() || self.pending.fetch_or(kinds, Ordering::AcqRel) != 0 {
+    /// Lists of a server changed: raises the epoch, and tells those who hear of it a moment later,
+    /// once per burst.
+    pub(crate) fn lists_changed(self: &Arc<Self>, kinds: u8, mount: &Mount) {
+        self.bump();
+        if self.count.load(Ordering::Acquire) == 0 {
             return;
         }
+        for listener in self.lock().values_mut().filter(|listener| listener.hears.of(mount.spec.id, mount.name())) {
+            listener.changed |= kinds;
+        }
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        if self.waking.swap(true, Ordering::AcqRel) {
+            return;
+        }
         let hub = self.clone();
         runtime.spawn(async move {
             tokio::time::sleep(DEBOUNCE).await;
-            let kinds = hub.pending.swap(0, Ordering::AcqRel);
-            for event in notifications(kinds) {
-                for listener in hub.lock().values() {
-                    let _full = listener.events.try_send(event.clone());
-                }
-            }
+            hub.waking.store(false, Ordering::Release);
+            // A reader that is too far behind to be told that a list changed has to come again.
+            hub.retain(|listener| {
+                let kinds = std::mem::take(&mut listener.changed);
+                notifications(kinds).into_iter().all(|event| listener.events.try_send(event).is_ok())
+            });
         });
     }
 
     /// Ends the streams on servers that are no longer there.
     pub(crate) fn end_streams_of_absent(&self, present: impl Fn(ServerId) -> bool) {
-        self.lock().retain(|_, listener| listener.server.is_none_or(&present));
+        self.retain(|listener| match &listener.hears {
+            Hears::Server(server) => present(*server),
+            Hears::All(_) | Hears::Nothing => true,
+        });
     }
 
     /// Ends every stream of this session.
     pub(crate) fn end(&self, uid: Uid) {
-        self.lock().remove(&uid);
+        let mut listeners = self.lock();
+        listeners.remove(&uid);
+        self.count.store(listeners.len(), Ordering::Release);
     }
 
     /// Ends the streams of keys that are no longer valid.
     pub(crate) fn end_streams_of_keys(&self, gone: impl Fn(KeyId) -> bool) {
-        self.lock().retain(|_, listener| !gone(listener.key));
+        self.retain(|listener| !gone(listener.key));
     }
 
-    /// How many streams are open.
-    #[cfg(test)]
-    pub(crate) fn open(&self) -> usize {
-        self.lock().len()
+    fn retain(&self, mut stays: impl FnMut(&mut Listener) -> bool) {
+        let mut listeners = self.lock();
+        listeners.retain(|_, listener| stays(listener));
+        self.count.store(listeners.len(), Ordering::Release);
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Uid, Listener>> {
@@ -140,6 +185,7 @@ impl Drop for Stream {
         let mut listeners = self.hub.lock();
         if listeners.get(&self.uid).is_some_and(|listener| listener.events.is_closed()) {
             listeners.remove(&self.uid);
+            self.hub.count.store(listeners.len(), Ordering::Release);
         }
     }
 }
@@ -166,14 +212,34 @@ mod tests {
         "0123456789abcdef".parse().unwrap()
     }
 
+    fn mount(name: &str) -> Mount {
+        let spec = model::ServerSpec {
+            id: ServerId::fresh(),
+            tenant: model::TenantId::fresh(),
+            name: name.parse().unwrap(),
+            title: String::new(),
+            generation: model::Generation(1),
+            transport: model::Transport::StreamableHttp,
+            url: model::UpstreamUrl::parse("https://example.com/mcp").unwrap(),
+            headers: Vec::new(),
+            connect_timeout: Duration::from_secs(1),
+            read_timeout: Duration::from_secs(1),
+            disabled_tools: Vec::new(),
+            trust_hints: false,
+        };
+        let policy = egress::Policy { dev: false, own: Vec::new(), rules: Vec::new(), revision: 1 };
+        Mount::new(spec, &egress::Egress::new(policy).unwrap(), &model::Limits::default(), false).unwrap()
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_burst_of_changes_is_one_notification_for_each_kind() {
         let hub = Arc::new(Hub::default());
-        let mut stream = hub.listen(Uid([1; 8]), key(), None).unwrap();
+        let notes = mount("notes");
+        let mut stream = hub.listen(Uid([1; 8]), key(), Hears::All(None)).unwrap();
         for _ in 0..100 {
-            hub.lists_changed(Hub::bit(ListKind::Tools));
+            hub.lists_changed(Hub::bit(ListKind::Tools), &notes);
         }
-        hub.lists_changed(Hub::bit(ListKind::Resources) | Hub::bit(ListKind::Templates));
+        hub.lists_changed(Hub::bit(ListKind::Resources) | Hub::bit(ListKind::Templates), &notes);
         let first = stream.events.recv().await.unwrap();
         let second = stream.events.recv().await.unwrap();
         assert!(first.windows(5).any(|part| part == b"tools"));
@@ -183,21 +249,44 @@ mod tests {
         assert_eq!(hub.epoch(), 101);
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_hears_of_its_own_servers_only() {
+        let hub = Arc::new(Hub::default());
+        let (notes, other) = (mount("notes"), mount("other"));
+        let hears = [
+            (Hears::All(None), true),
+            (Hears::All(Some(Arc::from(["notes".into()]))), true),
+            (Hears::All(Some(Arc::from(["else".into()]))), false),
+            (Hears::Server(notes.spec.id), true),
+            (Hears::Server(other.spec.id), false),
+            (Hears::Nothing, false),
+        ];
+        let mut streams = Vec::new();
+        for (at, (hears, told)) in hears.into_iter().enumerate() {
+            streams.push((hub.listen(Uid([at as u8; 8]), key(), hears.clone()).unwrap(), hears, told));
+        }
+        hub.lists_changed(Hub::bit(ListKind::Tools), &notes);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        for (stream, hears, told) in &mut streams {
+            assert_eq!(stream.events.try_recv().is_ok(), *told, "{hears:?}");
+        }
+    }
+
     #[tokio::test]
     async fn a_session_has_one_stream_and_another_after_it_closed() {
         let hub = Arc::new(Hub::default());
-        let first = hub.listen(Uid([1; 8]), key(), None);
+        let first = hub.listen(Uid([1; 8]), key(), Hears::All(None));
         assert!(first.is_some());
-        assert!(hub.listen(Uid([1; 8]), key(), None).is_none());
+        assert!(hub.listen(Uid([1; 8]), key(), Hears::All(None)).is_none());
         drop(first);
-        assert_eq!(hub.open(), 0);
-        assert!(hub.listen(Uid([1; 8]), key(), None).is_some());
+        assert!(!hub.is_open(Uid([1; 8])));
+        assert!(hub.listen(Uid([1; 8]), key(), Hears::All(None)).is_some());
     }
 
     #[tokio::test]
     async fn the_stream_of_a_server_that_is_gone_ends() {
         let hub = Arc::new(Hub::default());
-        let mut stream = hub.listen(Uid([1; 8]), key(), Some(ServerId::fresh())).unwrap();
+        let mut stream = hub.listen(Uid([1; 8]), key(), Hears::Server(ServerId::fresh())).unwrap();
         hub.end_streams_of_absent(|_| false);
         assert!(stream.events.recv().await.is_none());
     }

@@ -3,14 +3,15 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::ACCEPT;
 use http::{HeaderMap, Response};
 
 use crate::body::Body;
 use crate::connections::{Behalf, end, watch_own};
 use crate::fault::Fault;
 use crate::gate::Gate;
+use crate::hub::Hears;
 use crate::path::Target;
+use crate::pipeline::accepts;
 use crate::principal::Authenticated;
 use crate::relay::{event_response, own_session};
 use crate::session::Scope;
@@ -23,11 +24,7 @@ impl Gate {
         target: Target<'_>,
         headers: &HeaderMap,
     ) -> Result<Response<Body>, Fault> {
-        let accepts = headers.get_all(ACCEPT).iter().any(|accept| {
-            let accept = accept.to_str().unwrap_or_default();
-            accept.contains("text/event-stream") || accept.contains("*/*")
-        });
-        if !accepts {
+        if !accepts(headers, "text/event-stream") {
             return Err(Fault::NotAcceptable);
         }
         let session = self.session(who, target, headers)?;
@@ -37,17 +34,19 @@ impl Gate {
             .stream()
             .ok_or(Fault::Quota { what: "open streams", retry_after: Duration::from_secs(5) })?;
         let key = who.key.verifier.id;
-        let server = match &session.scope {
-            Scope::Server { server, .. } => Some(*server),
-            Scope::Aggregate | Scope::BuiltIn => None,
+        let (server, hears) = match &session.scope {
+            Scope::Server { server, .. } => (Some(*server), Hears::Server(*server)),
+            Scope::Aggregate => (None, Hears::All(who.view())),
+            Scope::BuiltIn => (None, Hears::Nothing),
         };
-        let stream = who.tenant.hub.listen(session.uid, key, server).ok_or(Fault::StreamTaken)?;
+        let stream = who.tenant.hub.listen(session.uid, key, hears.clone()).ok_or(Fault::StreamTaken)?;
         let behalf = Behalf { key, hub: who.tenant.hub.clone() };
         match server.and_then(|server| who.mounts().find(|mount| mount.spec.id == server)) {
             Some(mount) => match own_session(&session, mount) {
                 Some(upstream) => watch_own(mount, upstream, behalf, session.uid),
                 None => self.connections.watch(mount, &behalf).await,
             },
+            None if hears == Hears::Nothing => (),
             None => {
                 for mount in who.mounts() {
                     self.connections.watch(mount, &behalf).await;

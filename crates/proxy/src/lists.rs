@@ -23,6 +23,8 @@ const ITEMS: usize = 2000;
 const BYTES: usize = 16 << 20;
 /// Most pages of one list.
 const PAGES: usize = 200;
+/// How long one list may take to come in whole.
+const ASKING: Duration = Duration::from_secs(60);
 /// How long the aggregate waits for a slow upstream before it lists without it.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How many upstreams are asked at once for one list.
@@ -68,32 +70,34 @@ pub(crate) async fn listed(
     kind: ListKind,
 ) -> Result<Arc<Listed>, Failure> {
     let cell = mount.list(kind);
-    let known = cell.current.load_full();
-    if let Some(known) = known {
-        if !cell.is_stale() {
-            if known.is_old()
-                && let Ok(asking) = cell.asking.try_lock()
-            {
-                drop(asking);
-                let (connections, behalf, mount) = (connections.clone(), behalf.clone(), mount.clone());
-                tokio::spawn(async move {
-                    if let Err(failure) = refreshed(&connections, &behalf, &mount, kind).await {
-                        tracing::debug!(
-                            server = mount.name(),
-                            class = failure.class(),
-                            "a list could not be refreshed"
-                        );
-                    }
-                });
-            }
-            return Ok(known);
-        }
+    let Some(known) = cell.current.load_full() else { return refreshed(connections, behalf, mount, kind).await };
+    if cell.is_stale(&known) {
         // A list that can't be had anew is better than none.
         return Ok(refreshed(connections, behalf, mount, kind).await.unwrap_or(known));
     }
+    if known.is_old() && cell.asking.try_lock().is_ok() {
+        let (connections, behalf, mount) = (connections.clone(), behalf.clone(), mount.clone());
+        tokio::spawn(async move {
+            if let Err(failure) = refreshed(&connections, &behalf, &mount, kind).await {
+                tracing::debug!(server = mount.name(), class = failure.class(), "a list could not be refreshed");
+            }
+        });
+    }
+    Ok(known)
+}
+
+/// What the upstream says now, never what was known before.
+pub(crate) async fn asked_now(
+    connections: &Connections,
+    behalf: &Behalf,
+    mount: &Arc<Mount>,
+    kind: ListKind,
+) -> Result<Arc<Listed>, Failure> {
+    mount.list(kind).invalidate();
     refreshed(connections, behalf, mount, kind).await
 }
 
+/// Asks the upstream, once for all who wait.
 async fn refreshed(
     connections: &Connections,
     behalf: &Behalf,
@@ -101,25 +105,26 @@ async fn refreshed(
     kind: ListKind,
 ) -> Result<Arc<Listed>, Failure> {
     let cell = mount.list(kind);
-    let _asking = cell.asking.lock().await;
+    let begun = Instant::now();
+    let _one_asks = cell.asking.lock().await;
     if let Some(known) = cell.current.load_full()
-        && !cell.is_stale()
-        && !known.is_old()
+        && !cell.is_stale(&known)
+        && known.is_younger(begun)
     {
         return Ok(known);
     }
     mount.cooldown.admit(Instant::now()).map_err(Failure::Cooling)?;
-    let stale = cell.is_stale();
-    cell.asking_now();
-    let fetched = fetch(connections, behalf, mount, kind).await;
-    settle(mount, &fetched);
-    if fetched.is_err() && stale {
-        cell.invalidate();
-    }
-    let listed = Arc::new(Listed::new(kind, mount, fetched?));
+    let asking = cell.ask();
+    let fetching = fetch(connections, behalf, mount, kind);
+    let items = tokio::time::timeout(ASKING, fetching).await.unwrap_or_else(|_| {
+        let late = Err(Failure::Deadline);
+        settle(mount, &late);
+        late
+    })?;
+    let listed = Arc::new(Listed::new(kind, mount, items, asking.at));
     match cell.put(listed.clone()) {
         None => behalf.hub.bump(),
-        Some(true) => behalf.hub.lists_changed(Hub::bit(kind)),
+        Some(true) => behalf.hub.lists_changed(Hub::bit(kind), mount),
         Some(false) => (),
     }
     Ok(listed)
@@ -131,18 +136,20 @@ async fn fetch(
     mount: &Arc<Mount>,
     kind: ListKind,
 ) -> Result<Vec<Item>, Failure> {
+    // Whether the session could be opened is counted where it is opened, once for all who wait for it.
     let mut opened = connections.shared(mount, behalf).await?;
     if !opened.has(kind) {
+        mount.cooldown.succeeded();
         return Ok(Vec::new());
     }
-    match pages(mount, &opened.connected, kind).await {
-        Err(Failure::SessionLost) => {
-            connections.forget(mount, behalf.key).await;
-            opened = connections.shared(mount, behalf).await?;
-            pages(mount, &opened.connected, kind).await
-        }
-        fetched => fetched,
+    let mut fetched = pages(mount, &opened.connected, kind).await;
+    if matches!(fetched, Err(Failure::SessionLost)) {
+        connections.forget(mount, behalf.key).await;
+        opened = connections.shared(mount, behalf).await?;
+        fetched = pages(mount, &opened.connected, kind).await;
     }
+    settle(mount, &fetched);
+    fetched
 }
 
 /// Asks for all pages of a list.
@@ -153,9 +160,13 @@ pub(crate) async fn pages(mount: &Mount, connected: &Connected, kind: ListKind) 
             None => Bytes::from_static(b"{}"),
             Some(cursor) => [&b"{\"cursor\":"[..], cursor, b"}"].concat().into(),
         };
-        let Ok(result) = ask(mount, connected, kind.method(), &params).await? else {
+        let result = match ask(mount, connected, kind.method(), &params).await? {
+            Ok(result) => result,
             // A server may declare resources and know no templates.
-            return Ok(items);
+            Err(error) if cursor.is_none() && kind != ListKind::Tools && code(&error) == Some(METHOD_NOT_FOUND) => {
+                return Ok(Vec::new());
+            }
+            Err(error) => return Err(Failure::Status { status: 400, retry_after: None, error: Some(error) }),
         };
         bytes += result.len();
         if bytes > BYTES {
@@ -172,6 +183,14 @@ pub(crate) async fn pages(mount: &Mount, connected: &Connected, kind: ListKind) 
     Ok(items)
 }
 
+/// JSON-RPC's code for a method that is not there.
+const METHOD_NOT_FOUND: i64 = -32601;
+
+/// The code of a raw JSON-RPC error.
+fn code(error: &[u8]) -> Option<i64> {
+    std::str::from_utf8(mcp::member(error, "code")?.of(error)).ok()?.parse().ok()
+}
+
 impl Lists {
     /// The merged list of everything that the caller may use, as a ready result.
     pub(crate) async fn merged(&self, connections: &Arc<Connections>, who: &Authenticated, kind: ListKind) -> Bytes {
@@ -186,30 +205,16 @@ impl Lists {
         }
         let behalf = Behalf { key: who.key.verifier.id, hub: hub.clone() };
         let mounts: Vec<Arc<Mount>> = who.mounts().cloned().collect();
-        let asked = stream::iter(mounts).map(|mount| {
+        // One deadline for all of them together: many slow servers cost no more than one.
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        let asked = stream::iter(mounts.into_iter().enumerate()).map(|(at, mount)| {
             let (connections, behalf) = (connections.clone(), behalf.clone());
-            async move {
-                // Asked in a task of its own: it goes on when the aggregate loses patience.
-                let hub = behalf.hub.clone();
-                let mut asking = {
-                    let mount = mount.clone();
-                    tokio::spawn(async move { listed(&connections, &behalf, &mount, kind).await })
-                };
-                let listed = match tokio::time::timeout(PATIENCE, &mut asking).await {
-                    Ok(asked) => asked.ok().and_then(Result::ok),
-                    Err(_) => {
-                        tokio::spawn(async move {
-                            if matches!(asking.await, Ok(Ok(_))) {
-                                hub.lists_changed(Hub::bit(kind));
-                            }
-                        });
-                        None
-                    }
-                };
-                (mount, listed)
-            }
+            async move { (at, patiently(connections, behalf, &mount, kind, deadline).await, mount) }
         });
-        let parts: Vec<(Arc<Mount>, Option<Arc<Listed>>)> = asked.buffered(AT_ONCE).collect().await;
+        let mut parts: Vec<_> = asked.buffer_unordered(AT_ONCE).collect().await;
+        parts.sort_unstable_by_key(|(at, _, _)| *at);
+        let parts: Vec<(Arc<Mount>, Option<Arc<Listed>>)> =
+            parts.into_iter().map(|(_, listed, mount)| (mount, listed)).collect();
         let (served, missing): (Vec<_>, Vec<_>) = parts.iter().partition(|(_, listed)| listed.is_some());
         tracing::debug!(
             kind = kind.member(),
@@ -222,6 +227,43 @@ impl Lists {
         let until = Instant::now() + if missing.is_empty() { FRESH } else { FRESH_PARTIAL };
         self.views.insert(key, Arc::new(View { result: result.clone(), epoch, until }));
         result
+    }
+}
+
+/// One mount's part of a merged list, by the deadline at the latest.
+async fn patiently(
+    connections: Arc<Connections>,
+    behalf: Behalf,
+    mount: &Arc<Mount>,
+    kind: ListKind,
+    deadline: tokio::time::Instant,
+) -> Option<Arc<Listed>> {
+    let known = mount.known(kind);
+    let cell = mount.list(kind);
+    if known.as_ref().is_some_and(|known| !known.is_old() && !cell.is_stale(known)) {
+        return known;
+    }
+    // Somebody has been waiting for an answer for longer than we would.
+    if cell.is_stuck(PATIENCE) || mount.cooldown.remaining(Instant::now()).is_some() {
+        return known;
+    }
+    let hub = behalf.hub.clone();
+    // In a task of its own: it goes on when the aggregate loses patience.
+    let mut asking = {
+        let mount = mount.clone();
+        tokio::spawn(async move { listed(&connections, &behalf, &mount, kind).await })
+    };
+    match tokio::time::timeout_at(deadline, &mut asking).await {
+        Ok(asked) => asked.ok().and_then(Result::ok).or(known),
+        Err(_) => {
+            let mount = mount.clone();
+            tokio::spawn(async move {
+                if matches!(asking.await, Ok(Ok(_))) {
+                    hub.lists_changed(Hub::bit(kind), &mount);
+                }
+            });
+            known
+        }
     }
 }
 

@@ -15,7 +15,7 @@ use crate::connections::{Behalf, settle};
 use crate::fault::Fault;
 use crate::gate::Gate;
 use crate::limits::Held;
-use crate::lists::{listed, prefixed, template_match, unprefixed};
+use crate::lists::{listed, template_match, unprefixed};
 use crate::path::Target;
 use crate::principal::Authenticated;
 use crate::relay::{Asked, Renamed, json_response, refused};
@@ -23,6 +23,9 @@ use crate::session::{Scope, Session, Uid};
 use crate::table::Mount;
 use crate::upstream::http::SESSION;
 use crate::upstream::{Connected, Failure, OWN_INFO, Opening, open};
+
+/// How long the upstreams may take to hear of a log level.
+const LEVEL: std::time::Duration = std::time::Duration::from_secs(2);
 
 impl Gate {
     /// Opens a client session. On the aggregate and the built-in service nothing goes upstream; on a
@@ -82,6 +85,7 @@ impl Gate {
     ) -> Result<(Scope, Bytes), Failure> {
         let server = mount.spec.id;
         if mount.transport() == model::Transport::Sse {
+            mount.cooldown.admit(Instant::now()).map_err(Failure::Cooling)?;
             let opened = self.connections.shared(mount, &behalf(who)).await?;
             let scope =
                 Scope::Server { server, identity: mount.identity, upstream_revision: opened.revision, upstream: None };
@@ -235,47 +239,40 @@ impl Gate {
         Some((mount, original))
     }
 
-    /// The mount that a URI belongs to: by its prefix, by the lists, by the templates.
+    /// The mount that a URI belongs to: by its prefix, by the lists, by the templates. Upstreams are
+    /// asked only if none of what is known fits.
     async fn owner(&self, asked: &Asked<'_>, uri: &str) -> Option<(Arc<Mount>, String)> {
         if let Some((slug, original)) = unprefixed(uri) {
             return Some((asked.who.mount(slug)?.clone(), original.to_owned()));
         }
-        for kind in [ListKind::Resources, ListKind::Templates] {
-            if asked.who.mounts().any(|mount| mount.known(kind).is_none()) {
-                self.lists.merged(&self.connections, asked.who, kind).await;
-            }
+        if let Some(mount) = listed_owner(asked.who, uri) {
+            return Some((mount, uri.to_owned()));
         }
-        let known = |kind| asked.who.mounts().filter_map(move |mount| Some((mount, mount.known(kind)?)));
-        let listed =
-            known(ListKind::Resources).chain(known(ListKind::Templates)).find(|(_, listed)| listed.find(uri).is_some());
-        let by_template = || {
-            let matches = known(ListKind::Templates).filter_map(|(mount, listed)| {
-                let longest = listed.items.iter().filter_map(|item| template_match(&item.key, uri)).max()?;
-                Some((longest, mount))
-            });
-            // Of equally long ones the first in the order of names.
-            matches.fold(None, |best: Option<(usize, &Arc<Mount>)>, next| match best {
-                Some(best) if best.0 >= next.0 => Some(best),
-                _ => Some(next),
-            })
-        };
-        let mount = listed.map(|(mount, _)| mount).or_else(|| by_template().map(|(_, mount)| mount))?;
-        debug_assert!(unprefixed(&prefixed(mount.name(), uri)).is_some());
-        Some((mount.clone(), uri.to_owned()))
+        let missing = |kind| asked.who.mounts().any(move |mount| mount.known(kind).is_none());
+        if missing(ListKind::Resources) || missing(ListKind::Templates) {
+            let merged = |kind| self.lists.merged(&self.connections, asked.who, kind);
+            tokio::join!(merged(ListKind::Resources), merged(ListKind::Templates));
+        }
+        let mount = listed_owner(asked.who, uri).or_else(|| template_owner(asked.who, uri))?;
+        Some((mount, uri.to_owned()))
     }
 
-    /// Tells every upstream that the principal has a session with.
+    /// Tells every upstream that the principal has a session with, all at once, and waits a moment.
     async fn set_level(&self, asked: &Asked<'_>) {
         let Some(params) = asked.params() else { return };
-        for mount in asked.who.mounts() {
-            if let Some(opened) = self.connections.known(mount, asked.who.key.verifier.id).await
-                && let Err(failure) =
-                    crate::upstream::ask(mount, &opened.connected, "logging/setLevel", params.all.of(asked.message))
-                        .await
-            {
+        let params = params.all.of(asked.message);
+        let told = asked.who.mounts().map(async |mount| {
+            let Some(opened) = self.connections.known(mount, asked.who.key.verifier.id).await else { return };
+            if mount.cooldown.remaining(Instant::now()).is_some() {
+                return;
+            }
+            let asking = crate::upstream::ask(mount, &opened.connected, "logging/setLevel", params);
+            let told = tokio::time::timeout(LEVEL, asking).await.unwrap_or(Err(Failure::Deadline));
+            if let Err(failure) = told {
                 tracing::debug!(server = mount.name(), class = failure.class(), "a log level could not be passed on");
             }
-        }
+        });
+        futures::future::join_all(told).await;
     }
 
     /// Serves a notification inside a session; there is never anything to say to it.
@@ -313,7 +310,8 @@ impl Gate {
     async fn cancel(&self, asked: &Asked<'_>) {
         let Some(params) = asked.params() else { return };
         let Some(span) = params.request_id else { return };
-        let Some(route) = self.flights.find(asked.session.uid, span.of(asked.message)) else { return };
+        let Some(route) = self.flights.cancel(asked.session.uid, span.of(asked.message)) else { return };
+        let Some(connected) = &route.connected else { return };
         let id = route.id.to_string();
         let body = write::notification(
             "notifications/cancelled",
@@ -321,7 +319,7 @@ impl Gate {
             Some(params.all),
             &[write::Patch { span, with: id.as_bytes() }],
         );
-        let sent = match &route.connected {
+        let sent = match connected {
             Connected::Http(session) => {
                 crate::upstream::http::post(&route.mount, session, asked.passed, body).await.map(drop)
             }
@@ -335,6 +333,27 @@ impl Gate {
             );
         }
     }
+}
+
+/// The mount that lists this very URI.
+fn listed_owner(who: &Authenticated, uri: &str) -> Option<Arc<Mount>> {
+    let lists = |mount: &&Arc<Mount>| {
+        [ListKind::Resources, ListKind::Templates]
+            .into_iter()
+            .any(|kind| mount.known(kind).is_some_and(|listed| listed.find(uri).is_some()))
+    };
+    who.mounts().find(lists).cloned()
+}
+
+/// The mount with the longest template that the URI can come of; of equally long ones the first.
+fn template_owner(who: &Authenticated, uri: &str) -> Option<Arc<Mount>> {
+    let longest = |mount: &Arc<Mount>| {
+        let listed = mount.known(ListKind::Templates)?;
+        listed.items.iter().filter_map(|item| template_match(&item.key, uri)).max()
+    };
+    let matches = who.mounts().filter_map(|mount| Some((longest(mount)?, mount)));
+    let best = matches.reduce(|best, next| if next.0 > best.0 { next } else { best })?;
+    Some(best.1.clone())
 }
 
 fn behalf(who: &Authenticated) -> Behalf {

@@ -9,12 +9,12 @@ use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Response};
 use mcp::{Envelope, ListKind, Params, Span, Splicer, write};
+use tokio_util::sync::CancellationToken;
 
-use crate::answer::{self, Call, EventRelay, Json, Source};
+use crate::answer::{self, Call, EventRelay, Json, Source, StreamedAnswer};
 use crate::body::{Body, Guards};
 use crate::connections::{Behalf, settle};
 use crate::fault::Fault;
-use crate::flights::Route;
 use crate::gate::Gate;
 use crate::limits::Held;
 use crate::principal::Authenticated;
@@ -74,14 +74,10 @@ impl Gate {
             }
             Err(Failure::Status { error: Some(error), status, .. }) if status < 500 && status != 429 => {
                 outcomes.rejected.inc();
-                let mut message = Vec::with_capacity(error.len() + 64);
-                message.extend_from_slice(br#"{"jsonrpc":"2.0","id":"#);
-                message.extend_from_slice(&asked.id);
-                message.extend_from_slice(br#","error":"#);
-                message.extend_from_slice(&error);
-                message.push(b'}');
-                json_response(message.into())
+                json_response(write::raw_error(&asked.id, &error))
             }
+            // The stream that would have carried the answer ends without one.
+            Err(Failure::Cancelled) => event_response(Body::empty()),
             Err(failure) => {
                 outcomes.failed.inc();
                 let fault = Fault::of(&failure, is_unsafe(asked, mount));
@@ -105,52 +101,54 @@ impl Gate {
         }
         let limits = &asked.who.tenant.usage.limits;
         let deadline = tokio::time::Instant::now() + Duration::from_secs(u64::from(limits.call_secs));
-        let Some(place) = mount.places.take().await else {
-            return Err(Failure::Busy);
-        };
-        mount.cooldown.admit(Instant::now()).map_err(Failure::Cooling)?;
         let id = mint_id();
-        let text = id.to_string();
-        let body = self.request_body(asked, &text, renamed);
-        let connected = self.connected(asked, mount).await?;
-        let route = Route { mount: mount.clone(), connected: connected.clone(), id };
-        let guards = Guards {
-            call,
-            place: Some(place),
-            flight: Some(self.flights.begin(asked.session.uid, asked.id.clone(), route)),
+        let flight = self.flights.begin(asked.session.uid, asked.id.clone(), mount, id);
+        let cancelled = flight.cancelled();
+        let waiting = async {
+            let place = mount.places.take().await.ok_or(Failure::Busy)?;
+            mount.cooldown.admit(Instant::now()).map_err(Failure::Cooling)?;
+            // Whether a session could be opened is counted where it is opened.
+            let connected = self.connected(asked, mount).await?;
+            flight.connected(&connected);
+            let sending = Sending { connected: connected.clone(), renamed, id, deadline, cancelled: cancelled.clone() };
+            let answered = tokio::time::timeout_at(deadline, self.answered(asked, mount, sending)).await;
+            let outcome = answered.unwrap_or(Err(Failure::Deadline));
+            settle(mount, &outcome);
+            if matches!(&outcome, Err(failure) if failure.is_late()) {
+                tokio::spawn(give_up(mount.clone(), connected, id));
+            }
+            Ok::<_, Failure>((outcome?, place))
         };
-        let answering = async {
-            let call = Call {
-                mount: mount.clone(),
-                connected,
-                hub: asked.who.tenant.hub.clone(),
-                id,
-                client_id: asked.id.clone(),
-                client_token: asked
-                    .params()
-                    .and_then(|params| params.progress_token)
-                    .map(|span| asked.message.slice(span.start()..span.end())),
-                unsafe_call: is_unsafe(asked, mount),
-                deadline,
-            };
-            self.answered(asked, mount, call, body, text, guards, limits.response_bytes as usize).await
+        let (answer, place) = tokio::select! {
+            biased;
+            answered = waiting => answered?,
+            // Nobody counts it: an upstream must not answer what was cancelled.
+            () = cancelled.cancelled() => return Err(Failure::Cancelled),
         };
-        let outcome = tokio::time::timeout_at(deadline, answering).await.unwrap_or(Err(Failure::Deadline));
-        settle(mount, &outcome);
-        outcome
+        let guards = Guards { call, place: Some(place), flight: Some(flight) };
+        Ok(match answer {
+            Answered::Whole(pieces, error) => (with_type(Body::pieces(pieces), "application/json"), error),
+            Answered::Streamed(streamed) => (with_type(Body::answer(streamed, guards), "application/json"), false),
+            Answered::Events(relay) => (event_response(Body::events(relay, guards)), false),
+        })
     }
 
-    #[allow(clippy::too_many_arguments, reason = "one step of `exchange`, cut off so that each fits a screen")]
-    async fn answered(
-        &self,
-        asked: &Asked<'_>,
-        mount: &Arc<Mount>,
-        mut call: Call,
-        body: Bytes,
-        id: String,
-        guards: Guards,
-        limit: usize,
-    ) -> Result<(Response<Body>, bool), Failure> {
+    async fn answered(&self, asked: &Asked<'_>, mount: &Arc<Mount>, sending: Sending) -> Result<Answered, Failure> {
+        let Sending { connected, renamed, id, deadline, cancelled } = sending;
+        let text = id.to_string();
+        let body = self.request_body(asked, &text, renamed);
+        let token = asked.params().and_then(|params| params.progress_token);
+        let mut call = Call {
+            mount: mount.clone(),
+            connected,
+            hub: asked.who.tenant.hub.clone(),
+            id,
+            client_id: asked.id.clone(),
+            client_token: token.map(|span| asked.message.slice(span.start()..span.end())),
+            unsafe_call: is_unsafe(asked, mount),
+            deadline,
+            cancelled,
+        };
         // A lost session is refused before anything is executed: the only case in which a call goes out
         // again. First the client session's own may be lost, then the shared one that stands in for it.
         let mut answer = self.send(asked, mount, &mut call, &body).await;
@@ -161,31 +159,25 @@ impl Gate {
             call.connected = Box::pin(self.connected_anew(asked, mount)).await?;
             answer = self.send(asked, mount, &mut call, &body).await;
         }
-        let answer = answer?;
-        match answer {
+        match answer? {
             Sent::Http(Answer::Json(body)) => {
-                let splicer = Splicer::new(id.into(), asked.id.clone());
-                match answer::json(body, splicer, limit).await? {
-                    Json::Whole(pieces, error) => Ok((with_type(Body::pieces(pieces), "application/json"), error)),
-                    Json::Streamed(streamed) => {
-                        Ok((with_type(Body::answer(streamed, guards), "application/json"), false))
-                    }
-                }
+                let splicer = Splicer::new(text.into(), asked.id.clone());
+                let limit = asked.who.tenant.usage.limits.response_bytes as usize;
+                Ok(match answer::json(body, splicer, limit, deadline).await? {
+                    Json::Whole(pieces, error) => Answered::Whole(pieces, error),
+                    Json::Streamed(streamed) => Answered::Streamed(streamed),
+                })
             }
-            Sent::Http(Answer::Events(body)) => {
-                let relay = EventRelay::new(call, Source::http(body));
-                Ok((event_response(Body::events(relay, guards)), false))
-            }
+            Sent::Http(Answer::Events(body)) => Ok(Answered::Events(EventRelay::boxed(call, Source::http(body)))),
             Sent::Http(Answer::Nothing) => Err(Failure::BadResponse("it is empty")),
             Sent::Legacy(exchange) if call.client_token.is_some() => {
-                let relay = EventRelay::new(call, Source::Legacy(exchange));
-                Ok((event_response(Body::events(relay, guards)), false))
+                Ok(Answered::Events(EventRelay::boxed(call, Source::Legacy(exchange))))
             }
             Sent::Legacy(mut exchange) => {
                 let message = (&mut exchange.answer).await.map_err(|_| egress::EgressError::Truncated)?;
                 let envelope =
                     Envelope::scan(&message).map_err(|_| Failure::BadResponse("it is not a JSON-RPC message"))?;
-                Ok((json_response(answer::with_id(&message, &envelope, &asked.id)), envelope.error.is_some()))
+                Ok(Answered::Whole(vec![answer::for_client(&message, &envelope, &asked.id)], envelope.error.is_some()))
             }
         }
     }
@@ -246,6 +238,9 @@ impl Gate {
 
     /// Passes a notification of the client on; nobody waits for more than its acceptance.
     pub(crate) async fn notify(&self, asked: &Asked<'_>, mount: &Arc<Mount>, body: Bytes) {
+        if mount.cooldown.remaining(Instant::now()).is_some() {
+            return;
+        }
         let sent = match self.connected(asked, mount).await {
             Ok(Connected::Http(session)) => streamable::post(mount, &session, asked.passed, body).await.map(drop),
             Ok(Connected::Legacy(session)) => session.post(mount, body).await,
@@ -254,6 +249,38 @@ impl Gate {
         if let Err(failure) = sent {
             tracing::debug!(server = mount.name(), class = failure.class(), "a notification could not be passed on");
         }
+    }
+}
+
+/// What it takes to send one request.
+struct Sending {
+    connected: Connected,
+    renamed: Renamed,
+    /// The id that goes upstream.
+    id: u64,
+    deadline: tokio::time::Instant,
+    cancelled: CancellationToken,
+}
+
+/// An answer that can be passed on.
+enum Answered {
+    /// Pieces of a JSON message; true if it is a JSON-RPC error.
+    Whole(Vec<Bytes>, bool),
+    Streamed(Box<StreamedAnswer>),
+    Events(Box<EventRelay>),
+}
+
+/// Tells an upstream that nobody waits for its answer any more.
+async fn give_up(mount: Arc<Mount>, connected: Connected, id: u64) {
+    let params = format!(r#"{{"requestId":{id},"reason":"timeout"}}"#);
+    let body =
+        write::notification("notifications/cancelled", params.as_bytes(), Some(Span::whole(params.as_bytes())), &[]);
+    let sent = match &connected {
+        Connected::Http(session) => streamable::post(&mount, session, &HeaderMap::new(), body).await.map(drop),
+        Connected::Legacy(session) => session.post(&mount, body).await,
+    };
+    if let Err(failure) = sent {
+        tracing::debug!(server = mount.name(), class = failure.class(), "a cancellation could not be passed on");
     }
 }
 
@@ -267,7 +294,10 @@ enum Sent {
 pub(crate) fn own_session(session: &Session, mount: &Mount) -> Option<HttpSession> {
     match &session.scope {
         Scope::Server { identity, upstream_revision, upstream, .. }
-            if *identity == mount.identity && mount.transport() != model::Transport::Sse =>
+            if *identity == mount.identity
+                && mount.transport() != model::Transport::Sse
+                // Of a session without an id only the transport tells what it was, and `auto` forgets it.
+                && (upstream.is_some() || mount.transport() != model::Transport::Auto) =>
         {
             let id = match upstream {
                 Some(id) => Some(HeaderValue::from_str(id).ok()?),

@@ -367,8 +367,11 @@ impl Draft {
             tenants.values().for_each(|tenant| tenant.hub.end_streams_of_keys(gone));
         }
         for id in old.tenants.keys().filter(|id| !tenants.contains_key(*id)).chain(&self.touched) {
-            if let Some(tenant) = tenants.get(id).or_else(|| old.tenants.get(id)) {
-                tenant.mounts_changed();
+            let before = old.tenants.get(id);
+            match (tenants.get(id), before) {
+                (Some(tenant), _) => tenant.mounts_changed(before.map(Arc::as_ref)),
+                (None, Some(before)) => before.hub.end_streams_of_keys(|_| true),
+                (None, None) => (),
             }
         }
         self.table

@@ -41,6 +41,8 @@ pub(crate) enum Failure {
     Cooling(Duration),
     /// All its places and those in the queue are taken.
     Busy,
+    /// The client wants no answer any more.
+    Cancelled,
 }
 
 /// A session with an upstream.
@@ -92,6 +94,11 @@ impl Opened {
         !self.watched.swap(true, Ordering::AcqRel)
     }
 
+    /// Whether somebody watches.
+    pub(crate) fn is_watched(&self) -> bool {
+        self.watched.load(Ordering::Acquire) || matches!(self.connected, Connected::Legacy(_))
+    }
+
     /// The watch is over; another may begin.
     pub(crate) fn end_watch(&self) {
         self.watched.store(false, Ordering::Release);
@@ -139,6 +146,24 @@ impl Failure {
         }
     }
 
+    /// Whether the upstream was too slow: it may still be at work.
+    pub(crate) fn is_late(&self) -> bool {
+        match self {
+            Self::Deadline => true,
+            Self::Egress(error) => matches!(**error, EgressError::FirstByteTimeout),
+            _ => false,
+        }
+    }
+
+    /// Whether the upstream may have acted on the request all the same.
+    pub(crate) fn may_have_acted(&self) -> bool {
+        match self {
+            Self::Egress(error) => error.sent() == Sent::Maybe,
+            Self::Status { status: 500.., .. } | Self::BadResponse(_) | Self::TooLarge | Self::Deadline => true,
+            _ => false,
+        }
+    }
+
     /// The class of seeds.md R101, for admins.
     pub(crate) fn class(&self) -> &'static str {
         match self {
@@ -148,7 +173,7 @@ impl Failure {
             Self::Redirected => "address_blocked",
             Self::Deadline => "timeout",
             Self::SessionLost | Self::Status { .. } | Self::BadResponse(_) | Self::TooLarge => "protocol",
-            Self::Cooling(_) | Self::Busy => "other",
+            Self::Cooling(_) | Self::Busy | Self::Cancelled => "other",
         }
     }
 }
@@ -215,6 +240,9 @@ async fn open_http(mount: &Mount, opening: &Opening<'_>) -> Result<Opened, Failu
         error: Some(error),
     })?;
     let revision = chosen_revision(&result)?;
+    if session.as_ref().is_some_and(|id| id.len() > SESSION_ID || id.to_str().is_err()) {
+        return Err(Failure::BadResponse("its session id is malformed"));
+    }
     let session = HttpSession { id: session, revision: Some(revision) };
     if opening.complete {
         http::post(mount, &session, opening.passed, initialized()).await?;
@@ -259,6 +287,8 @@ pub(crate) async fn ask(
     }
 }
 
+/// Longest session id of an upstream: it is sealed into ours, which must fit a header.
+const SESSION_ID: usize = 1024;
 /// Largest answer to a question of the gateway's own: a list page.
 const OWN_ANSWER: usize = 16 << 20;
 
@@ -293,7 +323,7 @@ async fn answer_of(answer: Answer, id: u64) -> Result<Result<Bytes, Bytes>, Fail
 /// The result or error of the response to `id`, if that is what the message is.
 pub(crate) fn response_in(message: &Bytes, id: u64) -> Result<Option<Result<Bytes, Bytes>>, Failure> {
     let envelope = Envelope::scan(message).map_err(|_| Failure::BadResponse("it is not a JSON-RPC message"))?;
-    if envelope.kind != Kind::Response || !is_id(envelope.id.map(|span| span.of(message)), id) {
+    if envelope.kind != Kind::Response || !answers(&envelope, message, id) {
         return Ok(None);
     }
     let cut = |span: Span| message.slice(span.start()..span.end());
@@ -304,15 +334,22 @@ pub(crate) fn response_in(message: &Bytes, id: u64) -> Result<Option<Result<Byte
     })
 }
 
-/// Whether an id on the wire is the number that we sent (as a number, or as some servers do, as text).
-pub(crate) fn is_id(raw: Option<&[u8]>, id: u64) -> bool {
-    let Some(raw) = raw else { return true };
+/// A number of ours as it came back: as a number, or as some servers do, as text.
+pub(crate) fn ours(raw: &[u8]) -> Option<u64> {
     let raw = raw.strip_prefix(b"\"").and_then(|raw| raw.strip_suffix(b"\"")).unwrap_or(raw);
-    std::str::from_utf8(raw).ok().and_then(|text| text.parse().ok()) == Some(id)
+    std::str::from_utf8(raw).ok()?.parse().ok()
+}
+
+/// Whether a response is to the request `id`. One without an id can only be the refusal of what was
+/// just sent.
+pub(crate) fn answers(envelope: &Envelope, message: &[u8], id: u64) -> bool {
+    match envelope.id {
+        Some(span) => ours(span.of(message)) == Some(id),
+        None => envelope.error.is_some(),
+    }
 }
 
 /// The progress token of a notification's params, as a number of ours.
 pub(crate) fn progress_token(params: &Params, message: &[u8]) -> Option<u64> {
-    let raw = params.progress_token_here?.of(message);
-    std::str::from_utf8(raw).ok()?.parse().ok()
+    ours(params.progress_token_here?.of(message))
 }

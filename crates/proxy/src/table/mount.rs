@@ -1,8 +1,8 @@
 //! A server as it lives in the table, with what belongs to this version of it.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
@@ -54,7 +54,10 @@ pub(crate) struct ListCell {
     pub(crate) current: ArcSwapOption<Listed>,
     /// Held while the upstream is asked: one asks for all.
     pub(crate) asking: tokio::sync::Mutex<()>,
-    stale: AtomicBool,
+    /// Rises whenever the upstream says that the list has changed.
+    changed: AtomicU64,
+    /// When the question under way was asked.
+    asked: Mutex<Option<Instant>>,
 }
 
 /// A list as the upstream gave it, disabled tools left out.
@@ -65,6 +68,8 @@ pub(crate) struct Listed {
     /// Exposed name to index in `items` (tools and prompts), or the key itself (resources).
     pub(crate) by_name: HashMap<Box<str>, usize>,
     since: Instant,
+    /// [`ListCell::changed`] before the upstream was asked.
+    at: u64,
 }
 
 impl Mount {
@@ -155,17 +160,27 @@ impl Mount {
 impl ListCell {
     /// The upstream said that the list has changed.
     pub(crate) fn invalidate(&self) {
-        self.stale.store(true, Ordering::Release);
+        self.changed.fetch_add(1, Ordering::AcqRel);
     }
 
     /// Whether the upstream said that this list is no longer right.
-    pub(crate) fn is_stale(&self) -> bool {
-        self.stale.load(Ordering::Acquire)
+    pub(crate) fn is_stale(&self, listed: &Listed) -> bool {
+        listed.at < self.changed.load(Ordering::Acquire)
     }
 
-    /// What comes next is newer than anything the upstream said so far.
-    pub(crate) fn asking_now(&self) {
-        self.stale.store(false, Ordering::Release);
+    /// Begins a question: what the upstream says to it knows of every change up to here.
+    pub(crate) fn ask(&self) -> Asking<'_> {
+        *self.asked() = Some(Instant::now());
+        Asking { cell: self, at: self.changed.load(Ordering::Acquire) }
+    }
+
+    /// Whether a question has been waiting for longer than `patience`.
+    pub(crate) fn is_stuck(&self, patience: Duration) -> bool {
+        self.asked().is_some_and(|since| since.elapsed() > patience)
+    }
+
+    fn asked(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Puts a new list in place: whether it differs from the one before, if there was one.
@@ -175,8 +190,20 @@ impl ListCell {
     }
 }
 
+/// A question under way; dropped, it is over.
+pub(crate) struct Asking<'a> {
+    cell: &'a ListCell,
+    pub(crate) at: u64,
+}
+
+impl Drop for Asking<'_> {
+    fn drop(&mut self) {
+        *self.cell.asked() = None;
+    }
+}
+
 impl Listed {
-    pub(crate) fn new(kind: ListKind, mount: &Mount, mut items: Vec<Item>) -> Self {
+    pub(crate) fn new(kind: ListKind, mount: &Mount, mut items: Vec<Item>, at: u64) -> Self {
         if kind == ListKind::Tools {
             items.retain(|item| !mount.disabled.contains(&item.key));
         }
@@ -199,12 +226,17 @@ impl Listed {
                 ListKind::Resources | ListKind::Templates => (item.key.clone(), at),
             })
             .collect();
-        Self { items, own: own.into(), by_name, since: Instant::now() }
+        Self { items, own: own.into(), by_name, since: Instant::now(), at }
     }
 
     /// Whether it is time to ask again in the background.
     pub(crate) fn is_old(&self) -> bool {
         self.since.elapsed() > FRESH
+    }
+
+    /// Whether it came in after `begun`, or is fresh.
+    pub(crate) fn is_younger(&self, begun: Instant) -> bool {
+        self.since >= begun || !self.is_old()
     }
 
     /// Whether a name that is not in it is worth a question: at most one a second, whoever guesses names.

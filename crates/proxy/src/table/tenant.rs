@@ -34,9 +34,19 @@ impl Tenant {
         Self { spec: self.spec.clone(), usage: self.usage.clone(), hub: self.hub.clone(), mounts }
     }
 
-    /// Tells those who listen; streams on a server that is gone end.
-    pub(super) fn mounts_changed(&self) {
+    /// Tells those who listen of every mount that came, went or changed since `before`; streams on a
+    /// server that is gone end.
+    pub(super) fn mounts_changed(&self, before: Option<&Self>) {
         self.hub.end_streams_of_absent(|server| self.mounts.values().any(|mount| mount.spec.id == server));
-        self.hub.lists_changed(Hub::ALL_LISTS);
+        self.hub.bump();
+        let none = BTreeMap::new();
+        let before = before.map_or(&none, |before| &before.mounts);
+        let same = |left: &BTreeMap<Box<str>, Arc<Mount>>, mount: &Mount| {
+            left.get(mount.name()).is_some_and(|other| other.uid == mount.uid)
+        };
+        let gone = before.values().filter(|mount| !same(&self.mounts, mount));
+        for mount in gone.chain(self.mounts.values().filter(|mount| !same(before, mount))) {
+            self.hub.lists_changed(Hub::ALL_LISTS, mount);
+        }
     }
 }

@@ -62,10 +62,13 @@ pub(crate) async fn send(
     headers.reserve(8 + mount.headers.len() + passed.len());
     // The client's come first: what an admin configured replaces them.
     for (name, value) in passed {
-        headers.insert(name.clone(), value.clone());
+        headers.append(name.clone(), value.clone());
+    }
+    for name in mount.headers.keys() {
+        headers.remove(name);
     }
     for (name, value) in &mount.headers {
-        headers.insert(name.clone(), value.clone());
+        headers.append(name.clone(), value.clone());
     }
     headers.insert(ACCEPT, if posts { BOTH } else { EVENTS });
     headers.insert(ACCEPT_ENCODING, IDENTITY);
@@ -132,7 +135,7 @@ pub(crate) async fn judge(
 }
 
 /// Reads a little to give the connection back to its pool.
-async fn drain(mut body: egress::Body) {
+pub(crate) async fn drain(mut body: egress::Body) {
     let read = async { while let Some(Ok(_)) = body.frame().await {} };
     let _late = tokio::time::timeout(Duration::from_millis(200), read).await;
 }
@@ -151,10 +154,7 @@ async fn refusal(
     match status {
         401 | 403 => return Failure::Unauthorized,
         404 if in_session => return Failure::SessionLost,
-        // Servers that answer 400 to a session they do not know say so in words.
-        400 if in_session && text.to_ascii_lowercase().windows(7).any(|part| part == b"session") => {
-            return Failure::SessionLost;
-        }
+        400 if in_session && tells_of_a_lost_session(&text) => return Failure::SessionLost,
         _ => (),
     }
     let error = mcp::Envelope::scan(&text)
@@ -162,6 +162,30 @@ async fn refusal(
         .and_then(|envelope| envelope.error)
         .map(|span| text.slice(span.start()..span.end()));
     Failure::Status { status, retry_after, error }
+}
+
+/// Servers that answer 400 to a session they do not know say so in words, with a code that has no
+/// other meaning. A tool's own error about some session is none of this: the call was executed.
+fn tells_of_a_lost_session(body: &[u8]) -> bool {
+    #[derive(serde::Deserialize)]
+    struct Refusal {
+        error: Told,
+    }
+    #[derive(serde::Deserialize)]
+    struct Told {
+        code: i64,
+        message: String,
+    }
+    let words = |text: &str| {
+        let text = text.to_ascii_lowercase();
+        ["session id", "session not found", "unknown session", "invalid session", "no valid session"]
+            .iter()
+            .any(|words| text.contains(words))
+    };
+    match serde_json::from_slice::<Refusal>(body) {
+        Ok(Refusal { error }) => matches!(error.code, -32000 | -32001) && words(&error.message),
+        Err(_) => !body.starts_with(b"{") && std::str::from_utf8(body).is_ok_and(words),
+    }
 }
 
 /// Reads a whole body of at most `limit` bytes, at a pace that is worth waiting for.

@@ -11,8 +11,8 @@ use mcp::{Envelope, Kind, sse};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
 
-use super::http::{Answer, HttpSession, judge, send};
-use super::{Failure, progress_token};
+use super::http::{Answer, HttpSession, drain, judge, send};
+use super::{Failure, ours, progress_token};
 use crate::table::Mount;
 
 /// How long the upstream may take to name its endpoint.
@@ -102,7 +102,12 @@ impl LegacySession {
         }
         let response =
             send(mount, Method::POST, self.endpoint.clone(), &HttpSession::default(), &HeaderMap::new(), body).await?;
-        if response.status().is_success() { Ok(()) } else { judge(response, true).await.map(drop) }
+        if !response.status().is_success() {
+            return judge(response, true).await.map(drop);
+        }
+        // Read, so that the connection goes back to its pool.
+        drain(response.into_body()).await;
+        Ok(())
     }
 
     /// Posts a request that expects an answer.
@@ -192,9 +197,8 @@ fn deliver(message: &Bytes, waiting: &Mutex<Waiting>, notify: &Notify) {
     let Ok(envelope) = Envelope::scan(message) else { return };
     match envelope.kind {
         Kind::Response => {
-            let id =
-                envelope.id.and_then(|span| std::str::from_utf8(span.of(message)).ok()?.trim_matches('"').parse().ok());
-            if let Some(pending) = id.and_then(|id: u64| lock(waiting).requests.remove(&id)) {
+            let id = envelope.id.and_then(|span| ours(span.of(message)));
+            if let Some(pending) = id.and_then(|id| lock(waiting).requests.remove(&id)) {
                 let _gone = pending.answer.send(message.clone());
             }
         }
