@@ -151,11 +151,19 @@ impl LastGood {
     }
 
     /// Writes the state that `now` answers as the newest generation; the newest becomes the older
-    /// one. `now` is asked when nothing newer can be written in between.
+    /// one, unless a revocation is owed, which goes first. `now` is asked when nothing newer can be
+    /// written in between.
     pub(crate) fn save(&self, now: impl FnOnce() -> (Revision, Vec<Resource>)) -> io::Result<()> {
-        let _write = self.write();
+        let mut revocations = self.write();
         let (revision, resources) = now();
         let folder = &self.shared.folder;
+        let forgiven = revocations.forgive(&resources);
+        if revocations.owed() {
+            return write_revocations(folder, &mut revocations, revision, &resources);
+        }
+        if forgiven {
+            revocations.save(folder)?;
+        }
         let staged = folder.stage(Purpose::Table, NEWEST, &table_to_bytes(revision, &resources))?;
         crash_here("lkg.written");
         folder.keep_as(NEWEST, OLDER)?;
@@ -166,31 +174,28 @@ impl LastGood {
 
     /// Writes a state in which `revoked` versions of resources no longer count: into the log and
     /// both generations, all synced before this returns. If that can't be done the generations are
-    /// removed: better an empty table after a restart than a revoked key in it.
+    /// removed: better an empty table after a restart than a revoked key in it. If even that fails
+    /// the revocation is owed: every later save tries it again.
     pub(crate) fn save_revocation(
         &self,
         revoked: &[(ResourceName, Digest)],
         now: impl FnOnce() -> (Revision, Vec<Resource>),
     ) -> io::Result<()> {
         let mut revocations = self.write();
+        revocations.add(revoked);
         let (revision, resources) = now();
-        let folder = &self.shared.folder;
-        let bytes = table_to_bytes(revision, &resources);
-        let mut written = || {
-            revocations.add(revoked);
-            revocations.save(folder)?;
-            let older = folder.stage(Purpose::Table, OLDER, &bytes)?;
-            let newest = folder.stage(Purpose::Table, NEWEST, &bytes)?;
-            crash_here("lkg.written");
-            folder.commit(older)?;
-            folder.commit(newest)
-        };
-        if let Err(error) = written() {
-            tracing::error!(%error, alarm = true, "a revocation can't be written: the last good table is removed");
-            return folder.remove(&[NEWEST, OLDER]);
+        revocations.forgive(&resources);
+        write_revocations(&self.shared.folder, &mut revocations, revision, &resources)
+    }
+
+    /// Writes what is owed to the disk; nothing happens if nothing is.
+    pub(crate) fn pay(&self, now: impl FnOnce() -> (Revision, Vec<Resource>)) -> io::Result<()> {
+        let mut revocations = self.write();
+        if !revocations.owed() {
+            return Ok(());
         }
-        crash_here("lkg.renamed");
-        Ok(())
+        let (revision, resources) = now();
+        write_revocations(&self.shared.folder, &mut revocations, revision, &resources)
     }
 
     /// Keeps the fleet's sealing keys, so that session ids survive a restart without control.
@@ -204,6 +209,30 @@ impl LastGood {
     fn write(&self) -> MutexGuard<'_, Revocations> {
         self.shared.write.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn write_revocations(
+    folder: &Folder,
+    revocations: &mut Revocations,
+    revision: Revision,
+    resources: &[Resource],
+) -> io::Result<()> {
+    let bytes = table_to_bytes(revision, resources);
+    let mut written = || {
+        revocations.save(folder)?;
+        let older = folder.stage(Purpose::Table, OLDER, &bytes)?;
+        let newest = folder.stage(Purpose::Table, NEWEST, &bytes)?;
+        crash_here("lkg.written");
+        folder.commit(older)?;
+        folder.commit(newest)
+    };
+    if let Err(error) = written() {
+        tracing::error!(%error, alarm = true, "a revocation can't be written: the last good table is removed");
+        folder.remove(&[NEWEST, OLDER])?;
+    }
+    revocations.paid();
+    crash_here("lkg.renamed");
+    Ok(())
 }
 
 /// Hands keys over to the sealer.

@@ -112,14 +112,15 @@ impl Folder {
         }
     }
 
-    /// Removes files, for good.
+    /// Removes files, for good. What can't be removed keeps none of the others.
     pub(super) fn remove(&self, names: &[&str]) -> io::Result<()> {
-        for name in names {
-            match fs::remove_file(self.dir.join(name)) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                _ => (),
-            }
-        }
+        let removed = names.iter().map(|name| match fs::remove_file(self.dir.join(name)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        });
+        // All are tried before the first error counts.
+        let removed: Vec<_> = removed.collect();
+        removed.into_iter().collect::<io::Result<()>>()?;
         sync(&self.dir)
     }
 

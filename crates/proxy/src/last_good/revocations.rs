@@ -1,5 +1,6 @@
 //! The log of revocations: versions of resources that must never serve again.
 
+use std::collections::HashSet;
 use std::io;
 
 use model::{Digest, Resource, ResourceName};
@@ -15,6 +16,8 @@ const CAPACITY: usize = 4_096;
 pub(super) struct Revocations {
     entries: Vec<(String, Digest)>,
     unreadable: bool,
+    /// Something was revoked that a file on disk may still bring back.
+    owed: bool,
 }
 
 impl Revocations {
@@ -22,8 +25,8 @@ impl Revocations {
     pub(super) fn load(folder: &Folder) -> Self {
         let read = folder.read(Purpose::Revocations, NAME).and_then(|bytes| parse(&bytes));
         match read {
-            Some(entries) => Self { entries, unreadable: false },
-            None => Self { entries: vec![], unreadable: folder.has(NAME) },
+            Some(entries) => Self { entries, ..Self::default() },
+            None => Self { unreadable: folder.has(NAME), ..Self::default() },
         }
     }
 
@@ -41,11 +44,34 @@ impl Revocations {
         self.entries.iter().any(|entry| entry.1 == digest && entry.0 == name)
     }
 
-    /// Notes revoked versions.
+    /// Notes revoked versions; they are owed to the disk until [`Revocations::paid`].
     pub(super) fn add(&mut self, revoked: &[(ResourceName, Digest)]) {
+        self.owed = true;
         self.entries.extend(revoked.iter().map(|(name, digest)| (name.to_string(), *digest)));
         let beyond = self.entries.len().saturating_sub(CAPACITY);
         self.entries.drain(..beyond);
+    }
+
+    /// Whether a revocation is not on disk yet.
+    pub(super) fn owed(&self) -> bool {
+        self.owed
+    }
+
+    /// No file on disk brings anything back that was revoked.
+    pub(super) fn paid(&mut self) {
+        self.owed = false;
+    }
+
+    /// Forgets what the table holds again, because control has pushed it anew; says whether there
+    /// was any.
+    pub(super) fn forgive(&mut self, table: &[Resource]) -> bool {
+        if self.entries.is_empty() {
+            return false;
+        }
+        let held: HashSet<_> = table.iter().map(|resource| (resource.name().to_string(), resource.digest())).collect();
+        let before = self.entries.len();
+        self.entries.retain(|entry| !held.contains(entry));
+        self.entries.len() < before
     }
 
     /// Writes the log, synced.

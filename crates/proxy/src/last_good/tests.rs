@@ -174,6 +174,37 @@ fn a_revocation_that_cannot_be_written_leaves_no_table_behind() {
 }
 
 #[test]
+fn a_revocation_that_could_not_be_written_is_owed_until_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let last_good = LastGood::open(dir.path()).unwrap();
+    let key = key();
+    save(&last_good, 1, std::slice::from_ref(&key));
+    let before = fs::read(dir.path().join(NEWEST)).unwrap();
+    // Folders in the files' way: nothing can be written or removed, even by root.
+    let in_the_way = ["revocations.new", OLDER].map(|name| dir.path().join(name));
+    in_the_way.iter().for_each(|path| fs::create_dir(path).unwrap());
+    last_good.save_revocation(&[(key.name(), key.digest())], || (at(2), vec![])).unwrap_err();
+    last_good.pay(|| (at(2), vec![])).unwrap_err();
+    last_good.save(|| (at(2), vec![])).unwrap_err();
+    in_the_way.iter().for_each(|path| fs::remove_dir(path).unwrap());
+    save(&last_good, 3, &[tenant()]);
+    assert_eq!(loaded(dir.path()).revision, at(3));
+    // The log knows it too.
+    fs::write(dir.path().join(NEWEST), &before).unwrap();
+    assert!(loaded(dir.path()).resources.is_empty());
+}
+
+#[test]
+fn what_control_has_pushed_anew_is_no_longer_revoked() {
+    let dir = tempfile::tempdir().unwrap();
+    let last_good = LastGood::open(dir.path()).unwrap();
+    let tenant = tenant();
+    last_good.save_revocation(&[(tenant.name(), tenant.digest())], || (at(2), vec![])).unwrap();
+    save(&last_good, 3, std::slice::from_ref(&tenant));
+    assert_eq!(loaded(dir.path()).resources, vec![tenant]);
+}
+
+#[test]
 fn a_key_file_that_others_can_read_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     drop(LastGood::open(dir.path()).unwrap());
