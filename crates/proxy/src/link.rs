@@ -114,15 +114,16 @@ pub(crate) async fn run<P: Perform>(
         link.publish(false, false);
         match ended {
             Ended::Shutdown => break,
+            Ended::Owing(error) => {
+                tracing::error!(%error, alarm = true, "a revocation can't be made to last: control is not spoken to");
+            }
             Ended::Unreached(error) => {
                 tracing::info!(control, error = &error as &dyn std::error::Error, "control can't be reached");
             }
             Ended::Refused(status) => tracing::warn!(control, %status, "control refused the link"),
-            Ended::Lost { reason, was_current } => {
+            Ended::Lost { reason, lived } => {
                 tracing::warn!(control, reason, "the link to control is lost");
-                if was_current {
-                    backoff.reset();
-                }
+                backoff.ended(lived);
             }
         }
         tokio::select! {

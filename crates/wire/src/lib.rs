@@ -6,6 +6,7 @@ mod command;
 mod fields;
 mod keys;
 mod link;
+mod parts;
 mod push;
 mod resource;
 mod table;
@@ -17,6 +18,7 @@ pub use self::keys::{FleetKeys, ResolveQuestion, Resolved, SealingKey};
 pub use self::link::{
     Answer, FromControl, FromProxy, Heartbeat, Hello, PROTOCOL_HIGHEST, PROTOCOL_LOWEST, Refusal, Rejected,
 };
+pub use self::parts::{Joiner, TooLong};
 pub use self::push::{CollectError, Collected, Collector, MESSAGE_LIMIT, Push, PushHead, Upsert};
 pub use self::table::{Table, table_from_bytes, table_to_bytes};
 

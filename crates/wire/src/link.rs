@@ -22,6 +22,8 @@ pub enum FromProxy {
     Heartbeat(Heartbeat),
     /// The answer to a command.
     Command(CommandAnswer),
+    /// It leaves on purpose; nothing follows.
+    Goodbye,
 }
 
 /// What control says.
@@ -108,6 +110,7 @@ impl From<FromProxy> for generated::FromProxy {
             FromProxy::Answer(answer) => Body::Answer(answer.into()),
             FromProxy::Heartbeat(heartbeat) => Body::Heartbeat(heartbeat.into()),
             FromProxy::Command(answer) => Body::Command(answer.into()),
+            FromProxy::Goodbye => Body::Goodbye(generated::Goodbye {}),
         };
         Self { body: Some(body) }
     }
@@ -123,6 +126,8 @@ impl TryFrom<generated::FromProxy> for FromProxy {
             Body::Answer(answer) => Self::Answer(answer.try_into()?),
             Body::Heartbeat(heartbeat) => Self::Heartbeat(heartbeat.try_into()?),
             Body::Command(answer) => Self::Command(answer.try_into()?),
+            Body::Goodbye(generated::Goodbye {}) => Self::Goodbye,
+            Body::Part(_) => return Err(Malformed::new("from_proxy.part", "a part without the rest")),
         })
     }
 }

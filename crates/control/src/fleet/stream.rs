@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming};
 use wire::frame::{ControlFrame, ProxyFrame};
-use wire::{Command, CommandAnswer, FromControl, FromProxy, Heartbeat, Outcome, Push};
+use wire::{Command, CommandAnswer, FromControl, FromProxy, Heartbeat, Joiner, Outcome, Push};
 
 use super::Fleet;
 use super::intended::Intended;
@@ -36,7 +36,7 @@ pub(crate) struct Request {
 
 /// Why a stream ended.
 enum End {
-    /// The proxy closed it.
+    /// The proxy said that it leaves.
     Goodbye,
     /// It broke, or one of us must not go on.
     Broken(Option<Status>),
@@ -72,6 +72,7 @@ impl Stream {
         let mut waiting: HashMap<u64, oneshot::Sender<Outcome>> = HashMap::new();
         let mut beat = tokio::time::interval(scaled(BEAT));
         let mut heard = Instant::now();
+        let mut joiner = Joiner::default();
         let mut pushed = Instant::now();
         loop {
             match self.push() {
@@ -84,11 +85,12 @@ impl Stream {
                     heard = Instant::now();
                     let frame = match message {
                         Ok(Some(frame)) => frame,
-                        Ok(None) => return End::Goodbye,
-                        Err(_) => return End::Broken(None),
+                        Ok(None) | Err(_) => return End::Broken(None),
                     };
-                    match FromProxy::try_from(frame) {
-                        Ok(message) => if let Err(status) = self.hear(message, &mut waiting) { return End::Broken(Some(status)) },
+                    match joiner.take(frame) {
+                        Ok(None) => (),
+                        Ok(Some(FromProxy::Goodbye)) => return End::Goodbye,
+                        Ok(Some(message)) => if let Err(status) = self.hear(message, &mut waiting) { return End::Broken(Some(status)) },
                         Err(error) => return End::Broken(Some(Status::invalid_argument(error.to_string()))),
                     }
                 }
@@ -142,6 +144,8 @@ impl Stream {
     fn hear(&mut self, message: FromProxy, waiting: &mut HashMap<u64, oneshot::Sender<Outcome>>) -> Result<(), Status> {
         match message {
             FromProxy::Hello(_) => return Err(Status::failed_precondition("a second Hello on one stream")),
+            // It ends the stream, which is not for here.
+            FromProxy::Goodbye => return Ok(()),
             FromProxy::Answer(answer) => {
                 for rejected in &answer.rejected {
                     tracing::warn!(

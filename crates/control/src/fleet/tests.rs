@@ -187,6 +187,16 @@ async fn all_proxies_seal_with_the_same_keys() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_proxy_that_ends_its_stream_without_a_goodbye_is_waited_for() {
+    let plane = Plane::start().await;
+    Proxy::attach(&plane, "default/a").await.hang_up().await;
+    Proxy::attach(&plane, "default/b").await.goodbye().await;
+    let server = plane.add_server("one").await;
+    let effective = plane.fleet.effective(server.revision, server.name(), Duration::ZERO).await;
+    assert_eq!((effective.live, effective.pending), (0, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn fifty_proxies_all_become_effective() {
     let plane = std::sync::Arc::new(Plane::start().await);
     let mut proxies = Vec::new();

@@ -8,6 +8,8 @@ use crate::timers::scaled;
 
 const BASE: Duration = Duration::from_millis(100);
 const CAP: Duration = Duration::from_secs(30);
+/// A stream that lives so long is no failure.
+const STEADY: Duration = Duration::from_secs(30);
 
 /// Failures in a row.
 #[derive(Debug, Default)]
@@ -23,9 +25,12 @@ impl Backoff {
         ceiling.mul_f64(f64::from(random()) / f64::from(u32::MAX))
     }
 
-    /// A link that worked starts anew.
-    pub(super) fn reset(&mut self) {
-        self.failures = 0;
+    /// A stream that worked for a while starts anew. One that breaks at once, however well it began,
+    /// counts as a failure: else whatever breaks it would be met ten times a second.
+    pub(super) fn ended(&mut self, lived: Duration) {
+        if lived >= scaled(STEADY) {
+            self.failures = 0;
+        }
     }
 
     /// Where to begin in a list of `len`, so that proxies spread over the replicas.
@@ -57,7 +62,9 @@ mod tests {
         for failures in 0..100 {
             assert!(backoff.next() <= ceiling(failures));
         }
-        backoff.reset();
+        backoff.ended(Duration::from_millis(900));
+        assert_eq!(backoff.failures, 100, "a stream that broke at once");
+        backoff.ended(STEADY);
         assert!(backoff.next() <= BASE);
     }
 

@@ -75,6 +75,14 @@ impl Saver {
         written.await.map_err(std::io::Error::other)?
     }
 
+    /// A revocation that could not be written is written now. Until it is, control must not hear that
+    /// the table is without what was revoked: after a restart it would not be.
+    pub(super) async fn pay(&self) -> std::io::Result<()> {
+        let shared = self.shared.clone();
+        let paid = spawn_blocking(move || shared.last_good.pay(|| shared.state()));
+        paid.await.map_err(std::io::Error::other)?
+    }
+
     /// Waits for the last write after the shutdown.
     pub(super) async fn finish(&self) {
         let writer = self.shared.writer.lock().unwrap_or_else(PoisonError::into_inner).take();

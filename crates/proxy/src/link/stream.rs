@@ -57,6 +57,8 @@ pub(super) struct Link<P> {
 pub(super) enum Ended {
     /// We are stopping.
     Shutdown,
+    /// A revocation is not on disk, so control can't be told what the table holds.
+    Owing(std::io::Error),
     /// There was no connection.
     Unreached(wire::ConnectError),
     /// Control did not accept the stream.
@@ -65,14 +67,15 @@ pub(super) enum Ended {
     Lost {
         /// How.
         reason: String,
-        /// Whether it had brought the table to what is intended.
-        was_current: bool,
+        /// How long it had been open.
+        lived: Duration,
     },
 }
 
 impl<P: Perform> Link<P> {
     /// Opens a stream.
     pub(super) async fn open(&self, control: &str, tls: Arc<rustls::ClientConfig>) -> Result<Attached<'_, P>, Ended> {
+        self.saver.pay().await.map_err(Ended::Owing)?;
         let channel = match wire::connect(control, tls).await {
             Ok(channel) => channel,
             Err(error) => return Err(Ended::Unreached(error)),
@@ -150,7 +153,8 @@ impl<P: Perform> Attached<'_, P> {
         let mut beat = tokio::time::interval(scaled(BEAT));
         let mut keys_due = tokio::time::interval(scaled(KEYS_EVERY));
         keys_due.reset();
-        let mut heard = Instant::now();
+        let opened = Instant::now();
+        let mut heard = opened;
         let reason = loop {
             tokio::select! {
                 message = self.incoming.message() => {
@@ -179,7 +183,7 @@ impl<P: Perform> Attached<'_, P> {
                 }
             }
         };
-        Ended::Lost { reason, was_current: self.current }
+        Ended::Lost { reason, lived: opened.elapsed() }
     }
 
     async fn hear(&mut self, frame: ControlFrame) -> Result<(), String> {
@@ -275,7 +279,9 @@ impl<P: Perform> Attached<'_, P> {
                 }
             },
         };
-        self.send(FromProxy::Command(CommandAnswer { id, outcome }))
+        let answer = |outcome| FromProxy::Command(CommandAnswer { id, outcome }).into_frames();
+        let frames = answer(outcome).or_else(|too_long| answer(rejected(&too_long.to_string())));
+        self.send_frames(frames.map_err(|error| error.to_string())?)
     }
 
     fn fetch_keys(&mut self) {
@@ -284,9 +290,9 @@ impl<P: Perform> Attached<'_, P> {
         self.running.spawn(async move { _ = fetch.await });
     }
 
-    /// Ends our half of the stream and waits a moment for the other, so that control knows that we
-    /// left on purpose.
+    /// Tells control that we leave on purpose, and waits a moment until it has heard.
     async fn goodbye(self) {
+        _ = self.send(FromProxy::Goodbye);
         let Self { mut incoming, outgoing, running, .. } = self;
         drop((outgoing, running));
         let ended = async { while let Ok(Some(_)) = incoming.message().await {} };
@@ -294,6 +300,12 @@ impl<P: Perform> Attached<'_, P> {
     }
 
     fn send(&self, message: FromProxy) -> Result<(), String> {
-        self.outgoing.try_send(message.into()).map_err(|_| "the stream to control is stuck".to_owned())
+        self.send_frames(message.into_frames().map_err(|error| error.to_string())?)
+    }
+
+    fn send_frames(&self, frames: Vec<ProxyFrame>) -> Result<(), String> {
+        let mut frames = frames.into_iter();
+        let sent = frames.try_for_each(|frame| self.outgoing.try_send(frame));
+        sent.map_err(|_| "the stream to control is stuck".to_owned())
     }
 }

@@ -97,7 +97,8 @@ async fn a_restarted_proxy_serves_from_its_last_good_table() {
     let mut stream = control.accept().await;
     stream.push(at(7), true, false, &[tenant(), server("one", 1)], vec![]).await;
     let (dir, node) = (proxy.stop().await, stream.hello.node.clone());
-    assert!(stream.next().await.is_none(), "it said goodbye");
+    assert_eq!(stream.next().await, Some(FromProxy::Goodbye));
+    assert_eq!(stream.next().await, None);
     let again = Proxy::start_in(&control, dir);
     assert_eq!(again.tables.held().len(), 2, "before control was heard of");
     assert!(again.sealer.is_ready());
@@ -113,6 +114,28 @@ async fn a_revocation_is_on_disk_before_its_answer() {
     let mut stream = control.accept().await;
     stream.push(at(1), true, false, &[tenant(), key()], vec![]).await;
     stream.push(at(2), false, true, &[], vec![key().name()]).await;
+    let on_disk = LastGood::open(proxy.dir.path()).unwrap().load();
+    assert_eq!((on_disk.revision, on_disk.resources), (at(2), vec![tenant()]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn control_hears_nothing_of_a_revocation_that_is_not_on_disk() {
+    let control = Control::start().await;
+    let proxy = Proxy::start(&control);
+    let mut stream = control.accept().await;
+    stream.push(at(1), true, false, &[tenant(), key()], vec![]).await;
+    // Folders in the files' way: nothing can be written or removed, even by root.
+    let in_the_way = ["revocations.new", "table.1.new", "table.1"].map(|name| proxy.dir.path().join(name));
+    for path in &in_the_way {
+        _ = std::fs::remove_file(path);
+        std::fs::create_dir(path).unwrap();
+    }
+    stream.send_push(at(2), false, true, &[], vec![key().name()]);
+    assert_eq!(stream.next().await, None, "no answer");
+    proxy.status(|status| !status.attached).await;
+    in_the_way.iter().for_each(|path| std::fs::remove_dir(path).unwrap());
+    let stream = control.accept().await;
+    assert_eq!(stream.hello.revision, at(2));
     let on_disk = LastGood::open(proxy.dir.path()).unwrap().load();
     assert_eq!((on_disk.revision, on_disk.resources), (at(2), vec![tenant()]));
 }
@@ -160,6 +183,17 @@ async fn commands_run_beside_the_stream_and_are_bounded() {
     assert!(matches!(stream.outcome(2).await, Outcome::Failed { class, .. } if class == "timeout"));
     stream.command(3, PATIENCE, call("huge"));
     assert!(matches!(stream.outcome(3).await, Outcome::Failed { message, .. } if message.contains("4 MiB")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_longer_than_a_message_does_not_end_the_stream() {
+    let control = Control::start().await;
+    let _proxy = Proxy::start(&control);
+    let mut stream = control.accept().await;
+    stream.command(1, PATIENCE, Work::Observe);
+    assert!(matches!(stream.outcome(1).await, Outcome::Observed(mounts) if mounts.len() == 20_000));
+    assert_eq!(stream.push(at(1), true, false, &[tenant()], vec![]).await.refusal, None);
+    assert_eq!(control.attached(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -214,8 +248,18 @@ impl Perform for Hand {
         }
     }
 
+    /// More than one message carries.
     fn mounts(&self) -> Vec<crate::commands::ObservedMount> {
-        vec![]
+        let mount = |number| crate::commands::ObservedMount {
+            tenant: TenantId(Uuid::from_u128(1)),
+            server: ServerId(Uuid::from_u128(number)),
+            name: format!("server-{number}"),
+            url: "https://notes.example/".repeat(10),
+            digest: tenant().digest(),
+            internal: true,
+            cooling: None,
+        };
+        (0..20_000).map(mount).collect()
     }
 }
 

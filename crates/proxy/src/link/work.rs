@@ -73,6 +73,7 @@ pub(super) async fn perform(commands: impl Perform, work: Work, deadline: Durati
     let size = match &outcome {
         Outcome::Listed(bytes) | Outcome::Called(bytes) => bytes.len(),
         Outcome::Probed(probed) => probed.tools.len() + probed.server_info.len(),
+        Outcome::Failed { message, .. } => message.len(),
         _ => 0,
     };
     if size > ANSWER_LIMIT {

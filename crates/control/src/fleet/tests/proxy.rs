@@ -32,6 +32,7 @@ pub(super) struct State {
     pub(super) last_push: Vec<ResourceName>,
     pub(super) tickets: Vec<String>,
     pub(super) prunes: u32,
+    leaving: bool,
 }
 
 pub(super) struct Proxy {
@@ -131,8 +132,17 @@ impl Proxy {
 
     /// Ends the stream as a stopping proxy does, and waits until control has ended its half too.
     pub(super) async fn goodbye(mut self) {
+        self.end(true).await;
+    }
+
+    /// Ends the stream as a proxy in trouble does.
+    pub(super) async fn hang_up(mut self) {
+        self.end(false).await;
+    }
+
+    async fn end(&mut self, leaving: bool) {
         // The serving task gives up its half of the stream when it sees this mark.
-        self.state.send_modify(|state| state.attached = false);
+        self.state.send_modify(|state| (state.attached, state.leaving) = (false, leaving));
         self.wait(|state| state.ended.is_some()).await;
     }
 }
@@ -160,8 +170,10 @@ async fn serve(
     let ended = loop {
         let frame = tokio::select! {
             frame = incoming.message() => frame,
-            _ = changes.wait_for(|state| !state.attached), if outgoing.is_some() => {
-                outgoing = None;
+            leaving = leaving(&mut changes), if outgoing.is_some() => {
+                if let Some(sender) = outgoing.take().filter(|_| leaving) {
+                    _ = sender.send(FromProxy::Goodbye.into()).await;
+                }
                 continue;
             }
         };
@@ -182,6 +194,11 @@ async fn serve(
         }
     };
     state.send_modify(|state| (state.attached, state.ended) = (false, Some(ended)));
+}
+
+/// Waits until the stream is to end; says whether with a goodbye.
+async fn leaving(changes: &mut watch::Receiver<State>) -> bool {
+    changes.wait_for(|state| !state.attached).await.is_ok_and(|state| state.leaving)
 }
 
 fn hear(

@@ -16,8 +16,8 @@ use wire::frame::{
 };
 use wire::server::{Link, LinkServer};
 use wire::{
-    Answer, Command, CommandAnswer, FleetKeys, FromControl, FromProxy, Hello, Outcome, Push, PushHead, Resolved,
-    SealingKey, Work,
+    Answer, Command, CommandAnswer, FleetKeys, FromControl, FromProxy, Hello, Joiner, Outcome, Push, PushHead,
+    Resolved, SealingKey, Work,
 };
 
 use super::PATIENCE;
@@ -36,6 +36,7 @@ pub(super) struct Attached {
     incoming: Streaming<ProxyFrame>,
     outgoing: mpsc::Sender<Result<ControlFrame, Status>>,
     nonce: u64,
+    joiner: Joiner,
 }
 
 impl Control {
@@ -80,18 +81,29 @@ impl Attached {
         upserts: &[Resource],
         removes: Vec<ResourceName>,
     ) -> Answer {
-        self.nonce += 1;
-        let nonce = self.nonce;
-        for frame in Push::split(PushHead { nonce, revision, snapshot, urgent }, upserts.iter(), removes) {
-            self.outgoing.try_send(Ok(frame)).unwrap();
-        }
+        self.send_push(revision, snapshot, urgent, upserts, removes);
         let answer = self.wait(|message| match message {
             FromProxy::Answer(answer) => Some(answer),
             _ => None,
         });
         let answer = answer.await;
-        assert_eq!(answer.nonce, nonce);
+        assert_eq!(answer.nonce, self.nonce);
         answer
+    }
+
+    pub(super) fn send_push(
+        &mut self,
+        revision: Revision,
+        snapshot: bool,
+        urgent: bool,
+        upserts: &[Resource],
+        removes: Vec<ResourceName>,
+    ) {
+        self.nonce += 1;
+        let head = PushHead { nonce: self.nonce, revision, snapshot, urgent };
+        for frame in Push::split(head, upserts.iter(), removes) {
+            self.outgoing.try_send(Ok(frame)).unwrap();
+        }
     }
 
     pub(super) fn command(&self, id: u64, deadline: Duration, work: Work) {
@@ -120,13 +132,15 @@ impl Attached {
         tokio::time::timeout(PATIENCE, found).await.expect("it never came")
     }
 
-    /// The next message; `None` after the proxy has ended the stream on purpose.
+    /// The next message; `None` after the proxy has ended the stream.
     pub(super) async fn next(&mut self) -> Option<FromProxy> {
         loop {
-            match self.incoming.message().await.unwrap().map(|frame| FromProxy::try_from(frame).unwrap()) {
+            let frame = self.incoming.message().await.unwrap()?;
+            match self.joiner.take(frame).unwrap() {
                 // They come at any time; who wants one sees the first, which comes at once.
                 Some(FromProxy::Heartbeat(_)) if self.nonce > 0 => (),
-                other => return other,
+                Some(message) => return Some(message),
+                None => (),
             }
         }
     }
@@ -152,7 +166,7 @@ impl Link for Service {
         let first = incoming.message().await?.map(|frame| FromProxy::try_from(frame).unwrap());
         let Some(FromProxy::Hello(hello)) = first else { panic!("{first:?}") };
         let (outgoing, answers) = mpsc::channel(256);
-        self.accepted.send(Attached { hello, incoming, outgoing, nonce: 0 }).await.unwrap();
+        self.accepted.send(Attached { hello, incoming, outgoing, nonce: 0, joiner: Joiner::default() }).await.unwrap();
         Ok(Response::new(ReceiverStream::new(answers)))
     }
 
