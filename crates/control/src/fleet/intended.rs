@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use model::{Digest, Resource, ResourceName, Revision, table_digest};
+use model::{Digest, Resource, ResourceKind, ResourceName, Revision, table_digest};
 
 /// The whole intended state at one revision.
 #[derive(Debug, Default)]
@@ -11,8 +11,9 @@ pub(crate) struct Intended {
     pub(crate) revision: Revision,
     entries: HashMap<ResourceName, Entry>,
     digest: Digest32,
-    /// The revision published before this one, and the names in which the two differ.
-    before: Revision,
+    /// Counts the published states: one may be corrected without a new revision.
+    serial: u64,
+    /// The names in which this differs from the state published before it.
     touched: Vec<ResourceName>,
 }
 
@@ -33,22 +34,31 @@ impl Default for Digest32 {
 }
 
 impl Intended {
-    /// Builds the state of `revision`, noting what changed since `before`.
-    pub(crate) fn build(revision: Revision, resources: Vec<Resource>, before: &Self) -> Self {
+    /// Builds the state of `revision`, noting what changed since `before`. What can't be read stays
+    /// as it was before, except keys: one that nobody can judge opens nothing.
+    pub(crate) fn build(
+        revision: Revision,
+        resources: Vec<Resource>,
+        unreadable: &[ResourceName],
+        before: &Self,
+    ) -> Self {
+        let kept = unreadable.iter().filter(|name| name.kind() != ResourceKind::Key);
+        let kept = kept.filter_map(|name| before.resource(name)).cloned();
         let entries: HashMap<_, _> = resources
             .into_iter()
+            .chain(kept)
             .map(|resource| (resource.name(), Entry { digest: resource.digest(), resource }))
             .collect();
         let changed = entries.iter().filter(|(name, entry)| before.digest_of(name) != Some(entry.digest));
         let mut touched: Vec<_> = changed.map(|(name, _)| *name).collect();
         touched.extend(before.entries.keys().filter(|name| !entries.contains_key(name)));
         let digest = digest_of_table(entries.iter().map(|(name, entry)| (*name, entry.digest)));
-        Self { revision, entries, digest: Digest32(digest), before: before.revision, touched }
+        Self { revision, entries, digest: Digest32(digest), serial: before.serial + 1, touched }
     }
 
     /// Nothing, at the same revision: what a pool without tenants is to hold.
     pub(crate) fn emptied(&self) -> Self {
-        Self { revision: self.revision, ..Self::default() }
+        Self { revision: self.revision, serial: self.serial, ..Self::default() }
     }
 
     /// The digest of one resource; `None` if it isn't intended.
@@ -76,10 +86,15 @@ impl Intended {
         self.entries.len()
     }
 
-    /// The names in which this differs from the state published just before it, if `revision` is
-    /// that one's: spares the full comparison in the usual case.
-    pub(crate) fn touched_since(&self, revision: Revision) -> Option<&[ResourceName]> {
-        (revision == self.before).then_some(self.touched.as_slice())
+    /// Whether the two are one and the same published state.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        self.serial == other.serial
+    }
+
+    /// The names in which this differs from the state published just before it, if `other` is that
+    /// one: spares the full comparison in the usual case.
+    pub(crate) fn touched_since(&self, other: &Self) -> Option<&[ResourceName]> {
+        (other.serial + 1 == self.serial).then_some(self.touched.as_slice())
     }
 }
 

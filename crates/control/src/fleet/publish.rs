@@ -48,11 +48,11 @@ async fn publish(fleet: &Fleet) -> Result<(), StoreError> {
 /// Reads the intended state whatever its revision says, and publishes it if it differs: what a
 /// resync compares with is the database, not what was read of it some time ago.
 pub(super) async fn read(fleet: &Fleet) -> Result<(), StoreError> {
-    let (revision, resources) = fleet.store.platform().intended().await?;
+    let (revision, resources, unreadable) = fleet.store.platform().intended().await?;
     fleet.intended.send_if_modified(|published| {
         let empty = Intended::default();
         let before = published.as_deref().unwrap_or(&empty);
-        let intended = Intended::build(revision, resources, before);
+        let intended = Intended::build(revision, resources, &unreadable, before);
         // Two readers may meet here: the older reading must not replace the newer.
         let newer = published.is_none() || revision > before.revision;
         let corrected = revision == before.revision && intended.digest() != before.digest();

@@ -29,6 +29,8 @@ pub(crate) struct Session {
     settled: Option<Arc<Intended>>,
     in_flight: Option<InFlight>,
     snapshot_wanted: bool,
+    /// What the proxy said it holds crossed a push: compare everything once its answer is here.
+    recompare: bool,
     nonce: u64,
     mismatches: u8,
     refusals: u8,
@@ -66,6 +68,7 @@ impl Session {
             at: hello.revision,
             settled: None,
             in_flight: None,
+            recompare: false,
             nonce: 0,
             mismatches: 0,
             refusals: 0,
@@ -83,7 +86,7 @@ impl Session {
             self.snapshot_wanted = true;
         }
         let snapshot = self.snapshot_wanted;
-        if !snapshot && self.settled.as_ref().is_some_and(|settled| settled.revision == intended.revision) {
+        if !snapshot && self.settled.as_ref().is_some_and(|settled| settled.is(intended)) {
             return None;
         }
         let (upserts, removes) =
@@ -136,6 +139,9 @@ impl Session {
             self.held.remove(&name);
         }
         self.settle(pushed.intended);
+        if std::mem::take(&mut self.recompare) {
+            self.settled = None;
+        }
         Ok(())
     }
 
@@ -160,6 +166,7 @@ impl Session {
         self.rejected.clear();
         self.settled = None;
         self.mismatches = 0;
+        self.recompare = self.in_flight.is_some();
     }
 
     /// The digest of what we believe the proxy to hold.
@@ -207,7 +214,7 @@ impl Session {
     }
 
     fn difference(&self, intended: &Intended) -> (Vec<ResourceName>, Vec<ResourceName>) {
-        let touched = self.settled.as_ref().and_then(|settled| intended.touched_since(settled.revision));
+        let touched = self.settled.as_ref().and_then(|settled| intended.touched_since(settled));
         let candidates: Vec<ResourceName> = match touched {
             Some(touched) => touched.to_vec(),
             None => {

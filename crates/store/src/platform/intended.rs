@@ -1,6 +1,6 @@
 //! The whole intended state, as one consistent read.
 
-use model::{Resource, Revision};
+use model::{Resource, ResourceName, Revision, ServerId, TenantId};
 use sea_orm::{
     ColumnTrait, Condition, DbBackend, EntityTrait, IsolationLevel, QueryFilter, TransactionOptions, TransactionTrait,
 };
@@ -11,8 +11,9 @@ use crate::{KeyRecord, ServerRecord, StoreError, TenantRecord};
 
 impl PlatformStore {
     /// All tenants, enabled live servers, and keys that are neither revoked nor expired, as they were
-    /// at one revision.
-    pub async fn intended(&self) -> Result<(Revision, Vec<Resource>), StoreError> {
+    /// at one revision; and the names of those that can't be read. One bad row holds up no other: a
+    /// revocation must reach the proxies whatever else is wrong.
+    pub async fn intended(&self) -> Result<(Revision, Vec<Resource>, Vec<ResourceName>), StoreError> {
         let db = &self.store.inner.read;
         // A SQLite transaction reads one snapshot by itself; PostgreSQL must be asked for one.
         let isolation_level =
@@ -32,10 +33,29 @@ impl PlatformStore {
             api_key::Entity::find().filter(api_key::Column::RevokedAt.is_null()).filter(unexpired).all(&tx).await?;
         tx.rollback().await?;
 
-        let tenants = tenants.into_iter().map(|row| Ok(Resource::Tenant(TenantRecord::try_from(row)?.spec)));
-        let servers = servers.into_iter().map(|row| Ok(Resource::Server(ServerRecord::try_from(row)?.spec)));
-        let keys = keys.into_iter().map(|row| Ok(Resource::Key(KeyRecord::try_from(row)?.verifier)));
-        let resources: Result<Vec<_>, StoreError> = tenants.chain(servers).chain(keys).collect();
-        Ok((revision, resources?))
+        let tenants = tenants.into_iter().map(|row| {
+            let name = ResourceName::Tenant(TenantId(row.id));
+            (name.to_string(), Some(name), TenantRecord::try_from(row).map(|record| Resource::Tenant(record.spec)))
+        });
+        let servers = servers.into_iter().map(|row| {
+            let name = ResourceName::Server(ServerId(row.id));
+            (name.to_string(), Some(name), ServerRecord::try_from(row).map(|record| Resource::Server(record.spec)))
+        });
+        let keys = keys.into_iter().map(|row| {
+            let name = row.id.parse().ok().map(ResourceName::Key);
+            let text = format!("key/{}", row.id.escape_debug());
+            (text, name, KeyRecord::try_from(row).map(|record| Resource::Key(record.verifier)))
+        });
+        let (mut resources, mut unreadable) = (Vec::new(), Vec::new());
+        for (text, name, read) in tenants.chain(servers).chain(keys) {
+            match read {
+                Ok(resource) => resources.push(resource),
+                Err(error) => {
+                    tracing::error!(name = text, %error, alarm = true, "a stored record can't be read and is held back");
+                    unreadable.extend(name);
+                }
+            }
+        }
+        Ok((revision, resources, unreadable))
     }
 }

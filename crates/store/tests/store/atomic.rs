@@ -48,7 +48,7 @@ async fn refused_when_no_row_goes_into(table: &str) {
 
     raw.execute_unprepared("DROP TRIGGER broken").await.unwrap();
     let committed = tenant.create_server(&actor(), server("wiki")).await.unwrap();
-    let (Revision { seq, .. }, _) = before.0;
+    let (Revision { seq, .. }, ..) = before.0;
     assert_eq!(committed.revision.seq, seq + 1, "no seq was lost");
 }
 

@@ -79,7 +79,7 @@ async fn quotas_and_names_of_one_tenant_are_no_ones_elses() {
     for tenant in [&one, &two] {
         tenant.create_server(&actor(), server("notes")).await.unwrap();
     }
-    let (_, intended) = house.store.platform().intended().await.unwrap();
+    let (_, intended, _) = house.store.platform().intended().await.unwrap();
     for tenant in [&one, &two] {
         let servers = intended
             .iter()

@@ -94,7 +94,7 @@ fn revision(seq: i64) -> Revision {
 }
 
 fn state(seq: i64, resources: Vec<Resource>, before: &Intended) -> Arc<Intended> {
-    Arc::new(Intended::build(revision(seq), resources, before))
+    Arc::new(Intended::build(revision(seq), resources, &[], before))
 }
 
 /// Brings the proxy to `intended` in one push and answers what was pushed.
@@ -201,6 +201,47 @@ fn a_resync_pushes_what_the_proxy_really_lacks() {
 }
 
 #[test]
+fn a_resync_that_crosses_a_push_is_compared_after_its_answer() {
+    let mut proxy = Proxy::default();
+    let mut session = Session::new(&proxy.hello());
+    let first = state(1, vec![tenant(1, 1), tenant(2, 1)], &Intended::default());
+    bring(&mut session, &mut proxy, &first);
+    let second = state(2, vec![tenant(1, 1), tenant(2, 1), tenant(3, 1)], &first);
+    proxy.held.pop_first();
+    let held = proxy.held();
+    let plan = session.next_push(&second).unwrap();
+    let answer = proxy.apply(&plan, &second, |_| false);
+    session.resynced(held);
+    session.answered(answer).unwrap();
+    assert_eq!(bring(&mut session, &mut proxy, &second).unwrap().upserts, vec![tenant(1, 0).name()]);
+}
+
+#[test]
+fn a_state_corrected_without_a_new_revision_is_pushed() {
+    let mut proxy = Proxy::default();
+    let mut session = Session::new(&proxy.hello());
+    let first = state(1, vec![tenant(1, 1)], &Intended::default());
+    bring(&mut session, &mut proxy, &first);
+    let corrected = state(1, vec![tenant(1, 2)], &first);
+    bring(&mut session, &mut proxy, &corrected).unwrap();
+    assert_eq!(proxy.digest(), corrected.digest());
+    // The next one's differences are those to the corrected state, which this session never saw.
+    let unseen = state(1, vec![tenant(1, 3)], &corrected);
+    let next = state(2, vec![tenant(1, 3), tenant(2, 1)], &unseen);
+    bring(&mut session, &mut proxy, &next).unwrap();
+    assert_eq!(proxy.digest(), next.digest());
+}
+
+#[test]
+fn what_cannot_be_read_stays_as_it_was_except_keys() {
+    let before = Intended::build(revision(1), vec![tenant(1, 1), key(None)], &[], &Intended::default());
+    let names = [tenant(1, 0).name(), key(None).name()];
+    let after = Intended::build(revision(2), vec![tenant(2, 1)], &names, &before);
+    assert_eq!(after.digest_of(&names[0]), before.digest_of(&names[0]));
+    assert_eq!((after.digest_of(&names[1]), after.len()), (None, 2));
+}
+
+#[test]
 fn proxies_never_go_back_except_into_a_new_epoch() {
     let mut proxy = Proxy::default();
     let new = state(9, vec![tenant(1, 1)], &Intended::default());
@@ -208,7 +249,7 @@ fn proxies_never_go_back_except_into_a_new_epoch() {
     let mut session = Session::new(&proxy.hello());
     let old = state(8, vec![], &Intended::default());
     assert!(session.next_push(&old).is_none(), "a replica that lags");
-    let restored = Arc::new(Intended::build(Revision { epoch: 2, seq: 3 }, vec![tenant(2, 1)], &old));
+    let restored = Arc::new(Intended::build(Revision { epoch: 2, seq: 3 }, vec![tenant(2, 1)], &[], &old));
     let plan = bring(&mut session, &mut proxy, &restored).unwrap();
     assert!(plan.head.snapshot);
     assert_eq!(proxy.held().len(), 1);
@@ -295,6 +336,7 @@ proptest! {
         let mut proxy = Proxy::default();
         let mut session = Session::new(&proxy.hello());
         let mut answer: Option<Answer> = None;
+        let mut before: Option<Vec<(ResourceName, Digest)>> = None;
         for step in steps {
             match step {
                 Step::Change(id, version) => {
@@ -308,19 +350,24 @@ proptest! {
                 }
                 Step::Push => {
                     if let Some(plan) = session.next_push(&intended) {
-                        let before = proxy.at;
+                        let at = proxy.at;
+                        before = Some(proxy.held());
                         answer = Some(proxy.apply(&plan, &intended, |_| false));
-                        prop_assert!(proxy.at >= before, "never backwards");
+                        prop_assert!(proxy.at >= at, "never backwards");
                     }
                 }
-                Step::Answer => if let Some(answer) = answer.take() { session.answered(answer).unwrap() },
+                Step::Answer => if let Some(answer) = answer.take() {
+                    session.answered(answer).unwrap();
+                    before = None;
+                },
                 Step::LoseAnswer | Step::Reconnect => {
-                    answer = None;
+                    (answer, before) = (None, None);
                     session = Session::new(&proxy.hello());
                 }
                 Step::Drift(id) => _ = proxy.held.remove(&tenant(id, 0).name().to_string()),
                 Step::Heartbeat => session.heartbeat(&proxy.heartbeat()),
-                Step::Resync => if answer.is_none() { session.resynced(proxy.held()) },
+                // It may have been said before a push that is not answered yet.
+                Step::Resync => session.resynced(before.clone().unwrap_or_else(|| proxy.held())),
             }
         }
         if let Some(answer) = answer { session.answered(answer).unwrap() }

@@ -5,8 +5,8 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use model::{Principal, Resource, ResourceName, Revision, ServerId, TenantId, Transport};
-use store::Store;
+use model::{Principal, Resource, ResourceName, Revision, ServerId, ServerSpec, TenantId, Transport};
+use store::{Actor, NewServer, Store};
 use tokio::sync::{Semaphore, watch};
 
 use crate::proxies::{
@@ -21,6 +21,8 @@ pub(super) struct Double {
     attachments: watch::Sender<u64>,
     /// Taken by each probe; a test that takes it first holds probes back.
     pub(super) gate: Semaphore,
+    /// The same for looks at the mounts.
+    pub(super) looking: Semaphore,
     pub(super) state: Mutex<State>,
 }
 
@@ -36,12 +38,23 @@ pub(super) struct State {
     pub(super) pending: u32,
     pub(super) probes: u32,
     pub(super) principals: Vec<Principal>,
+    /// Looks at the mounts, and pushes again.
+    pub(super) looks: u32,
+    pub(super) resyncs: u32,
+    /// A server that somebody adds, and control pushes, during the next look.
+    pub(super) arrives: Option<(TenantId, NewServer)>,
 }
 
 impl Double {
     pub(super) fn new(store: Store) -> Self {
         let state = State { attached: true, answers: true, heals: true, ..State::default() };
-        Self { store, attachments: watch::Sender::new(0), gate: Semaphore::new(1), state: Mutex::new(state) }
+        Self {
+            store,
+            attachments: watch::Sender::new(0),
+            gate: Semaphore::new(1),
+            looking: Semaphore::new(1),
+            state: Mutex::new(state),
+        }
     }
 
     pub(super) fn with<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
@@ -137,7 +150,13 @@ impl Proxies for Double {
     }
 
     async fn observe(&self) -> Vec<ObservedProxy> {
+        let _turn = self.looking.acquire().await.unwrap();
+        if let Some((tenant, new)) = self.with(|state| state.arrives.take()) {
+            let made = self.store.tenant(tenant).create_server(&Actor::system("test"), new).await.unwrap();
+            self.with(|state| state.mounts.push(mount(&made.value.spec)));
+        }
         self.with(|state| {
+            state.looks += 1;
             let mounts = if state.answers { state.mounts.clone() } else { Vec::new() };
             let proxy = ObservedProxy { node: NODE.to_owned(), answered: state.answers, mounts };
             if state.attached { vec![proxy] } else { Vec::new() }
@@ -145,27 +164,32 @@ impl Proxies for Double {
     }
 
     async fn resync(&self, _: Option<&str>, tenant: Option<TenantId>, prune: bool) {
-        let (_, intended) = self.store.platform().intended().await.unwrap();
+        let (_, intended, _) = self.store.platform().intended().await.unwrap();
         self.with(|state| {
+            state.resyncs += 1;
             if !state.heals {
                 return;
             }
             let in_scope = |of: TenantId| tenant.is_none_or(|only| only == of);
             state.mounts.retain(|mount| mount.internal && !(prune && in_scope(mount.tenant)));
             let pushed = intended.iter().filter_map(|resource| match resource {
-                Resource::Server(spec) => Some(ObservedMount {
-                    tenant: spec.tenant,
-                    server: spec.id,
-                    name: spec.name.to_string(),
-                    title: spec.title.clone(),
-                    url: spec.url.as_str().to_owned(),
-                    digest: spec.digest(),
-                    internal: false,
-                    cooling_ms: None,
-                }),
+                Resource::Server(spec) => Some(mount(spec)),
                 Resource::Tenant(_) | Resource::Key(_) => None,
             });
             state.mounts.extend(pushed);
         });
+    }
+}
+
+fn mount(spec: &ServerSpec) -> ObservedMount {
+    ObservedMount {
+        tenant: spec.tenant,
+        server: spec.id,
+        name: spec.name.to_string(),
+        title: spec.title.clone(),
+        url: spec.url.as_str().to_owned(),
+        digest: spec.digest(),
+        internal: false,
+        cooling_ms: None,
     }
 }
