@@ -6,8 +6,8 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
 use hyper::body::Incoming;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
@@ -17,10 +17,16 @@ use tower::ServiceExt as _;
 use crate::rest::Rest;
 use crate::timers::scaled;
 
-/// Connections at once; more wait in the listener's queue.
-const MAX_CONNECTIONS: usize = 1024;
-/// How long the head of a request may take.
-const HEADER: Duration = Duration::from_secs(10);
+/// What one listener grants its clients.
+#[derive(Debug, Clone, Copy)]
+struct Bounds {
+    /// Connections at once; more wait in the listener's queue.
+    connections: usize,
+    /// How long the head of a request may take, the first one of a silent connection included.
+    header: Duration,
+}
+
+const BOUNDS: Bounds = Bounds { connections: 1024, header: Duration::from_secs(10) };
 /// How long requests under way may take to end when the process stops.
 const DRAIN: Duration = Duration::from_secs(30);
 /// Pause after a failed accept: the reason is usually a lack of descriptors, which passes.
@@ -28,8 +34,12 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves until `shutdown`, then lets requests under way end, for at most 30 s.
 pub(crate) async fn serve(listener: TcpListener, rest: Rest, shutdown: CancellationToken) {
+    within(BOUNDS, listener, rest, shutdown).await;
+}
+
+async fn within(bounds: Bounds, listener: TcpListener, rest: Rest, shutdown: CancellationToken) {
     let graceful = GracefulShutdown::new();
-    let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let slots = Arc::new(Semaphore::new(bounds.connections));
     let accept = async || {
         let permit = slots.clone().acquire_owned().await.ok()?;
         match listener.accept().await {
@@ -53,11 +63,10 @@ pub(crate) async fn serve(listener: TcpListener, rest: Rest, shutdown: Cancellat
             request.extensions_mut().insert(ConnectInfo(peer));
             rest.clone().oneshot(request)
         });
-        let mut builder = auto::Builder::new(TokioExecutor::new());
-        builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER);
-        builder.http2().timer(TokioTimer::new()).max_concurrent_streams(100);
-        let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
-        let connection = graceful.watch(connection);
+        // HTTP/1 only: its timer runs before the first byte, so a silent connection loses its slot.
+        let mut builder = http1::Builder::new();
+        builder.timer(TokioTimer::new()).header_read_timeout(scaled(bounds.header));
+        let connection = graceful.watch(builder.serve_connection(TokioIo::new(stream), service));
         tokio::spawn(async move {
             if let Err(error) = connection.await {
                 tracing::debug!(%error, "a connection ended early");
@@ -68,5 +77,42 @@ pub(crate) async fn serve(listener: TcpListener, rest: Rest, shutdown: Cancellat
     drop(listener);
     if tokio::time::timeout(scaled(DRAIN), graceful.shutdown()).await.is_err() {
         tracing::warn!("requests were still under way at the end of the drain");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::Router;
+    use axum::routing::get;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpStream;
+
+    use super::*;
+
+    #[tokio::test]
+    #[expect(clippy::disallowed_methods, reason = "a client that says nothing is no client of egress")]
+    async fn silent_connections_lose_their_slots() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let bounds = Bounds { connections: 2, header: Duration::from_millis(50) };
+        let rest = Rest::new(Router::new().route("/livez", get(async || "ok")));
+        let shutdown = CancellationToken::new();
+        let serving = tokio::spawn(within(bounds, listener, rest, shutdown.clone()));
+        let mut silent = Vec::new();
+        for _ in 0..5 {
+            silent.push(TcpStream::connect(address).await.unwrap());
+        }
+        // An answered connection that stays open and says no more is a silent one too.
+        for _ in 0..3 {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            stream.write_all(b"GET /livez HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+            let mut status = [0; 12];
+            let read = tokio::time::timeout(Duration::from_secs(20), stream.read_exact(&mut status)).await;
+            read.expect("a slot becomes free").unwrap();
+            assert_eq!(&status, b"HTTP/1.1 200");
+            silent.push(stream);
+        }
+        shutdown.cancel();
+        serving.await.unwrap();
     }
 }
