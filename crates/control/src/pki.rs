@@ -40,9 +40,15 @@ pub struct Pki {
 
 impl Pki {
     /// Makes the folder's certificates: the CA, control's and one for a proxy of the pool
-    /// `default`. What is already there is kept, so a start after a half-done one completes it.
+    /// `default`. What is already there is kept, so a start after a half-done one completes it. A CA of
+    /// which a part is lost is not made anew where certificates of it exist: proxies would refuse us.
     pub fn init(dir: &Path) -> Result<(), PkiError> {
         files::folder(dir)?;
+        if let Some(lost) = files::missing(dir, CA)
+            && [CONTROL, PROXY].iter().any(|(leaf, _)| dir.join(leaf).exists())
+        {
+            return Err(PkiError::LostAuthority { path: lost });
+        }
         if !files::exists(dir, CA) {
             files::write(dir, CA, &issue::authority()?)?;
         }
@@ -104,6 +110,24 @@ mod tests {
         let before = std::fs::read_to_string(dir.join("ca.pem")).unwrap();
         Pki::init(&dir).unwrap();
         assert_eq!(std::fs::read_to_string(dir.join("ca.pem")).unwrap(), before);
+    }
+
+    #[test]
+    fn a_lost_authority_is_not_replaced_under_its_certificates() {
+        for file in ["ca.pem", "ca.key"] {
+            let dir = tempfile::tempdir().unwrap();
+            Pki::init(dir.path()).unwrap();
+            let lost = dir.path().join(file);
+            std::fs::remove_file(&lost).unwrap();
+            let refused = Pki::init(dir.path()).err();
+            assert!(matches!(refused, Some(PkiError::LostAuthority { path }) if path == lost));
+            assert!(!lost.exists());
+            // Without certificates that depend on it there is nothing to break.
+            for leaf in ["control.pem", "proxy.pem"] {
+                std::fs::remove_file(dir.path().join(leaf)).unwrap();
+            }
+            Pki::init(dir.path()).unwrap();
+        }
     }
 
     #[test]

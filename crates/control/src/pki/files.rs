@@ -25,6 +25,12 @@ pub enum PkiError {
         /// Which file.
         path: PathBuf,
     },
+    /// A part of the CA is gone while certificates of it are there.
+    #[error("{} is lost: restore it, or remove the whole folder to make a new plane", path.display())]
+    LostAuthority {
+        /// Which file.
+        path: PathBuf,
+    },
     /// A certificate can't be made or understood.
     #[error("a certificate can't be made or understood")]
     Certificate(#[source] rcgen::Error),
@@ -39,8 +45,13 @@ pub(super) fn folder(dir: &Path) -> Result<(), PkiError> {
 }
 
 /// Whether both files are there.
-pub(super) fn exists(dir: &Path, (cert, key): (&str, &str)) -> bool {
-    dir.join(cert).exists() && dir.join(key).exists()
+pub(super) fn exists(dir: &Path, pair: (&str, &str)) -> bool {
+    missing(dir, pair).is_none()
+}
+
+/// The file of the two that isn't there.
+pub(super) fn missing(dir: &Path, (cert, key): (&str, &str)) -> Option<PathBuf> {
+    [cert, key].map(|file| dir.join(file)).into_iter().find(|file| !file.exists())
 }
 
 /// Reads a certificate and its key.
