@@ -22,7 +22,9 @@ const DIFFERENCES: [&str; 3] = ["missing", "orphaned", "drifted"];
 fn told(report: &Value) -> String {
     let before = counts(report, "before");
     let after = counts(report, "after");
+    let silent = items(report, "proxies").any(|proxy| !flag(proxy, "answered"));
     let mut text = match (before, flag(report, "dry_run")) {
+        ([0, 0, 0], _) if silent => "nothing is known to differ\n".to_owned(),
         ([0, 0, 0], _) => "nothing differs\n".to_owned(),
         (before, true) => format!("found: {}; nothing was changed\n", listed(before)),
         (before, false) => format!("found: {}; {} healed\n", listed(before), cell(report, "repaired")),
@@ -84,6 +86,13 @@ mod tests {
         let none = json!({"missing": 0, "orphaned": 0, "drifted": 0});
         let report = json!({"complete": true, "before": none, "after": none, "repaired": 0, "servers": [], "proxies": [{"node": "a", "answered": true}]});
         assert_eq!(told(&report), "nothing differs\n");
+    }
+
+    #[test]
+    fn a_silent_proxy_may_differ() {
+        let none = json!({"missing": 0, "orphaned": 0, "drifted": 0});
+        let report = json!({"before": none, "after": none, "proxies": [{"node": "a", "answered": false}]});
+        assert_eq!(told(&report), "nothing is known to differ\na did not answer\n");
     }
 
     #[test]
