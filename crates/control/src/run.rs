@@ -4,9 +4,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::{FutureExt as _, future};
 use model::{Clock, SystemClock};
 use store::{Store, StoreError};
 use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use vault::{Vault, VaultError};
 
@@ -19,7 +21,7 @@ use crate::{Control, metrics, rest, serve, signals};
 /// How long streams of proxies may take to end; with REST's 30 s the process ends within 35 s.
 const FLEET_DRAIN: Duration = Duration::from_secs(4);
 
-/// Why control can't start.
+/// Why control can't start, or can't go on.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// A listener's address can't be used.
@@ -48,6 +50,47 @@ pub enum StartError {
     /// Signals can't be listened to.
     #[error("can't listen to signals")]
     Signals(#[source] std::io::Error),
+    /// A task that lives as long as the process ended before it; a new process starts it again.
+    #[error("the {0} ended before the process")]
+    Ended(&'static str),
+}
+
+/// A task that lives as long as the process.
+struct Part {
+    name: &'static str,
+    task: JoinHandle<()>,
+}
+
+impl Part {
+    fn start(name: &'static str, work: impl Future<Output = ()> + Send + 'static) -> Self {
+        Self { name, task: tokio::spawn(work) }
+    }
+}
+
+/// Runs `serving` to its end. If a part ends before it, `serving` is told to end, and the part is named.
+async fn serve_with(
+    parts: &mut [Part],
+    serving: impl Future<Output = ()>,
+    shutdown: &CancellationToken,
+) -> Result<(), StartError> {
+    let lost = future::select_all(parts.iter_mut().map(|part| {
+        let name = part.name;
+        (&mut part.task).map(move |ended| {
+            let error = ended.err().map(|error| error.to_string());
+            tracing::error!(error, "the {name} ended before the process");
+            name
+        })
+    }));
+    tokio::pin!(serving);
+    tokio::select! {
+        biased;
+        () = &mut serving => Ok(()),
+        (name, ..) = lost => {
+            shutdown.cancel();
+            serving.await;
+            Err(StartError::Ended(name))
+        }
+    }
 }
 
 /// Serves until SIGTERM, SIGINT or the end of the parent's pipe, then drains within 35 s.
@@ -67,15 +110,24 @@ pub async fn run(config: Config) -> Result<(), StartError> {
 
     // The link outlives REST: an answer under way may still wait for proxies.
     let link_shutdown = CancellationToken::new();
-    let link = tokio::spawn({
+    let link = Part::start("link", {
         let (fleet, shutdown) = (fleet.clone(), link_shutdown.clone());
-        async move { fleet.serve(link_listener, tls, shutdown).await }
+        async move {
+            if let Err(error) = fleet.serve(link_listener, tls, shutdown).await {
+                tracing::error!(error = %telemetry::chain(&error), "the link failed");
+            }
+        }
     });
-    let reconciler = tokio::spawn({
+    let reconciler = Part::start("reconciler", {
         let reconciler = control.reconciler.clone();
         async move { reconciler.run_forever().await }
     });
-    let metrics = tokio::spawn(serve::serve(metrics_listener, metrics::router(&control), link_shutdown.clone()));
+    let forgetting = Part::start("book of answers", {
+        let book = control.idempotency.clone();
+        async move { book.forget_forever().await }
+    });
+    let metrics = serve::serve(metrics_listener, metrics::router(&control), link_shutdown.clone());
+    let mut parts = [link, reconciler, forgetting, Part::start("metrics", metrics)];
     let draining = tokio::spawn({
         let (control, shutdown) = (control.clone(), shutdown.clone());
         async move {
@@ -85,21 +137,44 @@ pub async fn run(config: Config) -> Result<(), StartError> {
         }
     });
 
-    serve::serve(rest_listener, rest::rest(control.clone()), shutdown).await;
-    reconciler.abort();
+    let serving = serve::serve(rest_listener, rest::rest(control.clone()), shutdown.clone());
+    let served = serve_with(&mut parts, serving, &shutdown).await;
     link_shutdown.cancel();
-    match tokio::time::timeout(scaled(FLEET_DRAIN), link).await {
-        Ok(Ok(Ok(()))) => (),
-        Ok(Ok(Err(error))) => tracing::error!(error = %telemetry::chain(&error), "the link ended"),
-        Ok(Err(error)) => tracing::error!(%error, "the link's task ended early"),
-        Err(_) => tracing::warn!("streams of proxies were still open at the end of the drain"),
+    let [link, rest @ ..] = &mut parts;
+    // A task that has ended must not be asked again.
+    if !link.task.is_finished() && tokio::time::timeout(scaled(FLEET_DRAIN), &mut link.task).await.is_err() {
+        tracing::warn!("streams of proxies were still open at the end of the drain");
     }
-    metrics.abort();
+    rest.iter().for_each(|part| part.task.abort());
     draining.abort();
     tracing::info!("control ends");
-    Ok(())
+    served
 }
 
 async fn bind(key: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
     TcpListener::bind(address).await.map_err(|cause| StartError::Listen { key, address, cause })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_part_that_ends_ends_the_process_and_is_named() {
+        let died: fn() = || panic!("seeded");
+        for (name, task) in [("link", tokio::spawn(async {})), ("reconciler", tokio::spawn(async move { died() }))] {
+            let shutdown = CancellationToken::new();
+            let mut parts = [Part { name, task }, Part::start("metrics", std::future::pending())];
+            let ended = serve_with(&mut parts, shutdown.clone().cancelled_owned(), &shutdown).await;
+            assert!(matches!(ended, Err(StartError::Ended(lost)) if lost == name));
+        }
+    }
+
+    #[tokio::test]
+    async fn an_end_that_was_asked_for_is_none_of_a_part() {
+        let shutdown = CancellationToken::new();
+        let mut parts = [Part::start("link", std::future::pending())];
+        shutdown.cancel();
+        assert!(serve_with(&mut parts, shutdown.clone().cancelled_owned(), &shutdown).await.is_ok());
+    }
 }

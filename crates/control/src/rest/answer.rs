@@ -49,6 +49,18 @@ impl Answer {
         self.once.is_some()
     }
 
+    /// How much memory it takes, about: the bytes of its body as text.
+    pub(crate) fn size(&self) -> usize {
+        self.body.as_ref().map_or(0, |body| body.to_string().len())
+    }
+
+    /// Takes out the upstream's tools, which may be large and can be read again elsewhere.
+    pub(crate) fn forget_tools(&mut self) {
+        if let Some(tools) = self.body.as_mut().and_then(|body| body.pointer_mut("/probe/tools")) {
+            *tools = Value::Null;
+        }
+    }
+
     /// Takes out the member that is shown once.
     pub(crate) fn forget_secret(&mut self) {
         if let (Some(member), Some(body)) = (self.once, self.body.as_mut().and_then(Value::as_object_mut)) {
