@@ -170,12 +170,16 @@ fn header_name(name: &str) -> Result<(), Wrong> {
         "last-event-id",
         "traceparent",
     ];
-    const SECRET: [&str; 2] = ["authorization", "cookie"];
+    const SECRET: [&str; 7] = ["authorization", "cookie", "x-api-key", "api-key", "apikey", "secret", "token"];
     let not_allowed = |why: &str| Err(("header_not_allowed", why.to_owned()));
     let Ok(parsed) = HeaderName::try_from(name) else { return not_allowed("is not a header name") };
     let name = parsed.as_str();
     match name {
-        _ if SECRET.contains(&name) || name.starts_with("proxy-") => {
+        _ if SECRET.contains(&name)
+            || name.starts_with("proxy-")
+            || name.ends_with("-secret")
+            || name.ends_with("-token") =>
+        {
             not_allowed("carries a credential: credentials are connections")
         }
         _ if OURS.contains(&name) || name.starts_with("mcp-") => not_allowed("is set by the gateway"),
@@ -187,11 +191,24 @@ fn header_value(value: Value) -> Result<String, Wrong> {
     let Value::String(value) = value else { return Err(("type", "must be a text".to_owned())) };
     let fits = value.len() <= MAX_VALUE && HeaderValue::from_str(&value).is_ok() && value.is_ascii();
     let trimmed = value.trim() == value;
+    if is_masked(&value) {
+        return Err((
+            "masked_value_rejected",
+            "looks masked: send the value itself, or leave the header away".to_owned(),
+        ));
+    }
     if fits && trimmed {
         Ok(value)
     } else {
         Err(("header_value", format!("must be at most {MAX_VALUE} printable ASCII characters without outer spaces")))
     }
+}
+
+/// Whether a value is what somebody shows in the place of a secret, so that a form that was read and
+/// sent back doesn't overwrite the real one.
+fn is_masked(value: &str) -> bool {
+    let value = value.to_ascii_lowercase();
+    value.contains("***") || value.contains("•••") || value.starts_with("xxxx") || value == "<redacted>"
 }
 
 #[cfg(test)]
@@ -246,6 +263,13 @@ mod tests {
             (json!({"url": url, "headers": {"Proxy-Foo": "x"}}), "headers.Proxy-Foo", "header_not_allowed"),
             (json!({"url": url, "headers": {"X-A": "1\r\nX-B: 2"}}), "headers.X-A", "header_value"),
             (json!({"url": url, "headers": {"X-A": 1}}), "headers.X-A", "type"),
+            (json!({"url": url, "headers": {"X-Api-Key": "1"}}), "headers.X-Api-Key", "header_not_allowed"),
+            (json!({"url": url, "headers": {"X-Auth-Token": "1"}}), "headers.X-Auth-Token", "header_not_allowed"),
+            (json!({"url": url, "headers": {"X-Our-Secret": "1"}}), "headers.X-Our-Secret", "header_not_allowed"),
+            (json!({"url": url, "headers": {"X-A": "abcd***"}}), "headers.X-A", "masked_value_rejected"),
+            (json!({"url": url, "headers": {"X-A": "••••9f3a"}}), "headers.X-A", "masked_value_rejected"),
+            (json!({"url": url, "headers": {"X-A": "xxxxxxxx"}}), "headers.X-A", "masked_value_rejected"),
+            (json!({"url": url, "headers": {"X-A": "<redacted>"}}), "headers.X-A", "masked_value_rejected"),
             (json!({"url": url, "connect_timeout_ms": 99}), "connect_timeout_ms", "range"),
             (json!({"url": url, "read_timeout_ms": 600_001}), "read_timeout_ms", "range"),
             (json!({"url": url, "read_timeout_ms": "1"}), "read_timeout_ms", "type"),
