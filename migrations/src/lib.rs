@@ -4,6 +4,7 @@
 //! superfluous goes with a later release. A step that was released is never edited.
 
 mod m0001_foundation;
+mod m0002_proxy_instance;
 
 pub use sea_orm_migration::MigratorTrait;
 use sea_orm_migration::prelude::*;
@@ -14,7 +15,7 @@ pub struct Migrator;
 
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(m0001_foundation::Migration)]
+        vec![Box::new(m0001_foundation::Migration), Box::new(m0002_proxy_instance::Migration)]
     }
 }
 

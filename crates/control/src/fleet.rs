@@ -31,7 +31,7 @@ use wire::server::LinkServer;
 
 use self::intended::Intended;
 use self::keys::Keys;
-use self::roster::Roster;
+use self::roster::{MISSED, Roster};
 use self::tickets::Tickets;
 use crate::pki::DEFAULT_POOL;
 use crate::proxies::{AttachedProxy, CommandError, Effective, ObservedProxy, ProbeReport, ProbeRequest, Proxies};
@@ -82,6 +82,10 @@ impl Fleet {
         tls: rustls::ServerConfig,
         shutdown: CancellationToken,
     ) -> Result<(), ServeError> {
+        match self.store.platform().proxy_statuses().await {
+            Ok(statuses) => self.roster.remember(statuses),
+            Err(error) => tracing::warn!(%error, "the proxies' status can't be read"),
+        }
         let background = [
             tokio::spawn(publish::run(self.clone(), shutdown.clone())),
             tokio::spawn(housekeeping::run(self.clone(), shutdown.clone())),
@@ -128,7 +132,7 @@ impl Proxies for Fleet {
         let deadline = tokio::time::Instant::now() + wait;
         let mut progress = self.roster.progress();
         loop {
-            let effective = self.roster.effective(revision, resource, scaled(Duration::from_secs(60)));
+            let effective = self.roster.effective(revision, resource, scaled(MISSED));
             if effective.pending == 0 {
                 return effective;
             }

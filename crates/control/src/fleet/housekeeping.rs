@@ -38,14 +38,12 @@ pub(super) async fn run(fleet: Arc<Fleet>, shutdown: CancellationToken) {
 
 async fn tidy(fleet: &Fleet, pruned: &mut i64) -> Result<(), StoreError> {
     let platform = fleet.store.platform();
-    for status in fleet.roster.statuses() {
-        platform.put_proxy_status(status).await?;
-    }
+    platform.put_proxy_statuses(fleet.roster.statuses()).await?;
+    platform.forget_proxies(fleet.clock.now_micros() - FORGET_MICROS).await?;
     // Sessions compare states and read no rows, so what is published needs none.
     let published = fleet.intended.borrow().as_ref().map(|intended| intended.revision.seq);
     if let Some(seq) = published.filter(|seq| seq != pruned) {
         platform.prune_outbox(seq).await?;
-        platform.forget_proxies(fleet.clock.now_micros() - FORGET_MICROS).await?;
         *pruned = seq;
     }
     Ok(())

@@ -1,6 +1,7 @@
 //! Which proxies are attached or were a moment ago, and how far each has come.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -13,14 +14,19 @@ use super::Fleet;
 use super::session::Session;
 use super::stream::Request;
 use crate::proxies::{AttachedProxy, Effective, Rejected};
+use crate::timers::scaled;
 
 /// Proxies that are remembered after they left; the oldest beyond it go first.
 const REMEMBERED: usize = 4_096;
+/// A proxy that left is waited for so long.
+pub(super) const MISSED: Duration = Duration::from_secs(60);
 
 /// The proxies. The lock is held for moments and never over IO.
 pub(crate) struct Roster {
     clock: Arc<dyn Clock>,
     nodes: Mutex<HashMap<String, Node>>,
+    /// Tells streams apart, so that an old one can't end the entry of a newer one.
+    streams: AtomicU64,
     /// Counts up whenever a proxy has come further.
     progress: watch::Sender<u64>,
     /// Counts up whenever a proxy attaches.
@@ -31,7 +37,7 @@ struct Node {
     pool: String,
     instance: String,
     since: i64,
-    /// Tells the streams of one node apart, so that an old one can't end a newer one's entry.
+    /// The stream that the entry belongs to.
     stream: u64,
     /// When its stream ended; `None` while it is attached.
     left: Option<Instant>,
@@ -55,15 +61,21 @@ pub(crate) struct Entry {
 
 impl Roster {
     pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { clock, nodes: Mutex::default(), progress: watch::Sender::new(0), attachments: watch::Sender::new(0) }
+        Self {
+            clock,
+            nodes: Mutex::default(),
+            streams: AtomicU64::new(1),
+            progress: watch::Sender::new(0),
+            attachments: watch::Sender::new(0),
+        }
     }
 
     /// A stream of `node` came. An older stream of the same node is closed; a node that left and
     /// was the same process or data folder is forgotten: it will not come back.
     pub(crate) fn enter(&self, node: &str, pool: &str, instance: &str, requests: mpsc::Sender<Request>) -> Entry {
         let now = self.clock.now_micros();
+        let stream = self.streams.fetch_add(1, Ordering::Relaxed);
         let mut nodes = self.nodes();
-        let stream = nodes.get(node).map_or(1, |older| older.stream + 1);
         if let Some(older) = nodes.get(node).filter(|older| older.left.is_none()) {
             tracing::warn!(node, "a second stream of this node came, the older one is closed");
             older.replaced.cancel();
@@ -91,6 +103,40 @@ impl Roster {
         drop(nodes);
         self.attachments.send_modify(|count| *count += 1);
         Entry { node: node.to_owned(), stream, replaced }
+    }
+
+    /// Proxies that another control or this one's earlier life has seen a moment ago: they serve and
+    /// will come back, so they are waited for like those that left. Last seen first.
+    pub(crate) fn remember(&self, statuses: Vec<ProxyStatus>) {
+        let (now, here) = (self.clock.now_micros(), Instant::now());
+        let mut nodes = self.nodes();
+        for status in statuses {
+            let known = |other: &Node| !status.instance.is_empty() && other.instance == status.instance;
+            let age = Duration::from_micros(u64::try_from(now.saturating_sub(status.last_seen)).unwrap_or(0));
+            let Some(left) = here.checked_sub(age).filter(|_| age < scaled(MISSED)) else { continue };
+            if nodes.contains_key(&status.node) || nodes.values().any(known) {
+                continue;
+            }
+            let (requests, _) = mpsc::channel(1);
+            nodes.insert(
+                status.node,
+                Node {
+                    pool: status.pool,
+                    instance: status.instance,
+                    since: status.last_seen,
+                    stream: 0,
+                    left: Some(left),
+                    requests,
+                    replaced: CancellationToken::new(),
+                    settled: None,
+                    applied: status.applied,
+                    digest_matches: true,
+                    rejected: vec![],
+                    mounts: 0,
+                    last_seen: status.last_seen,
+                },
+            );
+        }
     }
 
     /// The stream ended. A proxy that said goodbye is forgotten at once.
@@ -197,6 +243,7 @@ impl Roster {
             ProxyStatus {
                 node: name.clone(),
                 pool: node.pool.clone(),
+                instance: node.instance.clone(),
                 applied: node.applied,
                 last_seen: node.last_seen,
                 rejected: serde_json::Value::Object(rejected).to_string(),

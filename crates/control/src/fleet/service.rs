@@ -126,7 +126,7 @@ impl Service {
         if hello.revision.epoch >= self.fleet.clock.now_micros() {
             return Err(Status::failed_precondition("the proxy's epoch lies in the future"));
         }
-        let raised = self.fleet.store.platform().raise_epoch().await.map_err(unavailable)?;
+        let raised = self.fleet.store.platform().raise_epoch(hello.revision).await.map_err(unavailable)?;
         tracing::error!(node = hello.node, theirs = %hello.revision, ours = %ours, raised = %raised, alarm = true,
             "a proxy is ahead of the database, which was restored from a backup: every proxy gets a snapshot");
         Ok(())

@@ -66,6 +66,9 @@ impl Stream {
             tracing::info!(node = self.entry.node, goodbye, "a proxy left");
         }
         self.fleet.roster.leave(&self.entry, goodbye);
+        if goodbye && let Err(error) = self.fleet.store.platform().remove_proxy_status(&self.entry.node).await {
+            tracing::warn!(%error, "the status of a proxy that left can't be removed");
+        }
     }
 
     async fn attend(&mut self) -> End {

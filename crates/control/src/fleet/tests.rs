@@ -197,6 +197,24 @@ async fn a_proxy_that_ends_its_stream_without_a_goodbye_is_waited_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_restarted_control_waits_for_the_proxies_that_were_attached() {
+    let mut plane = Plane::start().await;
+    let mut proxy = Proxy::attach(&plane, "default/a").await;
+    let gone = Proxy::attach(&plane, "default/b").await;
+    plane.store.platform().put_proxy_statuses(plane.fleet.roster.statuses()).await.unwrap();
+    gone.goodbye().await;
+    plane.stop().await;
+    proxy.wait(|state| !state.attached).await;
+    plane.serve().await;
+    let server = plane.add_server("one").await;
+    let effective = plane.fleet.effective(server.revision, server.name(), Duration::ZERO).await;
+    assert_eq!((effective.live, effective.pending), (0, 1));
+    proxy.reattach(&plane).await;
+    let effective = plane.fleet.effective(server.revision, server.name(), PATIENCE).await;
+    assert_eq!((effective.live, effective.pending), (1, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn fifty_proxies_all_become_effective() {
     let plane = std::sync::Arc::new(Plane::start().await);
     let mut proxies = Vec::new();

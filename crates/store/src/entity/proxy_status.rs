@@ -9,6 +9,7 @@ pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
     pub node: String,
     pub pool: String,
+    pub instance: String,
     pub epoch: i64,
     pub seq: i64,
     pub last_seen: i64,

@@ -6,6 +6,7 @@ use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter, QueryOrde
 
 use super::PlatformStore;
 use crate::StoreError;
+use crate::change::begin_write;
 use crate::entity::proxy_status::{ActiveModel, Column, Entity, Model};
 
 /// The most rows that one call answers.
@@ -18,6 +19,8 @@ pub struct ProxyStatus {
     pub node: String,
     /// The pool that its certificate names.
     pub pool: String,
+    /// The same for every start from one data folder; empty if it is not known.
+    pub instance: String,
     /// The revision that it acknowledged last.
     pub applied: Revision,
     /// Microseconds since 1970.
@@ -27,21 +30,33 @@ pub struct ProxyStatus {
 }
 
 impl PlatformStore {
-    /// Writes the row of a proxy, in place of the one before.
-    pub async fn put_proxy_status(&self, status: ProxyStatus) -> Result<(), StoreError> {
-        let row = ActiveModel {
-            node: Set(status.node),
-            pool: Set(status.pool),
-            epoch: Set(status.applied.epoch),
-            seq: Set(status.applied.seq),
-            last_seen: Set(status.last_seen),
-            rejected: Set(status.rejected),
-        };
-        let columns = [Column::Pool, Column::Epoch, Column::Seq, Column::LastSeen, Column::Rejected];
-        Entity::insert(row)
-            .on_conflict(OnConflict::column(Column::Node).update_columns(columns).to_owned())
-            .exec_without_returning(&self.store.inner.write)
-            .await?;
+    /// Writes the rows of proxies, each in place of the one before, in one transaction.
+    pub async fn put_proxy_statuses(&self, statuses: Vec<ProxyStatus>) -> Result<(), StoreError> {
+        if statuses.is_empty() {
+            return Ok(());
+        }
+        let columns = [Column::Pool, Column::Instance, Column::Epoch, Column::Seq, Column::LastSeen, Column::Rejected];
+        let replace = OnConflict::column(Column::Node).update_columns(columns).to_owned();
+        let tx = begin_write(&self.store).await?;
+        for status in statuses {
+            let row = ActiveModel {
+                node: Set(status.node),
+                pool: Set(status.pool),
+                instance: Set(status.instance),
+                epoch: Set(status.applied.epoch),
+                seq: Set(status.applied.seq),
+                last_seen: Set(status.last_seen),
+                rejected: Set(status.rejected),
+            };
+            Entity::insert(row).on_conflict(replace.clone()).exec_without_returning(&tx).await?;
+        }
+        tx.commit().await?;
+        Ok(())
+    }
+
+    /// Drops the row of a proxy that will not come back.
+    pub async fn remove_proxy_status(&self, node: &str) -> Result<(), StoreError> {
+        Entity::delete_by_id(node).exec(&self.store.inner.write).await?;
         Ok(())
     }
 
@@ -64,6 +79,7 @@ impl From<Model> for ProxyStatus {
         Self {
             node: row.node,
             pool: row.pool,
+            instance: row.instance,
             applied: Revision { epoch: row.epoch, seq: row.seq },
             last_seen: row.last_seen,
             rejected: row.rejected,

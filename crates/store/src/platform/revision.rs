@@ -16,13 +16,18 @@ impl PlatformStore {
     }
 
     /// Begins a new epoch: a proxy holds a higher seq than the database, so the database was restored
-    /// from a backup, and what proxies hold must be replaced whole. The seq stays.
-    pub async fn raise_epoch(&self) -> Result<Revision, StoreError> {
+    /// from a backup, and what proxies hold must be replaced whole. The seq stays. Nothing happens if the
+    /// database is not behind `above` (any more): of many proxies that come back the first raises it.
+    pub async fn raise_epoch(&self, above: Revision) -> Result<Revision, StoreError> {
         let now = self.store.now();
         let tx = change::begin_write(&self.store).await?;
         // Locked, so that no seq is taken between this read and the write (PostgreSQL; SQLite has the lock).
         let row = Entity::find_by_id(STATE_ID).lock_exclusive().one(&tx).await?;
         let old = row.map(Revision::from).ok_or(StoreError::Corrupt { what: "state" })?;
+        if old >= above {
+            tx.rollback().await?;
+            return Ok(old);
+        }
         // At least one higher, even if the clock was set back since the first migration.
         let new = Revision { epoch: now.max(old.epoch + 1), ..old };
         Entity::update_many()

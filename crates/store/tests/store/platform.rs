@@ -71,10 +71,13 @@ async fn a_raised_epoch_is_newer_than_every_revision_before() {
     house.tenant("acme").await;
     let old = house.store.platform().revision().await.unwrap();
     let changes = house.store.changes();
-    let new = house.store.platform().raise_epoch().await.unwrap();
+    let above = Revision { seq: old.seq + 1, ..old };
+    let new = house.store.platform().raise_epoch(above).await.unwrap();
     assert!(new > old && new.seq == old.seq);
     house.clock.advance_micros(-1_000_000);
-    let newest = house.store.platform().raise_epoch().await.unwrap();
+    assert_eq!(house.store.platform().raise_epoch(above).await.unwrap(), new, "it is above already");
+    assert_eq!(house.store.platform().raise_epoch(new).await.unwrap(), new);
+    let newest = house.store.platform().raise_epoch(Revision { seq: new.seq + 1, ..new }).await.unwrap();
     assert!(newest > new, "even with the clock set back");
     assert_eq!(house.store.platform().revision().await.unwrap(), newest);
     assert_eq!(*changes.borrow(), newest);
@@ -117,13 +120,14 @@ async fn proxies_are_kept_by_node_and_forgotten_when_unseen() {
     let status = |node: &str, last_seen| ProxyStatus {
         node: node.to_owned(),
         pool: "default".to_owned(),
+        instance: "folder".to_owned(),
         applied: Revision { epoch: 1, seq: last_seen },
         last_seen,
         rejected: "[]".to_owned(),
     };
-    for put in [status("default/a", 1), status("default/b", 5), status("default/a", 9)] {
-        platform.put_proxy_status(put).await.unwrap();
-    }
+    platform.put_proxy_statuses(vec![status("default/a", 1), status("default/b", 5)]).await.unwrap();
+    platform.put_proxy_statuses(vec![status("default/a", 9), status("default/c", 7)]).await.unwrap();
+    platform.remove_proxy_status("default/c").await.unwrap();
     assert_eq!(platform.proxy_statuses().await.unwrap(), [status("default/a", 9), status("default/b", 5)]);
     assert_eq!(platform.forget_proxies(9).await.unwrap(), 1);
     assert_eq!(platform.proxy_statuses().await.unwrap(), [status("default/a", 9)]);
