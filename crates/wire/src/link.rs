@@ -65,8 +65,6 @@ pub struct Answer {
     pub revision: Revision,
     /// Resources that were not applied; each keeps its last good version.
     pub rejected: Vec<Rejected>,
-    /// After a snapshot: digest of the table now. Heartbeats carry it otherwise.
-    pub digest: Option<Digest>,
     /// Set if nothing at all was applied.
     pub refusal: Option<Refusal>,
     /// After a snapshot: what the table holds.
@@ -200,7 +198,6 @@ impl From<Answer> for generated::Answer {
             nonce: answer.nonce,
             revision: revision_message(answer.revision),
             rejected: rejected.map(|Rejected { name, reason }| generated::Rejected { name, reason }).collect(),
-            digest: answer.digest.map(|digest| digest.0.to_vec()),
             refusal: refusal.into(),
             held: held_messages(&answer.held),
         }
@@ -222,7 +219,6 @@ impl TryFrom<generated::Answer> for Answer {
             nonce: message.nonce,
             revision: revision(message.revision)?,
             rejected: rejected.map(|rejected| Rejected { name: rejected.name, reason: rejected.reason }).collect(),
-            digest: message.digest.map(|bytes| digest("answer.digest", &bytes)).transpose()?,
             refusal,
             held: held(&message.held)?,
         })
@@ -285,7 +281,7 @@ mod tests {
         ) {
             let rejected = rejected.into_iter().map(|(name, reason)| Rejected { name, reason }).collect();
             let digest = Digest(bytes);
-            let answer = FromProxy::Answer(Answer { nonce, revision, rejected, digest: Some(digest), refusal, held });
+            let answer = FromProxy::Answer(Answer { nonce, revision, rejected, refusal, held });
             prop_assert_eq!(FromProxy::try_from(generated::FromProxy::from(answer.clone())).unwrap(), answer);
             let beat = Heartbeat { revision, digest, sealing_key: 7 };
             let from_control = FromControl::Heartbeat(beat.clone());

@@ -35,6 +35,9 @@ const HELD: usize = 30_000;
 const BEAT: Duration = Duration::from_secs(10);
 /// Silence of control after which another stream is tried.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// Heartbeats of control in a row whose digest is not the table's. One more than control itself waits
+/// for, so that it comes first.
+const MISMATCHES: u8 = 3;
 const KEYS_EVERY: Duration = Duration::from_secs(3600);
 /// How long control may take to accept the stream.
 const ACCEPT: Duration = Duration::from_secs(15);
@@ -106,6 +109,8 @@ impl<P: Perform> Link<P> {
             running: JoinSet::new(),
             slots: Arc::new(Semaphore::new(COMMANDS)),
             sealing_key,
+            fetching: JoinSet::new(),
+            mismatches: 0,
             current: false,
         })
     }
@@ -144,6 +149,9 @@ pub(super) struct Attached<'a, P> {
     running: JoinSet<()>,
     slots: Arc<Semaphore>,
     sealing_key: u32,
+    /// One fetch of the sealing keys at a time; it answers the id of the current one, 0 if it failed.
+    fetching: JoinSet<u32>,
+    mismatches: u8,
     current: bool,
 }
 
@@ -177,6 +185,10 @@ impl<P: Perform> Attached<'_, P> {
                 }
                 _ = keys_due.tick() => self.fetch_keys(),
                 Some(_) = self.running.join_next() => (),
+                Some(fetched) = self.fetching.join_next() => {
+                    // After a failure the next heartbeat asks again.
+                    self.sealing_key = fetched.ok().filter(|id| *id != 0).unwrap_or(self.sealing_key);
+                }
                 () = shutdown.cancelled() => {
                     self.goodbye().await;
                     return Ended::Shutdown;
@@ -197,9 +209,9 @@ impl<P: Perform> Attached<'_, P> {
             }
             FromControl::Heartbeat(heartbeat) => {
                 if heartbeat.sealing_key != 0 && heartbeat.sealing_key != self.sealing_key {
-                    self.sealing_key = heartbeat.sealing_key;
                     self.fetch_keys();
                 }
+                self.compare(&heartbeat)?;
                 // Nothing was pushed because nothing differed.
                 self.current |=
                     heartbeat.revision == self.link.saver.revision() && heartbeat.revision != Revision::default();
@@ -217,14 +229,7 @@ impl<P: Perform> Attached<'_, P> {
         if let Some(refusal) = apply::refusal(&head, at) {
             tracing::warn!(push = %head.revision, %at, ?refusal, "a push was refused");
             let refusal = Some(refusal);
-            return Ok(Answer {
-                nonce: head.nonce,
-                revision: at,
-                rejected: vec![],
-                digest: None,
-                refusal,
-                held: vec![],
-            });
+            return Ok(Answer { nonce: head.nonce, revision: at, rejected: vec![], refusal, held: vec![] });
         }
         let before = if head.urgent || head.snapshot { link.tables.held() } else { vec![] };
         let (change, mut rejected) = apply::change(push, &before);
@@ -250,7 +255,6 @@ impl<P: Perform> Attached<'_, P> {
             nonce: head.nonce,
             revision: head.revision,
             rejected,
-            digest: head.snapshot.then(|| link.tables.digest()),
             refusal: None,
             held: if head.snapshot { held } else { vec![] },
         })
@@ -287,7 +291,24 @@ impl<P: Perform> Attached<'_, P> {
     fn fetch_keys(&mut self) {
         let link = self.link;
         let fetch = keys::fetch(self.client.clone(), link.node.clone(), link.sealer.clone(), link.last_good.clone());
-        self.running.spawn(async move { _ = fetch.await });
+        if self.fetching.is_empty() {
+            let fetch = tokio::time::timeout(scaled(ACCEPT), fetch);
+            self.fetching.spawn(async move { fetch.await.unwrap_or(0) });
+        }
+    }
+
+    /// Control looks too, and heals what differs by a snapshot. If it does not, it believes something
+    /// wrong of us, and a new stream tells it what we hold.
+    fn compare(&mut self, heartbeat: &Heartbeat) -> Result<(), String> {
+        if heartbeat.revision != self.link.saver.revision() || heartbeat.digest == self.link.tables.digest() {
+            self.mismatches = 0;
+            return Ok(());
+        }
+        self.mismatches += 1;
+        match self.mismatches < MISMATCHES {
+            true => Ok(()),
+            false => Err("control believes something else of the table than it holds".to_owned()),
+        }
     }
 
     /// Tells control that we leave on purpose, and waits a moment until it has heard.
@@ -304,8 +325,7 @@ impl<P: Perform> Attached<'_, P> {
     }
 
     fn send_frames(&self, frames: Vec<ProxyFrame>) -> Result<(), String> {
-        let mut frames = frames.into_iter();
-        let sent = frames.try_for_each(|frame| self.outgoing.try_send(frame));
-        sent.map_err(|_| "the stream to control is stuck".to_owned())
+        let send = |frame| self.outgoing.try_send(frame).map_err(|_| "the stream to control is stuck".to_owned());
+        frames.into_iter().try_for_each(send)
     }
 }

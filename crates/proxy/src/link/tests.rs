@@ -3,6 +3,7 @@
 mod control;
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use egress::{Egress, Policy};
@@ -151,6 +152,43 @@ async fn heartbeats_carry_the_tables_digest() {
         _ => None,
     });
     assert_eq!(heartbeat.await.digest, empty);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sealing_keys_that_cannot_be_had_are_fetched_again() {
+    let control = Control::start().await;
+    // The fetch before the stream, and the one that the first heartbeat causes.
+    control.failing_keys.store(2, Ordering::SeqCst);
+    let proxy = Proxy::start(&control);
+    let mut stream = control.accept().await;
+    let fetched = async {
+        let mut id = 0;
+        while !proxy.sealer.is_ready() {
+            id += 1;
+            stream.heartbeat(Revision::default(), table_digest(std::iter::empty()), 1);
+            stream.command(id, PATIENCE, Work::PruneInternal(None));
+            stream.outcome(id).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, fetched).await.expect("it is not tried again");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_control_that_believes_something_else_is_told_anew() {
+    let control = Control::start().await;
+    let _proxy = Proxy::start(&control);
+    let mut stream = control.accept().await;
+    stream.push(at(1), true, false, &[tenant()], vec![]).await;
+    let (right, wrong) =
+        (table_digest(std::iter::once((tenant().name().to_string().as_str(), tenant().digest()))), tenant().digest());
+    for digest in [wrong, wrong, right, wrong, wrong] {
+        stream.heartbeat(at(1), digest, 0);
+    }
+    stream.command(1, PATIENCE, Work::Resync);
+    assert!(matches!(stream.outcome(1).await, Outcome::Resynced(_)), "one may be under way");
+    stream.heartbeat(at(1), wrong, 0);
+    assert_eq!(stream.next().await, None);
+    assert_eq!(control.accept().await.hello.held.len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -58,7 +58,6 @@ impl Proxy {
             nonce: plan.head.nonce,
             revision: self.at,
             rejected,
-            digest: None,
             refusal: None,
             held: if plan.head.snapshot { self.held() } else { vec![] },
         }
@@ -275,8 +274,7 @@ fn answers_to_other_pushes_change_nothing() {
     let mut session = Session::new(&proxy.hello());
     let intended = state(1, vec![tenant(1, 1)], &Intended::default());
     session.next_push(&intended).unwrap();
-    let stray =
-        Answer { nonce: 99, revision: revision(5), rejected: vec![], digest: None, refusal: None, held: vec![] };
+    let stray = Answer { nonce: 99, revision: revision(5), rejected: vec![], refusal: None, held: vec![] };
     session.answered(stray).unwrap();
     assert!(session.awaits_answer());
     assert_eq!(session.at(), Revision::default());
@@ -292,7 +290,6 @@ fn a_proxy_that_refuses_everything_is_given_up() {
             nonce: plan.head.nonce,
             revision: Revision::default(),
             rejected: vec![],
-            digest: None,
             refusal: Some(Refusal::SnapshotNeeded),
             held: vec![],
         };

@@ -17,7 +17,6 @@ use wire::{
 
 use super::plane::Plane;
 use super::{PATIENCE, answer_to};
-use crate::fleet::intended::digest_of_table;
 
 /// What a proxy has been told.
 #[derive(Debug, Clone, Default)]
@@ -260,7 +259,6 @@ fn apply(state: &mut State, push: wire::Collected, reject: Option<ResourceName>)
         nonce: push.head.nonce,
         revision: state.at,
         rejected,
-        digest: Some(digest_of_table(held.iter().copied())),
         refusal: None,
         held: if push.head.snapshot { held } else { vec![] },
     }

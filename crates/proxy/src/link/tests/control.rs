@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use model::{Resource, ResourceName, Revision};
+use model::{Digest, Resource, ResourceName, Revision};
 use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
@@ -16,8 +16,8 @@ use wire::frame::{
 };
 use wire::server::{Link, LinkServer};
 use wire::{
-    Answer, Command, CommandAnswer, FleetKeys, FromControl, FromProxy, Hello, Joiner, Outcome, Push, PushHead,
-    Resolved, SealingKey, Work,
+    Answer, Command, CommandAnswer, FleetKeys, FromControl, FromProxy, Heartbeat, Hello, Joiner, Outcome, Push,
+    PushHead, Resolved, SealingKey, Work,
 };
 
 use super::PATIENCE;
@@ -28,6 +28,8 @@ pub(super) struct Control {
     address: String,
     streams: Mutex<mpsc::Receiver<Attached>>,
     attached: Arc<AtomicUsize>,
+    /// How many of the next fetches of sealing keys fail.
+    pub(super) failing_keys: Arc<AtomicUsize>,
 }
 
 /// One stream of a proxy.
@@ -48,11 +50,12 @@ impl Control {
         let address = listener.local_addr().unwrap().to_string();
         let (accepted, streams) = mpsc::channel(16);
         let attached = Arc::new(AtomicUsize::new(0));
-        let service = LinkServer::new(Service { accepted, attached: attached.clone() })
-            .max_decoding_message_size(wire::MESSAGE_LIMIT);
+        let failing_keys = Arc::new(AtomicUsize::new(0));
+        let service = Service { accepted, attached: attached.clone(), failing_keys: failing_keys.clone() };
+        let service = LinkServer::new(service).max_decoding_message_size(wire::MESSAGE_LIMIT);
         let server = tonic::transport::Server::builder().add_service(service);
         tokio::spawn(server.serve_with_incoming(wire::incoming(listener, Arc::new(tls))));
-        Self { dir, address, streams: Mutex::new(streams), attached }
+        Self { dir, address, streams: Mutex::new(streams), attached, failing_keys }
     }
 
     pub(super) fn address(&self) -> String {
@@ -111,6 +114,12 @@ impl Attached {
         self.outgoing.try_send(Ok(FromControl::Command(command).into())).unwrap();
     }
 
+    /// Says what control believes of the table.
+    pub(super) fn heartbeat(&self, revision: Revision, digest: Digest, sealing_key: u32) {
+        let heartbeat = FromControl::Heartbeat(Heartbeat { revision, digest, sealing_key });
+        self.outgoing.try_send(Ok(heartbeat.into())).unwrap();
+    }
+
     pub(super) async fn outcome(&mut self, expected: u64) -> Outcome {
         self.wait(|message| match message {
             FromProxy::Command(CommandAnswer { id, outcome }) if id == expected => Some(outcome),
@@ -154,6 +163,7 @@ impl Attached {
 struct Service {
     accepted: mpsc::Sender<Attached>,
     attached: Arc<AtomicUsize>,
+    failing_keys: Arc<AtomicUsize>,
 }
 
 #[tonic::async_trait]
@@ -171,6 +181,10 @@ impl Link for Service {
     }
 
     async fn sealing_keys(&self, _: Request<SealingKeysFrame>) -> Result<Response<SealingKeysAnswerFrame>, Status> {
+        let one_less = |left: usize| left.checked_sub(1);
+        if self.failing_keys.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less).is_ok() {
+            return Err(Status::unavailable("not now"));
+        }
         let keys = FleetKeys { current: SealingKey { id: 1, key: [9; 32] }, previous: None };
         Ok(Response::new((&keys).into()))
     }
