@@ -103,6 +103,8 @@ async fn what_is_no_message_is_refused_before_anything_happens() {
             let said = is_refused(&mcp.post_bytes(body).await.unwrap(), 400, -32600);
             assert_eq!(said["error"]["data"]["reason"], "ambiguous_member", "{body}: {said}");
         }
+        let first = mcp.request("tools/list", json!({"cursor": null})).await;
+        assert!(first["result"]["tools"].is_array(), "{first}");
         let unknown = mcp.request("no/such/method", json!({})).await;
         assert_eq!(unknown["error"]["code"], -32601, "{unknown}");
         for tool in ["nobody__echo", "", "desk", "__", "desk__"] {
@@ -142,6 +144,10 @@ async fn wrong_headers_and_sizes_have_their_statuses() {
         assert_eq!(answer.status, 405, "{method}");
     }
     assert_eq!(post(&house, "/nothing", &[], &hello()).await.status, 404);
+    for path in ["/.well-known/oauth-protected-resource/mcp", "/.well-known/oauth-authorization-server", "/nothing"] {
+        let answer = Http::default().send("GET", &house.at(path), &[], "").await.unwrap();
+        assert_eq!(answer.status, 404, "{path} without a key: {}", answer.text());
+    }
     assert_eq!(post(&house, "/servers/nobody/mcp", &[], &hello()).await.status, 404);
     assert_eq!(post(&house, "/servers/..%2fx/mcp", &[], &hello()).await.status, 404);
 }
@@ -172,7 +178,24 @@ async fn the_stateless_era_is_declined_so_that_clients_fall_back() {
             assert!(supported.contains(&json!("2025-11-25")), "{said}");
             assert!(supported.iter().all(|one| one.as_str().is_some_and(|text| text < "2026")), "{said}");
             assert_eq!(answer.header("mcp-session-id"), "");
+            assert_eq!(said["id"], serde_json::from_str::<Value>(body).unwrap()["id"]);
         }
+        let mcp = Mcp::open(&house.at(path), house.client_key()).await;
+        let bearer = format!("Bearer {}", house.client_key());
+        for method in ["GET", "DELETE"] {
+            for (version, status) in [("2026-07-28", 405), ("1999-01-01", 400)] {
+                let headers = [
+                    ("authorization", bearer.as_str()),
+                    ("accept", "text/event-stream"),
+                    ("mcp-session-id", mcp.session()),
+                    ("mcp-protocol-version", version),
+                ];
+                let answer = Http::default().send(method, &house.at(path), &headers, "").await.unwrap();
+                assert_eq!(answer.status, status, "{method} {version}: {}", answer.text());
+                assert_eq!(answer.json()["error"]["code"], if status == 400 { -32022 } else { -32600 });
+            }
+        }
+        assert!(mcp.request("ping", json!({})).await["result"].is_object(), "the session goes on");
     }
 }
 
@@ -192,6 +215,7 @@ async fn no_session_is_made_by_anything_but_initialize() {
         let list = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/list"}).to_string();
         let answer = post(&house, "/mcp", &[("mcp-session-id", session)], &list).await;
         assert_eq!(answer.status, 404, "{}", answer.text());
+        assert_eq!(answer.json()["id"], 1);
     }
     // A response to nothing is taken and forgotten.
     let mcp = house.mcp().await;

@@ -1,7 +1,7 @@
 //! The built-in service is there whatever else is or isn't.
 
 use serde_json::json;
-use tests::{Gatehouse, Upstream};
+use tests::{Gatehouse, Mcp, Upstream};
 
 use crate::ways::{mounted, nowhere};
 
@@ -36,6 +36,24 @@ async fn the_built_in_tools_are_always_offered_and_answer() {
     admin.remove("notes").await.expect(200);
     admin.remove("dead").await.expect(200);
     offered("after everything was removed").await;
+}
+
+#[tokio::test]
+async fn every_id_comes_back_as_it_was_sent() {
+    let house = Gatehouse::start().await;
+    for (path, tool) in [("/mcp", "gatehouse__echo"), ("/servers/gatehouse/mcp", "echo")] {
+        let mcp = Mcp::open(&house.at(path), house.client_key()).await;
+        for id in ["7", "-3", "\"7\"", "\"a\\\"b\"", "9223372036854775808", "123456789012345678901234567890"] {
+            let body = format!(
+                "{{\"jsonrpc\":\"2.0\",\"id\":{id},\"method\":\"tools/call\",\
+                 \"params\":{{\"name\":\"{tool}\",\"arguments\":{{\"message\":\"hi\"}}}}}}"
+            );
+            let answer = mcp.post_bytes(body).await.unwrap();
+            let text = answer.text();
+            assert!(text.contains(&format!("\"id\":{id}")) && text.contains("hi"), "{path} {id}: {text}");
+            assert_eq!(answer.header("content-type"), "application/json");
+        }
+    }
 }
 
 #[tokio::test]

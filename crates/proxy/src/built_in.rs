@@ -8,7 +8,8 @@ use http::header::{ACCEPT, CONTENT_TYPE};
 use http::request::Parts;
 use http::{HeaderValue, Method, Request};
 use http_body_util::Full;
-use mcp::{Item, List, ListKind};
+use mcp::write::Patch;
+use mcp::{Envelope, Item, List, ListKind, Span, Splicer};
 use rmcp::handler::server::wrapper::Parameters;
 use rmcp::model::{CallToolResult, ContentBlock, Implementation, ServerCapabilities, ServerConfig};
 use rmcp::service::{RequestContext, RoleServer};
@@ -17,10 +18,14 @@ use rmcp::transport::{StreamableHttpServerConfig, StreamableHttpService};
 use rmcp::{ErrorData, ServerHandler, tool, tool_handler, tool_router};
 
 use crate::body;
+use crate::fault::Fault;
 use crate::principal::Authenticated;
 
 /// Its name, which no server can take.
 pub(crate) const NAME: &str = "gatehouse";
+
+/// The id of every request to it.
+const OWN_ID: &str = "1";
 
 /// The service, ready to be called.
 pub(crate) struct BuiltIn {
@@ -86,8 +91,30 @@ impl Default for BuiltIn {
 }
 
 impl BuiltIn {
-    /// Serves one complete message for a caller; the answer is a whole JSON-RPC response.
+    /// Serves one complete request for a caller; the answer is a whole JSON-RPC response.
+    ///
+    /// rmcp knows ids up to 64 bits only: it gets one of ours, the answer the client's.
     pub(crate) async fn serve(&self, who: &Authenticated, message: Bytes) -> Bytes {
+        let Some(id) = Envelope::scan(&message).ok().and_then(|envelope| envelope.id) else {
+            return Fault::Internal.body(None, None);
+        };
+        let client = message.slice(id.start()..id.end());
+        let mut own = Vec::with_capacity(message.len());
+        let patch = Patch { span: id, with: OWN_ID.as_bytes() };
+        mcp::write::patched(&mut own, &message, Span::whole(&message), &[patch]);
+        let answer = self.answer(who, own.into()).await;
+        let mut splicer = Splicer::new(OWN_ID.into(), client.clone());
+        let mut pieces = Vec::with_capacity(3);
+        match splicer.push(&answer, &mut pieces).and_then(|()| splicer.finish()) {
+            Ok(_) => pieces.concat().into(),
+            Err(error) => {
+                tracing::warn!(%error, "the built-in service did not answer");
+                Fault::Internal.body(Some(&client), None)
+            }
+        }
+    }
+
+    async fn answer(&self, who: &Authenticated, message: Bytes) -> Bytes {
         let mut request = Request::new(Full::<Bytes>::new(message));
         *request.method_mut() = Method::POST;
         request.headers_mut().insert(ACCEPT, HeaderValue::from_static("application/json, text/event-stream"));

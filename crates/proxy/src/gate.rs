@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use model::Clock;
+use moka::policy::EvictionPolicy;
 use telemetry::Metrics;
 
 use crate::built_in::BuiltIn;
@@ -60,6 +61,8 @@ impl Gate {
             counters: Counters::new(metrics),
             ended: moka::sync::Cache::builder()
                 .max_capacity(100_000)
+                // The default would rather not take a new one in than lose one that is asked for often.
+                .eviction_policy(EvictionPolicy::lru())
                 .time_to_live(Duration::from_secs(24 * 3600))
                 .build(),
             draining: AtomicBool::new(false),

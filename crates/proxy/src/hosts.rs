@@ -18,13 +18,14 @@ impl Hosts {
         Self(names.into_iter().map(|name| name.to_ascii_lowercase()).collect())
     }
 
-    /// A Host is needed, an Origin is not; each must name us. No head is larger than 32 KiB.
+    /// One Host is needed, an Origin is not; each must name us. No head is larger than 32 KiB.
     pub(crate) fn check(&self, headers: &HeaderMap) -> Result<(), Fault> {
         if headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum::<usize>() > HEAD {
             return Err(Fault::HeadTooLarge);
         }
-        let host = headers.get(HOST).and_then(|host| host.to_str().ok()).ok_or(Fault::Foreign)?;
-        if !self.serves(host) {
+        let mut hosts = headers.get_all(HOST).iter();
+        let (Some(host), None) = (hosts.next(), hosts.next()) else { return Err(Fault::HostCount) };
+        if !host.to_str().is_ok_and(|host| self.serves(host)) {
             return Err(Fault::Foreign);
         }
         match headers.get(ORIGIN) {
@@ -71,6 +72,15 @@ mod tests {
             }
             assert_eq!(hosts.check(&headers).is_ok(), good, "{host} {origin:?}");
         }
-        assert!(hosts.check(&HeaderMap::new()).is_err());
+    }
+
+    #[test]
+    fn there_is_one_host() {
+        let hosts = Hosts::default();
+        let mut headers = HeaderMap::new();
+        for (count, good) in [Err(Fault::HostCount), Ok(()), Err(Fault::HostCount)].into_iter().enumerate() {
+            assert_eq!(hosts.check(&headers), good, "{count} of them");
+            headers.append(HOST, "localhost".parse().unwrap());
+        }
     }
 }

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderName};
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use model::{Generation, KeyRole, ServerId, ServerName, ServerSpec, Transport, UpstreamUrl};
@@ -18,11 +19,14 @@ use crate::gate::Gate;
 use crate::path::Internal;
 use crate::principal::Authenticated;
 use crate::table::{InternalError, Mount};
+use crate::timers::scaled;
 
 /// The tenant that a platform admin acts in; `default` when absent.
 const TENANT: HeaderName = HeaderName::from_static("gatehouse-tenant");
 /// Longest body.
 const BODY: usize = 256 << 10;
+/// How long it may take.
+const ARRIVAL: Duration = Duration::from_secs(30);
 /// Limit of a health check (seeds.md 4c).
 const CHECK: Duration = Duration::from_secs(10);
 
@@ -31,27 +35,28 @@ impl Gate {
         &self,
         who: Authenticated,
         call: Internal,
-        request: Request<Incoming>,
+        head: Parts,
+        body: Incoming,
     ) -> Result<Response<Body>, Fault> {
-        let who = self.acting(who, request.headers())?;
+        let who = self.acting(who, &head.headers)?;
         let method = match call {
             Internal::Healthcheck | Internal::List => Method::GET,
             Internal::Add => Method::POST,
             Internal::Remove => Method::DELETE,
         };
-        if *request.method() != method {
+        if head.method != method {
             return Err(Fault::MethodNotAllowed(match call {
                 Internal::Healthcheck | Internal::List => "GET",
                 Internal::Add => "POST",
                 Internal::Remove => "DELETE",
             }));
         }
-        let query = request.uri().query().unwrap_or_default().to_owned();
+        let query = head.uri.query().unwrap_or_default();
         let (status, body) = match call {
-            Internal::Healthcheck => self.healthcheck(&who, parameter(&query, "mcp_url")).await,
+            Internal::Healthcheck => self.healthcheck(&who, parameter(query, "mcp_url")).await,
             Internal::List => (StatusCode::OK, list(&who)),
-            Internal::Add => self.add(&who, request).await,
-            Internal::Remove => self.remove(&who, parameter(&query, "service_name")),
+            Internal::Add => self.add(&who, body).await,
+            Internal::Remove => self.remove(&who, parameter(query, "service_name")),
         };
         let mut response = Response::new(Body::full(Bytes::from(body.to_string())));
         *response.status_mut() = status;
@@ -101,11 +106,11 @@ impl Gate {
         }
     }
 
-    async fn add(&self, who: &Authenticated, request: Request<Incoming>) -> (StatusCode, Value) {
+    async fn add(&self, who: &Authenticated, body: Incoming) -> (StatusCode, Value) {
         let invalid = |what: &str| error(StatusCode::BAD_REQUEST, format!("Invalid request: {what}"));
-        let body = match Limited::new(request.into_body(), BODY).collect().await {
-            Ok(body) => body.to_bytes(),
-            Err(_) => return invalid("the body is too large or did not arrive"),
+        let body = match tokio::time::timeout(scaled(ARRIVAL), Limited::new(body, BODY).collect()).await {
+            Ok(Ok(body)) => body.to_bytes(),
+            Ok(Err(_)) | Err(_) => return invalid("the body is too large or did not arrive"),
         };
         let Ok(Value::Object(body)) = serde_json::from_slice::<Value>(&body) else {
             return invalid("the body is not a JSON object");

@@ -6,6 +6,7 @@
 mod config;
 mod process;
 mod server;
+mod write_timeout;
 
 mod gate;
 mod hosts;

@@ -1,14 +1,14 @@
 //! The whole way of a request, from its head to its answer: each step can only be reached with what
 //! the step before it made.
 //!
-//! health → hosts → authenticate → route → rates → read → scan → session → serve. Plain steps instead
+//! health → hosts → route → authenticate → rates → read → scan → session → serve. Plain steps instead
 //! of boxed layers: a step costs nothing, and the closed [`Fault`] is the only way to say no.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE};
+use http::header::{ACCEPT, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
@@ -32,68 +32,93 @@ const BODY: Duration = Duration::from_secs(30);
 const SWALLOWED: usize = 8 << 20;
 const SWALLOWING: Duration = Duration::from_secs(2);
 
+/// Why a request is refused, and its id if it was read so far.
+struct Refused {
+    fault: Fault,
+    id: Option<Bytes>,
+}
+
+impl From<Fault> for Refused {
+    fn from(fault: Fault) -> Self {
+        Self { fault, id: None }
+    }
+}
+
 impl Gate {
     /// Answers one request.
     pub(crate) async fn serve(&self, request: Request<Incoming>) -> Response<Body> {
         self.counters.active.inc();
         let _active = crate::body::Gauge(self.counters.active.clone());
-        match self.admit(request).await {
+        // If a length stood beside it, hyper has dropped that: who counts otherwise must not get a second answer.
+        let last = request.headers().contains_key(TRANSFER_ENCODING);
+        let mut response = match self.admit(request).await {
             Ok(response) => response,
-            Err(fault) => refused(self, &fault, None, None),
+            Err(Refused { fault, id }) => refused(self, &fault, id.as_deref(), None),
+        };
+        if last {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
+        response
     }
 
-    async fn admit(&self, request: Request<Incoming>) -> Result<Response<Body>, Fault> {
-        let path = Path::parse(request.uri().path());
+    async fn admit(&self, request: Request<Incoming>) -> Result<Response<Body>, Refused> {
+        let (head, body) = request.into_parts();
+        let path = Path::parse(head.uri.path());
         if let Path::Health(ready) = path {
-            return self.health(ready, request.method());
+            return Ok(self.health(ready, &head.method)?);
         }
-        self.hosts.check(request.headers())?;
-        if request.uri().query().is_some_and(has_key) {
-            return Err(Fault::TokenInQuery);
+        self.hosts.check(&head.headers)?;
+        if head.uri.query().is_some_and(has_key) {
+            return Err(Fault::TokenInQuery.into());
+        }
+        // Whoever looks for an authorization server, without a key, must learn that there is none.
+        if path == Path::Other {
+            return Err(Fault::NotFound.into());
         }
         if self.draining.load(Ordering::Acquire) {
-            return Err(Fault::Draining);
+            return Err(Fault::Draining.into());
         }
-        let who = self.authenticated(request.headers())?;
+        let who = self.authenticated(&head.headers)?;
         match path {
             Path::Mcp { tenant, target } => {
                 if tenant.is_some_and(|tenant| tenant != who.tenant.spec.name.as_str()) {
-                    return Err(Fault::NotFound);
+                    return Err(Fault::NotFound.into());
                 }
                 if let Target::Server(name) = target
                     && who.mount(name).is_none()
                 {
-                    return Err(Fault::NotFound);
+                    return Err(Fault::NotFound.into());
                 }
-                self.readiness.check(self.clock.now_micros())?;
-                who.key
-                    .rate
-                    .take()
-                    .map_err(|retry_after| Fault::Quota { what: "requests per second of this key", retry_after })?;
-                who.tenant
-                    .usage
-                    .rate
-                    .take()
-                    .map_err(|retry_after| Fault::Quota { what: "requests per second", retry_after })?;
-                match *request.method() {
-                    Method::POST => {
-                        // The head is kept: the target borrows from its path.
-                        let (head, body) = request.into_parts();
-                        let Path::Mcp { target, .. } = Path::parse(head.uri.path()) else {
-                            return Err(Fault::NotFound);
-                        };
-                        self.post(&who, target, &head.headers, body).await
+                self.within_limits(&who)?;
+                match head.method {
+                    Method::POST => self.post(&who, target, &head.headers, body).await,
+                    Method::GET => {
+                        no_modern_method(&head.headers)?;
+                        Ok(Box::pin(self.listen(&who, target, &head.headers)).await?)
                     }
-                    Method::GET => Box::pin(self.listen(&who, target, request.headers())).await,
-                    Method::DELETE => Box::pin(self.end(&who, target, request.headers())).await,
-                    _ => Err(Fault::MethodNotAllowed("GET, POST, DELETE")),
+                    Method::DELETE => {
+                        no_modern_method(&head.headers)?;
+                        Ok(Box::pin(self.end(&who, target, &head.headers)).await?)
+                    }
+                    _ => Err(Fault::MethodNotAllowed("GET, POST, DELETE").into()),
                 }
             }
             // Boxed like everything that is not a call: the future of a call stays small, and is cheap to move.
-            Path::Internal(call) => Box::pin(self.internal(who, call, request)).await,
-            Path::Health(_) | Path::Other => Err(Fault::NotFound),
+            Path::Internal(call) => {
+                self.within_limits(&who)?;
+                Ok(Box::pin(self.internal(who, call, head, body)).await?)
+            }
+            Path::Health(_) | Path::Other => Err(Fault::NotFound.into()),
         }
+    }
+
+    /// The table is young enough to be trusted, and neither the key nor the tenant asks too often.
+    fn within_limits(&self, who: &Authenticated) -> Result<(), Fault> {
+        self.readiness.check(self.clock.now_micros())?;
+        let key = who.key.rate.take();
+        key.map_err(|retry_after| Fault::Quota { what: "requests per second of this key", retry_after })?;
+        let tenant = who.tenant.usage.rate.take();
+        tenant.map_err(|retry_after| Fault::Quota { what: "requests per second", retry_after })
     }
 
     fn authenticated(&self, headers: &HeaderMap) -> Result<Authenticated, Fault> {
@@ -123,29 +148,29 @@ impl Gate {
         target: Target<'_>,
         headers: &HeaderMap,
         body: Incoming,
-    ) -> Result<Response<Body>, Fault> {
+    ) -> Result<Response<Body>, Refused> {
         acceptable(headers)?;
-        let limits = &who.tenant.usage.limits;
-        let message = read_body(headers, body, limits).await?;
-        let envelope = scan(&message)?;
-        modern(headers, &message, &envelope)?;
+        // Before the body is read: it is what takes memory.
         let call = who
             .tenant
             .usage
             .call()
             .ok_or(Fault::Quota { what: "concurrent requests", retry_after: Duration::from_secs(1) })?;
+        let limits = &who.tenant.usage.limits;
+        let message = read_body(headers, body, limits).await?;
+        let envelope = scan(&message)?;
+        let id = envelope.id.map(|span| message.slice(span.start()..span.end()));
+        let refuse = |fault| Refused { fault, id: id.clone().filter(|_| envelope.kind == Kind::Request) };
+        modern(headers, &message, &envelope).map_err(refuse)?;
         let passed = passed(headers);
         let method = envelope.method(&message);
-        let id = envelope.id.map(|span| message.slice(span.start()..span.end()));
         if let (Kind::Request, "initialize", Some(id)) = (envelope.kind, method, &id) {
-            return Box::pin(self.initialize(who, target, &passed, &message, &envelope, id.clone())).await;
+            let answer = Box::pin(self.initialize(who, target, &passed, &message, &envelope, id.clone())).await;
+            return answer.map_err(refuse);
         }
         // One version header that is not spoken is refused, whatever the session says.
-        if let Some(version) = headers.get(VERSION) {
-            let text = version.to_str().unwrap_or_default();
-            Revision::parse(text).ok_or_else(|| Fault::Version { requested: text.chars().take(32).collect() })?;
-        }
-        let session = self.session(who, target, headers)?;
+        spoken(headers).map_err(refuse)?;
+        let session = self.session(who, target, headers).map_err(refuse)?;
         let asked = Asked {
             who,
             session: &session,
@@ -197,11 +222,13 @@ pub(crate) fn accepted() -> Response<Body> {
 }
 
 fn has_key(query: &str) -> bool {
-    query.split('&').filter_map(|pair| pair.split('=').next()).any(|name| {
+    url::form_urlencoded::parse(query.as_bytes()).any(|(name, value)| {
         ["access_token", "token", "key", "api_key", "apikey", "authorization"]
             .iter()
             .any(|bad| name.eq_ignore_ascii_case(bad))
-    }) || query.contains("ghk_")
+            || name.contains("ghk_")
+            || value.contains("ghk_")
+    })
 }
 
 fn acceptable(headers: &HeaderMap) -> Result<(), Fault> {
@@ -210,16 +237,24 @@ fn acceptable(headers: &HeaderMap) -> Result<(), Fault> {
     if !kind.eq_ignore_ascii_case(b"application/json") {
         return Err(Fault::UnsupportedMediaType);
     }
-    let (mut json, mut events) = (false, false);
-    for value in headers.get_all(ACCEPT) {
-        for part in value.as_bytes().split(|byte| *byte == b',') {
-            let kind = part.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
-            json |=
-                [&b"application/json"[..], b"application/*", b"*/*"].iter().any(|any| kind.eq_ignore_ascii_case(any));
-            events |= [&b"text/event-stream"[..], b"text/*", b"*/*"].iter().any(|any| kind.eq_ignore_ascii_case(any));
-        }
+    if accepts(headers, "application/json") && accepts(headers, "text/event-stream") {
+        Ok(())
+    } else {
+        Err(Fault::NotAcceptable)
     }
-    if json && events { Ok(()) } else { Err(Fault::NotAcceptable) }
+}
+
+/// Whether the client takes answers of this kind.
+pub(crate) fn accepts(headers: &HeaderMap, kind: &str) -> bool {
+    headers.get_all(ACCEPT).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b',')).any(|range| {
+        let range = range.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
+        let whole = range.strip_suffix(b"*").filter(|group| group.ends_with(b"/"));
+        range.eq_ignore_ascii_case(kind.as_bytes())
+            || range == b"*/*"
+            || whole.is_some_and(|group| {
+                kind.as_bytes().get(..group.len()).is_some_and(|own| own.eq_ignore_ascii_case(group))
+            })
+    })
 }
 
 async fn read_body(headers: &HeaderMap, mut body: Incoming, limits: &Limits) -> Result<Bytes, Fault> {
@@ -295,6 +330,21 @@ fn modern(headers: &HeaderMap, message: &[u8], envelope: &Envelope) -> Result<()
     }
 }
 
+/// A revision in the header must be one that is spoken.
+fn spoken(headers: &HeaderMap) -> Result<(), Fault> {
+    let Some(version) = headers.get(VERSION) else { return Ok(()) };
+    let text = version.to_str().unwrap_or_default();
+    Revision::parse(text).map(drop).ok_or_else(|| Fault::Version { requested: text.chars().take(32).collect() })
+}
+
+/// The stateless era has no GET and no DELETE; what is not spoken is told so.
+fn no_modern_method(headers: &HeaderMap) -> Result<(), Fault> {
+    if headers.get(VERSION).is_some_and(|version| version == Revision::MODERN) {
+        return Err(Fault::MethodNotAllowed("POST"));
+    }
+    spoken(headers)
+}
+
 /// Those headers of the client that may reach an upstream.
 fn passed(headers: &HeaderMap) -> HeaderMap {
     let mut passed = HeaderMap::new();
@@ -304,4 +354,42 @@ fn passed(headers: &HeaderMap) -> HeaderMap {
         }
     }
     passed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_in_the_query_is_seen_however_it_is_written() {
+        for (query, seen) in [
+            ("a=1&b=token", false),
+            ("TOKEN=x", true),
+            ("a=1&api%5Fkey=x", true),
+            ("%74oken", true),
+            ("a=ghk_live", true),
+            ("a=gh%6b_live", true),
+        ] {
+            assert_eq!(has_key(query), seen, "{query}");
+        }
+    }
+
+    #[test]
+    fn what_is_accepted_is_told_by_ranges() {
+        for (accept, json, events) in [
+            ("application/json, text/event-stream", true, true),
+            ("Application/*;q=0.5 , TEXT/*", true, true),
+            ("*/*", true, true),
+            ("application/json", true, false),
+            ("text/html, text/event-stream-2", false, false),
+            ("*", false, false),
+            ("app/*", false, false),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(ACCEPT, accept.parse().unwrap());
+            assert_eq!(accepts(&headers, "application/json"), json, "{accept}");
+            assert_eq!(accepts(&headers, "text/event-stream"), events, "{accept}");
+        }
+        assert!(!accepts(&HeaderMap::new(), "application/json"));
+    }
 }

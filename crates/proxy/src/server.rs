@@ -14,11 +14,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::gate::Gate;
 use crate::timers::scaled;
+use crate::write_timeout::WriteTimeout;
 
 /// Most connections at once; more wait in the listener's own queue.
 const CONNECTIONS: usize = 20_000;
 /// How long a client may take to send the head of a request.
 const HEAD: Duration = Duration::from_secs(10);
+/// How long a client may take none of what is written to it.
+const WRITE: Duration = Duration::from_secs(30);
 /// Most bytes that one connection reads ahead or writes at once: a 64 KiB answer with its head fits,
 /// and a larger head than this is refused (431).
 const BUFFER: usize = 128 << 10;
@@ -32,10 +35,13 @@ pub async fn serve(listener: TcpListener, gate: Arc<Gate>, shutdown: Cancellatio
     let places = Arc::new(Semaphore::new(CONNECTIONS));
     let mut connections = JoinSet::new();
     loop {
-        let Ok(place) = places.clone().acquire_owned().await else { break };
-        let stream = tokio::select! {
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => stream,
+        let next = async {
+            let place = places.clone().acquire_owned().await;
+            (place, listener.accept().await)
+        };
+        let (place, stream) = tokio::select! {
+            (place, accepted) = next => match accepted {
+                Ok((stream, _)) => (place, stream),
                 Err(error) => {
                     // Out of descriptors, most likely: those that are open go on, and may close.
                     tracing::warn!(%error, "a connection could not be accepted");
@@ -62,7 +68,7 @@ pub async fn serve(listener: TcpListener, gate: Arc<Gate>, shutdown: Cancellatio
                 .header_read_timeout(scaled(HEAD))
                 .max_buf_size(BUFFER)
                 .max_headers(HEADERS);
-            let connection = builder.serve_connection(TokioIo::new(stream), service);
+            let connection = builder.serve_connection(TokioIo::new(WriteTimeout::new(stream, scaled(WRITE))), service);
             tokio::pin!(connection);
             let served = tokio::select! {
                 served = &mut connection => served,
