@@ -43,6 +43,8 @@ pub(crate) struct Control {
     pub(crate) servers: Servers,
     pub(crate) reconciler: Arc<Reconciler>,
     pub(crate) idempotency: Idempotency,
+    /// Held while a platform admin's key is revoked.
+    pub(crate) last_admin: tokio::sync::Mutex<()>,
     pub(crate) clock: Arc<dyn Clock>,
     /// Set once, by the shutdown; `/readyz` reads it.
     draining: AtomicBool,
@@ -59,6 +61,7 @@ impl Control {
             servers: Servers::new(proxies.clone(), policy),
             reconciler: Arc::new(Reconciler::new(store.clone(), proxies.clone())),
             idempotency: Idempotency::new(clock.clone()),
+            last_admin: tokio::sync::Mutex::new(()),
             draining: AtomicBool::new(false),
             config,
             store,

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use model::{Resource, TenantId, crash_here};
 use store::{Store, StoreError};
-use tokio::sync::Mutex as Turn;
+use tokio::sync::{Mutex as Turn, Semaphore};
 
 pub use self::plan::{Difference, Plan, plan};
 use self::report::Seen;
@@ -21,6 +21,9 @@ use crate::timers::scaled;
 
 /// Time between two passes of the reconciler, before jitter.
 const INTERVAL: Duration = Duration::from_secs(60);
+
+/// Passes that admins may have asked for at once, the running one included.
+const MAX_ASKED: usize = 16;
 
 /// What a pass is about.
 #[derive(Debug, Clone, Copy, Default)]
@@ -42,6 +45,9 @@ pub enum RecoverError {
     /// Nobody to heal.
     #[error("no proxy is attached")]
     NoProxyAttached,
+    /// Too many passes wait already.
+    #[error("too many passes wait already")]
+    Busy,
 }
 
 /// Runs passes, one at a time.
@@ -49,6 +55,8 @@ pub struct Reconciler {
     store: Store,
     proxies: Arc<dyn Proxies>,
     turn: Turn<()>,
+    /// One permit for each pass that an admin asked for, from the question to the answer.
+    asked: Semaphore,
     /// Written by every pass over all tenants; read by the status page.
     last: Mutex<Option<Report>>,
 }
@@ -56,11 +64,17 @@ pub struct Reconciler {
 impl Reconciler {
     /// A reconciler that has not looked yet.
     pub fn new(store: Store, proxies: Arc<dyn Proxies>) -> Self {
-        Self { store, proxies, turn: Turn::new(()), last: Mutex::new(None) }
+        Self { store, proxies, turn: Turn::new(()), asked: Semaphore::new(MAX_ASKED), last: Mutex::new(None) }
+    }
+
+    /// One pass that an admin asked for; `Busy` where 16 are asked for already.
+    pub async fn run(&self, scope: Scope) -> Result<Report, RecoverError> {
+        let _asked = self.asked.try_acquire().map_err(|_| RecoverError::Busy)?;
+        self.pass(scope).await
     }
 
     /// One pass: look, plan, push what differs, look again.
-    pub async fn run(&self, scope: Scope) -> Result<Report, RecoverError> {
+    async fn pass(&self, scope: Scope) -> Result<Report, RecoverError> {
         let _turn = self.turn.lock().await;
         let begun = Instant::now();
         let mut intended = self.store.platform().intended().await?.1;
@@ -68,10 +82,15 @@ impl Reconciler {
         if observed.is_empty() {
             return Err(RecoverError::NoProxyAttached);
         }
-        let before = plans(&intended, &observed, scope);
+        let mut before = plans(&intended, &observed, scope);
+        if !all_clean(&before, scope) {
+            // What an admin changed during the look is no difference: planned against what is intended now.
+            intended = self.store.platform().intended().await?.1;
+            before = plans(&intended, &observed, scope);
+        }
         crash_here("recover.planned");
         let mut after = before.clone();
-        if !scope.dry_run && !before.iter().all(|plan| plan.is_clean(scope.prune)) {
+        if !scope.dry_run && !all_clean(&before, scope) {
             for proxy in before.iter().filter(|plan| !plan.is_clean(scope.prune)) {
                 self.proxies.resync(Some(&proxy.node), scope.tenant, scope.prune).await;
             }
@@ -96,7 +115,7 @@ impl Reconciler {
     pub async fn run_forever(&self) {
         let mut attachments = self.proxies.attachments();
         loop {
-            match self.run(Scope::default()).await {
+            match self.pass(Scope::default()).await {
                 Ok(report) if report.is_complete() => tracing::debug!(?report, "mounts are as intended"),
                 Ok(report) => tracing::warn!(?report, "mounts differ from what is intended"),
                 Err(RecoverError::NoProxyAttached) => tracing::debug!("no proxy is attached"),
@@ -117,6 +136,10 @@ impl Reconciler {
 
 fn plans(intended: &[Resource], observed: &[ObservedProxy], scope: Scope) -> Vec<Plan> {
     observed.iter().map(|proxy| plan(intended, proxy, scope.tenant)).collect()
+}
+
+fn all_clean(plans: &[Plan], scope: Scope) -> bool {
+    plans.iter().all(|plan| plan.is_clean(scope.prune))
 }
 
 /// Between 0.8 and 1.2 of the duration, so that replicas don't march in step.

@@ -10,6 +10,7 @@ mod hosts;
 mod idempotency;
 mod json;
 mod keys;
+mod path;
 mod problem;
 mod proxies;
 mod query;
@@ -92,13 +93,13 @@ pub(crate) fn routes() -> Vec<Route> {
         route("GET",    "/api/v1/keys",                    Admin,    get(keys::list)),
         route("DELETE", "/api/v1/keys/{key}",              Admin,    delete(keys::revoke)),
 
-        route("GET",    "/api/v1/proxies",                 Admin,    get(proxies::list)),
+        route("GET",    "/api/v1/proxies",                 Platform, get(proxies::list)),
         route("POST",   "/api/v1/recover",                 Admin,    post(recover::run)),
 
         route("GET",    "/api/mcp/tools",                  Seed,     get(seed::tools)),
         route("POST",   "/api/mcp/add",                    Seed,     post(seed::add)),
         route("GET",    "/api/mcp/list",                   Seed,     get(seed::list)),
-        route("GET",    "/api/mcp/recover",                Seed,     get(seed::recover)),
+        route("GET",    "/api/mcp/recover",                Seed,     get(seed::recover).head(seed::no_head)),
         route("POST",   "/api/mcp/recover",                Seed,     post(seed::recover)),
         route("DELETE", "/api/mcp",                        Seed,     delete(seed::remove)),
     ]
@@ -120,6 +121,8 @@ pub(crate) fn rest(app: App) -> Rest {
         .layer(middleware::from_fn_with_state(app.clone(), hosts::layer))
         // A fault in a handler is one request's fault.
         .layer(CatchPanicLayer::custom(panicked))
+        // Outside of everything that can refuse, so that old clients can read every refusal.
+        .layer(middleware::from_fn(seed::layer))
         // Outermost, so that every answer has a trace id.
         .layer(middleware::from_fn(trace::layer))
         .with_state(app);

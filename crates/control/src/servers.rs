@@ -126,20 +126,22 @@ impl Servers {
         self.changed(committed, probe).await
     }
 
-    /// Changes a record. A new URL without a transport is found out about again.
+    /// Changes a record. Another URL without a transport is found out about again; the same one is not.
     pub(crate) async fn change(
         &self,
         tenant: &TenantStore,
         actor: &Actor,
-        id: ServerId,
+        record: &ServerRecord,
         expected: Option<Generation>,
         mut patch: ServerPatch,
     ) -> Result<Changed, ServersError> {
         if let Some(url) = &patch.url {
             self.check_url(tenant.id(), url)?;
-            patch.transport = patch.transport.or(Some(Transport::Auto));
+            if *url != record.spec.url {
+                patch.transport = patch.transport.or(Some(Transport::Auto));
+            }
         }
-        let committed = tenant.patch_server(actor, id, expected, patch).await?;
+        let committed = tenant.patch_server(actor, record.spec.id, expected, patch).await?;
         crash_here("change.committed");
         self.changed(committed, Probe::Skipped).await
     }

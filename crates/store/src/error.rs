@@ -26,9 +26,15 @@ pub enum StoreError {
         /// Where the record is now.
         current: Generation,
     },
-    /// The tenant has as many as it may have.
-    #[error("at most {limit} are allowed")]
+    /// The tenant has as many servers as it may have.
+    #[error("at most {limit} servers are allowed")]
     Quota {
+        /// How many it may have.
+        limit: u32,
+    },
+    /// The tenant has as many live keys as it may have.
+    #[error("at most {limit} live keys are allowed")]
+    QuotaKeys {
         /// How many it may have.
         limit: u32,
     },

@@ -52,7 +52,7 @@ pub struct ServerLine {
 pub struct UpstreamLine {
     /// Which server.
     pub server: Difference,
-    /// Where it is.
+    /// Where it is, without the query, which may hold a secret.
     pub url: String,
     /// Until the first proxy tries it again.
     pub cooling_ms: u64,
@@ -182,7 +182,7 @@ impl Seen<'_> {
                 }
                 let line = lines.entry(mount.server).or_insert_with(|| UpstreamLine {
                     server: Difference { tenant: mount.tenant, server: mount.server, name: mount.name.clone() },
-                    url: mount.url.clone(),
+                    url: mount.url.split('?').next().unwrap_or_default().to_owned(),
                     cooling_ms,
                     proxies: Vec::new(),
                 });

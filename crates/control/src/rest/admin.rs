@@ -5,8 +5,9 @@ use std::net::SocketAddr;
 use axum::extract::{ConnectInfo, FromRequestParts};
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
-use model::{KeyRole, KeyText, KeyVerifier, Principal, TenantId};
-use store::{Actor, KeyRecord, TenantStore};
+use axum::response::{IntoResponse, Response};
+use model::{KeyRole, KeyText, KeyTextError, KeyVerifier, Principal, TenantId};
+use store::{Actor, KeyRecord, StoreError, TenantStore};
 use subtle::ConstantTimeEq as _;
 
 use crate::App;
@@ -21,6 +22,51 @@ pub(crate) struct Admin {
     key: KeyVerifier,
     label: String,
     ip: Option<String>,
+}
+
+/// Why a request comes from no admin.
+#[derive(Debug)]
+pub(crate) enum NotAdmin {
+    /// No key, an unknown, a revoked or an expired one.
+    Unauthenticated,
+    /// A key whose shape or checksum is wrong; nothing was looked up.
+    Malformed(KeyTextError),
+    /// The key is a client's.
+    Client,
+    /// The tenant that the request names isn't, or isn't the key's.
+    NoTenant,
+    /// The request names its tenant in the query.
+    TenantInQuery,
+    /// The key or the tenant can't be read.
+    Store(StoreError),
+}
+
+impl From<StoreError> for NotAdmin {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl IntoResponse for NotAdmin {
+    fn into_response(self) -> Response {
+        Problem::from(self).into_response()
+    }
+}
+
+impl From<NotAdmin> for Problem {
+    fn from(why: NotAdmin) -> Self {
+        match why {
+            NotAdmin::Unauthenticated => Self::Unauthenticated,
+            NotAdmin::Malformed(error) => Self::MalformedKey(error),
+            NotAdmin::Client => Self::Forbidden("tenant_admin"),
+            NotAdmin::NoTenant => Self::NotFound,
+            NotAdmin::TenantInQuery => Self::Query {
+                code: "tenant_in_query",
+                detail: "the tenant comes from the key, or from the header Gatehouse-Tenant".to_owned(),
+            },
+            NotAdmin::Store(error) => error.into(),
+        }
+    }
 }
 
 /// Somebody who may administer the whole platform.
@@ -68,13 +114,13 @@ impl PlatformAdmin {
 }
 
 impl FromRequestParts<App> for Admin {
-    type Rejection = Problem;
+    type Rejection = NotAdmin;
 
-    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, NotAdmin> {
         let record = authenticate(parts, app).await?;
         let role = record.verifier.role;
         if role == KeyRole::Client {
-            return Err(Problem::Forbidden("tenant_admin"));
+            return Err(NotAdmin::Client);
         }
         let tenant = match parts.headers.get("gatehouse-tenant") {
             None => record.verifier.tenant,
@@ -100,19 +146,21 @@ impl FromRequestParts<App> for PlatformAdmin {
 
 /// The record of the key that the request carries. A mistyped key is refused before any look-up;
 /// unknown, wrong, revoked and expired ones look the same.
-async fn authenticate(parts: &Parts, app: &App) -> Result<KeyRecord, Problem> {
-    let header = parts.headers.get(AUTHORIZATION).ok_or(Problem::Unauthenticated)?;
-    let text = header.to_str().ok().and_then(bearer).ok_or(Problem::Unauthenticated)?;
-    let key: KeyText = text.parse().map_err(Problem::MalformedKey)?;
+async fn authenticate(parts: &Parts, app: &App) -> Result<KeyRecord, NotAdmin> {
+    let header = parts.headers.get(AUTHORIZATION).ok_or(NotAdmin::Unauthenticated)?;
+    let text = header.to_str().ok().and_then(bearer).ok_or(NotAdmin::Unauthenticated)?;
+    let key: KeyText = text.parse().map_err(NotAdmin::Malformed)?;
     let record = app.store.platform().key(key.id()).await?;
     let presented = key.sha256();
     let known = record.as_ref().map_or([0; 32], |record| record.verifier.sha256);
     let same = bool::from(presented.ct_eq(&known));
     let now = app.clock.now_micros();
-    let live = |record: &KeyRecord| {
-        record.revoked_at.is_none() && record.verifier.expires_at.is_none_or(|expires_at| now < expires_at)
-    };
-    record.filter(|record| same && live(record)).ok_or(Problem::Unauthenticated)
+    record.filter(|record| same && is_live(record, now)).ok_or(NotAdmin::Unauthenticated)
+}
+
+/// Whether the key opens anything at `now`, microseconds since 1970.
+pub(crate) fn is_live(key: &KeyRecord, now: i64) -> bool {
+    key.revoked_at.is_none() && key.verifier.expires_at.is_none_or(|expires_at| now < expires_at)
 }
 
 fn bearer(header: &str) -> Option<&str> {
@@ -122,25 +170,24 @@ fn bearer(header: &str) -> Option<&str> {
 
 /// The tenant that `Gatehouse-Tenant` names, by id or by name. A tenant admin finds only the own
 /// one; every other looks like one that does not exist.
-async fn named_tenant(app: &App, named: &str, key: &KeyVerifier) -> Result<TenantId, Problem> {
+async fn named_tenant(app: &App, named: &str, key: &KeyVerifier) -> Result<TenantId, NotAdmin> {
     let tenants = app.store.platform();
     let found = match named.parse::<TenantId>() {
-        Ok(id) => tenants.tenants().await?.into_iter().find(|tenant| tenant.spec.id == id),
-        Err(_) => tenants.tenant_by_name(named).await?,
+        Ok(id) => tenants.tenant(id).await?,
+        Err(_) => None,
+    };
+    let found = match found {
+        // A name may look like an id.
+        None => tenants.tenant_by_name(named).await?,
+        found => found,
     };
     let allowed = |id: &TenantId| key.role == KeyRole::PlatformAdmin || *id == key.tenant;
-    found.map(|tenant| tenant.spec.id).filter(allowed).ok_or(Problem::NotFound)
+    found.map(|tenant| tenant.spec.id).filter(allowed).ok_or(NotAdmin::NoTenant)
 }
 
 /// A tenant comes from the key or the header only.
-fn refuse_tenant_in_query(parts: &Parts) -> Result<(), Problem> {
+fn refuse_tenant_in_query(parts: &Parts) -> Result<(), NotAdmin> {
     let query = parts.uri.query().unwrap_or_default();
     let named = url::form_urlencoded::parse(query.as_bytes()).any(|(name, _)| matches!(&*name, "tenant" | "tenant_id"));
-    if named {
-        return Err(Problem::Query {
-            code: "tenant_in_query",
-            detail: "the tenant comes from the key, or from the header Gatehouse-Tenant".to_owned(),
-        });
-    }
-    Ok(())
+    if named { Err(NotAdmin::TenantInQuery) } else { Ok(()) }
 }

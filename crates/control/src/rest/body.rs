@@ -25,6 +25,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub(crate) struct Body {
     /// The members, to be taken one by one.
     pub(crate) fields: Fields,
+    /// The body as it came: for members that are passed on as they are.
+    pub(crate) bytes: Bytes,
     /// The request's `Idempotency-Key` with the fingerprint of the request, if it has one.
     pub(crate) slot: Option<Slot>,
 }
@@ -41,7 +43,7 @@ impl FromRequest<App> for Body {
         let bytes = read(request).await?;
         let slot = slot(&headers, &method, &path, &bytes)?;
         let fields = Fields::of(json::parse(&bytes).map_err(Problem::Json)?)?;
-        Ok(Self { fields, slot })
+        Ok(Self { fields, bytes, slot })
     }
 }
 

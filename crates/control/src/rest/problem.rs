@@ -65,6 +65,12 @@ pub(crate) enum Problem {
     },
     /// The tenant has as many servers as it may have.
     QuotaServers(u32),
+    /// The tenant has as many live keys as it may have.
+    QuotaKeys(u32),
+    /// Without this key nobody could administer the platform.
+    LastAdmin,
+    /// Too many passes of recover wait already.
+    RecoverBusy,
     /// The probe did not reach an MCP server; nothing was saved.
     Unreachable {
         /// timeout, refused, not_found, protocol, dns, tls or other.
@@ -108,7 +114,16 @@ fn shape(status: StatusCode, code: &'static str, title: &'static str, detail: im
     Shape { status, code, title, detail: detail.into() }
 }
 
+/// The title of the problem that a response holds: what the seed's surface makes of it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Title(pub(crate) &'static str);
+
 impl Problem {
+    /// The status of its answer.
+    pub(crate) fn status(&self) -> StatusCode {
+        self.shape().status
+    }
+
     fn shape(&self) -> Shape {
         use StatusCode as S;
         match self {
@@ -198,6 +213,18 @@ impl Problem {
                 "Too many servers",
                 format!("this tenant may have {limit} servers"),
             ),
+            Self::QuotaKeys(limit) => {
+                shape(S::FORBIDDEN, "quota_keys", "Too many keys", format!("a tenant may have {limit} live keys"))
+            }
+            Self::LastAdmin => shape(
+                S::CONFLICT,
+                "last_platform_admin",
+                "Last platform admin",
+                "this is the last live key of a platform admin; make another one first",
+            ),
+            Self::RecoverBusy => {
+                shape(S::SERVICE_UNAVAILABLE, "recover_busy", "Recover busy", "too many passes wait already; try again")
+            }
             Self::Unreachable { class, message } => shape(
                 S::UNPROCESSABLE_ENTITY,
                 "upstream_unreachable",
@@ -240,7 +267,7 @@ impl Problem {
             Self::AddressBlocked { hint: Some(hint) } => json!({"hint": hint}),
             Self::Json(JsonError::Invalid { offset }) => json!({"offset": offset}),
             Self::Stale(current) => json!({"current_generation": current.0}),
-            Self::QuotaServers(limit) => json!({"limit": limit}),
+            Self::QuotaServers(limit) | Self::QuotaKeys(limit) => json!({"limit": limit}),
             _ => json!({}),
         };
         if let Value::Object(extra) = extra { extra } else { Map::new() }
@@ -274,6 +301,7 @@ impl IntoResponse for Problem {
         body.insert("trace_id".to_owned(), trace_id().into());
         body.insert("errors".to_owned(), errors.into());
         let mut response = (status, Value::Object(body).to_string()).into_response();
+        response.extensions_mut().insert(Title(title));
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -281,7 +309,7 @@ impl IntoResponse for Problem {
             Self::Unauthenticated | Self::MalformedKey(_) => {
                 headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(CHALLENGE));
             }
-            Self::IdempotencyRunning | Self::NoProxyAttached | Self::Unavailable => {
+            Self::IdempotencyRunning | Self::NoProxyAttached | Self::RecoverBusy | Self::Unavailable => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
             }
             _ => (),
@@ -307,6 +335,7 @@ impl From<StoreError> for Problem {
             StoreError::TitleTaken => Self::Taken { field: "title" },
             StoreError::Stale { current } => Self::Stale(current),
             StoreError::Quota { limit } => Self::QuotaServers(limit),
+            StoreError::QuotaKeys { limit } => Self::QuotaKeys(limit),
             other @ (StoreError::Database(_) | StoreError::Interrupted) => {
                 tracing::error!(error = %telemetry::chain(&other), "the database failed");
                 Self::Unavailable

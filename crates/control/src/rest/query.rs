@@ -1,6 +1,5 @@
-//! Query parameters: known ones only, each once.
-
-use std::collections::HashMap;
+//! Query parameters, decoded. The native routes take known ones only, each once; the seed's surface
+//! ignores what it doesn't know and takes the last of several, as it did.
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
@@ -10,7 +9,7 @@ use crate::rest::problem::Problem;
 
 /// The decoded parameters of a request.
 #[derive(Debug, Default)]
-pub(crate) struct Query(HashMap<String, String>);
+pub(crate) struct Query(Vec<(String, String)>);
 
 impl FromRequestParts<App> for Query {
     type Rejection = std::convert::Infallible;
@@ -25,14 +24,32 @@ impl Query {
         Self(url::form_urlencoded::parse(query.as_bytes()).into_owned().collect())
     }
 
+    /// Refuses parameters that are not among `known`, and one that stands twice.
+    pub(crate) fn only(self, known: &[&str]) -> Result<Self, Problem> {
+        for (at, (name, _)) in self.0.iter().enumerate() {
+            // Names come back to the sender only if they are ours.
+            let Some(name) = known.iter().find(|one| *one == name) else {
+                return Err(bad("unknown_parameter", format!("known parameters are: {}", known.join(", "))));
+            };
+            if self.0.iter().take(at).any(|(other, _)| other == name) {
+                return Err(bad("duplicate_parameter", format!("`{name}` stands twice")));
+            }
+        }
+        Ok(self)
+    }
+
     /// A parameter that is there and not empty.
     pub(crate) fn text(&self, name: &str) -> Option<&str> {
-        self.0.get(name).map(String::as_str).filter(|text| !text.is_empty())
+        self.last(name).filter(|text| !text.is_empty())
+    }
+
+    fn last(&self, name: &str) -> Option<&str> {
+        self.0.iter().rfind(|(other, _)| other == name).map(|(_, text)| text.as_str())
     }
 
     /// `true` or `false`; absent is `None`, `?name` alone is `true`.
     pub(crate) fn flag(&self, name: &'static str) -> Result<Option<bool>, Problem> {
-        match self.0.get(name).map(String::as_str) {
+        match self.last(name) {
             None => Ok(None),
             Some("" | "true" | "1") => Ok(Some(true)),
             Some("false" | "0") => Ok(Some(false)),

@@ -19,6 +19,7 @@ pub(crate) async fn run(
     query: Query,
     request: Request,
 ) -> Result<Answer, Problem> {
+    let query = query.only(&["dry_run", "prune"])?;
     let (mut dry_run, mut prune) = (query.flag("dry_run")?, query.flag("prune")?);
     let given = body::read(request).await?;
     if !given.is_empty() {
@@ -41,6 +42,7 @@ impl From<RecoverError> for Problem {
         match error {
             RecoverError::Intended(error) => error.into(),
             RecoverError::NoProxyAttached => Self::NoProxyAttached,
+            RecoverError::Busy => Self::RecoverBusy,
         }
     }
 }

@@ -4,6 +4,7 @@
 use axum::extract::{FromRequestParts, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use model::UpstreamUrl;
 use serde::{Deserialize, Serialize};
@@ -14,8 +15,8 @@ use store::{Page, ServerRecord, StoreError};
 use crate::App;
 use crate::proxies::{CommandError, Effective};
 use crate::reconcile::{RecoverError, Report, Scope};
-use crate::rest::admin::Admin;
-use crate::rest::problem::{CHALLENGE, Problem};
+use crate::rest::admin::{Admin, NotAdmin};
+use crate::rest::problem::{CHALLENGE, Problem, Title};
 use crate::rest::query::Query;
 use crate::rest::server_body::{plain, upstream_url};
 use crate::rest::views;
@@ -51,6 +52,12 @@ struct Tool<'a> {
     input_schema: Option<&'a RawValue>,
 }
 
+const TOOLS_FAILED: &str = "Failed to get tools from remote MCP server";
+const ADD_FAILED: &str = "Failed to add remote MCP proxy";
+const DELETE_FAILED: &str = "Failed to delete remote MCP proxy";
+const LIST_FAILED: &str = "Failed to get remote MCP proxy";
+const RECOVER_FAILED: &str = "Failed to recover remote MCP proxy";
+
 /// Every answer of the surface.
 pub(crate) enum SeedAnswer {
     Tools(Vec<Element>),
@@ -71,6 +78,9 @@ pub(crate) enum SeedAnswer {
     Forbidden,
     MissingParameter(&'static str),
     NoTenant,
+    TenantInQuery,
+    /// A fault of ours before the call began, in the call's own words.
+    Fault(StatusCode, &'static str),
 }
 
 impl SeedAnswer {
@@ -81,26 +91,24 @@ impl SeedAnswer {
         let done = |message: &str, extra| (S::OK, Some(message.to_owned()), extra);
         match self {
             Self::Tools(tools) => (S::OK, None, vec![("tools", json_text(&tools))]),
-            Self::ToolsFailed => bad("Failed to get tools from remote MCP server"),
+            Self::ToolsFailed => bad(TOOLS_FAILED),
             Self::Added(effective) => done("Successfully added remote MCP proxy", unfinished(&effective)),
             Self::NameExists => (S::CONFLICT, Some("Service name already exists".to_owned()), Vec::new()),
             Self::CannotConnect => {
                 (S::SERVICE_UNAVAILABLE, Some("Cannot connect to remote MCP server".to_owned()), Vec::new())
             }
-            Self::AddFailed => bad("Failed to add remote MCP proxy"),
+            Self::AddFailed => bad(ADD_FAILED),
             Self::Deleted(effective) => done("Successfully deleted remote MCP proxy", unfinished(&effective)),
             Self::NotRecorded => bad("Failed to delete remote MCP server, server not record"),
-            Self::DeleteFailed => bad("Failed to delete remote MCP proxy"),
+            Self::DeleteFailed => bad(DELETE_FAILED),
             Self::List(servers) => (S::OK, None, vec![("remote_mcp_server_list", json_text(&servers))]),
-            Self::ListFailed => bad("Failed to get remote MCP proxy"),
+            Self::ListFailed => bad(LIST_FAILED),
             Self::Recovered(report) => {
                 done("Successfully recovered remote MCP proxy", vec![("report", views::report(&report).to_string())])
             }
-            Self::RecoverFailed(report) => (
-                S::BAD_REQUEST,
-                Some("Failed to recover remote MCP proxy".to_owned()),
-                vec![("report", report.to_string())],
-            ),
+            Self::RecoverFailed(report) => {
+                (S::BAD_REQUEST, Some(RECOVER_FAILED.to_owned()), vec![("report", report.to_string())])
+            }
             Self::RecoverUnread => {
                 let report = vec![("report", "null".to_owned())];
                 (S::BAD_REQUEST, Some("Failed to load remote MCP proxy list".to_owned()), report)
@@ -111,6 +119,8 @@ impl SeedAnswer {
                 (S::BAD_REQUEST, Some(format!("Query parameter '{name}' is required")), Vec::new())
             }
             Self::NoTenant => (S::NOT_FOUND, Some("Tenant not found".to_owned()), Vec::new()),
+            Self::TenantInQuery => bad("The tenant comes from the key or from the header Gatehouse-Tenant"),
+            Self::Fault(status, message) => (status, Some(message.to_owned()), Vec::new()),
         }
     }
 }
@@ -154,6 +164,21 @@ impl IntoResponse for SeedAnswer {
     }
 }
 
+/// Everything below `/api/mcp` that isn't answered here (no such call, a wrong method, a foreign host,
+/// a fault) has the two frozen keys too, with the status that it has everywhere.
+pub(crate) async fn layer(request: Request, next: Next) -> Response {
+    let path = request.uri().path();
+    let ours = path == "/api/mcp" || path.starts_with("/api/mcp/");
+    let mut response = next.run(request).await;
+    if ours && let Some(Title(title)) = response.extensions().get().copied() {
+        let body = format!("{{\"message\":{},\"status\":\"error\"}}", Value::from(title));
+        *response.body_mut() = body.into();
+        response.headers_mut().remove(header::CONTENT_LENGTH);
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    }
+    response
+}
+
 /// An admin on this surface: refused with the seed's bodies.
 pub(crate) struct SeedAdmin(Admin);
 
@@ -161,11 +186,25 @@ impl FromRequestParts<App> for SeedAdmin {
     type Rejection = SeedAnswer;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, SeedAnswer> {
-        Admin::from_request_parts(parts, app).await.map(Self).map_err(|problem| match problem {
-            Problem::Forbidden(_) => SeedAnswer::Forbidden,
-            Problem::NotFound => SeedAnswer::NoTenant,
-            _ => SeedAnswer::Unauthorized,
+        Admin::from_request_parts(parts, app).await.map(Self).map_err(|why| match why {
+            NotAdmin::Unauthenticated | NotAdmin::Malformed(_) => SeedAnswer::Unauthorized,
+            NotAdmin::Client => SeedAnswer::Forbidden,
+            NotAdmin::NoTenant => SeedAnswer::NoTenant,
+            NotAdmin::TenantInQuery => SeedAnswer::TenantInQuery,
+            NotAdmin::Store(error) => SeedAnswer::Fault(Problem::from(error).status(), failure(parts)),
         })
+    }
+}
+
+/// How the call that was asked for says that it failed.
+fn failure(parts: &Parts) -> &'static str {
+    let called = parts.uri.path().trim_end_matches('/').rsplit('/').next().unwrap_or_default();
+    match called {
+        "tools" => TOOLS_FAILED,
+        "add" => ADD_FAILED,
+        "list" => LIST_FAILED,
+        "recover" => RECOVER_FAILED,
+        _ => DELETE_FAILED,
     }
 }
 
@@ -306,12 +345,17 @@ pub(crate) async fn list(State(app): State<App>, SeedAdmin(admin): SeedAdmin) ->
     Ok(SeedAnswer::List(servers))
 }
 
+/// HEAD would run a pass: it is not the seed's, so it is no method of recover.
+pub(crate) async fn no_head() -> impl IntoResponse {
+    ([(header::ALLOW, "GET,POST")], Problem::Method)
+}
+
 /// GET is the seed's; it changes state, so it asks for a bearer key like every other call here.
 pub(crate) async fn recover(State(app): State<App>, SeedAdmin(admin): SeedAdmin, _: Request) -> SeedAnswer {
     match app.reconciler.run(Scope { tenant: Some(admin.tenant()), ..Scope::default() }).await {
         Ok(report) if report.is_complete() => SeedAnswer::Recovered(Box::new(report)),
         Ok(report) => SeedAnswer::RecoverFailed(views::report(&report)),
-        Err(RecoverError::NoProxyAttached) => SeedAnswer::RecoverFailed(Value::Null),
+        Err(RecoverError::NoProxyAttached | RecoverError::Busy) => SeedAnswer::RecoverFailed(Value::Null),
         Err(RecoverError::Intended(error)) => {
             tracing::error!(error = %telemetry::chain(&error), "the intended state can't be read");
             SeedAnswer::RecoverUnread

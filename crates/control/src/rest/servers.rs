@@ -1,9 +1,11 @@
 //! `/api/v1/servers`: the records that an admin manages.
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use model::ServerId;
+use serde::Deserialize;
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use store::{Page, ServerPatch, ServerRecord, TenantStore};
 
@@ -13,6 +15,7 @@ use crate::rest::admin::Admin;
 use crate::rest::answer::Answer;
 use crate::rest::body::Body;
 use crate::rest::condition::Expected;
+use crate::rest::path::Path;
 use crate::rest::problem::Problem;
 use crate::rest::query::{Query, bad};
 use crate::rest::server_body::{add_server, server_patch};
@@ -20,7 +23,7 @@ use crate::rest::{fields, views};
 use crate::servers::Changed;
 
 pub(crate) async fn add(State(app): State<App>, admin: Admin, body: Body) -> Result<Response, Problem> {
-    let Body { mut fields, slot } = body;
+    let Body { mut fields, slot, .. } = body;
     let add = add_server(&mut fields);
     fields.finish()?;
     let Some(add) = add else { return Err(Problem::Internal) };
@@ -37,6 +40,7 @@ pub(crate) async fn add(State(app): State<App>, admin: Admin, body: Body) -> Res
 }
 
 pub(crate) async fn list(State(app): State<App>, admin: Admin, query: Query) -> Result<Answer, Problem> {
+    let query = query.only(&["limit", "page_size", "cursor", "search", "enabled"])?;
     let limit = query.limit()?;
     let after = match query.text("cursor") {
         None => None,
@@ -51,7 +55,7 @@ pub(crate) async fn list(State(app): State<App>, admin: Admin, query: Query) -> 
     Ok(Answer::page(records.iter().map(views::server).collect(), next))
 }
 
-pub(crate) async fn show(State(app): State<App>, admin: Admin, Path(server): Path<String>) -> Result<Answer, Problem> {
+pub(crate) async fn show(State(app): State<App>, admin: Admin, Path(server): Path) -> Result<Answer, Problem> {
     let record = find(&admin.store(&app), &server).await?;
     Ok(Answer::ok(views::server(&record)).at(record.spec.generation))
 }
@@ -59,7 +63,7 @@ pub(crate) async fn show(State(app): State<App>, admin: Admin, Path(server): Pat
 pub(crate) async fn change(
     State(app): State<App>,
     admin: Admin,
-    Path(server): Path<String>,
+    Path(server): Path,
     Expected(expected): Expected,
     body: Body,
 ) -> Result<Answer, Problem> {
@@ -68,13 +72,13 @@ pub(crate) async fn change(
     fields.finish()?;
     let tenant = admin.store(&app);
     let record = find(&tenant, &server).await?;
-    Ok(changed(app.servers.change(&tenant, &admin.actor(), record.spec.id, expected, patch).await?))
+    Ok(changed(app.servers.change(&tenant, &admin.actor(), &record, expected, patch).await?))
 }
 
 pub(crate) async fn remove(
     State(app): State<App>,
     admin: Admin,
-    Path(server): Path<String>,
+    Path(server): Path,
     Expected(expected): Expected,
 ) -> Result<Answer, Problem> {
     let tenant = admin.store(&app);
@@ -87,28 +91,23 @@ pub(crate) async fn remove(
     })))
 }
 
-pub(crate) async fn enable(state: State<App>, admin: Admin, server: Path<String>) -> Result<Answer, Problem> {
+pub(crate) async fn enable(state: State<App>, admin: Admin, server: Path) -> Result<Answer, Problem> {
     switch(state, admin, server, true).await
 }
 
-pub(crate) async fn disable(state: State<App>, admin: Admin, server: Path<String>) -> Result<Answer, Problem> {
+pub(crate) async fn disable(state: State<App>, admin: Admin, server: Path) -> Result<Answer, Problem> {
     switch(state, admin, server, false).await
 }
 
-async fn switch(
-    State(app): State<App>,
-    admin: Admin,
-    Path(server): Path<String>,
-    enabled: bool,
-) -> Result<Answer, Problem> {
+async fn switch(State(app): State<App>, admin: Admin, Path(server): Path, enabled: bool) -> Result<Answer, Problem> {
     let tenant = admin.store(&app);
     let record = find(&tenant, &server).await?;
     let patch = ServerPatch { enabled: Some(enabled), ..ServerPatch::default() };
-    Ok(changed(app.servers.change(&tenant, &admin.actor(), record.spec.id, None, patch).await?))
+    Ok(changed(app.servers.change(&tenant, &admin.actor(), &record, None, patch).await?))
 }
 
 /// Always 200: that the upstream fails is the answer, not a failure of the question.
-pub(crate) async fn test(State(app): State<App>, admin: Admin, Path(server): Path<String>) -> Result<Answer, Problem> {
+pub(crate) async fn test(State(app): State<App>, admin: Admin, Path(server): Path) -> Result<Answer, Problem> {
     let record = find(&admin.store(&app), &server).await?;
     match app.servers.test(&record).await {
         Ok(report) => {
@@ -126,11 +125,7 @@ pub(crate) async fn test(State(app): State<App>, admin: Admin, Path(server): Pat
     }
 }
 
-pub(crate) async fn tools(
-    State(app): State<App>,
-    admin: Admin,
-    Path(server): Path<String>,
-) -> Result<Response, Problem> {
+pub(crate) async fn tools(State(app): State<App>, admin: Admin, Path(server): Path) -> Result<Response, Problem> {
     let record = find(&admin.store(&app), &server).await?;
     let tools = app.proxies.list_tools(admin.tenant(), record.spec.id, admin.principal()).await?;
     Ok(raw_json(format!("{{\"items\":{tools},\"next\":null}}")))
@@ -139,21 +134,30 @@ pub(crate) async fn tools(
 pub(crate) async fn call(
     State(app): State<App>,
     admin: Admin,
-    Path(server): Path<String>,
+    Path(server): Path,
     body: Body,
 ) -> Result<Response, Problem> {
-    let Body { mut fields, .. } = body;
+    let Body { mut fields, bytes, .. } = body;
     let tool = fields.required("tool", fields::text(256));
-    let arguments = fields.optional("arguments", |value| match value {
-        Value::Object(_) => Ok(value.to_string()),
+    fields.optional("arguments", |value| match value {
+        Value::Object(_) => Ok(()),
         _ => Err(("type", "must be an object".to_owned())),
     });
     fields.finish()?;
     let record = find(&admin.store(&app), &server).await?;
-    let arguments = arguments.unwrap_or_else(|| "{}".to_owned());
+    let given: Given<'_> = serde_json::from_slice(&bytes).map_err(|_| Problem::Internal)?;
+    let arguments = given.arguments.map_or("{}", RawValue::get);
     let tool = tool.unwrap_or_default();
-    let answer = app.proxies.call(admin.tenant(), record.spec.id, admin.principal(), &tool, &arguments).await?;
+    let answer = app.proxies.call(admin.tenant(), record.spec.id, admin.principal(), &tool, arguments).await?;
     Ok(raw_json(answer))
+}
+
+/// The arguments of a call as they came: numbers that no machine type holds and the order of members
+/// are the tool's.
+#[derive(Deserialize)]
+struct Given<'a> {
+    #[serde(borrow)]
+    arguments: Option<&'a RawValue>,
 }
 
 /// JSON of an upstream, passed on as it came.

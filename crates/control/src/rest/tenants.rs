@@ -16,7 +16,7 @@ use crate::rest::query::{Query, bad};
 use crate::rest::views;
 
 pub(crate) async fn create(State(app): State<App>, admin: PlatformAdmin, body: Body) -> Result<Response, Problem> {
-    let Body { mut fields, slot } = body;
+    let Body { mut fields, slot, .. } = body;
     let name = fields
         .required("name", |value| text(256)(value)?.parse::<TenantName>().map_err(|error| ("slug", error.to_string())));
     let title = fields.optional("title", text(200));
@@ -33,6 +33,7 @@ pub(crate) async fn create(State(app): State<App>, admin: PlatformAdmin, body: B
 }
 
 pub(crate) async fn list(State(app): State<App>, _: PlatformAdmin, query: Query) -> Result<Answer, Problem> {
+    let query = query.only(&["limit", "page_size", "cursor"])?;
     let limit = query.limit()? as usize;
     let mut tenants = app.store.platform().tenants().await?;
     tenants.sort_by_key(|tenant| tenant.spec.id);

@@ -6,6 +6,7 @@ mod double;
 mod house;
 mod idempotency;
 mod input;
+mod keys;
 mod records;
 mod recover;
 mod seed;

@@ -234,3 +234,17 @@ async fn a_foreign_host_or_origin_reaches_nothing_but_health() {
         assert_eq!(reply.status.as_u16(), expected, "{path} {header}");
     }
 }
+
+#[tokio::test]
+async fn a_tenant_is_found_by_a_name_that_looks_like_an_id() {
+    let house = House::open().await;
+    let name = "0af7651916cd43dd8448eb211c80319c";
+    super::house::tenant(&house.app.store, name).await;
+    let reply = house
+        .send("GET", "/api/v1/servers", "", |headers| {
+            bearer(headers, &house.platform);
+            headers.insert("gatehouse-tenant", name.parse().unwrap());
+        })
+        .await;
+    assert_eq!(reply.status, StatusCode::OK, "{}", reply.text);
+}

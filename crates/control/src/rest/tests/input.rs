@@ -112,3 +112,30 @@ async fn the_status_page_runs_no_script_and_names_nothing() {
     assert!(page.header("content-security-policy").contains("default-src 'none'"));
     assert!(page.text.contains("Gatehouse") && !page.text.contains("<script") && !page.text.contains("secret-project"));
 }
+
+#[tokio::test]
+async fn a_path_that_is_no_text_names_nothing() {
+    let house = House::open().await;
+    for (method, path) in
+        [("GET", "/api/v1/servers/%ff"), ("POST", "/api/v1/servers/%ff/call"), ("DELETE", "/api/v1/keys/%ff")]
+    {
+        let reply = house.admin(method, path, if method == "POST" { "{\"tool\":\"x\"}" } else { "" }).await;
+        assert_eq!(reply.told(), (404, "not_found".to_owned()), "{path}: {}", reply.text);
+    }
+}
+
+#[tokio::test]
+async fn native_routes_take_known_parameters_once() {
+    let house = House::open().await;
+    for (method, path, code) in [
+        ("GET", "/api/v1/servers?limit=1&enabled=true&search=a", ""),
+        ("GET", "/api/v1/servers?limits=1", "unknown_parameter"),
+        ("GET", "/api/v1/servers?limit=1&limit=2", "duplicate_parameter"),
+        ("GET", "/api/v1/keys?search=a", "unknown_parameter"),
+        ("POST", "/api/v1/recover?dryrun=true", "unknown_parameter"),
+        ("POST", "/api/v1/recover?dry_run=true&dry_run=false", "duplicate_parameter"),
+    ] {
+        let status = if code.is_empty() { 200 } else { 400 };
+        assert_eq!(house.admin(method, path, "").await.told(), (status, code.to_owned()), "{path}");
+    }
+}

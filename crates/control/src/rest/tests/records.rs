@@ -136,6 +136,15 @@ async fn a_new_url_is_found_out_about_again() {
 }
 
 #[tokio::test]
+async fn the_same_url_keeps_what_was_found_out() {
+    let house = House::open().await;
+    house.add("notes", NOTES).await;
+    let patch = format!(r#"{{"url":"{NOTES}","trust_hints":true}}"#);
+    let reply = house.admin_with(("if-match", "\"1\""), "PATCH", "/api/v1/servers/notes", &patch).await.json();
+    assert_eq!((reply["transport"].as_str(), reply["trust_hints"].as_bool()), (Some("streamable_http"), Some(true)));
+}
+
+#[tokio::test]
 async fn a_change_names_the_generation_that_it_was_made_from() {
     let house = House::open().await;
     house.add("notes", NOTES).await;
@@ -198,10 +207,15 @@ async fn tools_are_listed_and_called_as_the_caller() {
     assert_eq!(tools.json()["items"][0]["inputSchema"], json!({"type": "object"}));
     let body = r#"{"tool":"list","arguments":{"a":[1,2.50]}}"#;
     let called = house.admin("POST", "/api/v1/servers/notes/call", body).await;
-    assert_eq!(called.json()["result"]["tool"], "list");
+    assert_eq!(called.text, r#"{"result":{"tool":"list","arguments":{"a":[1,2.50]}}}"#);
+    // Numbers and the order of members are the tool's, so they arrive as they were written.
+    let odd = r#"{"z":123456789012345678901234567890,"a":1.10,"e":1E2, "u":"\u00fc"}"#;
+    let body = format!(r#"{{ "\u0061rguments" : {odd} , "tool":"list"}}"#);
+    let called_oddly = house.admin("POST", "/api/v1/servers/notes/call", &body).await;
+    assert_eq!(called_oddly.text, format!(r#"{{"result":{{"tool":"list","arguments":{odd}}}}}"#));
     let key: model::KeyText = house.admin.parse().unwrap();
     let principals = house.proxies.with(|state| state.principals.clone());
-    assert!(principals.len() == 2 && principals.iter().all(|one| one.tenant == house.acme && one.key == key.id()));
+    assert!(principals.len() == 3 && principals.iter().all(|one| one.tenant == house.acme && one.key == key.id()));
     assert_eq!(house.admin("POST", "/api/v1/servers/notes/call", r#"{"arguments":1}"#).await.code(), "required");
     house.proxies.fails(NOTES, "timeout");
     assert_eq!(house.admin("GET", "/api/v1/servers/notes/tools", "").await.told(), (502, "upstream_failed".to_owned()));

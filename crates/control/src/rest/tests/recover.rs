@@ -3,13 +3,16 @@
 use std::time::Duration;
 
 use axum::http::StatusCode;
+use axum::response::IntoResponse as _;
 use model::{Digest, ServerId};
 use serde_json::{Value, json};
+use store::NewServer;
 
 use super::double::NODE;
 use super::house::{House, NOTES, OTHER};
 use crate::proxies::ObservedMount;
-use crate::reconcile::Scope;
+use crate::reconcile::{RecoverError, Scope};
+use crate::rest::problem::Problem;
 
 fn counts(missing: u64, orphaned: u64, drifted: u64) -> Value {
     json!({"missing": missing, "orphaned": orphaned, "drifted": drifted})
@@ -109,4 +112,58 @@ async fn a_proxy_that_refuses_or_is_silent_is_one_line_and_not_complete() {
     assert_eq!((report["complete"].as_bool(), report["proxies"][0]["answered"].as_bool()), (Some(false), Some(false)));
     house.proxies.with(|state| state.attached = false);
     assert_eq!(house.admin("POST", "/api/v1/recover", "").await.told(), (503, "no_proxy_attached".to_owned()));
+}
+
+#[tokio::test]
+async fn what_was_added_during_the_look_is_no_difference() {
+    let house = House::open().await;
+    house.add("notes", NOTES).await;
+    house.app.reconciler.run(Scope::default()).await.unwrap();
+    let new = NewServer {
+        name: "fresh".parse().unwrap(),
+        title: "Fresh".to_owned(),
+        transport: model::Transport::Auto,
+        url: model::UpstreamUrl::parse(OTHER).unwrap(),
+        headers: Vec::new(),
+        connect_timeout: Duration::from_secs(1),
+        read_timeout: Duration::from_secs(1),
+        disabled_tools: Vec::new(),
+        trust_hints: false,
+        enabled: true,
+    };
+    let resyncs = house.proxies.with(|state| {
+        state.arrives = Some((house.acme, new));
+        state.resyncs
+    });
+    let report = house.admin("POST", "/api/v1/recover", "").await.json();
+    assert_eq!((&report["before"], report["servers"].as_array().unwrap().len()), (&counts(0, 0, 0), 0));
+    assert_eq!(house.proxies.with(|state| state.resyncs), resyncs);
+}
+
+#[tokio::test]
+async fn passes_that_wait_are_counted_and_one_too_many_is_refused() {
+    let house = House::open().await;
+    let held = house.proxies.looking.acquire().await.unwrap();
+    let passes = futures::future::join_all((0..17).map(|_| house.app.reconciler.run(Scope::default())));
+    let (passes, ()) = tokio::join!(passes, async { drop(held) });
+    let busy = passes.iter().filter(|pass| matches!(pass, Err(RecoverError::Busy))).count();
+    assert_eq!((busy, passes.iter().filter(|pass| pass.is_ok()).count()), (1, 16));
+    let busy = Problem::from(RecoverError::Busy).into_response();
+    assert_eq!(
+        (busy.status(), busy.headers()["retry-after"].to_str().unwrap()),
+        (StatusCode::SERVICE_UNAVAILABLE, "1")
+    );
+}
+
+#[tokio::test]
+async fn a_report_shows_no_query_of_a_url() {
+    let house = House::open().await;
+    let url = format!("{NOTES}?token=canary");
+    house.proxies.speaks(&url, "[]");
+    house.add("notes", &url).await;
+    house.app.reconciler.run(Scope::default()).await.unwrap();
+    house.proxies.with(|state| state.mounts[0].cooling_ms = Some(9));
+    let report = house.admin("POST", "/api/v1/recover", "").await;
+    assert_eq!(report.json()["upstreams"][0]["url"], NOTES);
+    assert!(!report.text.contains("canary"));
 }

@@ -192,3 +192,47 @@ async fn a_mistyped_key_is_unauthorized_in_the_seeds_words() {
     assert_eq!(reply.text, r#"{"message":"Unauthorized","status":"error"}"#);
     assert_eq!(reply.status.as_u16(), 401);
 }
+
+#[tokio::test]
+async fn what_is_no_call_is_told_with_the_two_keys_too() {
+    let house = House::open().await;
+    for (method, path, message) in [
+        ("PUT", "/api/mcp/add", (405, "Method not allowed")),
+        ("GET", "/api/mcp", (405, "Method not allowed")),
+        ("GET", "/api/mcp/nothing", (404, "Not found")),
+        (
+            "GET",
+            "/api/mcp/list?tenant_id=x",
+            (400, "The tenant comes from the key or from the header Gatehouse-Tenant"),
+        ),
+    ] {
+        assert_eq!(house.seed(method, path).await, error(message.0, message.1), "{method} {path}");
+    }
+    assert!(house.admin("PUT", "/api/mcp/add", "").await.header("allow").contains("POST"));
+    let foreign = house.admin_with(("host", "evil.example"), "GET", "/api/mcp/list", "").await;
+    assert_eq!((foreign.status.as_u16(), foreign.text), error(403, "Foreign host"));
+    assert_eq!(house.admin("GET", "/api/mcpx", "").await.told(), (404, "no_route".to_owned()));
+}
+
+#[tokio::test]
+async fn a_database_that_fails_is_no_wrong_key() {
+    let house = House::open().await;
+    house.app.store.clone().close().await.unwrap();
+    for (method, path, message) in [
+        ("GET", of("/tools", "a", NOTES), "Failed to get tools from remote MCP server"),
+        ("POST", of("/add", "a", NOTES), "Failed to add remote MCP proxy"),
+        ("GET", "/api/mcp/list/".to_owned(), "Failed to get remote MCP proxy"),
+        ("POST", "/api/mcp/recover".to_owned(), "Failed to recover remote MCP proxy"),
+        ("DELETE", of("", "a", NOTES), "Failed to delete remote MCP proxy"),
+    ] {
+        assert_eq!(house.seed(method, &path).await, error(503, message), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_look_at_the_head_of_recover_runs_no_pass() {
+    let house = House::open().await;
+    let reply = house.admin("HEAD", "/api/mcp/recover", "").await;
+    assert_eq!((reply.status.as_u16(), reply.header("allow")), (405, "GET,POST"));
+    assert!(house.proxies.with(|state| state.looks) == 0);
+}

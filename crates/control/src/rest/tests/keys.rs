@@ -1,0 +1,51 @@
+//! Keys: who sees and revokes which, and what they may be restricted to.
+
+use axum::http::StatusCode;
+use model::{KeyRole, KeyText};
+
+use super::house::{House, key};
+
+fn path(key: &str) -> String {
+    format!("/api/v1/keys/{}", key.parse::<KeyText>().unwrap().id())
+}
+
+#[tokio::test]
+async fn a_tenant_admin_neither_sees_nor_revokes_keys_of_platform_admins() {
+    let house = House::open().await;
+    let id = house.platform.parse::<KeyText>().unwrap().id();
+    assert!(!house.admin("GET", "/api/v1/keys", "").await.text.contains(id.as_str()));
+    let refused = house.admin("DELETE", &path(&house.platform), "").await;
+    assert_eq!(refused.told(), (404, "not_found".to_owned()));
+    assert!(house.ask(&house.platform, "GET", "/api/v1/keys", "").await.text.contains(id.as_str()));
+}
+
+#[tokio::test]
+async fn the_last_live_key_of_a_platform_admin_stays() {
+    let house = House::open().await;
+    let last = (409, "last_platform_admin".to_owned());
+    assert_eq!(house.ask(&house.platform, "DELETE", &path(&house.platform), "").await.told(), last);
+    // One in another tenant is as good; a revoked one is none.
+    let second = key(&house.app.store, house.other, KeyRole::PlatformAdmin).await;
+    let revoked = house.ask(&house.platform, "DELETE", &path(&house.platform), "").await;
+    assert_eq!(revoked.status, StatusCode::OK);
+    assert_eq!(house.ask(&second, "DELETE", &path(&second), "").await.told(), last);
+    assert_eq!(house.ask(&second, "GET", "/api/v1/keys", "").await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn servers_restrict_keys_of_clients_only_and_are_slugs() {
+    let house = House::open().await;
+    for (body, code) in [
+        (r#"{"servers":["notes"]}"#, ""),
+        (r#"{"role":"client","servers":[]}"#, ""),
+        (r#"{"role":"tenant_admin","servers":["notes"]}"#, "role"),
+        (r#"{"role":"platform_admin","servers":[]}"#, "role"),
+        (r#"{"servers":["My Notes"]}"#, "slug"),
+        (r#"{"servers":[""]}"#, "slug"),
+    ] {
+        let reply = house.ask(&house.platform, "POST", "/api/v1/keys", body).await;
+        let expected = if code.is_empty() { 201 } else { 422 };
+        assert_eq!(reply.told(), (expected, code.to_owned()), "{body}");
+        assert!(code.is_empty() || reply.json()["errors"][0]["field"] == "servers");
+    }
+}
