@@ -118,7 +118,10 @@ fn result(answer: &Value) -> &Value {
 /// Why the call did not do what it should, if the tool or the protocol says so.
 fn refusal(answer: &Value) -> Option<String> {
     if let Some(error) = answer.get("error").filter(|error| error.is_object()) {
-        return Some(screen::plain(&format!("{} (code {})", cell(error, "message"), cell(error, "code"))));
+        let (message, code) = (cell(error, "message"), cell(error, "code"));
+        // A class in brackets says more than the number.
+        let told = if message.ends_with(')') { message } else { format!("{message} (code {code})") };
+        return Some(screen::plain(&told));
     }
     let is_error = result(answer).get("isError").and_then(Value::as_bool).unwrap_or(false);
     is_error.then(|| "the tool reports an error".to_owned())
@@ -193,6 +196,7 @@ mod tests {
             (json!({"content": [], "isError": false}), None),
             (json!({"result": {"isError": true}}), Some("the tool reports an error")),
             (json!({"error": {"code": -32602, "message": "unknown tool"}}), Some("unknown tool (code -32602)")),
+            (json!({"error": {"code": -31001, "message": "not reached (refused)"}}), Some("not reached (refused)")),
         ] {
             assert_eq!(refusal(&answer).as_deref(), refused, "{answer}");
         }
