@@ -1,4 +1,4 @@
-//! The house plan holds: checked on the workspace, and on small workspaces that break it.
+//! The code map holds: checked on the workspace, and on small workspaces that break it.
 
 use cargo_metadata::MetadataCommand;
 use tests::arrows::objections;
@@ -20,7 +20,7 @@ fn each_wrong_arrow_is_objected_to() {
         ("control: proxy; proxy", "", Some("control uses proxy")),
         ("cli: vault; vault", "", Some("cli uses vault")),
         ("telemetry: migrations; migrations", "", Some("telemetry uses migrations")),
-        ("gadget", "", Some("gadget is not in the house plan")),
+        ("gadget", "", Some("gadget is not on the code map")),
         ("proxy: wire; wire: sqlx-core", "sqlx-core", Some("sqlx-core is below proxy")),
         ("proxy: odd", "odd: rusqlite; rusqlite", Some("rusqlite is below proxy")),
         ("cli: store; store", "", Some("store is below cli")),

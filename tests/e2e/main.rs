@@ -1,4 +1,4 @@
-//! Both processes, started for real: every promise of the main job, one test each.
+//! Both processes, started for real: one test for each promise.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

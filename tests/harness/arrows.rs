@@ -1,4 +1,4 @@
-//! The house plan as a check: which crate may use which, and what may never come near the proxy.
+//! The code map as a check: which crate may use which, and what may never come near the proxy.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -99,13 +99,13 @@ fn fits(pattern: &str, name: &str) -> bool {
     pattern.strip_suffix('*').map_or(pattern == name, |start| name.starts_with(start))
 }
 
-/// Everything in the workspace that breaks the house plan, one sentence each.
+/// Everything in the workspace that breaks the code map, one sentence each.
 pub fn objections(metadata: &Metadata) -> Vec<String> {
     let graph = Graph::of(metadata);
     let mut found = Vec::new();
     for krate in graph.ours.iter().filter(|krate| !matches!(krate.as_str(), "tests" | "bench")) {
         let Some(from) = row(krate).or_else(|| OUTSIDE.contains(&krate.as_str()).then_some(0)) else {
-            found.push(format!("{krate} is not in the house plan"));
+            found.push(format!("{krate} is not on the code map"));
             continue;
         };
         for used in graph.used_by(krate) {

@@ -1,6 +1,6 @@
 //! The management service: what should be mounted, for whom, and the way to get it there.
 //!
-//! Start with [`Control`], then `rest` (the route table), `servers` (the main job), [`reconcile`]
+//! Start with [`Control`], then `rest` (the route table), `servers` (adding and removing them), [`reconcile`]
 //! (recover) and [`fleet`] (the proxies). MCP clients never reach this process.
 
 pub mod config;

@@ -1,7 +1,7 @@
 //! The plane's own certificates: a CA that only control reads, control's certificate, and one for
 //! the nodes of each pool.
 //!
-//! The CA's key stays a file with mode 0600 (design.md: until the credentials issue). A node's
+//! The CA's key stays a file with mode 0600. A node's
 //! certificate names its pool as `spiffe://gatehouse/pool/NAME`; that name is its permission.
 
 mod files;

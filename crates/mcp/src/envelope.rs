@@ -103,7 +103,7 @@ const REFERENCE: &[&str] = &["type", "name", "uri"];
 
 /// Most members of one object on the levels that the gateway reads.
 const MAX_MEMBERS: usize = 128;
-/// Longest id in bytes (trust.md section 5, row 48).
+/// Longest id in bytes.
 const MAX_ID: usize = 256;
 
 impl Envelope {

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use crate::span::Span;
 
-/// Deepest nesting that is accepted (trust.md section 5, row 10 and T33).
+/// Deepest nesting that is accepted.
 pub const MAX_DEPTH: u32 = 64;
 
 /// Why a text is refused. Offsets are bytes from the beginning.

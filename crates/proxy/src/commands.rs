@@ -57,7 +57,7 @@ pub struct Probed {
     pub needs_auth: bool,
 }
 
-/// Why a command failed: a class of seeds.md R101 and a message without raw internals.
+/// Why a command failed: one of a few classes and a message without raw internals.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct CommandFailure {

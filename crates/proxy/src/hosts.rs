@@ -5,7 +5,7 @@ use http::header::{HOST, ORIGIN};
 
 use crate::fault::Fault;
 
-/// Most bytes of all header fields together (trust.md section 5, row 64).
+/// Most bytes of all header fields together.
 const HEAD: usize = 32 << 10;
 
 /// The host names that are served; loopback names always are.

@@ -27,7 +27,7 @@ const TENANT: HeaderName = HeaderName::from_static("gatehouse-tenant");
 const BODY: usize = 256 << 10;
 /// How long it may take.
 const ARRIVAL: Duration = Duration::from_secs(30);
-/// Limit of a health check (seeds.md 4c).
+/// Limit of a health check.
 const CHECK: Duration = Duration::from_secs(10);
 
 impl Gate {

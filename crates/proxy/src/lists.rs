@@ -17,9 +17,9 @@ use crate::principal::Authenticated;
 use crate::table::{Listed, Mount};
 use crate::upstream::{Connected, Failure, ask};
 
-/// Most items of one list (trust.md 6.6).
+/// Most items of one list.
 const ITEMS: usize = 2000;
-/// Most bytes of one list (trust.md fault 44).
+/// Most bytes of one list.
 const BYTES: usize = 16 << 20;
 /// Most pages of one list.
 const PAGES: usize = 200;

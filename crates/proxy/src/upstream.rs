@@ -164,7 +164,7 @@ impl Failure {
         }
     }
 
-    /// The class of seeds.md R101, for admins.
+    /// The class, for admins; those of [`crate::CommandFailure`].
     pub(crate) fn class(&self) -> &'static str {
         match self {
             Self::Egress(error) => error.class(),

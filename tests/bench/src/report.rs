@@ -22,7 +22,7 @@ pub(crate) struct Work {
     pub(crate) series: Vec<Series>,
 }
 
-/// A figure that design.md section 9 has a line for.
+/// A figure that has a milestone.
 pub(crate) struct Claim {
     /// What is claimed.
     pub(crate) what: String,
@@ -162,7 +162,7 @@ impl Report {
             let _ = writeln!(
                 out,
                 "\n{:<62} {:>24} {:>10} {:>8}  verdict",
-                "Milestones of design.md section 9", "median [least-most]", "milestone", "goal"
+                "Milestones", "median [least-most]", "milestone", "goal"
             );
         }
         for claim in &self.claims {

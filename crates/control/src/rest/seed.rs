@@ -1,5 +1,5 @@
-//! The seed's surface `/api/mcp`, frozen: old clients match on its bodies byte by byte. The same code
-//! as the native routes does the work.
+//! The surface `/api/mcp` of the seed (the system whose surface is kept), frozen: old clients match on
+//! its bodies byte by byte. The same code as the native routes does the work.
 
 use axum::extract::{FromRequestParts, Request, State};
 use axum::http::request::Parts;

@@ -1,4 +1,4 @@
-//! Bad input: a clear error that names the field and loses nothing (trust.md section 5, REST rows).
+//! Bad input: a clear error that names the field and loses nothing.
 
 use axum::http::StatusCode;
 

@@ -1,4 +1,4 @@
-//! The seed's surface, status by status and body by body (seeds.md 7.1, design.md section 8).
+//! The seed's surface, status by status and body by body.
 
 use serde_json::{Value, json};
 
