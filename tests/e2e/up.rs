@@ -61,3 +61,25 @@ async fn a_start_that_listens_off_loopback_is_refused() {
     assert!(!output.status.success());
     assert!(String::from_utf8_lossy(&output.stderr).contains("loopback"), "{output:?}");
 }
+
+#[tokio::test]
+async fn what_a_restart_does_not_heal_ends_up_at_once_and_is_named() {
+    let mut house = Gatehouse::start().await;
+    assert_eq!(house.end().await, Some(0));
+    let kek = house.dir().join("kek");
+    let again = async || {
+        let mut up = Command::new(executable("gatehouse"));
+        up.arg("up").arg("--data-dir").arg(house.dir()).args(["--control", "127.0.0.1:0", "--mcp", "127.0.0.1:0"]);
+        up.arg("--ready-json").stdin(Stdio::null()).kill_on_drop(true);
+        let output = tests::patient("`up` ends", up.output()).await.unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    std::fs::set_permissions(&kek, std::fs::Permissions::from_mode(0o644)).unwrap();
+    let told = again().await;
+    assert!(told.contains("control's configuration can't be used") && told.contains("`kek_file`"), "{told}");
+    assert_eq!(told.matches("control started").count(), 1, "{told}");
+    std::fs::remove_file(&kek).unwrap();
+    let told = again().await;
+    assert!(told.contains("kek is gone: put it back") && !kek.exists(), "{told}");
+}
