@@ -35,10 +35,7 @@ pub struct Decoder {
     name: Option<Bytes>,
     id: Option<Bytes>,
     retry: Option<u64>,
-    /// The data, while it is one line.
     data: Option<Bytes>,
-    /// The data, once it is several lines.
-    joined: BytesMut,
     size: usize,
     limit: usize,
 }
@@ -54,7 +51,6 @@ impl Decoder {
             id: None,
             retry: None,
             data: None,
-            joined: BytesMut::new(),
             size: 0,
             limit,
         }
@@ -63,7 +59,6 @@ impl Decoder {
     /// Whether an event is under way: the stream must not end here. A comment is no event.
     pub fn pending(&self) -> bool {
         self.data.is_some()
-            || !self.joined.is_empty()
             || self.name.is_some()
             || self.id.is_some()
             || self.retry.is_some()
@@ -143,22 +138,24 @@ impl Decoder {
         }
     }
 
+    /// One line stays a slice of what came; several are one buffer, which grows in place.
     fn data_line(&mut self, line: Bytes) {
-        if let Some(first) = self.data.take() {
-            self.joined.extend_from_slice(&first);
-        } else if self.joined.is_empty() {
-            self.data = Some(line);
-            return;
-        }
-        self.joined.extend_from_slice(b"\n");
-        self.joined.extend_from_slice(&line);
+        self.data = Some(match self.data.take() {
+            None => line,
+            Some(before) => {
+                let mut joined = BytesMut::from(before);
+                joined.extend_from_slice(b"\n");
+                joined.extend_from_slice(&line);
+                joined.freeze()
+            }
+        });
     }
 
     fn event_done(&mut self, out: &mut Vec<Event>) {
         self.size = 0;
         let name = self.name.take().filter(|name| name.as_ref() != b"message");
         let (id, retry) = (self.id.take(), self.retry.take());
-        let data = self.data.take().unwrap_or_else(|| self.joined.split().freeze());
+        let data = self.data.take().unwrap_or_default();
         if !data.is_empty() || id.is_some() || retry.is_some() {
             out.push(Event { name, id, data, retry });
         }
