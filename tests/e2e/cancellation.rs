@@ -44,6 +44,28 @@ async fn a_cancelled_call_is_cancelled_at_the_upstream_under_its_own_id() {
 }
 
 #[tokio::test]
+async fn cancelled_calls_cool_nobody() {
+    let house = Gatehouse::start().await;
+    let upstream = mounted(&house.admin(), "desk").await;
+    let mcp = house.mcp().await;
+    upstream.close_gate();
+    for turn in 0..4 {
+        let text = format!("cancelled {turn}");
+        let params = json!({"name": "desk__slow", "arguments": {"text": text}});
+        let call = mcp.try_request_as(json!(text), "tools/call", params);
+        let cancel = async {
+            eventually("the call arrived", || async { (upstream.calls(&text) == 1).then_some(()) }).await;
+            mcp.notify("notifications/cancelled", json!({"requestId": text})).await;
+        };
+        // It ends at once, with no answer: the upstream never sends one.
+        let (answer, ()) = tests::patient("the call ends", async { tokio::join!(call, cancel) }).await;
+        assert!(answer.is_err(), "{answer:?}");
+    }
+    assert_eq!(mcp.text("desk__echo", json!({"text": "well"})).await, "desk: well");
+    upstream.open_gate();
+}
+
+#[tokio::test]
 async fn progress_comes_back_under_the_clients_own_token() {
     let house = Gatehouse::start().await;
     let upstream = mounted(&house.admin(), "desk").await;

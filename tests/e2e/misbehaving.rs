@@ -26,7 +26,13 @@ pub(crate) const PROMISES: &[(&str, &[i64])] = &[
     ("gzip", &[-31003]),
     ("wrong_id", &[-31002, -31003, -31013]),
     ("duplicate_id", &[]),
+    ("heartbeats", &[]),
+    ("session_words", &[-32602]),
+    ("null_id", &[-32600]),
 ];
+
+/// Tried in tests of their own: what only drips has its own clock, and the errors of a tool's own are not ours.
+const ELSEWHERE: [&str; 3] = ["drip", "session_words", "null_id"];
 
 /// What no client may ever read.
 const SECRETS: &[&str] =
@@ -57,8 +63,7 @@ async fn each_has_its_answer(path: &str, prefix: &str) {
     assert_eq!(good.text("good__echo", json!({"text": "before"})).await, "good: before");
     let proxy = house.pid(Plane::Proxy);
     let before = process::resident_kib(proxy);
-    // What only drips has its own clock, tried in `slow_peers`.
-    for (word, codes) in PROMISES.iter().filter(|(word, _)| *word != "drip") {
+    for (word, codes) in PROMISES.iter().filter(|(word, _)| !ELSEWHERE.contains(word)) {
         // A server of its own for each, so that a cooldown of one says nothing of the next.
         let upstream = Upstream::named("bad").await;
         let name = format!("bad-{}", word.replace('_', "-"));
@@ -97,6 +102,33 @@ pub(crate) fn is_promised(word: &str, codes: &[i64], answer: &Value, server: &st
     assert!(codes.contains(&code_of(answer)), "{word}: {said}");
     assert_eq!(answer["error"]["data"]["origin"], "gateway", "{word}: {said}");
     assert_eq!(answer["error"]["data"]["server"], server, "{word}: {said}");
+}
+
+#[tokio::test]
+async fn heartbeats_keep_a_silent_call_alive() {
+    // The product's ticks come every 0.75 s; the heartbeats go on for more than five of them.
+    let house = Gatehouse::plan().env("GATEHOUSE_TIME_SCALE", "20").start().await;
+    let _desk = mounted(&house.admin(), "desk").await;
+    let mcp = house.mcp().await;
+    let params = json!({"name": "desk__bad", "arguments": {"how": "heartbeats", "text": "slow"}});
+    let (_, answer) = mcp.try_request("tools/call", params).await.unwrap();
+    assert_eq!(answer["result"]["content"][0]["text"], "after all", "{answer}");
+}
+
+#[tokio::test]
+async fn a_tools_own_error_is_passed_on_and_nothing_is_sent_again() {
+    let house = Gatehouse::start().await;
+    let upstream = mounted(&house.admin(), "desk").await;
+    for (path, tool) in [("/mcp", "desk__bad"), ("/servers/desk/mcp", "bad")] {
+        let mcp = Mcp::open(&house.at(path), house.client_key()).await;
+        for (word, code) in [("session_words", -32602), ("null_id", -32600)] {
+            let text = format!("{path} {word}");
+            let params = json!({"name": tool, "arguments": {"how": word, "text": text}});
+            let (_, answer) = tests::patient(word, mcp.try_request("tools/call", params)).await.unwrap();
+            assert_eq!(code_of(&answer), code, "{answer}");
+            assert_eq!(upstream.calls(&text), 1, "{text} was sent once");
+        }
+    }
 }
 
 #[tokio::test]

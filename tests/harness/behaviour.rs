@@ -37,6 +37,12 @@ pub enum Behaviour {
     WrongId,
     /// The same answer twice, the second with another content.
     DuplicateId,
+    /// Comments four times a second for four seconds, then the answer.
+    Heartbeats,
+    /// 400 with a JSON-RPC error of the tool's own that speaks of some session.
+    SessionWords,
+    /// An event stream with an error that carries no id.
+    NullId,
 }
 
 /// Every behaviour with its word, by which a call of the tool `bad` asks for it.
@@ -58,6 +64,9 @@ pub const BEHAVIOURS: &[(&str, Behaviour)] = &[
     ("gzip", Behaviour::Gzip),
     ("wrong_id", Behaviour::WrongId),
     ("duplicate_id", Behaviour::DuplicateId),
+    ("heartbeats", Behaviour::Heartbeats),
+    ("session_words", Behaviour::SessionWords),
+    ("null_id", Behaviour::NullId),
 ];
 
 impl Behaviour {

@@ -59,6 +59,16 @@ pub(crate) async fn answer(behaviour: Behaviour, message: &Value) -> Response<Bo
             let both = [body::event(&good), body::event(&second)].concat();
             body::whole(200, "text/event-stream", both)
         }
+        Behaviour::Heartbeats => heartbeats(good),
+        Behaviour::SessionWords => {
+            let message = "checkout session of the customer expired";
+            let error = json!({"jsonrpc": "2.0", "id": id, "error": {"code": -32602, "message": message}});
+            body::whole(400, "application/json", error.to_string())
+        }
+        Behaviour::NullId => {
+            let error = json!({"jsonrpc": "2.0", "id": null, "error": {"code": -32600, "message": "no id"}});
+            body::whole(200, "text/event-stream", body::event(&error))
+        }
     }
 }
 
@@ -107,6 +117,20 @@ fn junk(good: Value) -> Response<Body> {
             if feed.send(Ok(frames.clone())).await.is_err() {
                 return;
             }
+        }
+        let _ = feed.send(Ok(body::event(&good))).await;
+    });
+    response
+}
+
+fn heartbeats(good: Value) -> Response<Body> {
+    let (feed, response) = body::fed("text/event-stream");
+    tokio::spawn(async move {
+        for _ in 0..16 {
+            if feed.send(Ok(Bytes::from_static(b": still at it\n\n"))).await.is_err() {
+                return;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(250)).await;
         }
         let _ = feed.send(Ok(body::event(&good))).await;
     });
