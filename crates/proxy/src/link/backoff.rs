@@ -10,6 +10,8 @@ const BASE: Duration = Duration::from_millis(100);
 const CAP: Duration = Duration::from_secs(30);
 /// A stream that lives so long is no failure.
 const STEADY: Duration = Duration::from_secs(30);
+/// Failures that a stream leaves which did not live so long.
+const YOUNG: u32 = 3;
 
 /// Failures in a row.
 #[derive(Debug, Default)]
@@ -25,12 +27,11 @@ impl Backoff {
         ceiling.mul_f64(f64::from(random()) / f64::from(u32::MAX))
     }
 
-    /// A stream that worked for a while starts anew. One that breaks at once, however well it began,
-    /// counts as a failure: else whatever breaks it would be met ten times a second.
+    /// A stream that worked for a while starts anew. After one that breaks at once, however well it
+    /// began, the wait stays: else whatever breaks it would be met ten times a second. It doesn't grow
+    /// beyond a second either, because control is there.
     pub(super) fn ended(&mut self, lived: Duration) {
-        if lived >= scaled(STEADY) {
-            self.failures = 0;
-        }
+        self.failures = if lived >= scaled(STEADY) { 0 } else { self.failures.min(YOUNG) };
     }
 
     /// Where to begin in a list of `len`, so that proxies spread over the replicas.
@@ -63,7 +64,7 @@ mod tests {
             assert!(backoff.next() <= ceiling(failures));
         }
         backoff.ended(Duration::from_millis(900));
-        assert_eq!(backoff.failures, 100, "a stream that broke at once");
+        assert_eq!(backoff.failures, YOUNG, "a stream that broke at once");
         backoff.ended(STEADY);
         assert!(backoff.next() <= BASE);
     }
