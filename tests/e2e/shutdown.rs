@@ -34,6 +34,29 @@ async fn a_slow_call_finishes_when_everything_is_asked_to_end() {
 }
 
 #[tokio::test]
+async fn a_call_through_control_finishes_too() {
+    let mut house = Gatehouse::start().await;
+    let upstream = mounted(&house.admin(), "desk").await;
+    let (admin, up, base) = (house.admin(), house.up_pid(), house.proxy());
+    let call = async {
+        admin
+            .post("/api/v1/servers/desk/call", &json!({"tool": "slow", "arguments": {"text": "last"}}))
+            .await
+            .expect(200)
+    };
+    let end = async {
+        eventually("the call arrived", || async { (upstream.calls("last") == 1).then_some(()) }).await;
+        process::ask_to_end(up);
+        eventually("the proxy takes no more", || async { (!Gatehouse::answers(&base, "/readyz").await).then_some(()) })
+            .await;
+        upstream.open_gate();
+    };
+    let (answer, ()) = tests::patient("the last call ends", async { tokio::join!(call, end) }).await;
+    assert!(answer.text().contains("desk: last"), "{}", answer.text());
+    assert_eq!(house.end().await, Some(0));
+}
+
+#[tokio::test]
 async fn the_children_end_when_up_is_killed_and_the_folder_can_be_used_again() {
     let house = Gatehouse::start().await;
     let _notes = mounted(&house.admin(), "notes").await;

@@ -18,6 +18,8 @@ use crate::pki::{Pki, PkiError};
 use crate::timers::scaled;
 use crate::{Control, metrics, rest, serve, signals};
 
+/// How long closing the database may take.
+const CLOSING: Duration = Duration::from_secs(2);
 /// How long streams of proxies may take to end; with REST's 30 s the process ends within 35 s.
 const FLEET_DRAIN: Duration = Duration::from_secs(4);
 
@@ -104,7 +106,7 @@ pub async fn run(config: Config) -> Result<(), StartError> {
     let vault = Vault::open(&config.kek_file)?;
     let tls = Pki::load(&config.pki_dir)?.server_tls()?;
     let fleet = Fleet::new(store.clone(), Arc::new(vault), clock.clone());
-    let control = Arc::new(Control::new(config, store, fleet.clone(), clock));
+    let control = Arc::new(Control::new(config, store.clone(), fleet.clone(), clock));
     let config = &control.config;
     tracing::info!(rest = %config.listen, link = %config.link_listen, metrics = %config.metrics_listen, "control serves");
 
@@ -147,6 +149,10 @@ pub async fn run(config: Config) -> Result<(), StartError> {
     }
     rest.iter().for_each(|part| part.task.abort());
     draining.abort();
+    // Without it the write-ahead log stays beside the database, and a copy of the database alone lacks its end.
+    if tokio::time::timeout(CLOSING, store.close()).await.is_err() {
+        tracing::warn!("the database was still in use at the end of the drain");
+    }
     tracing::info!("control ends");
     served
 }

@@ -311,8 +311,11 @@ impl<P: Perform> Attached<'_, P> {
         }
     }
 
-    /// Tells control that we leave on purpose, and waits a moment until it has heard.
-    async fn goodbye(self) {
+    /// Lets the answers that are ready go out, tells control that we leave on purpose, and waits a
+    /// moment until it has heard. Whoever ends us has let the commands under way finish.
+    async fn goodbye(mut self) {
+        let answered = async { while self.running.join_next().await.is_some() {} };
+        _ = tokio::time::timeout(GOODBYE, answered).await;
         _ = self.send(FromProxy::Goodbye);
         let Self { mut incoming, outgoing, running, .. } = self;
         drop((outgoing, running));
