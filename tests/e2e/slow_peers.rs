@@ -54,6 +54,55 @@ async fn a_client_that_never_finishes_its_request_is_cut_and_harms_nobody() {
 }
 
 #[tokio::test]
+async fn a_client_that_never_reads_is_cut() {
+    let house = Gatehouse::plan().env("GATEHOUSE_TIME_SCALE", "20").start().await;
+    let mcp = Mcp::open(&house.at("/servers/gatehouse/mcp"), house.client_key()).await;
+    let request = echo(&house, &mcp, house.client_key(), 900_000);
+    let mut stream = connect(&house.proxy().replace("http://", "")).await;
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut status = [0; 12];
+    tests::patient("the first answer begins", stream.read_exact(&mut status)).await.unwrap();
+    assert_eq!(&status, b"HTTP/1.1 200");
+    tests::patient("the proxy lets go", async { while stream.write_all(request.as_bytes()).await.is_ok() {} }).await;
+    assert!(mcp.request("ping", json!({})).await["result"].is_object());
+}
+
+#[tokio::test]
+async fn a_body_on_its_way_counts_as_a_call() {
+    let house = Gatehouse::start().await;
+    let tenant = json!({"name": "narrow", "title": "narrow", "limits": {"concurrent": 1}});
+    house.admin().post("/api/v1/tenants", &tenant).await.expect(201);
+    let key = house.admin().in_tenant("narrow").key("client").await;
+    let mcp = Mcp::open(&house.at("/servers/gatehouse/mcp"), &key).await;
+    let ping = json!({"jsonrpc": "2.0", "id": 1, "method": "ping"});
+    let request = echo(&house, &mcp, &key, 1_000).replace("accept:", "expect: 100-continue\r\naccept:");
+    let (head, _) = request.split_once("{").unwrap();
+    let mut stream = connect(&house.proxy().replace("http://", "")).await;
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut reads_on = [0; 25];
+    tests::patient("the body is waited for", stream.read_exact(&mut reads_on)).await.unwrap();
+    assert_eq!(&reads_on, b"HTTP/1.1 100 Continue\r\n\r\n");
+    assert_eq!(mcp.post(&ping).await.unwrap().status, 429);
+    drop(stream);
+    let answered = async || (mcp.post(&ping).await.unwrap().status == 200).then_some(());
+    tests::eventually("the place is free again", answered).await;
+}
+
+/// A whole request to the built-in service whose answer is as large as its message.
+fn echo(house: &Gatehouse, mcp: &Mcp, key: &str, size: usize) -> String {
+    let body = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call",
+        "params": {"name": "echo", "arguments": {"message": "x".repeat(size)}}})
+    .to_string();
+    format!(
+        "POST /servers/gatehouse/mcp HTTP/1.1\r\nhost: {}\r\nauthorization: Bearer {key}\r\nmcp-session-id: {}\r\n\
+         content-type: application/json\r\naccept: application/json, text/event-stream\r\ncontent-length: {}\r\n\r\n{body}",
+        house.proxy().replace("http://", ""),
+        mcp.session(),
+        body.len()
+    )
+}
+
+#[tokio::test]
 async fn requests_that_smuggle_are_refused_and_their_connection_closed() {
     let house = Gatehouse::start().await;
     let authority = house.proxy().replace("http://", "");
