@@ -33,7 +33,8 @@ async fn a_client_that_never_finishes_its_request_is_cut_and_harms_nobody() {
          accept: application/json, text/event-stream\r\ncontent-length: 100\r\n\r\n",
         house.client_key()
     );
-    for unfinished in ["POST /mcp HTTP/1.1\r\nhost: ", &format!("{head}{{\"jsonrpc\"")] {
+    let internal = head.replace("/mcp", "/add-remote-proxies").replace(house.client_key(), house.admin_key());
+    for unfinished in ["POST /mcp HTTP/1.1\r\nhost: ", &format!("{head}{{\"jsonrpc\""), &format!("{internal}{{")] {
         let mut open = Vec::new();
         for _ in 0..20 {
             let mut stream = connect(&authority).await;

@@ -110,7 +110,10 @@ impl Gate {
         let invalid = |what: &str| error(StatusCode::BAD_REQUEST, format!("Invalid request: {what}"));
         let body = match tokio::time::timeout(scaled(ARRIVAL), Limited::new(body, BODY).collect()).await {
             Ok(Ok(body)) => body.to_bytes(),
-            Ok(Err(_)) | Err(_) => return invalid("the body is too large or did not arrive"),
+            Ok(Err(_)) => return invalid("the body is too large or did not arrive"),
+            Err(_) => {
+                return error(StatusCode::REQUEST_TIMEOUT, "Invalid request: the body did not arrive".to_owned());
+            }
         };
         let Ok(Value::Object(body)) = serde_json::from_slice::<Value>(&body) else {
             return invalid("the body is not a JSON object");
