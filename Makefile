@@ -19,7 +19,7 @@ run: build ## Build both processes, start them here (folder .gatehouse) and prin
 	@target/debug/gatehouse --data-dir .gatehouse up $(ARGS)
 
 test: setup build ## Everything that can be tested here; SKIP=node,python leaves parts out
-	@status=0; { $(NEXTEST) $(ARGS) && $(CARGO) test --workspace --doc --quiet; } || status=$$?; \
+	@status=0; $(CARGO) test --workspace --doc --quiet || status=$$?; $(NEXTEST) $(ARGS) || status=$$?; \
 	[ $$status = 0 ] && said="everything passed" || said="something failed: see above"; \
 	echo "make test: $$said$(if $(SKIP),; left out: $(SKIP))"; exit $$status
 

@@ -18,6 +18,8 @@ use crate::pki::{Pki, PkiError};
 use crate::timers::scaled;
 use crate::{Control, metrics, rest, serve, signals};
 
+/// How long an address may still be held by the process before this one.
+const TAKEN: Duration = Duration::from_secs(3);
 /// How long closing the database may take.
 const CLOSING: Duration = Duration::from_secs(2);
 /// How long streams of proxies may take to end; with REST's 30 s the process ends within 35 s.
@@ -157,8 +159,17 @@ pub async fn run(config: Config) -> Result<(), StartError> {
     served
 }
 
+/// Listens; for a moment the process before this one may still hold the address.
 async fn bind(key: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
-    TcpListener::bind(address).await.map_err(|cause| StartError::Listen { key, address, cause })
+    let until = tokio::time::Instant::now() + TAKEN;
+    loop {
+        match TcpListener::bind(address).await {
+            Err(error) if error.kind() == std::io::ErrorKind::AddrInUse && tokio::time::Instant::now() < until => {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            bound => return bound.map_err(|cause| StartError::Listen { key, address, cause }),
+        }
+    }
 }
 
 #[cfg(test)]

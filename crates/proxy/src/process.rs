@@ -26,6 +26,9 @@ use crate::seal::Sealer;
 use crate::server::{DRAIN, serve};
 use crate::table::Tables;
 
+/// How long an address may still be held by the process before this one.
+const TAKEN: std::time::Duration = std::time::Duration::from_secs(3);
+
 /// Why a proxy can't start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -140,8 +143,17 @@ async fn keep_ready(
     }
 }
 
+/// Listens; for a moment the process before this one may still hold the address.
 async fn bind(address: SocketAddr) -> Result<TcpListener, StartError> {
-    TcpListener::bind(address).await.map_err(|source| StartError::Listen { address, source })
+    let until = tokio::time::Instant::now() + TAKEN;
+    loop {
+        match TcpListener::bind(address).await {
+            Err(error) if error.kind() == std::io::ErrorKind::AddrInUse && tokio::time::Instant::now() < until => {
+                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            }
+            bound => return bound.map_err(|source| StartError::Listen { address, source }),
+        }
+    }
 }
 
 async fn serve_metrics(listener: TcpListener, metrics: Metrics) {
