@@ -1,0 +1,1 @@
+//! Waits and expiring marks that spare work between replicas: in one process, or over Redis.
