@@ -5,6 +5,7 @@
 
 mod m0001_foundation;
 mod m0002_proxy_instance;
+mod m0003_management;
 
 pub use sea_orm_migration::MigratorTrait;
 use sea_orm_migration::prelude::*;
@@ -15,7 +16,11 @@ pub struct Migrator;
 
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(m0001_foundation::Migration), Box::new(m0002_proxy_instance::Migration)]
+        vec![
+            Box::new(m0001_foundation::Migration),
+            Box::new(m0002_proxy_instance::Migration),
+            Box::new(m0003_management::Migration),
+        ]
     }
 }
 

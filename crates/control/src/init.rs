@@ -220,7 +220,7 @@ async fn first_tenant(database: &str) -> Result<Made, InitError> {
         }
     }
     let admin = new_key(&store, &actor, tenant, KeyRole::PlatformAdmin, ADMIN_LABEL).await?;
-    let client = new_key(&store, &actor, tenant, KeyRole::Client, CLIENT_LABEL).await?;
+    let client = new_key(&store, &actor, tenant, KeyRole::User, CLIENT_LABEL).await?;
     store.close().await?;
     Ok(Made::Keys { admin, client })
 }

@@ -100,7 +100,7 @@ impl Reconciler {
             observed = self.proxies.observe().await;
             after = plans(&intended, &observed, scope);
         }
-        let in_scope = intended.iter().filter(|resource| scope.tenant.is_none_or(|only| only == resource.tenant()));
+        let in_scope = intended.iter().filter(|resource| scope.tenant.is_none_or(|only| resource.tenant() == Some(only)));
         let in_scope = in_scope.map(Resource::name).collect();
         let attached = self.proxies.attached();
         let seen = Seen { observed: &observed, attached: &attached, in_scope: &in_scope, tenant: scope.tenant };

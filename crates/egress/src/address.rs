@@ -5,11 +5,11 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use model::TenantId;
+use model::{EgressRule, HostPattern, TenantId};
 use url::{Host, Url};
 
 use crate::class::Class;
-use crate::rule::{HostPattern, Rule, is_default_port};
+use crate::rule::{is_default_port, opens};
 
 /// What may be reached. The default is public addresses over https.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -19,7 +19,7 @@ pub struct Policy {
     /// Gatehouse's own listeners: always refused.
     pub own: Vec<SocketAddr>,
     /// Exceptions of platform admins.
-    pub rules: Vec<Rule>,
+    pub rules: Vec<EgressRule>,
     /// Raised with every change: pooled connections of an older revision are not used again.
     pub revision: u64,
 }
@@ -92,7 +92,7 @@ impl Policy {
     pub fn check_address(&self, tenant: TenantId, host: &str, addr: SocketAddr, https: bool) -> Result<(), Refusal> {
         let host = if is_literal(host) { String::new() } else { plain_name(host) };
         let named = !host.is_empty();
-        let by_name = |rule: &&Rule| named && rule.names(&host);
+        let by_name = |rule: &&EgressRule| named && rule.names(&host);
         if named {
             refused_always(&host, self.dev)?;
             if is_internal_name(&host) && !is_localhost(&host) && !self.rules_for(tenant).any(|r| by_name(&r)) {
@@ -112,8 +112,8 @@ impl Policy {
             Class::Public | Class::Special if is_localhost(&host) => return Err(Refusal::Address),
             Class::Public | Class::Special => {}
         }
-        let about = |rule: &&Rule| by_name(rule) || rule.contains(addr.ip());
-        if self.rules_for(tenant).any(|rule| about(&rule) && rule.opens(addr.port(), https)) {
+        let about = |rule: &&EgressRule| by_name(rule) || rule.contains(addr.ip());
+        if self.rules_for(tenant).any(|rule| about(&rule) && opens(rule, addr.port(), https)) {
             return Ok(());
         }
         match class {
@@ -122,7 +122,7 @@ impl Policy {
             Class::Public => Err(Refusal::Port),
             // A rule opens the place, so what is wrong is the scheme or the port.
             _ => match self.rules_for(tenant).find(about) {
-                Some(rule) if !https && rule.opens(addr.port(), true) => Err(Refusal::HttpsRequired),
+                Some(rule) if !https && opens(rule, addr.port(), true) => Err(Refusal::HttpsRequired),
                 Some(_) => Err(Refusal::Port),
                 None => Err(Refusal::Address),
             },
@@ -142,7 +142,7 @@ impl Policy {
         }
         let opened = self.rules_for(tenant).any(|rule| {
             let may_apply = rule.names(name) || matches!(rule.host, HostPattern::Net(_));
-            may_apply && rule.opens(port, https)
+            may_apply && opens(rule, port, https)
         });
         match () {
             () if opened => Ok(()),
@@ -152,7 +152,7 @@ impl Policy {
         }
     }
 
-    fn rules_for(&self, tenant: TenantId) -> impl Iterator<Item = &Rule> {
+    fn rules_for(&self, tenant: TenantId) -> impl Iterator<Item = &EgressRule> {
         self.rules.iter().filter(move |rule| rule.is_for(tenant))
     }
 

@@ -55,6 +55,10 @@ uuid_ids! {
     ServerId "server";
     /// A user inside a tenant.
     UserId "user";
+    /// A department inside a tenant.
+    DepartmentId "department";
+    /// A rule of the address policy.
+    EgressRuleId "egress rule";
 }
 
 /// The public part of a key: 16 characters of base62, by which it is looked up.

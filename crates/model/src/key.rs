@@ -11,8 +11,10 @@ use crate::{Digest, KeyId, Secret, TenantId, UserId};
 /// What a key's holder may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum KeyRole {
-    /// Calls MCP on the proxy, reads nothing on control.
-    Client,
+    /// Reads everything of its tenant on control, changes nothing, calls no MCP.
+    Viewer,
+    /// Calls MCP on the proxy; reads servers, their tools and itself on control.
+    User,
     /// Administers one tenant.
     TenantAdmin,
     /// Administers every tenant; picks one with `Gatehouse-Tenant`.
@@ -23,15 +25,25 @@ impl KeyRole {
     /// The word that stands for the role in REST, rows and logs.
     pub fn as_str(self) -> &'static str {
         match self {
-            Self::Client => "client",
+            Self::Viewer => "viewer",
+            Self::User => "user",
             Self::TenantAdmin => "tenant_admin",
             Self::PlatformAdmin => "platform_admin",
         }
     }
 
-    /// Reads the word of [`KeyRole::as_str`].
+    /// Every role, the weakest first: of a key and its user the weaker role counts.
+    pub const ALL: [Self; 4] = [Self::Viewer, Self::User, Self::TenantAdmin, Self::PlatformAdmin];
+
+    /// Reads the word of [`KeyRole::as_str`]; `client` is an old word for `user`.
     pub fn parse(word: &str) -> Option<Self> {
-        [Self::Client, Self::TenantAdmin, Self::PlatformAdmin].into_iter().find(|role| role.as_str() == word)
+        let word = if word == "client" { "user" } else { word };
+        Self::ALL.into_iter().find(|role| role.as_str() == word)
+    }
+
+    /// Whether its holder may call MCP on a proxy.
+    pub fn calls_mcp(self) -> bool {
+        self != Self::Viewer
     }
 }
 

@@ -3,7 +3,9 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::{Digest, IdError, KeyId, KeyVerifier, ServerId, ServerSpec, TenantId, TenantSpec};
+use crate::{
+    Digest, EgressRule, EgressRuleId, IdError, KeyId, KeyVerifier, ServerId, ServerSpec, TenantId, TenantSpec,
+};
 
 /// Which kind of resource a name stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -14,9 +16,11 @@ pub enum ResourceKind {
     Server,
     /// A key verifier.
     Key,
+    /// A rule of the address policy.
+    Egress,
 }
 
-/// The name of a resource: `tenant/<id>`, `server/<id>` or `key/<id>`. Sorts by its text.
+/// The name of a resource: `tenant/<id>`, `server/<id>`, `key/<id>` or `egress/<id>`. Sorts by its text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ResourceName {
     /// A tenant's settings and limits.
@@ -25,6 +29,8 @@ pub enum ResourceName {
     Server(ServerId),
     /// A key verifier.
     Key(KeyId),
+    /// A rule of the address policy.
+    Egress(EgressRuleId),
 }
 
 impl ResourceName {
@@ -34,6 +40,7 @@ impl ResourceName {
             Self::Tenant(_) => ResourceKind::Tenant,
             Self::Server(_) => ResourceKind::Server,
             Self::Key(_) => ResourceKind::Key,
+            Self::Egress(_) => ResourceKind::Egress,
         }
     }
 }
@@ -44,6 +51,7 @@ impl fmt::Display for ResourceName {
             Self::Tenant(id) => write!(f, "tenant/{id}"),
             Self::Server(id) => write!(f, "server/{id}"),
             Self::Key(id) => write!(f, "key/{id}"),
+            Self::Egress(id) => write!(f, "egress/{id}"),
         }
     }
 }
@@ -56,6 +64,7 @@ impl FromStr for ResourceName {
             Some(("tenant", id)) => id.parse().map(Self::Tenant),
             Some(("server", id)) => id.parse().map(Self::Server),
             Some(("key", id)) => id.parse().map(Self::Key),
+            Some(("egress", id)) => id.parse().map(Self::Egress),
             _ => Err(IdError { kind: "resource" }),
         }
     }
@@ -70,6 +79,8 @@ pub enum Resource {
     Server(ServerSpec),
     /// A key verifier.
     Key(KeyVerifier),
+    /// A rule of the address policy.
+    Egress(EgressRule),
 }
 
 impl Resource {
@@ -79,15 +90,17 @@ impl Resource {
             Self::Tenant(tenant) => ResourceName::Tenant(tenant.id),
             Self::Server(server) => ResourceName::Server(server.id),
             Self::Key(key) => ResourceName::Key(key.id),
+            Self::Egress(rule) => ResourceName::Egress(rule.id),
         }
     }
 
-    /// The tenant it belongs to.
-    pub fn tenant(&self) -> TenantId {
+    /// The tenant it belongs to; `None` for an egress rule that is for all.
+    pub fn tenant(&self) -> Option<TenantId> {
         match self {
-            Self::Tenant(tenant) => tenant.id,
-            Self::Server(server) => server.tenant,
-            Self::Key(key) => key.tenant,
+            Self::Tenant(tenant) => Some(tenant.id),
+            Self::Server(server) => Some(server.tenant),
+            Self::Key(key) => Some(key.tenant),
+            Self::Egress(rule) => rule.tenant,
         }
     }
 
@@ -97,6 +110,7 @@ impl Resource {
             Self::Tenant(tenant) => tenant.digest(),
             Self::Server(server) => server.digest(),
             Self::Key(key) => key.digest(),
+            Self::Egress(rule) => rule.digest(),
         }
     }
 }

@@ -129,6 +129,17 @@ impl fmt::Debug for UpstreamUrl {
     }
 }
 
+/// What one server may use of its tenant's limits; `None` and anything above is the tenant's limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct ServerLimits {
+    /// Requests under way at once to the upstream.
+    pub concurrent: Option<u32>,
+    /// Bytes of one JSON answer.
+    pub response_bytes: Option<u32>,
+    /// Seconds that one call may take in all.
+    pub call_secs: Option<u32>,
+}
+
 /// A server as a proxy mounts it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerSpec {
@@ -156,6 +167,12 @@ pub struct ServerSpec {
     pub disabled_tools: Vec<String>,
     /// Whether read-only and idempotent hints of the upstream's tools are believed (retries only).
     pub trust_hints: bool,
+    /// How often a request that is safe to repeat is tried again, 0 to 10; default 0.
+    pub retry_count: u32,
+    /// The pause before each further try, 0 to 60 s; default 1 s.
+    pub retry_delay: Duration,
+    /// Its share of the tenant's limits.
+    pub limits: ServerLimits,
 }
 
 impl ServerSpec {
@@ -181,6 +198,11 @@ impl ServerSpec {
             canonical.text(tool);
         }
         canonical.number(u64::from(self.trust_hints));
+        canonical.number(u64::from(self.retry_count));
+        canonical.number(self.retry_delay.as_millis() as u64);
+        for limit in [self.limits.concurrent, self.limits.response_bytes, self.limits.call_secs] {
+            canonical.number(limit.map_or(u64::MAX, u64::from));
+        }
         canonical.finish()
     }
 }

@@ -1,5 +1,7 @@
 //! A tenant's settings as proxies enforce them.
 
+use std::time::Duration;
+
 use crate::digest::Canonical;
 use crate::{Digest, TenantId, TenantName};
 
@@ -67,9 +69,14 @@ pub struct TenantSpec {
     pub name: TenantName,
     /// What it may use.
     pub limits: Limits,
+    /// How long a proxy may serve it without hearing of control, in whole seconds; `None` for ever.
+    pub stale_after: Option<Duration>,
 }
 
 impl TenantSpec {
+    /// A day: the staleness of a tenant for which nothing else was said.
+    pub const STALE_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
+
     /// The digest under which proxies report this resource.
     pub fn digest(&self) -> Digest {
         let mut canonical = Canonical::new("tenant");
@@ -89,6 +96,7 @@ impl TenantSpec {
         ] {
             canonical.number(u64::from(number));
         }
+        canonical.number(self.stale_after.map_or(u64::MAX, |after| after.as_secs()));
         canonical.finish()
     }
 }

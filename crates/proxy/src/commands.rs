@@ -164,6 +164,9 @@ impl Gate {
             read_timeout: spec.read_timeout,
             disabled_tools: Vec::new(),
             trust_hints: false,
+            retry_count: 0,
+            retry_delay: Duration::from_secs(1),
+            limits: model::ServerLimits::default(),
         };
         let mount = Mount::new(server, &self.egress, &Limits::default(), false)
             .map_err(|refusal| CommandFailure { class: "address_blocked", message: refusal.to_string() })?;

@@ -226,6 +226,9 @@ mod tests {
             read_timeout: Duration::from_secs(1),
             disabled_tools: Vec::new(),
             trust_hints: false,
+            retry_count: 0,
+            retry_delay: Duration::from_secs(1),
+            limits: model::ServerLimits::default(),
         };
         let policy = egress::Policy { dev: false, own: Vec::new(), rules: Vec::new(), revision: 1 };
         Mount::new(spec, &egress::Egress::new(policy).unwrap(), &model::Limits::default(), false).unwrap()

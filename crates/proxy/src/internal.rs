@@ -68,7 +68,7 @@ impl Gate {
     fn acting(&self, who: Authenticated, headers: &HeaderMap) -> Result<Authenticated, Fault> {
         let table = self.tables.load();
         match who.key.verifier.role {
-            KeyRole::Client => Err(Fault::Forbidden),
+            KeyRole::Viewer | KeyRole::User => Err(Fault::Forbidden),
             KeyRole::TenantAdmin | KeyRole::PlatformAdmin => {
                 let Some(named) = headers.get(TENANT) else { return Ok(who) };
                 let named = named.to_str().unwrap_or_default();
@@ -182,6 +182,9 @@ impl Gate {
             read_timeout: Duration::from_secs(30),
             disabled_tools: Vec::new(),
             trust_hints: false,
+            retry_count: 0,
+            retry_delay: Duration::from_secs(1),
+            limits: model::ServerLimits::default(),
         })
     }
 

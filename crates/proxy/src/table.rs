@@ -8,7 +8,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::{ArcSwap, Guard};
 use egress::Egress;
-use model::{Digest, KeyId, KeyVerifier, Resource, ResourceName, ServerId, ServerSpec, TenantId, table_digest};
+use model::{
+    Digest, EgressRule, EgressRuleId, KeyId, KeyVerifier, Resource, ResourceName, ServerId, ServerSpec, TenantId,
+    table_digest,
+};
 
 pub(crate) use self::mount::{Listed, Mount};
 pub(crate) use self::tenant::Tenant;
@@ -30,6 +33,8 @@ pub(crate) struct Table {
     servers: HashMap<ServerId, Arc<Mount>>,
     /// What was added through the internal calls: in memory only, belongs to its tenant.
     internal: HashMap<ServerId, Arc<Mount>>,
+    /// Exceptions to the address policy.
+    rules: HashMap<EgressRuleId, Arc<EgressRule>>,
 }
 
 impl Table {
@@ -110,6 +115,7 @@ impl Tables {
                 Resource::Tenant(tenant) => tenants.push(tenant),
                 Resource::Server(server) => servers.push(server),
                 Resource::Key(key) => keys.push(key),
+                Resource::Egress(rule) => drop(next.table.rules.insert(rule.id, Arc::new(rule))),
             }
         }
         for tenant in tenants {
@@ -148,6 +154,9 @@ impl Tables {
         for key in table.keys.values() {
             add(ResourceName::Key(key.verifier.id), key.verifier.digest());
         }
+        for rule in table.rules.values() {
+            add(ResourceName::Egress(rule.id), rule.digest());
+        }
         held.sort_by(|left, right| left.0.cmp(&right.0));
         held.into_iter().map(|(_, name, digest)| (name, digest)).collect()
     }
@@ -158,7 +167,8 @@ impl Tables {
         let tenants = table.tenants.values().map(|tenant| Resource::Tenant(tenant.spec.clone()));
         let servers = table.servers.values().map(|mount| Resource::Server(mount.spec.clone()));
         let keys = table.keys.values().map(|key| Resource::Key(key.verifier.clone()));
-        tenants.chain(servers).chain(keys).collect()
+        let rules = table.rules.values().map(|rule| Resource::Egress(rule.as_ref().clone()));
+        tenants.chain(servers).chain(keys).chain(rules).collect()
     }
 
     /// The digest of what is held, for heartbeats.
@@ -243,12 +253,14 @@ impl Draft {
             keys: old.keys.clone(),
             servers: old.servers.clone(),
             internal: old.internal.clone(),
+            rules: old.rules.clone(),
         };
         let mut touched = Vec::new();
         if change.replace_all {
             let stay: std::collections::HashSet<ResourceName> = change.upserts.iter().map(Resource::name).collect();
             table.tenants.retain(|id, _| stay.contains(&ResourceName::Tenant(*id)));
             table.keys.retain(|id, _| stay.contains(&ResourceName::Key(*id)));
+            table.rules.retain(|id, _| stay.contains(&ResourceName::Egress(*id)));
             table.servers.retain(|id, mount| {
                 let stays = stay.contains(&ResourceName::Server(*id));
                 if !stays {
@@ -261,6 +273,7 @@ impl Draft {
             match name {
                 ResourceName::Tenant(id) => drop(table.tenants.remove(id)),
                 ResourceName::Key(id) => drop(table.keys.remove(id)),
+                ResourceName::Egress(id) => drop(table.rules.remove(id)),
                 ResourceName::Server(id) => {
                     if let Some(mount) = table.servers.remove(id) {
                         touched.push(mount.spec.tenant);

@@ -102,6 +102,9 @@ impl ServerRecord {
             read_timeout: whole_millis(new.read_timeout),
             disabled_tools: new.disabled_tools,
             trust_hints: new.trust_hints,
+            retry_count: 0,
+            retry_delay: Duration::from_secs(1),
+            limits: model::ServerLimits::default(),
         };
         Self { spec, enabled: new.enabled, created_at: now, updated_at: now, deleted_at: None }
     }
@@ -122,6 +125,9 @@ impl ServerRecord {
             read_timeout: patch.read_timeout.map_or(old.read_timeout, whole_millis),
             disabled_tools: patch.disabled_tools.unwrap_or(old.disabled_tools),
             trust_hints: patch.trust_hints.unwrap_or(old.trust_hints),
+            retry_count: 0,
+            retry_delay: Duration::from_secs(1),
+            limits: model::ServerLimits::default(),
         };
         Self { spec, enabled: patch.enabled.unwrap_or(self.enabled), ..*self }
     }
@@ -194,6 +200,9 @@ impl TryFrom<server::Model> for ServerRecord {
             read_timeout: read_millis(row.read_timeout_ms).ok_or(corrupt("server.read_timeout_ms"))?,
             disabled_tools: row_text::read_list(&row.disabled_tools).ok_or(corrupt("server.disabled_tools"))?,
             trust_hints: row.trust_hints,
+            retry_count: 0,
+            retry_delay: Duration::from_secs(1),
+            limits: model::ServerLimits::default(),
         };
         Ok(Self {
             spec,

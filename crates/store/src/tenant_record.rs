@@ -31,7 +31,12 @@ pub struct NewTenant {
 
 impl TenantRecord {
     pub(crate) fn new(new: NewTenant, now: i64) -> Self {
-        let spec = TenantSpec { id: TenantId::fresh(), name: new.name, limits: new.limits };
+        let spec = TenantSpec {
+            id: TenantId::fresh(),
+            name: new.name,
+            limits: new.limits,
+            stale_after: Some(model::TenantSpec::STALE_AFTER),
+        };
         Self { spec, title: new.title, created_at: now }
     }
 
@@ -60,6 +65,7 @@ impl TryFrom<tenant::Model> for TenantRecord {
             id: TenantId(row.id),
             name: row.name.parse().map_err(|_| corrupt("tenant.name"))?,
             limits: row_text::read_limits(&row.limits).ok_or(corrupt("tenant.limits"))?,
+            stale_after: Some(model::TenantSpec::STALE_AFTER),
         };
         Ok(Self { spec, title: row.title, created_at: row.created_at })
     }

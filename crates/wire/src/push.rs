@@ -265,6 +265,9 @@ mod tests {
                 read_timeout: std::time::Duration::from_secs(1),
                 disabled_tools: vec![],
                 trust_hints: false,
+                retry_count: 0,
+                retry_delay: std::time::Duration::from_secs(1),
+                limits: model::ServerLimits::default(),
             })
         };
         let servers: Vec<_> = (0..100).map(server).collect();
@@ -299,6 +302,7 @@ mod tests {
             id: model::TenantId(uuid::Uuid::nil()),
             name: "default".parse().unwrap(),
             limits: model::Limits::default(),
+            stale_after: Some(model::TenantSpec::STALE_AFTER),
         });
         let mut message = generated::Push { chunks: 1, revision: Some(Default::default()), ..Default::default() };
         message.upserts.push(generated::Resource { name: "server/nonsense".into(), body: None });

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use model::{
-    Generation, KeyRole, KeyVerifier, Limits, Resource, ResourceName, ServerSpec, TenantSpec, Transport, UpstreamUrl,
+    EgressRule, EgressRuleId, Generation, KeyRole, KeyVerifier, Limits, Resource, ResourceName, ServerLimits,
+    ServerSpec, TenantSpec, Transport, UpstreamUrl,
 };
 
 use crate::Malformed;
@@ -16,6 +17,7 @@ impl From<&Resource> for generated::Resource {
             Resource::Tenant(tenant) => Body::Tenant(tenant.into()),
             Resource::Server(server) => Body::Server(server.into()),
             Resource::Key(key) => Body::Key(key.into()),
+            Resource::Egress(rule) => Body::Egress(rule.into()),
         };
         Self { name: resource.name().to_string(), body: Some(body) }
     }
@@ -31,9 +33,11 @@ impl TryFrom<generated::Resource> for Resource {
                 id,
                 name: parsed("tenant.name", &body.name)?,
                 limits: body.limits.ok_or_else(|| Malformed::missing("tenant.limits"))?.into(),
+                stale_after: body.stale_after_secs.map(Duration::from_secs),
             })),
             (ResourceName::Server(id), Body::Server(body)) => server(id, body).map(Self::Server),
             (ResourceName::Key(id), Body::Key(body)) => key(id, body).map(Self::Key),
+            (ResourceName::Egress(id), Body::Egress(body)) => egress_rule(id, &body).map(Self::Egress),
             _ => Err(Malformed::new("resource.body", "is not of the kind that the name says")),
         }
     }
@@ -41,7 +45,11 @@ impl TryFrom<generated::Resource> for Resource {
 
 impl From<&TenantSpec> for generated::Tenant {
     fn from(tenant: &TenantSpec) -> Self {
-        Self { name: tenant.name.to_string(), limits: Some(tenant.limits.into()) }
+        Self {
+            name: tenant.name.to_string(),
+            limits: Some(tenant.limits.into()),
+            stale_after_secs: tenant.stale_after.map(|after| after.as_secs()),
+        }
     }
 }
 
@@ -91,8 +99,48 @@ impl From<&ServerSpec> for generated::Server {
             read_timeout_ms: millis(server.read_timeout),
             disabled_tools: server.disabled_tools.clone(),
             trust_hints: server.trust_hints,
+            retry_count: server.retry_count,
+            retry_delay_ms: millis(server.retry_delay),
+            limits: Some(server.limits.into()),
         }
     }
+}
+
+impl From<ServerLimits> for generated::ServerLimits {
+    fn from(limits: ServerLimits) -> Self {
+        let ServerLimits { concurrent, response_bytes, call_secs } = limits;
+        Self { concurrent, response_bytes, call_secs }
+    }
+}
+
+impl From<generated::ServerLimits> for ServerLimits {
+    fn from(limits: generated::ServerLimits) -> Self {
+        let generated::ServerLimits { concurrent, response_bytes, call_secs } = limits;
+        Self { concurrent, response_bytes, call_secs }
+    }
+}
+
+impl From<&EgressRule> for generated::EgressRule {
+    fn from(rule: &EgressRule) -> Self {
+        Self {
+            tenant: rule.tenant.map(|tenant| tenant.to_string()),
+            host: rule.host.to_string(),
+            ports: rule.ports.map(|(first, last)| generated::Ports { first: first.into(), last: last.into() }),
+            http: rule.http,
+        }
+    }
+}
+
+fn egress_rule(id: EgressRuleId, body: &generated::EgressRule) -> Result<EgressRule, Malformed> {
+    let port = |port| u16::try_from(port).map_err(|_| Malformed::new("egress.ports", "no port"));
+    let ports = body.ports.as_ref().map(|ports| Ok((port(ports.first)?, port(ports.last)?)));
+    Ok(EgressRule {
+        id,
+        tenant: parsed_option("egress.tenant", body.tenant.as_deref())?,
+        host: body.host.parse().map_err(|error| Malformed::new("egress.host", error))?,
+        ports: ports.transpose()?,
+        http: body.http,
+    })
 }
 
 fn server(id: model::ServerId, body: generated::Server) -> Result<ServerSpec, Malformed> {
@@ -109,6 +157,9 @@ fn server(id: model::ServerId, body: generated::Server) -> Result<ServerSpec, Ma
         read_timeout: Duration::from_millis(body.read_timeout_ms),
         disabled_tools: body.disabled_tools,
         trust_hints: body.trust_hints,
+        retry_count: body.retry_count,
+        retry_delay: Duration::from_millis(body.retry_delay_ms),
+        limits: body.limits.unwrap_or_default().into(),
     })
 }
 
@@ -175,7 +226,8 @@ pub(crate) mod tests {
     }
 
     fn tenant() -> impl Strategy<Value = Resource> {
-        (any::<u128>(), slug(), any::<[u32; 9]>()).prop_map(|(id, name, n)| {
+        let stale = prop::option::of(any::<u32>());
+        (any::<u128>(), slug(), any::<[u32; 9]>(), stale).prop_map(|(id, name, n, stale)| {
             Resource::Tenant(TenantSpec {
                 id: TenantId(Uuid::from_u128(id)),
                 name: name.parse().unwrap(),
@@ -190,6 +242,7 @@ pub(crate) mod tests {
                     response_bytes: n[7],
                     call_secs: n[8],
                 },
+                stale_after: stale.map(|secs| Duration::from_secs(secs.into())),
             })
         })
     }
@@ -204,9 +257,10 @@ pub(crate) mod tests {
             any::<(u32, u32)>(),
             prop::collection::vec(".{0,8}", 0..4),
             any::<bool>(),
+            (any::<u32>(), any::<u32>(), any::<[Option<u32>; 3]>()),
         );
         (names, rest).prop_map(
-            |((id, tenant, name, title, host), (generation, transport, headers, ms, disabled, trust))| {
+            |((id, tenant, name, title, host), (generation, transport, headers, ms, disabled, trust, more))| {
                 Resource::Server(ServerSpec {
                     id: ServerId(Uuid::from_u128(id)),
                     tenant: TenantId(Uuid::from_u128(tenant)),
@@ -220,13 +274,16 @@ pub(crate) mod tests {
                     read_timeout: Duration::from_millis(u64::from(ms.1)),
                     disabled_tools: disabled,
                     trust_hints: trust,
+                    retry_count: more.0,
+                    retry_delay: Duration::from_millis(more.1.into()),
+                    limits: ServerLimits { concurrent: more.2[0], response_bytes: more.2[1], call_secs: more.2[2] },
                 })
             },
         )
     }
 
     fn key() -> impl Strategy<Value = Resource> {
-        let roles = prop_oneof![Just(KeyRole::Client), Just(KeyRole::TenantAdmin), Just(KeyRole::PlatformAdmin)];
+        let roles = prop::sample::select(KeyRole::ALL.to_vec());
         let servers = prop::option::of(prop::collection::vec(slug(), 0..4));
         (
             "[0-9A-Za-z]{16}",
@@ -250,9 +307,27 @@ pub(crate) mod tests {
             })
     }
 
+    fn egress() -> impl Strategy<Value = Resource> {
+        let hosts = prop_oneof![
+            "[a-z]{1,12}(\\.[a-z]{1,8})?",
+            any::<[u8; 4]>().prop_map(|ip| std::net::Ipv4Addr::from(ip).to_string())
+        ];
+        (any::<u128>(), any::<Option<u128>>(), hosts, any::<Option<(u16, u16)>>(), any::<bool>()).prop_map(
+            |(id, tenant, host, ports, http)| {
+                Resource::Egress(EgressRule {
+                    id: EgressRuleId(Uuid::from_u128(id)),
+                    tenant: tenant.map(|id| TenantId(Uuid::from_u128(id))),
+                    host: host.parse().unwrap(),
+                    ports,
+                    http,
+                })
+            },
+        )
+    }
+
     /// Any resource that `model` can hold.
     pub(crate) fn resource() -> impl Strategy<Value = Resource> {
-        prop_oneof![tenant(), server(), key()]
+        prop_oneof![tenant(), server(), key(), egress()]
     }
 
     proptest! {

@@ -119,7 +119,7 @@ impl FromRequestParts<App> for Admin {
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, NotAdmin> {
         let record = authenticate(parts, app).await?;
         let role = record.verifier.role;
-        if role == KeyRole::Client {
+        if role < KeyRole::TenantAdmin {
             return Err(NotAdmin::Client);
         }
         let tenant = match parts.headers.get("gatehouse-tenant") {
@@ -139,7 +139,7 @@ impl FromRequestParts<App> for PlatformAdmin {
         let admin = Admin::from_request_parts(parts, app).await?;
         match admin.role() {
             KeyRole::PlatformAdmin => Ok(Self(admin)),
-            KeyRole::TenantAdmin | KeyRole::Client => Err(Problem::Forbidden("platform_admin")),
+            KeyRole::TenantAdmin | KeyRole::User | KeyRole::Viewer => Err(Problem::Forbidden("platform_admin")),
         }
     }
 }

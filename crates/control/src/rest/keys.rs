@@ -28,7 +28,7 @@ pub(crate) async fn create(State(app): State<App>, admin: Admin, body: Body) -> 
         let word = text(32)(value)?;
         KeyRole::parse(&word).ok_or_else(|| ("role", "must be client, tenant_admin or platform_admin".to_owned()))
     });
-    let role = role.unwrap_or(KeyRole::Client);
+    let role = role.unwrap_or(KeyRole::User);
     let user = fields
         .optional("user", |value| text(64)(value)?.parse::<UserId>().map_err(|error| ("user", error.to_string())));
     let servers = fields.optional("servers", |value| {
@@ -36,7 +36,7 @@ pub(crate) async fn create(State(app): State<App>, admin: Admin, body: Body) -> 
         let slugs = names.iter().try_for_each(|name| name.parse::<ServerName>().map(drop));
         slugs.map_err(|error| ("slug", error.to_string())).map(|()| names)
     });
-    if servers.is_some() && role != KeyRole::Client {
+    if servers.is_some() && role != KeyRole::User {
         fields.wrong("servers", ("role", "restricts keys of clients only".to_owned()));
     }
     let days = fields.optional("expires_in_days", number(1..=3650)).unwrap_or(DEFAULT_DAYS);
@@ -90,7 +90,7 @@ pub(crate) async fn revoke(State(app): State<App>, admin: Admin, Path(key): Path
     // One at a time: two that revoke each other's key would both find another one.
     let _turn = match record.verifier.role {
         KeyRole::PlatformAdmin => Some(app.last_admin.lock().await),
-        KeyRole::TenantAdmin | KeyRole::Client => None,
+        KeyRole::TenantAdmin | KeyRole::User | KeyRole::Viewer => None,
     };
     if record.verifier.role == KeyRole::PlatformAdmin && !another_platform_admin(&app, id).await? {
         return Err(Problem::LastAdmin);

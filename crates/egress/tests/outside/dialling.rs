@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use egress::{EgressError, Policy, Refusal, Rule, Sent};
+use egress::{EgressError, Policy, Refusal, Sent};
+use model::{EgressRule, EgressRuleId};
 use url::Url;
 
 use crate::server::Server;
@@ -10,7 +11,13 @@ use crate::world::{World, dev, limits, post, reach, tenant, text, upstream};
 
 /// Plain http to public names, so that a world without certificates can be used.
 fn http_everywhere() -> Policy {
-    let rule = Rule { host: "0.0.0.0/0".parse().unwrap(), ports: None, http: true, tenant: None };
+    let rule = EgressRule {
+        id: EgressRuleId::fresh(),
+        host: "0.0.0.0/0".parse().unwrap(),
+        ports: None,
+        http: true,
+        tenant: None,
+    };
     Policy { rules: vec![rule], ..Policy::default() }
 }
 

@@ -3,17 +3,17 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use egress::{HostPattern, Policy, Refusal, Rule};
-use model::TenantId;
+use egress::{Policy, Refusal};
+use model::{EgressRule, EgressRuleId, HostPattern, TenantId};
 use uuid::Uuid;
 
 use crate::world::{World, dev, reach, tenant};
 
-fn rule(host: &str) -> Rule {
-    Rule { host: host.parse().unwrap(), ports: None, http: false, tenant: None }
+fn rule(host: &str) -> EgressRule {
+    EgressRule { id: EgressRuleId::fresh(), host: host.parse().unwrap(), ports: None, http: false, tenant: None }
 }
 
-fn policy(rules: impl IntoIterator<Item = Rule>) -> Policy {
+fn policy(rules: impl IntoIterator<Item = EgressRule>) -> Policy {
     Policy { rules: rules.into_iter().collect(), ..Policy::default() }
 }
 
@@ -101,9 +101,9 @@ async fn a_network_rule_opens_addresses_and_no_names() {
 #[tokio::test]
 async fn a_rule_opens_plain_http_and_ports_only_where_it_says_so() {
     let world = world();
-    let http = |host: &str| Rule { http: true, ..rule(host) };
-    let ports = |host: &str, ports| Rule { ports: Some(ports), ..rule(host) };
-    let both = |host: &str, range| Rule { http: true, ..ports(host, range) };
+    let http = |host: &str| EgressRule { http: true, ..rule(host) };
+    let ports = |host: &str, ports| EgressRule { ports: Some(ports), ..rule(host) };
+    let both = |host: &str, range| EgressRule { http: true, ..ports(host, range) };
     for (rule, url, expected) in [
         (http("tools"), "http://tools/", Ok(())),
         (http("tools"), "http://tools:8080/", Ok(())),
@@ -136,7 +136,7 @@ async fn a_rule_for_one_tenant_opens_nothing_for_another() {
     let world = world();
     let other = TenantId(Uuid::from_u128(2));
     let (ours, theirs) =
-        (Rule { tenant: Some(tenant()), ..rule("tools") }, Rule { tenant: Some(other), ..rule("tools") });
+        (EgressRule { tenant: Some(tenant()), ..rule("tools") }, EgressRule { tenant: Some(other), ..rule("tools") });
     assert_eq!(reach(&world, policy([ours]), "https://tools/").await, Ok(()));
     assert_eq!(reach(&world, policy([theirs]), "https://tools/").await, Err(Refusal::HostName));
 }
@@ -186,7 +186,7 @@ async fn our_own_listeners_are_never_reached() {
     let world = world();
     let own = |addr: &str| {
         let own: SocketAddr = addr.parse().unwrap();
-        Policy { own: vec![own], rules: vec![Rule { http: true, ..rule("10.0.0.0/8") }], ..dev() }
+        Policy { own: vec![own], rules: vec![EgressRule { http: true, ..rule("10.0.0.0/8") }], ..dev() }
     };
     for (listener, url, expected) in [
         ("127.0.0.1:5010", "http://127.0.0.1:5010/", Err(Refusal::OwnListener)),

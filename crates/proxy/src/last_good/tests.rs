@@ -12,7 +12,12 @@ use wire::SealingKey;
 use super::*;
 
 fn tenant() -> Resource {
-    Resource::Tenant(TenantSpec { id: TenantId::fresh(), name: "default".parse().unwrap(), limits: Limits::default() })
+    Resource::Tenant(TenantSpec {
+        id: TenantId::fresh(),
+        name: "default".parse().unwrap(),
+        limits: Limits::default(),
+        stale_after: Some(model::TenantSpec::STALE_AFTER),
+    })
 }
 
 fn server(number: usize) -> Resource {
@@ -29,6 +34,9 @@ fn server(number: usize) -> Resource {
         read_timeout: Duration::from_secs(1),
         disabled_tools: vec![],
         trust_hints: false,
+        retry_count: 0,
+        retry_delay: Duration::from_secs(1),
+        limits: model::ServerLimits::default(),
     })
 }
 
@@ -37,7 +45,7 @@ fn key() -> Resource {
         id: "0123456789abcdef".parse().unwrap(),
         tenant: TenantId::fresh(),
         user: None,
-        role: KeyRole::Client,
+        role: KeyRole::User,
         sha256: [7; 32],
         servers: None,
         expires_at: None,

@@ -51,7 +51,7 @@ pub(super) fn revoked(
         ResourceKind::Key => !after.contains(&(*name, *digest)),
         // A tenant whose limits changed is no revocation.
         ResourceKind::Tenant => !names.contains(name),
-        ResourceKind::Server => false,
+        ResourceKind::Server | ResourceKind::Egress => false,
     };
     before.iter().filter(|held| gone(held)).copied().collect()
 }
@@ -91,6 +91,7 @@ mod tests {
             id: TenantId(uuid::Uuid::from_u128(number)),
             name: format!("tenant-{number}").parse().unwrap(),
             limits: Limits::default(),
+            stale_after: Some(model::TenantSpec::STALE_AFTER),
         })
     }
 

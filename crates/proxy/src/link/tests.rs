@@ -371,7 +371,7 @@ fn at(seq: i64) -> Revision {
 
 fn tenant() -> Resource {
     let id = TenantId(Uuid::from_u128(1));
-    Resource::Tenant(TenantSpec { id, name: "default".parse().unwrap(), limits: Limits::default() })
+    Resource::Tenant(TenantSpec { id, name: "default".parse().unwrap(), limits: Limits::default(), stale_after: Some(model::TenantSpec::STALE_AFTER) })
 }
 
 fn server(name: &str, id: u128) -> Resource {
@@ -388,6 +388,9 @@ fn server(name: &str, id: u128) -> Resource {
         read_timeout: Duration::from_secs(1),
         disabled_tools: vec![],
         trust_hints: false,
+        retry_count: 0,
+        retry_delay: Duration::from_secs(1),
+        limits: model::ServerLimits::default(),
     })
 }
 
@@ -400,7 +403,7 @@ fn key() -> Resource {
         id: key_id(),
         tenant: TenantId(Uuid::from_u128(1)),
         user: None,
-        role: KeyRole::Client,
+        role: KeyRole::User,
         sha256: [7; 32],
         servers: None,
         expires_at: None,

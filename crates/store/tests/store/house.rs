@@ -81,7 +81,7 @@ pub(crate) fn key(tenant: TenantId, number: u32) -> NewKey {
         id: key_id(number),
         tenant,
         user: None,
-        role: KeyRole::Client,
+        role: KeyRole::User,
         sha256: [number as u8; 32],
         servers: Some(vec!["notes".to_owned()]),
         expires_at: None,

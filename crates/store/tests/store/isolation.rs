@@ -83,7 +83,7 @@ async fn quotas_and_names_of_one_tenant_are_no_ones_elses() {
     for tenant in [&one, &two] {
         let servers = intended
             .iter()
-            .filter(|resource| matches!(resource, Resource::Server(_)) && resource.tenant() == tenant.id());
+            .filter(|resource| matches!(resource, Resource::Server(_)) && resource.tenant() == Some(tenant.id()));
         assert_eq!(servers.count(), 1);
     }
 }

@@ -128,6 +128,9 @@ fn server(tenant: TenantId, name: &str, upstream: SocketAddr) -> Result<ServerSp
         read_timeout: Duration::from_secs(30),
         disabled_tools: vec!["hidden".to_owned()],
         trust_hints: false,
+        retry_count: 0,
+        retry_delay: Duration::from_secs(1),
+        limits: model::ServerLimits::default(),
     })
 }
 
@@ -135,7 +138,12 @@ fn server(tenant: TenantId, name: &str, upstream: SocketAddr) -> Result<ServerSp
 const LISTED: usize = 100;
 
 fn table(args: &Args, key: &KeyText, closed: SocketAddr) -> Result<Vec<Resource>, Box<dyn std::error::Error>> {
-    let tenant = TenantSpec { id: TenantId::fresh(), name: "bench".parse()?, limits: Limits::generous() };
+    let tenant = TenantSpec {
+        id: TenantId::fresh(),
+        name: "bench".parse()?,
+        limits: Limits::generous(),
+        stale_after: Some(model::TenantSpec::STALE_AFTER),
+    };
     let upstream = |at: usize| args.upstream.get(at).copied().unwrap_or(closed);
     let mut servers = Vec::with_capacity(args.mounts + 2);
     for at in 0..args.mounts {
@@ -151,7 +159,7 @@ fn table(args: &Args, key: &KeyText, closed: SocketAddr) -> Result<Vec<Resource>
         id: key.id(),
         tenant: tenant.id,
         user: None,
-        role: KeyRole::Client,
+        role: KeyRole::User,
         sha256: key.sha256(),
         servers: Some(listed),
         expires_at: None,

@@ -73,6 +73,7 @@ fn tenant(id: u8, version: u32) -> Resource {
         id: TenantId(Uuid::from_u128(id.into())),
         name: format!("tenant-{id}").parse().unwrap(),
         limits: Limits { servers: version, ..Limits::default() },
+        stale_after: Some(model::TenantSpec::STALE_AFTER),
     })
 }
 
@@ -81,7 +82,7 @@ fn key(expires_at: Option<i64>) -> Resource {
         id: "0123456789abcdef".parse().unwrap(),
         tenant: TenantId(Uuid::from_u128(1)),
         user: None,
-        role: KeyRole::Client,
+        role: KeyRole::User,
         sha256: [1; 32],
         servers: None,
         expires_at,

@@ -154,7 +154,7 @@ impl Plane {
             id: text.id(),
             tenant: self.tenant,
             user: None,
-            role: KeyRole::Client,
+            role: KeyRole::User,
             sha256: text.sha256(),
             servers: None,
             expires_at: None,

@@ -20,6 +20,9 @@ fn spec(tenant: TenantId, name: &str) -> ServerSpec {
         read_timeout: Duration::from_secs(1),
         disabled_tools: Vec::new(),
         trust_hints: false,
+        retry_count: 0,
+        retry_delay: Duration::from_secs(1),
+        limits: model::ServerLimits::default(),
     }
 }
 
@@ -51,7 +54,12 @@ fn each_kind_of_difference_is_named() {
         ["same", "gone", "moved", "stray", "orphan"].map(|name| spec(tenant, name));
     let mut new = moved.clone();
     new.url = UpstreamUrl::parse("http://127.0.0.1:2/mcp").unwrap();
-    let settings = TenantSpec { id: tenant, name: "t".parse().unwrap(), limits: Limits::default() };
+    let settings = TenantSpec {
+        id: tenant,
+        name: "t".parse().unwrap(),
+        limits: Limits::default(),
+        stale_after: Some(model::TenantSpec::STALE_AFTER),
+    };
     let intended =
         [Resource::Tenant(settings), Resource::Server(same.clone()), Resource::Server(gone), Resource::Server(new)];
     let observed = proxy(vec![mount(&same, false), mount(&moved, false), mount(&stray, false), mount(&orphan, true)]);

@@ -84,7 +84,7 @@ impl House {
             rest: rest(app.clone()),
             platform: key(&store, acme, KeyRole::PlatformAdmin).await,
             admin: key(&store, acme, KeyRole::TenantAdmin).await,
-            client: key(&store, acme, KeyRole::Client).await,
+            client: key(&store, acme, KeyRole::User).await,
             other_admin: key(&store, other, KeyRole::TenantAdmin).await,
             app,
             proxies,

@@ -240,7 +240,7 @@ async fn a_key_is_shown_once() {
     assert_eq!(made.status, StatusCode::CREATED);
     let made = made.json();
     assert!(made["key"].as_str().unwrap().starts_with("ghk_live_"));
-    assert_eq!((made["role"].as_str(), made["label"].as_str()), (Some("client"), Some("ci")));
+    assert_eq!((made["role"].as_str(), made["label"].as_str()), (Some("user"), Some("ci")));
     assert_eq!(made["expires_at"], "2027-04-15T08:00:00Z");
     let listed = house.admin("GET", "/api/v1/keys", "").await;
     assert!(listed.text.contains("\"ci\"") && !listed.text.contains("ghk_"));
