@@ -2,6 +2,8 @@
 
 use model::{KeyId, TenantId};
 
+use crate::Claim;
+
 /// Who asks for a change. Written to the audit row in the same transaction.
 #[derive(Debug, Clone, Default)]
 pub struct Actor {
@@ -15,6 +17,9 @@ pub struct Actor {
     pub ip: Option<String>,
     /// The trace that the request belongs to.
     pub trace_id: Option<String>,
+    /// The claim under which the request runs. Its first change writes it down as made, in the same
+    /// transaction.
+    pub claim: Option<Claim>,
 }
 
 impl Actor {

@@ -1,4 +1,4 @@
-//! One change of intended state: record, revision, audit row and outbox row, or nothing at all.
+//! One change of intended state: record, revision, audit row and outbox rows, or nothing at all.
 //!
 //! Taking the next seq is the first statement, and its row stays locked until the commit. So writers
 //! take turns on both databases, checks inside a change (quota, names) can't be raced, and seqs become
@@ -41,9 +41,10 @@ pub(crate) struct Deed {
     pub(crate) after: Option<Value>,
 }
 
-/// What the outbox row says to proxies.
+/// What an outbox row says to proxies.
 pub(crate) struct Notice {
-    pub(crate) tenant: TenantId,
+    /// Whose resource it is; `None` for what belongs to no tenant.
+    pub(crate) tenant: Option<TenantId>,
     pub(crate) name: ResourceName,
     /// It is no longer intended.
     pub(crate) removed: bool,
@@ -81,25 +82,29 @@ impl Change {
         Ok(Self { store: store.clone(), tx, revision, now: store.now() })
     }
 
-    /// Writes the audit row and the outbox row, commits, and wakes who waits for changes.
+    /// Writes the audit row, an outbox row for each notice, and the line in the book of answers if the
+    /// actor has a claim there; commits, and wakes who waits for changes. A change that says nothing to
+    /// proxies gives its seq back, so that every seq has its rows.
     pub(crate) async fn commit<T>(
         self,
         actor: &Actor,
         deed: Deed,
-        notice: Notice,
+        notices: impl IntoIterator<Item = Notice>,
         value: T,
     ) -> Result<Committed<T>, StoreError> {
         let Self { store, tx, revision, now } = self;
+        if let Some(claim) = &actor.claim {
+            claim.made(&tx, &deed.object).await?;
+        }
         append_audit(&tx, now, actor, deed).await?;
-        let row = outbox::ActiveModel {
-            seq: Set(revision.seq),
-            name: Set(notice.name.to_string()),
-            tenant_id: Set(notice.tenant.0),
-            removed: Set(notice.removed),
-            urgent: Set(notice.urgent),
-            created_at: Set(now),
-        };
-        outbox::Entity::insert(row).exec_without_returning(&tx).await?;
+        let rows: Vec<_> = notices.into_iter().map(|notice| outbox_row(revision, now, notice)).collect();
+        let told = !rows.is_empty();
+        let revision = if told { revision } else { Revision { seq: revision.seq - 1, ..revision } };
+        if told {
+            outbox::Entity::insert_many(rows).exec_without_returning(&tx).await?;
+        } else {
+            put_seq(&tx, revision.seq).await?;
+        }
         commit(store, tx, revision).await?;
         Ok(Committed { value, revision })
     }
@@ -112,11 +117,31 @@ impl Change {
     }
 }
 
+fn outbox_row(revision: Revision, now: i64, notice: Notice) -> outbox::ActiveModel {
+    outbox::ActiveModel {
+        seq: Set(revision.seq),
+        name: Set(notice.name.to_string()),
+        tenant_id: Set(notice.tenant.map(|tenant| tenant.0)),
+        removed: Set(notice.removed),
+        urgent: Set(notice.urgent),
+        created_at: Set(now),
+    }
+}
+
+async fn put_seq(tx: &DatabaseTransaction, seq: i64) -> Result<(), StoreError> {
+    state::Entity::update_many()
+        .col_expr(state::Column::Seq, Expr::value(seq))
+        .filter(state::Column::Id.eq(STATE_ID))
+        .exec(tx)
+        .await?;
+    Ok(())
+}
+
 /// Commits, then wakes who waits. In a task of its own: a caller that goes away in the middle must not
 /// leave a commit of which nobody was told.
 pub(crate) async fn commit(store: Store, tx: DatabaseTransaction, revision: Revision) -> Result<(), StoreError> {
     let task = tokio::spawn(async move {
-        tx.commit().await?;
+        tx.commit().await.map_err(StoreError::of_commit)?;
         store.inner.changes.send_if_modified(|seen| {
             let newer = *seen < revision;
             *seen = revision.max(*seen);

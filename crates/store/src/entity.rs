@@ -4,6 +4,7 @@
 
 pub(crate) mod api_key;
 pub(crate) mod audit;
+pub(crate) mod idempotency;
 pub(crate) mod outbox;
 pub(crate) mod proxy_status;
 pub(crate) mod sealed;

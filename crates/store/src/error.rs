@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use model::Generation;
-use sea_orm::DbErr;
+use sea_orm::{DbErr, RuntimeErr, SqlxError};
 
 /// Why nothing was read or changed. A change that ended with any of these left no trace.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +38,9 @@ pub enum StoreError {
         /// How many it may have.
         limit: u32,
     },
+    /// Another owner does what was claimed: this one took too long.
+    #[error("the claim was taken over")]
+    ClaimLost,
     /// A row or an argument of another tenant reached this tenant's handle: a fault of ours, always.
     #[error("a record of another tenant was refused")]
     CrossTenant,
@@ -59,10 +62,116 @@ pub enum StoreError {
         #[source]
         cause: std::io::Error,
     },
+    /// The file is no database, or pages of it are broken.
+    #[error("the database is damaged: {detail}")]
+    Damaged {
+        /// What the database said.
+        detail: String,
+    },
+    /// The database takes no writes: its disk is full, or it is read-only. Reads go on.
+    #[error("the database takes no writes")]
+    Full(#[source] DbErr),
+    /// The database is away, too slow or overloaded: to be tried again.
+    #[error("the database can't be used now")]
+    Unavailable(#[source] DbErr),
+    /// The database went away while it committed: the change was made, or it was not.
+    #[error("the database did not say whether the change was made")]
+    Uncertain(#[source] DbErr),
     /// The task that commits was ended with the process.
     #[error("the change was interrupted")]
     Interrupted,
-    /// The database refused or is away.
+    /// The database refused what should fit.
     #[error("the database failed")]
-    Database(#[from] DbErr),
+    Database(#[source] DbErr),
+}
+
+impl From<DbErr> for StoreError {
+    fn from(cause: DbErr) -> Self {
+        match Trouble::of(&cause) {
+            Trouble::Away => Self::Unavailable(cause),
+            Trouble::Full => Self::Full(cause),
+            Trouble::Damaged => Self::Damaged { detail: cause.to_string() },
+            Trouble::Other => Self::Database(cause),
+        }
+    }
+}
+
+impl StoreError {
+    /// What a failed COMMIT means: a refusal of the database left no trace, silence may have.
+    pub(crate) fn of_commit(cause: DbErr) -> Self {
+        match Self::from(cause) {
+            Self::Unavailable(cause) if !refused(&cause) => Self::Uncertain(cause),
+            other => other,
+        }
+    }
+}
+
+/// What kind of failure a database reports.
+enum Trouble {
+    /// To be tried again.
+    Away,
+    /// No writes.
+    Full,
+    /// Needs an operator.
+    Damaged,
+    /// A fault of ours.
+    Other,
+}
+
+impl Trouble {
+    fn of(cause: &DbErr) -> Self {
+        let cause = match cause {
+            DbErr::ConnectionAcquire(_) => return Self::Away,
+            DbErr::Conn(RuntimeErr::SqlxError(cause))
+            | DbErr::Exec(RuntimeErr::SqlxError(cause))
+            | DbErr::Query(RuntimeErr::SqlxError(cause)) => cause.as_ref(),
+            _ => return Self::Other,
+        };
+        match cause {
+            SqlxError::Database(said) => Self::of_code(said.code().as_deref().unwrap_or_default()),
+            SqlxError::Io(_)
+            | SqlxError::Tls(_)
+            | SqlxError::Protocol(_)
+            | SqlxError::PoolTimedOut
+            | SqlxError::PoolClosed
+            | SqlxError::WorkerCrashed => Self::Away,
+            _ => Self::Other,
+        }
+    }
+
+    /// SQLSTATE of PostgreSQL (five characters), or SQLite's extended code: its low byte is the kind.
+    fn of_code(code: &str) -> Self {
+        if code.len() != 5 {
+            return match code.parse::<u32>().map(|code| code & 0xff) {
+                // BUSY, LOCKED, IOERR, CANTOPEN
+                Ok(5 | 6 | 10 | 14) => Self::Away,
+                // READONLY, FULL
+                Ok(8 | 13) => Self::Full,
+                // CORRUPT, NOTADB
+                Ok(11 | 26) => Self::Damaged,
+                _ => Self::Other,
+            };
+        }
+        match code {
+            // disk_full, read_only_sql_transaction
+            "53100" | "25006" => Self::Full,
+            // data_corrupted, index_corrupted
+            "XX001" | "XX002" => Self::Damaged,
+            // query_canceled (its deadline), lock_not_available, io_error
+            "57014" | "55P03" | "58030" => Self::Away,
+            // connection exceptions, transaction rollback, insufficient resources, operator intervention
+            _ if ["08", "40", "53", "57"].iter().any(|class| code.starts_with(class)) => Self::Away,
+            _ => Self::Other,
+        }
+    }
+}
+
+/// Whether the database itself said no.
+fn refused(cause: &DbErr) -> bool {
+    match cause {
+        DbErr::Conn(RuntimeErr::SqlxError(cause))
+        | DbErr::Exec(RuntimeErr::SqlxError(cause))
+        | DbErr::Query(RuntimeErr::SqlxError(cause)) => matches!(cause.as_ref(), SqlxError::Database(_)),
+        _ => false,
+    }
 }

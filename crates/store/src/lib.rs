@@ -30,6 +30,7 @@ pub use self::change::Committed;
 pub use self::error::StoreError;
 pub use self::key_record::{KeyRecord, NewKey};
 pub use self::platform::PlatformStore;
+pub use self::platform::idempotency::{Claim, Place, Seen, StoredAnswer};
 pub use self::platform::outbox::OutboxRow;
 pub use self::platform::proxy_status::ProxyStatus;
 pub use self::server_record::{NewServer, Page, ServerPatch, ServerRecord};

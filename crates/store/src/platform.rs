@@ -1,6 +1,7 @@
 //! What belongs to no tenant, and the two doors that must see all tenants: the look-up that
 //! authenticates a key, and the whole intended state for the fleet.
 
+pub(crate) mod idempotency;
 mod intended;
 mod keys;
 pub(crate) mod outbox;

@@ -102,6 +102,7 @@ impl Admin {
             name: self.label.clone(),
             ip: self.ip.clone(),
             trace_id: Some(trace_id()),
+            claim: None,
         }
     }
 }

@@ -98,6 +98,8 @@ pub(crate) enum Problem {
     ProxyRefused(String),
     /// The database can't be used now.
     Unavailable,
+    /// The database is full or read-only: nothing was saved.
+    StorageFull,
     /// A fault of ours; the log has the reason under the trace id.
     Internal,
 }
@@ -256,6 +258,12 @@ impl Problem {
                 "Database unavailable",
                 "the database can't be used now",
             ),
+            Self::StorageFull => shape(
+                S::INSUFFICIENT_STORAGE,
+                "storage_full",
+                "Storage full",
+                "the database takes no writes now; reads go on",
+            ),
             Self::Internal => shape(S::INTERNAL_SERVER_ERROR, "internal", "Internal error", "a fault of this service"),
         }
     }
@@ -336,7 +344,16 @@ impl From<StoreError> for Problem {
             StoreError::Stale { current } => Self::Stale(current),
             StoreError::Quota { limit } => Self::QuotaServers(limit),
             StoreError::QuotaKeys { limit } => Self::QuotaKeys(limit),
-            other @ (StoreError::Database(_) | StoreError::Interrupted) => {
+            StoreError::ClaimLost => Self::IdempotencyRunning,
+            other @ StoreError::Full(_) => {
+                tracing::error!(error = %telemetry::chain(&other), "the database takes no writes");
+                Self::StorageFull
+            }
+            other @ (StoreError::Database(_)
+            | StoreError::Unavailable(_)
+            | StoreError::Uncertain(_)
+            | StoreError::Damaged { .. }
+            | StoreError::Interrupted) => {
                 tracing::error!(error = %telemetry::chain(&other), "the database failed");
                 Self::Unavailable
             }

@@ -10,7 +10,7 @@ pub struct Model {
     pub seq: i64,
     #[sea_orm(primary_key, auto_increment = false)]
     pub name: String,
-    pub tenant_id: Uuid,
+    pub tenant_id: Option<Uuid>,
     pub removed: bool,
     pub urgent: bool,
     pub created_at: i64,

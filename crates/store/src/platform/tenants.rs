@@ -25,8 +25,8 @@ impl PlatformStore {
             before: None,
             after: Some(record.redacted()),
         };
-        let notice = Notice { tenant: record.spec.id, name, removed: false, urgent: false };
-        change.commit(actor, deed, notice, record).await
+        let notice = Notice { tenant: Some(record.spec.id), name, removed: false, urgent: false };
+        change.commit(actor, deed, [notice], record).await
     }
 
     /// All tenants in the order of their making.

@@ -126,12 +126,12 @@ impl TenantStore {
             after: Some(after.redacted()),
         };
         let notice = Notice {
-            tenant: self.tenant,
+            tenant: Some(self.tenant),
             name,
             removed: !after.is_intended(change.now),
             urgent: after.revoked_at.is_some(),
         };
-        change.commit(actor, deed, notice, after).await
+        change.commit(actor, deed, [notice], after).await
     }
 }
 
@@ -161,7 +161,7 @@ mod tests {
                 id: id(number),
                 tenant: tenant.id(),
                 user: None,
-                role: KeyRole::Client,
+                role: KeyRole::User,
                 sha256: [0; 32],
                 servers: None,
                 expires_at,

@@ -190,8 +190,8 @@ impl TenantStore {
             before: before.map(|record| record.redacted()),
             after: after.deleted_at.is_none().then(|| after.redacted()),
         };
-        let notice = Notice { tenant: self.tenant, name, removed: !after.is_intended(), urgent: false };
-        change.commit(actor, deed, notice, after).await
+        let notice = Notice { tenant: Some(self.tenant), name, removed: !after.is_intended(), urgent: false };
+        change.commit(actor, deed, [notice], after).await
     }
 }
 

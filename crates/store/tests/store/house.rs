@@ -54,6 +54,7 @@ pub(crate) fn actor() -> Actor {
         name: "admin".to_owned(),
         ip: Some("127.0.0.1".to_owned()),
         trace_id: Some("trace-1".to_owned()),
+        claim: None,
     }
 }
 
