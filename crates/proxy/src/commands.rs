@@ -84,6 +84,8 @@ pub struct ObservedMount {
     pub internal: bool,
     /// The upstream is cooling for so long.
     pub cooling: Option<Duration>,
+    /// Of an internal mount: all that a record of it needs.
+    pub spec: Option<Box<ServerSpec>>,
 }
 
 /// The commands of one proxy.
@@ -143,6 +145,7 @@ impl Commands {
                 digest: mount.digest,
                 internal: mount.internal,
                 cooling: mount.cooldown.remaining(now),
+                spec: mount.internal.then(|| Box::new(mount.spec.clone())),
             })
             .collect()
     }

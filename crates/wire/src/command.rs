@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use model::{Digest, Principal, ResourceName, ServerId, TenantId, Transport, UpstreamUrl};
+use model::{Digest, Principal, ResourceName, ServerId, ServerSpec, TenantId, Transport, UpstreamUrl};
 
 use crate::fields::{digest, held, held_messages, parsed, parsed_option, principal, principal_message};
-use crate::resource::{header_messages, headers, millis, transport, url};
+use crate::resource::{header_messages, headers, millis, server, transport, url};
 use crate::{Malformed, generated};
 
 /// Something that a proxy is asked to do.
@@ -138,6 +138,8 @@ pub struct ObservedMount {
     pub internal: bool,
     /// Milliseconds until the upstream is tried again, if it is cooling.
     pub cooling_ms: Option<u64>,
+    /// Of an internal mount: all that a record of it needs. Control has the others itself.
+    pub spec: Option<Box<ServerSpec>>,
 }
 
 impl From<Command> for generated::Command {
@@ -269,6 +271,7 @@ impl From<ObservedMount> for generated::ObservedMount {
             digest: mount.digest.0.to_vec(),
             internal: mount.internal,
             cooling_ms: mount.cooling_ms,
+            spec: mount.spec.as_deref().map(Into::into),
         }
     }
 }
@@ -277,15 +280,17 @@ impl TryFrom<generated::ObservedMount> for ObservedMount {
     type Error = Malformed;
 
     fn try_from(message: generated::ObservedMount) -> Result<Self, Malformed> {
+        let id = parsed("mount.server", &message.server)?;
         Ok(Self {
             tenant: parsed("mount.tenant", &message.tenant)?,
-            server: parsed("mount.server", &message.server)?,
+            server: id,
             name: message.name,
             title: message.title,
             url: message.url,
             digest: digest("mount.digest", &message.digest)?,
             internal: message.internal,
             cooling_ms: message.cooling_ms,
+            spec: message.spec.map(|spec| server(id, spec).map(Box::new)).transpose()?,
         })
     }
 }
@@ -339,8 +344,10 @@ mod tests {
     }
 
     fn outcomes() -> impl Strategy<Value = Outcome> {
-        let mount = (tenants(), servers(), any::<[String; 3]>(), any::<[u8; 32]>(), any::<(bool, Option<u64>)>())
-            .prop_map(|(tenant, server, [name, title, url], digest, (internal, cooling_ms))| ObservedMount {
+        let said = (any::<[String; 3]>(), any::<[u8; 32]>(), any::<(bool, Option<u64>)>());
+        let spec = prop::option::of(crate::resource::tests::server());
+        let mount = (tenants(), servers(), said, spec).prop_map(
+            |(tenant, server, ([name, title, url], digest, (internal, cooling_ms)), spec)| ObservedMount {
                 tenant,
                 server,
                 name,
@@ -349,7 +356,12 @@ mod tests {
                 digest: Digest(digest),
                 internal,
                 cooling_ms,
-            });
+                spec: spec.and_then(|resource| match resource {
+                    model::Resource::Server(spec) => Some(Box::new(ServerSpec { id: server, ..spec })),
+                    _ => None,
+                }),
+            },
+        );
         let held = (servers(), any::<[u8; 32]>()).prop_map(|(id, digest)| (ResourceName::Server(id), Digest(digest)));
         prop_oneof![
             any::<(String, String)>().prop_map(|(class, message)| Outcome::Failed { class, message }),

@@ -143,7 +143,8 @@ fn egress_rule(id: EgressRuleId, body: &generated::EgressRule) -> Result<EgressR
     })
 }
 
-fn server(id: model::ServerId, body: generated::Server) -> Result<ServerSpec, Malformed> {
+/// Reads a server.
+pub(crate) fn server(id: model::ServerId, body: generated::Server) -> Result<ServerSpec, Malformed> {
     Ok(ServerSpec {
         id,
         tenant: parsed("server.tenant", &body.tenant)?,
@@ -247,7 +248,8 @@ pub(crate) mod tests {
         })
     }
 
-    fn server() -> impl Strategy<Value = Resource> {
+    /// A server.
+    pub(crate) fn server() -> impl Strategy<Value = Resource> {
         let transports = prop_oneof![Just(Transport::Auto), Just(Transport::Sse), Just(Transport::StreamableHttp)];
         let names = (any::<u128>(), any::<u128>(), slug(), ".{0,20}", "[a-z]{1,12}");
         let rest = (

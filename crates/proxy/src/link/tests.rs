@@ -296,6 +296,7 @@ impl Perform for Hand {
             digest: tenant().digest(),
             internal: true,
             cooling: None,
+            spec: None,
         };
         (0..20_000).map(mount).collect()
     }
@@ -371,7 +372,12 @@ fn at(seq: i64) -> Revision {
 
 fn tenant() -> Resource {
     let id = TenantId(Uuid::from_u128(1));
-    Resource::Tenant(TenantSpec { id, name: "default".parse().unwrap(), limits: Limits::default(), stale_after: Some(model::TenantSpec::STALE_AFTER) })
+    Resource::Tenant(TenantSpec {
+        id,
+        name: "default".parse().unwrap(),
+        limits: Limits::default(),
+        stale_after: Some(model::TenantSpec::STALE_AFTER),
+    })
 }
 
 fn server(name: &str, id: u128) -> Resource {

@@ -99,6 +99,7 @@ pub(super) fn observe(commands: &impl Perform, tables: &Tables) -> Outcome {
         digest: mount.digest,
         internal: mount.internal,
         cooling_ms: mount.cooling.map(|left| u64::try_from(left.as_millis()).unwrap_or(u64::MAX)),
+        spec: mount.spec,
     });
     Outcome::Observed(mounts.collect())
 }

@@ -279,6 +279,7 @@ fn mounts(held: &[(ResourceName, Digest)]) -> Vec<ObservedMount> {
             digest,
             internal: false,
             cooling_ms: None,
+            spec: None,
         })
         .collect()
 }
