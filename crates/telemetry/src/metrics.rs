@@ -1,9 +1,15 @@
-//! A small metrics registry: handles are made once at start and then cost one atomic each.
+//! The metrics of one process: handles are made once at start and then cost one atomic each; what is
+//! better looked at than counted is read when somebody asks.
+
+mod observed;
 
 use prometheus::core::Collector;
+use prometheus::proto::MetricFamily;
 use prometheus::{Encoder as _, HistogramOpts, Opts, Registry, TextEncoder};
 
-pub use prometheus::{Histogram, IntCounter, IntCounterVec, IntGauge};
+pub use self::observed::Readings;
+use self::observed::{Bounds, Observed};
+pub use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge};
 
 /// Buckets for durations in seconds: 100 us to 30 s.
 const SECONDS: &[f64] =
@@ -13,13 +19,31 @@ const SECONDS: &[f64] =
 const SPARE: &str = "spare";
 
 /// The metrics of one process. Cloning gives another handle to the same registry.
-#[derive(Debug, Clone, Default)]
-pub struct Metrics(Registry);
+#[derive(Clone, Default)]
+pub struct Metrics {
+    registry: Registry,
+    bounds: Bounds,
+}
 
 impl Metrics {
-    /// An empty registry.
+    /// A registry that holds the version of the program, and the bounds that [`Metrics::bound`] names.
     pub fn new() -> Self {
-        Self::default()
+        let metrics = Self::default();
+        metrics.observe(
+            &[("gatehouse_build_info", "1; the label is the version of the program.")],
+            &["version"],
+            |readings| readings.put(0, &[env!("CARGO_PKG_VERSION")], 1.0),
+        );
+        let bounds = metrics.bounds.clone();
+        metrics.observe(
+            &[
+                ("gatehouse_bound_used", "How much of a bound is in use; per tenant and server only while it is."),
+                ("gatehouse_bound_limit", "The bound itself."),
+            ],
+            &["bound", "tenant", "server"],
+            move |readings| bounds.read(readings),
+        );
+        metrics
     }
 
     /// A counter that only rises.
@@ -45,13 +69,48 @@ impl Metrics {
         self.registered(name, made(name), || made(SPARE))
     }
 
+    /// A family of such distributions, as [`Metrics::counters`].
+    pub fn seconds_by(&self, name: &'static str, help: &'static str, labels: &[&str]) -> HistogramVec {
+        let made = |name: &str| HistogramVec::new(HistogramOpts::new(name, help).buckets(SECONDS.to_vec()), labels);
+        self.registered(name, made(name), || made(SPARE))
+    }
+
+    /// Gauges that `read` fills whenever somebody asks: names with their help, all with these labels.
+    pub fn observe(
+        &self,
+        families: &[(&'static str, &'static str)],
+        labels: &[&str],
+        read: impl Fn(&Readings<'_>) + Send + Sync + 'static,
+    ) {
+        let registered = Observed::new(families, labels, Box::new(read))
+            .and_then(|observed| self.registry.register(Box::new(observed)));
+        if let Err(error) = registered {
+            tracing::error!(?families, %error, "metrics can't be registered");
+        }
+    }
+
+    /// A bound of the process, and how to learn how much of it is in use.
+    pub fn bound(&self, bound: &'static str, limit: u64, used: impl Fn() -> u64 + Send + Sync + 'static) {
+        self.bounds_by(move |fill| fill(bound, ["", ""], used(), limit));
+    }
+
+    /// Bounds of tenants and servers: `read` tells name, `[tenant, server]`, use and limit of those in use.
+    pub fn bounds_by(&self, read: impl Fn(&mut dyn FnMut(&'static str, [&str; 2], u64, u64)) + Send + Sync + 'static) {
+        self.bounds.add(Box::new(read));
+    }
+
     /// All metrics in the Prometheus text format.
     pub fn render(&self) -> String {
         let mut text = Vec::new();
-        if let Err(error) = TextEncoder::new().encode(&self.0.gather(), &mut text) {
+        if let Err(error) = TextEncoder::new().encode(&self.gather(), &mut text) {
             tracing::error!(%error, "metrics can't be written");
         }
         String::from_utf8(text).unwrap_or_default()
+    }
+
+    /// All metrics as they are now.
+    pub(crate) fn gather(&self) -> Vec<MetricFamily> {
+        self.registry.gather()
     }
 
     /// Registers a metric; a name that is bad or taken is a mistake of ours that must not stop the
@@ -62,7 +121,7 @@ impl Metrics {
         metric: Result<M, prometheus::Error>,
         spare: impl FnOnce() -> Result<M, prometheus::Error>,
     ) -> M {
-        let registered = metric.and_then(|metric| self.0.register(Box::new(metric.clone())).map(|()| metric));
+        let registered = metric.and_then(|metric| self.registry.register(Box::new(metric.clone())).map(|()| metric));
         registered.unwrap_or_else(|error| {
             tracing::error!(name, %error, "metric can't be registered");
             #[allow(clippy::expect_used, reason = "the spare name is a literal; label names are literals of ours")]
@@ -95,5 +154,35 @@ mod tests {
         metrics.counter("same_total", "One.").inc();
         metrics.counter("same_total", "Two.").inc();
         assert!(metrics.render().contains("same_total 1"));
+    }
+
+    #[test]
+    fn a_bound_shows_its_fill_beside_its_limit() {
+        let metrics = Metrics::new();
+        metrics.bound("connections", 100, || 7);
+        metrics.bounds_by(|fill| fill("calls", ["acme", "notes"], 1, 2));
+        let text = metrics.render();
+        for line in [
+            r#"gatehouse_bound_used{bound="connections",server="",tenant=""} 7"#,
+            r#"gatehouse_bound_limit{bound="connections",server="",tenant=""} 100"#,
+            r#"gatehouse_bound_used{bound="calls",server="notes",tenant="acme"} 1"#,
+            r#"gatehouse_bound_limit{bound="calls",server="notes",tenant="acme"} 2"#,
+        ] {
+            assert!(text.contains(line), "{line}\n{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_observed_is_read_anew_each_time() {
+        let metrics = Metrics::new();
+        let servers = std::sync::Arc::new(std::sync::Mutex::new(vec!["notes", "mail"]));
+        let seen = servers.clone();
+        metrics.observe(&[("cooling", "Seconds.")], &["server"], move |readings| {
+            seen.lock().unwrap().iter().for_each(|server| readings.put(0, &[server], 1.0));
+        });
+        assert!(metrics.render().contains(r#"cooling{server="mail"} 1"#));
+        servers.lock().unwrap().pop();
+        let text = metrics.render();
+        assert!(text.contains(r#"cooling{server="notes"} 1"#) && !text.contains("mail"), "{text}");
     }
 }
