@@ -17,7 +17,7 @@ mod tenant;
 
 pub use self::clock::{Clock, ManualClock, SystemClock};
 pub use self::crash::{CRASH_POINTS, crash_here};
-pub use self::digest::{Digest, table_digest};
+pub use self::digest::{Digest, TableDigest, table_digest};
 pub use self::egress_rule::{EgressRule, EgressRuleError, HostPattern, HostPatternError};
 pub use self::ids::{DepartmentId, EgressRuleId, Generation, IdError, KeyId, Revision, ServerId, TenantId, UserId};
 pub use self::key::{KeyRole, KeyText, KeyTextError, KeyVerifier, PresentedKey, Principal};
