@@ -90,6 +90,7 @@ pub struct Splicer {
     seen_id: bool,
     seen_result: bool,
     seen_error: bool,
+    tool_error: bool,
 }
 
 impl Splicer {
@@ -109,6 +110,7 @@ impl Splicer {
             seen_id: false,
             seen_result: false,
             seen_error: false,
+            tool_error: false,
         }
     }
 
@@ -205,6 +207,11 @@ impl Splicer {
         }
     }
 
+    /// Whether the result says of itself that the tool failed: `"isError": true`, seen while it went by.
+    pub fn is_tool_error(&self) -> bool {
+        self.tool_error
+    }
+
     fn in_id(&self) -> bool {
         self.depth == 1 && self.member == Member::Id && self.inside != Inside::Between
     }
@@ -249,7 +256,12 @@ impl Splicer {
                         self.expect = if first == b'{' { Expect::FirstKeyOrEnd } else { Expect::FirstValueOrEnd };
                     }
                     b'"' => self.inside = Inside::String { key: false },
-                    _ => self.inside = Inside::Scalar(Scalar::begin(first).ok_or(SpliceError::Syntax)?),
+                    _ => {
+                        self.inside = Inside::Scalar(Scalar::begin(first).ok_or(SpliceError::Syntax)?);
+                        if self.in_result_object() && self.name == b"isError" {
+                            self.tool_error = first == b't';
+                        }
+                    }
                 }
                 if id {
                     if let Some(from) = from.take()
@@ -263,6 +275,11 @@ impl Splicer {
             _ => return Err(SpliceError::Syntax),
         }
         Ok(())
+    }
+
+    /// Right inside of the result, and that is an object.
+    fn in_result_object(&self) -> bool {
+        self.depth == 2 && self.member == Member::Result && self.stack & 1 == 1
     }
 
     fn open_member(&mut self) -> Result<Member, SpliceError> {
@@ -302,7 +319,7 @@ impl Splicer {
             return Err(SpliceError::Syntax);
         }
         if key {
-            if self.depth == 1 && self.name.len() <= MAX_NAME {
+            if (self.depth == 1 || self.in_result_object()) && self.name.len() <= MAX_NAME {
                 self.name.extend(part.iter().take(MAX_NAME + 1));
             }
         } else if self.in_id() {
@@ -362,6 +379,29 @@ mod tests {
     fn errors_are_told_from_results() {
         assert!(splice(&[r#"{"error":{"code":-1,"message":"no"},"id":17}"#]).unwrap().1);
         assert!(splice(&[r#"{"error":{"code":-1,"message":"no"},"id":null}"#]).unwrap().1);
+    }
+
+    #[test]
+    fn a_tool_that_failed_is_seen_wherever_it_says_so() {
+        for (message, failed) in [
+            (r#"{"id":17,"result":{"content":[],"isError":true}}"#, true),
+            (r#"{"id":17,"result":{"isError": true ,"content":[{"isError":false}]}}"#, true),
+            (r#"{"result":{"content":[{"type":"text","text":"x"}],"isError":false},"id":17}"#, false),
+            (r#"{"id":17,"result":{"content":[{"isError":true}],"structuredContent":{"isError":true}}}"#, false),
+            (r#"{"id":17,"result":[{"isError":true}]}"#, false),
+            (r#"{"id":17,"result":{"isErrors":true,"isError":"true"}}"#, false),
+            (r#"{"id":17,"x":{"isError":true},"result":{}}"#, false),
+        ] {
+            for cut in 1..message.len() {
+                let mut splicer = Splicer::new(Bytes::from_static(b"17"), Bytes::from_static(b"1"));
+                let (left, right) = message.split_at(cut);
+                let mut out = Vec::new();
+                splicer.push(&Bytes::copy_from_slice(left.as_bytes()), &mut out).unwrap();
+                splicer.push(&Bytes::copy_from_slice(right.as_bytes()), &mut out).unwrap();
+                assert_eq!(splicer.finish(), Ok(false));
+                assert_eq!(splicer.is_tool_error(), failed, "{message} cut at {cut}");
+            }
+        }
     }
 
     #[test]
