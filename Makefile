@@ -44,7 +44,7 @@ long: setup build ## The end-to-end tests with the full counts of operations
 	GATEHOUSE_LONG=1 $(NEXTEST) -E 'package(tests)' $(ARGS)
 
 bench: ## Cost per call beside a bare reverse proxy, in turns, e.g. ARGS=--quick
-	$(CARGO) build --release -p proxy -p bench
+	$(CARGO) build --release -p control -p proxy -p bench
 	target/release/bench $(ARGS)
 
 setup:

@@ -1,7 +1,8 @@
-//! What the four programs of the bench share: one clock, one line that says "ready", one way to end.
+//! What the programs of the bench share: one clock, one line that says "ready", one way to end.
 //!
 //! `bench` drives and measures; `bench-upstream` plays the remote MCP servers; `bench-bare` is the
-//! baseline; `bench-gate` is Gatehouse's data plane on a fixed table. The driver starts the others,
+//! baseline; `bench-gate` is Gatehouse's data plane on a fixed table; `bench-fleet` plays proxies for a
+//! real control. The driver starts the others,
 //! reads one line of JSON from each, and keeps their standard input open: when it ends, they end.
 
 use std::io::{Read as _, Write as _};

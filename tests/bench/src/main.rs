@@ -2,6 +2,7 @@
 
 mod child;
 mod client;
+mod house;
 mod load;
 mod noise;
 mod report;

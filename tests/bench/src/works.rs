@@ -3,6 +3,7 @@
 pub(crate) mod calls;
 pub(crate) mod faults;
 pub(crate) mod instructions;
+pub(crate) mod link;
 pub(crate) mod memory;
 pub(crate) mod mounts;
 pub(crate) mod streams;
@@ -12,7 +13,7 @@ use crate::report::Report;
 use crate::rig::{Plan, Rig};
 
 /// The names that `--only` takes.
-pub(crate) const NAMES: [&str; 13] = [
+pub(crate) const NAMES: [&str; 18] = [
     "call100",
     "steady",
     "call64k",
@@ -26,6 +27,11 @@ pub(crate) const NAMES: [&str; 13] = [
     "mounts",
     "cooling",
     "instructions",
+    "adds",
+    "effective",
+    "recover",
+    "ready",
+    "reconnect",
 ];
 
 /// Runs one work and adds what it gave to the report.
@@ -44,6 +50,11 @@ pub(crate) async fn run(name: &str, rig: &Rig, plan: &Plan, report: &mut Report)
         "mounts" => mounts::mounts(rig, plan, report).await,
         "cooling" => faults::cooling(rig, plan, report).await,
         "instructions" => instructions::instructions(rig, report).await,
+        "adds" => link::adds(rig, plan, report).await,
+        "effective" => link::effective(plan, report).await,
+        "recover" => link::recover(plan, report).await,
+        "ready" => link::ready(plan, report).await,
+        "reconnect" => link::reconnect(plan, report).await,
         _ => Ok(()),
     }
 }
