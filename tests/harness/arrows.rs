@@ -11,6 +11,7 @@ const ROWS: &[(&str, u8)] = &[
     ("egress", 2),
     ("coordination", 2),
     ("telemetry", 2),
+    ("daemon", 2),
     ("vault", 2),
     ("store", 2),
     ("mcp", 2),

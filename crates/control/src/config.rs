@@ -1,125 +1,136 @@
 //! The whole configuration of control, read once: a TOML file and `GATEHOUSE_*` variables, every
 //! mistake reported together.
 
-use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use figment::Figment;
-use figment::providers::{Env, Format as _, Toml};
-use figment::value::{Dict, Value};
+use daemon::{Certificate, CertificateFiles, ConfigError, Program, Settings};
+use model::{EgressRule, Secret};
 use url::Url;
 use vault::Vault;
 
 use crate::pki::Pki;
 
+/// For how long audit rows are kept where nothing else is said.
+const AUDIT_DAYS: u32 = 400;
+
 /// What control needs to start. Every name below is a key of the file; in upper case after
 /// `GATEHOUSE_` it is a variable, which wins over the file.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Config {
     /// REST and the status page; default `127.0.0.1:5010`.
     pub listen: SocketAddr,
     /// gRPC for proxies, mutual TLS; default `127.0.0.1:5012`.
     pub link_listen: SocketAddr,
-    /// Prometheus `/metrics`; default `127.0.0.1:5014`.
+    /// Prometheus `/metrics`, and the health of the process for those who can't reach REST; default `127.0.0.1:5014`.
     pub metrics_listen: SocketAddr,
-    /// `sqlite:///path/gatehouse.db`.
-    pub database: String,
+    /// TLS on `listen`: `tls_cert` and `tls_key`, both or none.
+    pub tls: Option<CertificateFiles>,
+    /// `sqlite:///path/gatehouse.db` or `postgres://user@host/name`, with `database_password` put in.
+    pub database: Secret,
+    /// `redis://…` or `rediss://…`; without it replicas wait for each other by asking the database.
+    pub redis: Option<Secret>,
     /// The file with the key that encrypts keys, 32 bytes, mode 0600.
     pub kek_file: PathBuf,
     /// The folder with the plane's CA and certificates.
     pub pki_dir: PathBuf,
+    /// This replica among those of one database; default: the machine's name.
+    pub replica: String,
+    /// Days for which audit rows are kept, 1 to 36500; default 400.
+    pub audit_days: u32,
     /// Upstreams on loopback over plain http are allowed, listeners off loopback are not.
     pub dev: bool,
     /// Where people reach this service; required when `listen` is not loopback.
     pub public_url: Option<Url>,
-    /// Listeners of Gatehouse itself, which no upstream may name.
+    /// What upstreams may be besides public and https, for all tenants.
+    pub egress_rules: Vec<EgressRule>,
+    /// Listeners of Gatehouse, which no upstream may name: those given, and this process's own.
     pub own_listeners: Vec<SocketAddr>,
 }
 
-/// The keys of the file; anything else is refused.
-const KEYS: [&str; 9] = [
-    "listen",
-    "link_listen",
-    "metrics_listen",
-    "database",
-    "kek_file",
-    "pki_dir",
-    "dev",
-    "public_url",
-    "own_listeners",
-];
-
-/// Everything that is wrong with a configuration, one line each.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ConfigError(pub Vec<String>);
-
-impl fmt::Display for ConfigError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the configuration can't be used:")?;
-        self.0.iter().try_for_each(|line| write!(f, "\n  - {line}"))
-    }
-}
-
-impl std::error::Error for ConfigError {}
+/// A configuration, and what was given for it, one line each without secrets.
+pub type Read = (Config, Vec<String>);
 
 impl Config {
-    /// Reads the file and the environment.
-    pub fn load(file: &Path) -> Result<Self, ConfigError> {
-        let text =
-            std::fs::read_to_string(file).map_err(|error| ConfigError(vec![format!("{}: {error}", file.display())]))?;
-        Self::read(Figment::from(Toml::string(&text)).merge(Env::prefixed("GATEHOUSE_").only(&KEYS)))
+    /// Reads the file and the environment, and refuses files that control can't work with.
+    pub fn load(file: Option<&Path>) -> Result<Read, ConfigError> {
+        let mut settings = Settings::load(Program::Control, file);
+        let config = Self::take(&mut settings);
+        config.check_files(&mut settings);
+        settings.finish(config)
     }
 
-    /// Reads the text of a file, without the environment.
+    /// The same before `init` has made the files.
+    pub fn before_init(file: Option<&Path>) -> Result<Read, ConfigError> {
+        let mut settings = Settings::load(Program::Control, file);
+        let config = Self::take(&mut settings);
+        settings.finish(config)
+    }
+
+    /// Reads the text of a file, without the environment and without looking at files.
     pub fn parse(text: &str) -> Result<Self, ConfigError> {
-        Self::read(Figment::from(Toml::string(text)))
+        let mut settings = Settings::read(Program::Control, text, []);
+        let config = Self::take(&mut settings);
+        settings.finish(config).map(|(config, _)| config)
     }
 
-    /// Refuses files that control can't work with, all of them at once.
-    pub fn with_usable_files(self) -> Result<Self, ConfigError> {
-        let kek = Vault::open(&self.kek_file).err().map(|error| format!("`kek_file`: {}", telemetry::chain(&error)));
-        let pki = Pki::load(&self.pki_dir).err().map(|error| format!("`pki_dir`: {}", telemetry::chain(&error)));
-        let wrong: Vec<String> = kek.into_iter().chain(pki).collect();
-        if wrong.is_empty() { Ok(self) } else { Err(ConfigError(wrong)) }
-    }
-
-    fn read(figment: Figment) -> Result<Self, ConfigError> {
-        let given: Dict = figment.extract().map_err(|error| ConfigError(vec![error.to_string()]))?;
-        let mut reader = Reader { given, wrong: Vec::new() };
+    fn take(settings: &mut Settings) -> Self {
         let loopback = |port| SocketAddr::from(([127, 0, 0, 1], port));
-        let config = Self {
-            listen: reader.address("listen").unwrap_or(loopback(5010)),
-            link_listen: reader.address("link_listen").unwrap_or(loopback(5012)),
-            metrics_listen: reader.address("metrics_listen").unwrap_or(loopback(5014)),
-            database: reader.required("database"),
-            kek_file: reader.required("kek_file").into(),
-            pki_dir: reader.required("pki_dir").into(),
-            dev: reader.flag("dev"),
-            public_url: reader.url("public_url"),
-            own_listeners: reader.addresses("own_listeners"),
+        let mut config = Self {
+            listen: settings.address("listen").unwrap_or(loopback(5010)),
+            link_listen: settings.address("link_listen").unwrap_or(loopback(5012)),
+            metrics_listen: settings.address("metrics_listen").unwrap_or(loopback(5014)),
+            tls: settings.certificate(),
+            database: database(settings),
+            redis: redis(settings),
+            kek_file: settings.required("kek_file").into(),
+            pki_dir: settings.required("pki_dir").into(),
+            replica: replica(settings),
+            audit_days: audit_days(settings),
+            dev: settings.flag("dev"),
+            public_url: settings.url("public_url"),
+            egress_rules: settings.egress_rules(),
+            own_listeners: settings.addresses("own_listeners"),
         };
-        config.check(&mut reader);
-        let unknown = reader.given.keys().map(|key| format!("`{key}`: unknown key"));
-        reader.wrong.extend(unknown);
-        if reader.wrong.is_empty() { Ok(config) } else { Err(ConfigError(reader.wrong)) }
+        config.check(settings);
+        for own in [config.listen, config.link_listen, config.metrics_listen] {
+            if !config.own_listeners.contains(&own) {
+                config.own_listeners.push(own);
+            }
+        }
+        config
     }
 
     /// Mistakes that no single key shows.
-    fn check(&self, reader: &mut Reader) {
+    fn check(&self, settings: &mut Settings) {
         let listeners =
             [("listen", self.listen), ("link_listen", self.link_listen), ("metrics_listen", self.metrics_listen)];
         for (key, address) in listeners {
             if self.dev && !is_loopback(address.ip()) {
-                reader.wrong(key, "with `dev = true` every listener must be on loopback");
+                settings.wrong(key, "with `dev = true` every listener must be on loopback");
             }
         }
         if !self.dev && !is_loopback(self.listen.ip()) && self.public_url.is_none() {
-            reader.wrong("public_url", "required when `listen` is not on loopback");
+            settings.wrong("public_url", "required when `listen` is not on loopback");
         }
-        if !self.database.is_empty() && !self.database.starts_with("sqlite:") && !self.database.starts_with("postgres")
+    }
+
+    /// Files that can't be used. One that a missing key should name is no further mistake.
+    fn check_files(&self, settings: &mut Settings) {
+        if !self.kek_file.as_os_str().is_empty()
+            && let Err(error) = Vault::open(&self.kek_file)
         {
-            reader.wrong("database", "must begin with sqlite: or postgres:");
+            settings.wrong("kek_file", telemetry::chain(&error));
+        }
+        if !self.pki_dir.as_os_str().is_empty()
+            && let Err(error) = Pki::load(&self.pki_dir)
+        {
+            settings.wrong("pki_dir", telemetry::chain(&error));
+        }
+        if let Some(files) = &self.tls
+            && let Err(error) = Certificate::load(files.clone())
+        {
+            settings.wrong("tls_cert", telemetry::chain(&error));
         }
     }
 }
@@ -128,83 +139,73 @@ fn is_loopback(address: IpAddr) -> bool {
     address.to_canonical().is_loopback()
 }
 
-/// Takes keys out of what was given and collects mistakes.
-struct Reader {
-    given: Dict,
-    wrong: Vec<String>,
+/// The database's URL, with the password in it that a file of its own may hold.
+fn database(settings: &mut Settings) -> Secret {
+    let given = Secret::new(settings.required("database"));
+    let password = settings.secret("database_password");
+    let text = given.expose();
+    let url = match text {
+        text if text.is_empty() || text.starts_with("sqlite:") => None,
+        text if text.starts_with("postgres://") || text.starts_with("postgresql://") => {
+            let url = Url::parse(text).ok().filter(Url::has_host);
+            if url.is_none() {
+                settings.wrong("database", "must be a URL such as postgres://user@host:5432/name");
+            }
+            url
+        }
+        _ => {
+            settings.wrong("database", "must begin with sqlite: or postgres:");
+            None
+        }
+    };
+    let Some(password) = password else { return given };
+    match url {
+        Some(url) if url.password().is_some() => {
+            settings.wrong("database_password", "`database` holds a password already");
+            given
+        }
+        Some(mut url) => match url.set_password(Some(password.expose())) {
+            Ok(()) => Secret::new(url.into()),
+            Err(()) => given,
+        },
+        None => {
+            settings.wrong("database_password", "only a postgres: database has one");
+            given
+        }
+    }
 }
 
-impl Reader {
-    fn wrong(&mut self, key: &str, detail: &str) {
-        self.wrong.push(format!("`{key}`: {detail}"));
+fn redis(settings: &mut Settings) -> Option<Secret> {
+    let redis = settings.secret("redis")?;
+    let url = Url::parse(redis.expose()).ok();
+    if !url.is_some_and(|url| matches!(url.scheme(), "redis" | "rediss") && url.has_host()) {
+        settings.wrong("redis", "must be a redis: or rediss: URL");
     }
+    Some(redis)
+}
 
-    /// The value of a key as text; numbers and flags count as their text, since a variable has no type.
-    fn text(&mut self, key: &str) -> Option<String> {
-        let value = self.given.remove(key)?;
-        match &value {
-            Value::String(_, text) => Some(text.clone()),
-            Value::Bool(_, flag) => Some(flag.to_string()),
-            Value::Num(_, number) => number.to_u128().map(|number| number.to_string()),
-            _ => {
-                self.wrong(key, "must be a text");
-                None
-            }
-        }
+/// One to 64 letters, digits, dots and dashes.
+fn replica(settings: &mut Settings) -> String {
+    let Some(name) = settings.text("replica") else { return machine() };
+    if name.len() > 64 || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte)) {
+        settings.wrong("replica", "must be 1 to 64 letters, digits, dots, dashes and underscores");
     }
+    name
+}
 
-    fn required(&mut self, key: &str) -> String {
-        let before = self.wrong.len();
-        let text = self.text(key).unwrap_or_default();
-        if text.is_empty() && self.wrong.len() == before {
-            self.wrong(key, "required");
-        }
-        text
-    }
+fn machine() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let name = name.trim();
+    if name.is_empty() { "control".to_owned() } else { name.chars().take(64).collect() }
+}
 
-    fn flag(&mut self, key: &str) -> bool {
-        match self.text(key).as_deref() {
-            None | Some("false" | "0") => false,
-            Some("true" | "1") => true,
-            Some(_) => {
-                self.wrong(key, "must be true or false");
-                false
-            }
-        }
+fn audit_days(settings: &mut Settings) -> u32 {
+    const MUST: &str = "must be a number of days, 1 to 36500";
+    let days = settings.parsed("audit_days", MUST).unwrap_or(AUDIT_DAYS);
+    if !(1..=36_500).contains(&days) {
+        settings.wrong("audit_days", MUST);
     }
-
-    fn address(&mut self, key: &str) -> Option<SocketAddr> {
-        let text = self.text(key)?;
-        let address = text.parse().ok();
-        if address.is_none() {
-            self.wrong(key, "must be an address and a port, e.g. 127.0.0.1:5010");
-        }
-        address
-    }
-
-    fn url(&mut self, key: &str) -> Option<Url> {
-        let text = self.text(key)?;
-        let url = Url::parse(&text).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
-        if url.is_none() {
-            self.wrong(key, "must be an http or https URL");
-        }
-        url
-    }
-
-    /// A list, or one text with commas, as a variable has it.
-    fn addresses(&mut self, key: &str) -> Vec<SocketAddr> {
-        let texts: Option<Vec<&str>> = match self.given.get(key) {
-            None => Some(Vec::new()),
-            Some(Value::Array(_, items)) => items.iter().map(Value::as_str).collect(),
-            Some(value) => value.as_str().map(|text| text.split(',').map(str::trim).collect()),
-        };
-        let addresses = texts.and_then(|texts| texts.iter().map(|text| text.parse().ok()).collect());
-        self.given.remove(key);
-        addresses.unwrap_or_else(|| {
-            self.wrong(key, "must be addresses with ports, e.g. [\"127.0.0.1:5010\"]");
-            Vec::new()
-        })
-    }
+    days
 }
 
 #[cfg(test)]
@@ -213,22 +214,37 @@ mod tests {
 
     const LEAST: &str = "database = \"sqlite:///x.db\"\nkek_file = \"kek\"\npki_dir = \"pki\"\n";
 
+    fn told(text: &str) -> String {
+        Config::parse(text).unwrap_err().to_string()
+    }
+
     #[test]
     fn the_least_configuration_listens_on_loopback() {
         let config = Config::parse(LEAST).unwrap();
         assert_eq!(config.listen.to_string(), "127.0.0.1:5010");
         assert_eq!(config.link_listen.to_string(), "127.0.0.1:5012");
         assert_eq!(config.metrics_listen.to_string(), "127.0.0.1:5014");
-        assert!(!config.dev);
+        assert!(!config.dev && config.tls.is_none() && config.redis.is_none());
+        assert_eq!(config.own_listeners, [config.listen, config.link_listen, config.metrics_listen]);
+        assert_eq!(config.audit_days, 400);
     }
 
     #[test]
     fn every_mistake_is_reported_at_once() {
-        let error = Config::parse("listen = \"nowhere\"\nkek_file = 7\nowner = \"me\"\ndev = \"maybe\"\n").unwrap_err();
-        let text = error.to_string();
-        for key in ["`listen`", "`database`: required", "`pki_dir`: required", "`owner`: unknown key", "`dev`"] {
+        let text = told("listen = \"nowhere\"\nkek_file = 7\nowner = \"me\"\ndev = \"maybe\"\naudit_days = 0\n");
+        for key in
+            ["`listen`", "`database`: required", "`pki_dir`: required", "`owner`: unknown key", "`dev`", "`audit_days`"]
+        {
             assert!(text.contains(key), "{key} in {text}");
         }
+    }
+
+    #[test]
+    fn each_setting_of_the_register_is_taken() {
+        let all: String = daemon::register::of(Program::Control).map(|s| format!("{} = \"x\"\n", s.name)).collect();
+        let mut settings = Settings::read(Program::Control, &all, []);
+        Config::take(&mut settings);
+        assert!(daemon::register::of(Program::Control).all(|setting| settings.is_absent(setting.name)));
     }
 
     #[test]
@@ -248,36 +264,68 @@ mod tests {
     #[test]
     fn a_public_listener_needs_a_public_url() {
         let open = format!("{LEAST}listen = \"0.0.0.0:5010\"\n");
-        assert!(Config::parse(&open).unwrap_err().to_string().contains("`public_url`: required"));
+        assert!(told(&open).contains("`public_url`: required"));
         assert!(Config::parse(&format!("{open}public_url = \"https://gatehouse.example\"\n")).is_ok());
     }
 
     #[test]
-    fn a_list_may_be_one_text_with_commas_as_in_a_variable() {
-        for (own, read) in [
-            ("\"127.0.0.1:5010\"", Some(1)),
-            ("\"127.0.0.1:5010, [::1]:5011\"", Some(2)),
-            ("[\"127.0.0.1:5010\"]", Some(1)),
-            ("[]", Some(0)),
-            ("[\"127.0.0.1:5010\", 7]", None),
-            ("\"nowhere\"", None),
-            ("7", None),
+    fn each_key_takes_what_it_can_mean_and_nothing_else() {
+        for (line, wrong) in [
+            ("redis = \"redis://cache:6379/1\"", None),
+            ("redis = \"rediss://:pass@cache\"", None),
+            ("redis = \"cache:6379\"", Some("`redis`")),
+            ("tls_cert = \"c\"\ntls_key = \"k\"", None),
+            ("tls_cert = \"c\"", Some("`tls_key`: required with `tls_cert`")),
+            ("tls_key = \"k\"", Some("`tls_cert`: required with `tls_key`")),
+            ("replica = \"control-1.eu\"", None),
+            ("replica = \"one two\"", Some("`replica`")),
+            ("audit_days = 30", None),
+            ("audit_days = \"30\"", None),
+            ("audit_days = 40000", Some("`audit_days`")),
+            ("egress_rules = [\"10.0.0.0/8:8000-8100 --http\", \"wiki.internal\"]", None),
+            ("egress_rules = \"10.0.0.0/8:8000-8100 --http, wiki.internal\"", None),
+            ("egress_rules = \"http://wiki\"", Some("`egress_rules`: must be rules HOST|CIDR")),
+            ("database_password = \"p\"", Some("`database_password`: only a postgres: database has one")),
         ] {
-            let config = Config::parse(&format!("{LEAST}own_listeners = {own}\n"));
-            assert_eq!(config.ok().map(|config| config.own_listeners.len()), read, "{own}");
+            let read = Config::parse(&format!("{LEAST}{line}\n"));
+            match wrong {
+                None => assert!(read.is_ok(), "{line}: {read:?}"),
+                Some(wrong) => assert!(read.as_ref().is_err_and(|e| e.to_string().contains(wrong)), "{line}: {read:?}"),
+            }
         }
+    }
+
+    #[test]
+    fn the_password_of_the_database_may_stand_beside_its_url() {
+        let with = |database: &str, password: &str| {
+            Config::parse(&format!(
+                "database = \"{database}\"\ndatabase_password = \"{password}\"\nkek_file = \"k\"\npki_dir = \"p\"\n"
+            ))
+        };
+        let config = with("postgres://gatehouse@db:5432/gatehouse?sslmode=require", "p@ss/word").unwrap();
+        assert_eq!(config.database.expose(), "postgres://gatehouse:p%40ss%2Fword@db:5432/gatehouse?sslmode=require");
+        assert!(!format!("{config:?}").contains("word"));
+        let twice = with("postgres://gatehouse:one@db/gatehouse", "two").unwrap_err().to_string();
+        assert!(twice.contains("holds a password already") && !twice.contains("one") && !twice.contains("two"));
+        assert!(with("postgres://", "p").unwrap_err().to_string().contains("`database`: must be a URL"));
     }
 
     #[test]
     fn files_that_are_not_there_are_mistakes_too() {
         let dir = tempfile::tempdir().unwrap();
-        let (kek, pki) = (dir.path().join("kek"), dir.path().join("pki"));
-        let text = format!("database = \"sqlite:///x.db\"\nkek_file = {kek:?}\npki_dir = {pki:?}\n");
-        let read = || Config::parse(&text).unwrap().with_usable_files();
-        let told = read().unwrap_err().to_string();
-        assert!(told.contains("`kek_file`: ") && told.contains("`pki_dir`: "), "{told}");
+        let (kek, pki, file) = (dir.path().join("kek"), dir.path().join("pki"), dir.path().join("control.toml"));
+        let text = format!(
+            "database = \"sqlite:///x.db\"\nkek_file = {kek:?}\npki_dir = {pki:?}\ntls_cert = {kek:?}\ntls_key = \"/no\"\n"
+        );
+        std::fs::write(&file, &text).unwrap();
+        let told = Config::load(Some(&file)).unwrap_err().to_string();
+        for key in ["`kek_file`: ", "`pki_dir`: ", "`tls_cert`: "] {
+            assert!(told.contains(key), "{told}");
+        }
         Vault::init_kek(&kek).unwrap();
         Pki::init(&pki).unwrap();
-        assert!(read().is_ok());
+        std::fs::write(&file, text.split("tls_cert").next().unwrap()).unwrap();
+        let (_, given) = Config::load(Some(&file)).unwrap();
+        assert!(given.iter().any(|line| line == "database = (not shown)  # the file"), "{given:?}");
     }
 }

@@ -1,5 +1,7 @@
 //! Makes what an embedded installation needs in one folder: database, keys, certificates, a first
-//! tenant, and the configuration of both processes.
+//! tenant, and the configuration of both processes. [`deployment`] does it for one that is configured.
+
+mod deployment;
 
 use std::fmt::Write as _;
 use std::fs;
@@ -16,6 +18,8 @@ use vault::{Vault, VaultError};
 
 use crate::keys::{Mint, mint};
 use crate::pki::{Pki, PkiError};
+
+pub use self::deployment::prepare;
 
 /// Name of the first tenant.
 const TENANT: &str = "default";
@@ -66,7 +70,7 @@ impl Asked {
 
 /// What `init` made.
 pub enum Made {
-    /// The folder was known; only addresses were brought up to date.
+    /// The folder or database was known: its keys stay.
     Existing,
     /// Two keys that are shown now and never again.
     Keys {
@@ -155,7 +159,14 @@ pub async fn init(
         Vault::init_kek(&dir.join("kek"))?;
     }
     Pki::init(&dir.join("pki"))?;
-    let made = if known && !new_keys { Made::Existing } else { first_tenant(text(&control, "database")).await? };
+    let made = if known && !new_keys {
+        Made::Existing
+    } else {
+        let store = Store::connect(text(&control, "database"), Arc::new(SystemClock)).await?;
+        let made = first_tenant(&store).await?;
+        store.close().await?;
+        made
+    };
     write_toml(&proxy_toml, &proxy)?;
     show(&made).map_err(InitError::Show)?;
     write_toml(&control_toml, &control)
@@ -202,8 +213,7 @@ fn database(dir: &Path) -> String {
 }
 
 /// Makes the first tenant, unless it is there, and its two keys; earlier ones of these are revoked.
-async fn first_tenant(database: &str) -> Result<Made, InitError> {
-    let store = Store::connect(database, Arc::new(SystemClock)).await?;
+async fn first_tenant(store: &Store) -> Result<Made, InitError> {
     let actor = Actor::system("init");
     let tenant = match store.platform().tenant_by_name(TENANT).await? {
         Some(tenant) => tenant.spec.id,
@@ -219,9 +229,8 @@ async fn first_tenant(database: &str) -> Result<Made, InitError> {
             keys.revoke_key(&actor, old.verifier.id).await?;
         }
     }
-    let admin = new_key(&store, &actor, tenant, KeyRole::PlatformAdmin, ADMIN_LABEL).await?;
-    let client = new_key(&store, &actor, tenant, KeyRole::User, CLIENT_LABEL).await?;
-    store.close().await?;
+    let admin = new_key(store, &actor, tenant, KeyRole::PlatformAdmin, ADMIN_LABEL).await?;
+    let client = new_key(store, &actor, tenant, KeyRole::User, CLIENT_LABEL).await?;
     Ok(Made::Keys { admin, client })
 }
 

@@ -56,7 +56,12 @@ pub(crate) type App = Arc<Control>;
 impl Control {
     /// Puts the parts together; starts nothing.
     pub(crate) fn new(config: Config, store: Store, proxies: Arc<dyn Proxies>, clock: Arc<dyn Clock>) -> Self {
-        let policy = egress::Policy { dev: config.dev, own: config.own_listeners.clone(), ..egress::Policy::default() };
+        let policy = egress::Policy {
+            dev: config.dev,
+            own: config.own_listeners.clone(),
+            rules: config.egress_rules.clone(),
+            ..egress::Policy::default()
+        };
         Self {
             servers: Servers::new(proxies.clone(), policy),
             reconciler: Arc::new(Reconciler::new(store.clone(), proxies.clone())),

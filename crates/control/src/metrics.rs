@@ -1,4 +1,4 @@
-//! `/metrics` of control, on a listener of its own.
+//! `/metrics` of control, and its health, on a listener of their own.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use telemetry::{IntGauge, Metrics};
 use tower::util::BoxCloneSyncService;
 
 use crate::App;
-use crate::rest::Rest;
+use crate::rest::{Rest, health};
 
 /// Gauges that are read when somebody asks.
 struct Page {
@@ -55,9 +55,10 @@ impl Page {
     }
 }
 
-/// One route, for a collector on this machine.
+/// For a collector, and for the `health` command beside this process.
 pub(crate) fn router(app: &App) -> Rest {
-    let (app, page) = (app.clone(), Arc::new(Page::new()));
+    let (state, app, page) = (app.clone(), app.clone(), Arc::new(Page::new()));
     let render = async move || ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], page.render(&app));
-    BoxCloneSyncService::new(Router::new().route("/metrics", get(render)))
+    let health = Router::new().route("/livez", get(health::livez)).route("/readyz", get(health::readyz));
+    BoxCloneSyncService::new(Router::new().route("/metrics", get(render)).merge(health.with_state(state)))
 }

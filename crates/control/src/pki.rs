@@ -39,10 +39,22 @@ pub struct Pki {
 }
 
 impl Pki {
-    /// Makes the folder's certificates: the CA, control's and one for a proxy of the pool
-    /// `default`. What is already there is kept, so a start after a half-done one completes it. A CA of
-    /// which a part is lost is not made anew where certificates of it exist: proxies would refuse us.
+    /// Makes what [`Pki::found`] makes and a certificate for a proxy of the pool `default`, all in one folder.
     pub fn init(dir: &Path) -> Result<(), PkiError> {
+        Self::found(dir)?;
+        if !files::exists(dir, PROXY) {
+            files::write(dir, PROXY, &issue::node(&Self::issuer(dir)?, DEFAULT_POOL, issue::LEAF_DAYS)?)?;
+        }
+        Ok(())
+    }
+
+    /// Makes the plane's own certificates: the CA and control's. What is already there is kept, so a
+    /// start after a half-done one completes it. A CA of which a part is lost is not made anew where
+    /// certificates of it exist: proxies would refuse us.
+    pub fn found(dir: &Path) -> Result<(), PkiError> {
+        if [CA, CONTROL].iter().all(|pair| files::exists(dir, *pair)) {
+            return Ok(());
+        }
         files::folder(dir)?;
         if let Some(lost) = files::missing(dir, CA)
             && [CONTROL, PROXY].iter().any(|(leaf, _)| dir.join(leaf).exists())
@@ -52,12 +64,8 @@ impl Pki {
         if !files::exists(dir, CA) {
             files::write(dir, CA, &issue::authority()?)?;
         }
-        let issuer = Self::issuer(dir)?;
         if !files::exists(dir, CONTROL) {
-            files::write(dir, CONTROL, &issue::control(&issuer)?)?;
-        }
-        if !files::exists(dir, PROXY) {
-            files::write(dir, PROXY, &issue::node(&issuer, DEFAULT_POOL)?)?;
+            files::write(dir, CONTROL, &issue::control(&Self::issuer(dir)?)?)?;
         }
         Ok(())
     }
@@ -70,7 +78,27 @@ impl Pki {
 
     /// A certificate for the proxies of `pool`: a slug as of a tenant's name.
     pub fn issue_node(&self, pool: &str) -> Result<Certified, PkiError> {
-        issue::node(&self.issuer, pool)
+        issue::node(&self.issuer, pool, issue::LEAF_DAYS)
+    }
+
+    /// Writes what a proxy of `pool` needs into a folder of its own: `ca.pem`, `proxy.pem` and
+    /// `proxy.key`, valid for `days`. With `keep_days` a certificate for this pool of this CA that is
+    /// there and lives so much longer is kept; says whether a new one was made.
+    pub fn issue_into(&self, out: &Path, pool: &str, days: u32, keep_days: Option<u32>) -> Result<bool, PkiError> {
+        files::folder(out)?;
+        let is_kept = keep_days.is_some_and(|left| self.has_time_left(out, pool, left));
+        if !is_kept {
+            files::write(out, PROXY, &issue::node(&self.issuer, pool, days)?)?;
+            files::write_public(out, CA.0, &self.ca)?;
+        }
+        Ok(!is_kept)
+    }
+
+    /// Whether the folder holds a node's files that this plane still takes in `days`.
+    fn has_time_left(&self, dir: &Path, pool: &str, days: u32) -> bool {
+        let same_plane = std::fs::read_to_string(dir.join(CA.0)).is_ok_and(|ca| ca == self.ca);
+        let Ok(Certified { cert, .. }) = files::read(dir, PROXY) else { return false };
+        same_plane && peer::lives(cert.as_bytes(), pool, days)
     }
 
     /// The CA's certificate, which proxies need.

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use daemon::{CertificateError, Listener};
 use futures::{FutureExt as _, future};
 use model::{Clock, SystemClock};
 use store::{Store, StoreError};
@@ -18,8 +19,6 @@ use crate::pki::{Pki, PkiError};
 use crate::timers::scaled;
 use crate::{Control, metrics, rest, serve, signals};
 
-/// How long an address may still be held by the process before this one.
-const TAKEN: Duration = Duration::from_secs(3);
 /// How long closing the database may take.
 const CLOSING: Duration = Duration::from_secs(2);
 /// How long streams of proxies may take to end; with REST's 30 s the process ends within 35 s.
@@ -39,6 +38,9 @@ pub enum StartError {
         #[source]
         cause: std::io::Error,
     },
+    /// The certificate of `listen` can't be used.
+    #[error("can't use the certificate of `listen`")]
+    Certificate(#[from] CertificateError),
     /// The database can't be used.
     #[error("can't open the database")]
     Store(#[from] StoreError),
@@ -101,10 +103,10 @@ async fn serve_with(
 pub async fn run(config: Config) -> Result<(), StartError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let shutdown = signals::shutdown().map_err(StartError::Signals)?;
-    let rest_listener = bind("listen", config.listen).await?;
+    let rest_listener = Listener::new(bind("listen", config.listen).await?, config.tls.as_ref())?;
     let link_listener = bind("link_listen", config.link_listen).await?;
     let metrics_listener = bind("metrics_listen", config.metrics_listen).await?;
-    let store = Store::connect(&config.database, clock.clone()).await?;
+    let store = Store::connect(config.database.expose(), clock.clone()).await?;
     let vault = Vault::open(&config.kek_file)?;
     let tls = Pki::load(&config.pki_dir)?.server_tls()?;
     let fleet = Fleet::new(store.clone(), Arc::new(vault), clock.clone());
@@ -130,7 +132,7 @@ pub async fn run(config: Config) -> Result<(), StartError> {
         let book = control.idempotency.clone();
         async move { book.forget_forever().await }
     });
-    let metrics = serve::serve(metrics_listener, metrics::router(&control), link_shutdown.clone());
+    let metrics = serve::serve(metrics_listener.into(), metrics::router(&control), link_shutdown.clone());
     let mut parts = [link, reconciler, forgetting, Part::start("metrics", metrics)];
     let draining = tokio::spawn({
         let (control, shutdown) = (control.clone(), shutdown.clone());
@@ -159,17 +161,8 @@ pub async fn run(config: Config) -> Result<(), StartError> {
     served
 }
 
-/// Listens; for a moment the process before this one may still hold the address.
 async fn bind(key: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
-    let until = tokio::time::Instant::now() + TAKEN;
-    loop {
-        match TcpListener::bind(address).await {
-            Err(error) if error.kind() == std::io::ErrorKind::AddrInUse && tokio::time::Instant::now() < until => {
-                tokio::time::sleep(Duration::from_millis(50)).await;
-            }
-            bound => return bound.map_err(|cause| StartError::Listen { key, address, cause }),
-        }
-    }
+    daemon::bind(address).await.map_err(|cause| StartError::Listen { key, address, cause })
 }
 
 #[cfg(test)]

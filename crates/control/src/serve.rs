@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::ConnectInfo;
+use daemon::Listener;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
-use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
@@ -33,17 +33,17 @@ const DRAIN: Duration = Duration::from_secs(30);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves until `shutdown`, then lets requests under way end, for at most 30 s.
-pub(crate) async fn serve(listener: TcpListener, rest: Rest, shutdown: CancellationToken) {
+pub(crate) async fn serve(listener: Listener, rest: Rest, shutdown: CancellationToken) {
     within(BOUNDS, listener, rest, shutdown).await;
 }
 
-async fn within(bounds: Bounds, listener: TcpListener, rest: Rest, shutdown: CancellationToken) {
+async fn within(bounds: Bounds, listener: Listener, rest: Rest, shutdown: CancellationToken) {
     let graceful = GracefulShutdown::new();
     let slots = Arc::new(Semaphore::new(bounds.connections));
     let accept = async || {
         let permit = slots.clone().acquire_owned().await.ok()?;
         match listener.accept().await {
-            Ok((stream, peer)) => Some((stream, peer, permit)),
+            Ok((arriving, peer)) => Some((arriving, peer, permit)),
             Err(error) => {
                 tracing::warn!(%error, "can't accept a connection");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -56,7 +56,7 @@ async fn within(bounds: Bounds, listener: TcpListener, rest: Rest, shutdown: Can
             accepted = accept() => accepted,
             () = shutdown.cancelled() => break,
         };
-        let Some((stream, peer, permit)) = accepted else { continue };
+        let Some((arriving, peer, permit)) = accepted else { continue };
         let rest = rest.clone();
         let service = hyper::service::service_fn(move |request: hyper::Request<Incoming>| {
             let mut request = request.map(Body::new);
@@ -66,12 +66,16 @@ async fn within(bounds: Bounds, listener: TcpListener, rest: Rest, shutdown: Can
         // HTTP/1 only: its timer runs before the first byte, so a silent connection loses its slot.
         let mut builder = http1::Builder::new();
         builder.timer(TokioTimer::new()).header_read_timeout(scaled(bounds.header));
-        let connection = graceful.watch(builder.serve_connection(TokioIo::new(stream), service));
+        let watcher = graceful.watcher();
         tokio::spawn(async move {
-            if let Err(error) = connection.await {
+            let _permit = permit;
+            let stream = match arriving.established().await {
+                Ok(stream) => stream,
+                Err(error) => return tracing::debug!(%error, "a connection was not established"),
+            };
+            if let Err(error) = watcher.watch(builder.serve_connection(TokioIo::new(stream), service)).await {
                 tracing::debug!(%error, "a connection ended early");
             }
-            drop(permit);
         });
     }
     drop(listener);
@@ -85,7 +89,7 @@ mod tests {
     use axum::Router;
     use axum::routing::get;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-    use tokio::net::TcpStream;
+    use tokio::net::{TcpListener, TcpStream};
 
     use super::*;
 
@@ -97,7 +101,7 @@ mod tests {
         let bounds = Bounds { connections: 2, header: Duration::from_millis(50) };
         let rest = Rest::new(Router::new().route("/livez", get(async || "ok")));
         let shutdown = CancellationToken::new();
-        let serving = tokio::spawn(within(bounds, listener, rest, shutdown.clone()));
+        let serving = tokio::spawn(within(bounds, listener.into(), rest, shutdown.clone()));
         let mut silent = Vec::new();
         for _ in 0..5 {
             silent.push(TcpStream::connect(address).await.unwrap());

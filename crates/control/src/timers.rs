@@ -1,20 +1,3 @@
-//! Timers that a test can hurry: debug builds divide them by `GATEHOUSE_TIME_SCALE`.
+//! Timers that a test can hurry.
 
-use std::time::Duration;
-
-/// The duration to really wait.
-#[cfg(debug_assertions)]
-pub(crate) fn scaled(duration: Duration) -> Duration {
-    use std::sync::OnceLock;
-    static SCALE: OnceLock<u32> = OnceLock::new();
-    let scale = *SCALE.get_or_init(|| {
-        std::env::var("GATEHOUSE_TIME_SCALE").ok().and_then(|text| text.parse().ok()).filter(|n| *n > 0).unwrap_or(1)
-    });
-    duration / scale
-}
-
-/// The duration to really wait.
-#[cfg(not(debug_assertions))]
-pub(crate) fn scaled(duration: Duration) -> Duration {
-    duration
-}
+pub(crate) use daemon::scaled;

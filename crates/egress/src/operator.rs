@@ -1,7 +1,7 @@
 //! The plain client for addresses that an operator configured, such as the command line's to REST: no
 //! address policy, one connection per request.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -134,4 +134,21 @@ impl Client {
         }
         Err(last)
     }
+}
+
+/// How long a process may take to say whether it is ready.
+const READY: Duration = Duration::from_secs(2);
+
+/// Whether the process on this machine that listens there in plain text answers `/readyz` with 200; an
+/// error where nobody answers.
+pub async fn is_ready(listener: SocketAddr) -> Result<bool, EgressError> {
+    let mut address = listener;
+    match address.ip() {
+        ip if !ip.is_unspecified() => (),
+        IpAddr::V4(_) => address.set_ip(Ipv4Addr::LOCALHOST.into()),
+        IpAddr::V6(_) => address.set_ip(Ipv6Addr::LOCALHOST.into()),
+    }
+    let base = Url::parse(&format!("http://{address}")).map_err(|_| EgressError::Target)?;
+    let (status, _, _) = Client::new(base)?.within(READY).request(Method::GET, "/readyz", &[], None).await?;
+    Ok(status == StatusCode::OK)
 }

@@ -3,10 +3,9 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use figment::Figment;
-use figment::providers::{Env, Format, Toml};
-use figment::value::{Dict, Value};
+use daemon::{Certificate, CertificateFiles, ConfigError, Program, Settings};
 use http::uri::Authority;
+use model::EgressRule;
 use url::Url;
 
 /// What a proxy needs to start. Every field is a key of the file, and `GATEHOUSE_` plus its name in
@@ -15,8 +14,10 @@ use url::Url;
 pub struct Config {
     /// MCP and the internal calls; default `127.0.0.1:5011`.
     pub listen: SocketAddr,
-    /// Prometheus metrics; default `127.0.0.1:5013`.
+    /// Prometheus metrics, and the health of the process for those who can't reach MCP; default `127.0.0.1:5013`.
     pub metrics_listen: SocketAddr,
+    /// TLS on `listen`: `tls_cert` and `tls_key`, both or none.
+    pub tls: Option<CertificateFiles>,
     /// Addresses of control's link, tried in turn; default `127.0.0.1:5012`. A list, or one text with commas.
     pub control: Vec<String>,
     /// The plane CA's certificate.
@@ -33,179 +34,92 @@ pub struct Config {
     pub dev: bool,
     /// Under which URL clients reach this proxy; needed off loopback.
     pub public_url: Option<Url>,
-    /// Gatehouse's own listeners: never dialled as upstreams.
+    /// What upstreams may be besides public and https, for all tenants.
+    pub egress_rules: Vec<EgressRule>,
+    /// Gatehouse's own listeners, never dialled as upstreams: those given, and this process's own.
     pub own_listeners: Vec<SocketAddr>,
 }
 
-/// Everything that is wrong with a configuration.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the configuration can't be used:\n  - {}", .0.join("\n  - "))]
-pub struct ConfigError(pub Vec<String>);
-
-const KEYS: [&str; 11] = [
-    "listen",
-    "metrics_listen",
-    "control",
-    "link_ca",
-    "link_cert",
-    "link_key",
-    "pool",
-    "data_dir",
-    "dev",
-    "public_url",
-    "own_listeners",
-];
-
 impl Config {
-    /// Reads the file and the environment.
-    pub fn load(file: &Path) -> Result<Self, ConfigError> {
-        let text =
-            std::fs::read_to_string(file).map_err(|error| ConfigError(vec![format!("{}: {error}", file.display())]))?;
-        Self::read(Figment::from(Toml::string(&text)).merge(Env::prefixed("GATEHOUSE_").only(&KEYS)))
+    /// Reads the file and the environment, and refuses files that can't be used. What was given comes
+    /// with it, one line each.
+    pub fn load(file: Option<&Path>) -> Result<(Self, Vec<String>), ConfigError> {
+        let mut settings = Settings::load(Program::Proxy, file);
+        let config = Self::take(&mut settings);
+        config.check_files(&mut settings);
+        settings.finish(config)
     }
 
-    /// Refuses files that can't be read, all of them at once.
-    pub fn with_usable_files(self) -> Result<Self, ConfigError> {
-        let files = [("link_ca", &self.link_ca), ("link_cert", &self.link_cert), ("link_key", &self.link_key)];
-        let unreadable = |(key, path): (&str, &PathBuf)| {
-            let error = std::fs::read(path).err()?;
-            Some(format!("`{key}`: {}: {error}", path.display()))
-        };
-        let wrong: Vec<String> = files.into_iter().filter_map(unreadable).collect();
-        if wrong.is_empty() { Ok(self) } else { Err(ConfigError(wrong)) }
-    }
-
-    fn read(figment: Figment) -> Result<Self, ConfigError> {
-        let given: Dict = figment.extract().map_err(|error| ConfigError(vec![error.to_string()]))?;
-        let mut reader = Reader { given, wrong: Vec::new() };
+    fn take(settings: &mut Settings) -> Self {
         let loopback = |port| SocketAddr::from(([127, 0, 0, 1], port));
-        let config = Self {
-            listen: reader.parsed("listen", ADDRESS).unwrap_or(loopback(5011)),
-            metrics_listen: reader.parsed("metrics_listen", ADDRESS).unwrap_or(loopback(5013)),
-            control: reader.control(),
-            link_ca: reader.required("link_ca"),
-            link_cert: reader.required("link_cert"),
-            link_key: reader.required("link_key"),
-            pool: reader.text("pool").unwrap_or_else(|| "default".to_owned()),
-            data_dir: reader.required("data_dir"),
-            dev: reader.flag("dev"),
-            public_url: reader.url("public_url"),
-            own_listeners: reader.list("own_listeners", ADDRESSES, |text| text.parse().ok()).unwrap_or_default(),
+        let mut config = Self {
+            listen: settings.address("listen").unwrap_or(loopback(5011)),
+            metrics_listen: settings.address("metrics_listen").unwrap_or(loopback(5013)),
+            tls: settings.certificate(),
+            control: control(settings),
+            link_ca: settings.required("link_ca").into(),
+            link_cert: settings.required("link_cert").into(),
+            link_key: settings.required("link_key").into(),
+            pool: settings.text("pool").unwrap_or_else(|| "default".to_owned()),
+            data_dir: settings.required("data_dir").into(),
+            dev: settings.flag("dev"),
+            public_url: settings.url("public_url"),
+            egress_rules: settings.egress_rules(),
+            own_listeners: settings.addresses("own_listeners"),
         };
-        config.check(&mut reader);
-        let unknown = reader.given.keys().map(|key| format!("`{key}`: unknown key"));
-        reader.wrong.extend(unknown);
-        if reader.wrong.is_empty() { Ok(config) } else { Err(ConfigError(reader.wrong)) }
+        config.check(settings);
+        for own in [config.listen, config.metrics_listen] {
+            if !config.own_listeners.contains(&own) {
+                config.own_listeners.push(own);
+            }
+        }
+        config
     }
 
     /// Mistakes that no single key shows.
-    fn check(&self, reader: &mut Reader) {
+    fn check(&self, settings: &mut Settings) {
         let off_loopback = |address: SocketAddr| !address.ip().to_canonical().is_loopback();
         for (key, address) in [("listen", self.listen), ("metrics_listen", self.metrics_listen)] {
             if self.dev && off_loopback(address) {
-                reader.wrong(key, "with `dev = true` every listener must be on loopback");
+                settings.wrong(key, "with `dev = true` every listener must be on loopback");
             }
         }
         if !self.dev && off_loopback(self.listen) && self.public_url.is_none() {
-            reader.wrong("public_url", "required when `listen` is not on loopback");
+            settings.wrong("public_url", "required when `listen` is not on loopback");
         }
     }
-}
 
-const ADDRESS: &str = "must be an address and a port, e.g. 127.0.0.1:5011";
-const ADDRESSES: &str = "must be addresses with ports, e.g. [\"127.0.0.1:5010\"]";
-
-/// Takes keys out of what was given and collects mistakes.
-struct Reader {
-    given: Dict,
-    wrong: Vec<String>,
-}
-
-impl Reader {
-    fn wrong(&mut self, key: &str, detail: &str) {
-        self.wrong.push(format!("`{key}`: {detail}"));
-    }
-
-    /// The value of a key as text; numbers and flags count as their text, since a variable has no type.
-    fn text(&mut self, key: &str) -> Option<String> {
-        let text = match self.given.remove(key)? {
-            Value::String(_, text) => Some(text),
-            Value::Bool(_, flag) => Some(flag.to_string()),
-            Value::Num(_, number) => number.to_u128().map(|number| number.to_string()),
-            _ => None,
-        };
-        if text.is_none() {
-            self.wrong(key, "must be a text");
-        }
-        text
-    }
-
-    fn parsed<T: std::str::FromStr>(&mut self, key: &str, wrong: &str) -> Option<T> {
-        let parsed = self.text(key)?.parse().ok();
-        if parsed.is_none() {
-            self.wrong(key, wrong);
-        }
-        parsed
-    }
-
-    fn required(&mut self, key: &str) -> PathBuf {
-        let before = self.wrong.len();
-        let text = self.text(key).unwrap_or_default();
-        if text.is_empty() && self.wrong.len() == before {
-            self.wrong(key, "required");
-        }
-        text.into()
-    }
-
-    fn flag(&mut self, key: &str) -> bool {
-        match self.text(key).as_deref() {
-            None | Some("false" | "0") => false,
-            Some("true" | "1") => true,
-            Some(_) => {
-                self.wrong(key, "must be true or false");
-                false
+    /// Files that can't be used. One that a missing key should name is no further mistake.
+    fn check_files(&self, settings: &mut Settings) {
+        for (key, path) in [("link_ca", &self.link_ca), ("link_cert", &self.link_cert), ("link_key", &self.link_key)] {
+            if !path.as_os_str().is_empty()
+                && let Err(error) = std::fs::read(path)
+            {
+                settings.wrong(key, format_args!("{}: {error}", path.display()));
             }
         }
+        if let Some(files) = &self.tls
+            && let Err(error) = Certificate::load(files.clone())
+        {
+            settings.wrong("tls_cert", telemetry::chain(&error));
+        }
     }
+}
 
-    fn url(&mut self, key: &str) -> Option<Url> {
-        let text = self.text(key)?;
-        let url = Url::parse(&text).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
-        if url.is_none() {
-            self.wrong(key, "must be an http or https URL");
-        }
-        url
+/// Where control's link is: at least one place, each a name or an address with a port.
+fn control(settings: &mut Settings) -> Vec<String> {
+    if settings.is_absent("control") {
+        return vec!["127.0.0.1:5012".to_owned()];
     }
-
-    /// A list, or one text with commas, as a variable has it.
-    fn list<T>(&mut self, key: &str, wrong: &str, read: impl Fn(&str) -> Option<T>) -> Option<Vec<T>> {
-        let value = self.given.remove(key)?;
-        let texts: Option<Vec<&str>> = match &value {
-            Value::Array(_, items) => items.iter().map(Value::as_str).collect(),
-            value => value.as_str().map(|text| text.split(',').map(str::trim).collect()),
-        };
-        let list = texts.and_then(|texts| texts.into_iter().map(read).collect());
-        if list.is_none() {
-            self.wrong(key, wrong);
-        }
-        list
+    let place = |text: &str| {
+        let place: Authority = text.parse().ok()?;
+        place.port_u16().filter(|_| !place.host().is_empty() && !text.contains('@')).map(|_| text.to_owned())
+    };
+    let places = settings.list("control", "must be places with ports, e.g. [\"control.example:5012\"]", place);
+    if places.as_ref().is_some_and(Vec::is_empty) {
+        settings.wrong("control", "must name at least one place");
     }
-
-    /// Where control's link is: at least one place, each a name or an address with a port.
-    fn control(&mut self) -> Vec<String> {
-        if !self.given.contains_key("control") {
-            return vec!["127.0.0.1:5012".to_owned()];
-        }
-        let place = |text: &str| {
-            let place: Authority = text.parse().ok()?;
-            place.port_u16().filter(|_| !place.host().is_empty() && !text.contains('@')).map(|_| text.to_owned())
-        };
-        let places = self.list("control", "must be places with ports, e.g. [\"control.example:5012\"]", place);
-        if places.as_ref().is_some_and(Vec::is_empty) {
-            self.wrong("control", "must name at least one place");
-        }
-        places.unwrap_or_default()
-    }
+    places.unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -213,7 +127,9 @@ mod tests {
     use super::*;
 
     fn read(text: &str) -> Result<Config, ConfigError> {
-        Config::read(Figment::from(Toml::string(text)))
+        let mut settings = Settings::read(Program::Proxy, text, []);
+        let config = Config::take(&mut settings);
+        settings.finish(config).map(|(config, _)| config)
     }
 
     const LEAST: &str = "link_ca = \"a\"\nlink_cert = \"b\"\nlink_key = \"c\"\ndata_dir = \"d\"\n";
@@ -239,7 +155,16 @@ mod tests {
         let config = read(LEAST).unwrap();
         assert_eq!((config.listen.port(), config.metrics_listen.port()), (5011, 5013));
         assert_eq!(config.control, ["127.0.0.1:5012"]);
-        assert!(!config.dev && config.own_listeners.is_empty());
+        assert!(!config.dev && config.tls.is_none());
+        assert_eq!(config.own_listeners, [config.listen, config.metrics_listen]);
+    }
+
+    #[test]
+    fn each_setting_of_the_register_is_taken() {
+        let all: String = daemon::register::of(Program::Proxy).map(|s| format!("{} = \"x\"\n", s.name)).collect();
+        let mut settings = Settings::read(Program::Proxy, &all, []);
+        Config::take(&mut settings);
+        assert!(daemon::register::of(Program::Proxy).all(|setting| settings.is_absent(setting.name)));
     }
 
     #[test]
@@ -261,6 +186,10 @@ mod tests {
             ("pool = [\"a\"]", false),
             ("dev = \"1\"", true),
             ("dev = \"maybe\"", false),
+            ("tls_cert = \"c\"\ntls_key = \"k\"", true),
+            ("tls_cert = \"c\"", false),
+            ("egress_rules = [\"10.0.0.0/8 --http\"]", true),
+            ("egress_rules = [\"10.0.0.0/8 --https\"]", false),
         ] {
             let config = read(&format!("{LEAST}{line}\n"));
             assert_eq!(config.is_ok(), fits, "{line}: {config:?}");
@@ -277,7 +206,9 @@ mod tests {
     #[test]
     fn files_that_are_not_there_are_mistakes_too() {
         let dir = tempfile::tempdir().unwrap();
-        let told = read(&LEAST.replace("\"a\"", &format!("{:?}", dir.path().join("ca.pem")))).unwrap();
-        assert!(told.with_usable_files().unwrap_err().to_string().contains("`link_ca`: "));
+        let file = dir.path().join("proxy.toml");
+        std::fs::write(&file, format!("{LEAST}tls_cert = \"c\"\ntls_key = \"k\"\n")).unwrap();
+        let told = Config::load(Some(&file)).unwrap_err().to_string();
+        assert!(told.contains("`link_ca`: ") && told.contains("`tls_cert`: "), "{told}");
     }
 }

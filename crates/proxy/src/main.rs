@@ -1,24 +1,30 @@
 //! `gatehouse-proxy`: reads its configuration, serves, drains.
 
 use std::io::Write as _;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use proxy::{Config, ConfigError, run};
+use daemon::ConfigError;
+use proxy::{Config, run};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 /// Exit code for a configuration that can't be used (EX_CONFIG).
 const BAD_CONFIG: u8 = 78;
 
+/// The file that is read if it is there and no other is named.
+const CONFIG_FILE: &str = "proxy.toml";
+
 /// The data plane of Gatehouse.
 #[derive(Debug, Parser)]
 #[command(name = "gatehouse-proxy", version)]
 struct Args {
-    /// The configuration file.
-    #[arg(long, global = true, env = "GATEHOUSE_PROXY_CONFIG", default_value = "proxy.toml")]
-    config: PathBuf,
+    /// The configuration file; without it `proxy.toml`, if it is there. Every key is also a variable:
+    /// `listen` is `GATEHOUSE_LISTEN`.
+    #[arg(long, global = true, env = "GATEHOUSE_PROXY_CONFIG")]
+    config: Option<PathBuf>,
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -27,17 +33,24 @@ struct Args {
 enum Command {
     /// Read the configuration and the files that it names, and report everything that is wrong with them
     CheckConfig,
+    /// Ask the running process on this machine whether it is ready; ends with 0 if it is
+    Health,
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
     telemetry::init("proxy");
     let args = Args::parse();
-    let config = match (Config::load(&args.config).and_then(Config::with_usable_files), args.command) {
-        (Ok(config), None) => config,
-        (Ok(_), Some(Command::CheckConfig)) => return ExitCode::SUCCESS,
-        (Err(error), _) => return bad_config(&error),
-    };
+    let file = args.config.or_else(|| Some(PathBuf::from(CONFIG_FILE)).filter(|file| file.exists()));
+    match (Config::load(file.as_deref()), args.command) {
+        (Ok((config, _)), None) => serve(config).await,
+        (Ok((_, given)), Some(Command::CheckConfig)) => tell(&given),
+        (Ok((config, _)), Some(Command::Health)) => health(config.metrics_listen).await,
+        (Err(error), _) => bad_config(&error),
+    }
+}
+
+async fn serve(config: Config) -> ExitCode {
     let shutdown = CancellationToken::new();
     tokio::spawn(stop_on_signal(shutdown.clone()));
     match run(config, shutdown).await {
@@ -49,10 +62,29 @@ async fn main() -> ExitCode {
     }
 }
 
+/// Asks on the listener for metrics: it is on this machine and never under TLS.
+async fn health(metrics: SocketAddr) -> ExitCode {
+    match egress::operator::is_ready(metrics).await {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            tracing::error!("{}", telemetry::chain(&error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
 fn bad_config(error: &ConfigError) -> ExitCode {
     // For the person at the terminal, whatever the log's format and filter.
     _ = writeln!(std::io::stderr(), "{error}");
     ExitCode::from(BAD_CONFIG)
+}
+
+/// Prints what was given, without secrets.
+fn tell(given: &[String]) -> ExitCode {
+    let mut out = std::io::stdout().lock();
+    let told = given.iter().try_for_each(|line| writeln!(out, "{line}"));
+    if told.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// SIGTERM, SIGINT, or the end of the process that started us and holds the other end of our input.

@@ -3,8 +3,9 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use daemon::{CertificateError, Listener};
 use egress::{Egress, Policy};
-use http::{Request, Response};
+use http::{Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -26,9 +27,6 @@ use crate::seal::Sealer;
 use crate::server::{DRAIN, serve};
 use crate::table::Tables;
 
-/// How long an address may still be held by the process before this one.
-const TAKEN: std::time::Duration = std::time::Duration::from_secs(3);
-
 /// Why a proxy can't start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -41,6 +39,9 @@ pub enum StartError {
         #[source]
         source: std::io::Error,
     },
+    /// The certificate of `listen` can't be used.
+    #[error("the certificate of `listen` can't be used")]
+    Certificate(#[from] CertificateError),
     /// The data folder can't be used.
     #[error("the last good table can't be used")]
     LastGood(#[from] LastGoodError),
@@ -56,9 +57,10 @@ pub enum StartError {
 /// to control as soon as it answers.
 pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), StartError> {
     let metrics = Metrics::new();
-    let listener = bind(config.listen).await?;
+    let listener = Listener::new(bind(config.listen).await?, config.tls.as_ref())?;
     let metrics_listener = bind(config.metrics_listen).await?;
-    let policy = Policy { dev: config.dev, own: config.own_listeners.clone(), rules: Vec::new(), revision: 1 };
+    let policy =
+        Policy { dev: config.dev, own: config.own_listeners.clone(), rules: config.egress_rules.clone(), revision: 1 };
     let egress = Egress::new(policy)?;
     let tables = Arc::new(Tables::new(egress.clone()));
     let sealer = Arc::new(Sealer::default());
@@ -92,7 +94,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Star
     let link =
         tokio::spawn(link::run(link_config, tables, commands.clone(), sealer, last_good.clone(), link_stop.clone()));
     tokio::spawn(keep_ready(heard, readiness, clock, last_good));
-    tokio::spawn(serve_metrics(metrics_listener, metrics));
+    tokio::spawn(serve_metrics(metrics_listener, metrics, gate.clone()));
     tracing::info!(listen = %config.listen, "proxy serves");
 
     let stop_early = shutdown.clone();
@@ -143,20 +145,12 @@ async fn keep_ready(
     }
 }
 
-/// Listens; for a moment the process before this one may still hold the address.
 async fn bind(address: SocketAddr) -> Result<TcpListener, StartError> {
-    let until = tokio::time::Instant::now() + TAKEN;
-    loop {
-        match TcpListener::bind(address).await {
-            Err(error) if error.kind() == std::io::ErrorKind::AddrInUse && tokio::time::Instant::now() < until => {
-                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-            }
-            bound => return bound.map_err(|source| StartError::Listen { address, source }),
-        }
-    }
+    daemon::bind(address).await.map_err(|source| StartError::Listen { address, source })
 }
 
-async fn serve_metrics(listener: TcpListener, metrics: Metrics) {
+/// Metrics, and the health of the process, for a collector and for the `health` command beside it.
+async fn serve_metrics(listener: TcpListener, metrics: Metrics, gate: Arc<Gate>) {
     loop {
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
@@ -166,14 +160,18 @@ async fn serve_metrics(listener: TcpListener, metrics: Metrics) {
                 continue;
             }
         };
-        let metrics = metrics.clone();
+        let (metrics, gate) = (metrics.clone(), gate.clone());
         tokio::spawn(async move {
             let service = service_fn(|request: Request<Incoming>| {
-                let mut response = Response::new(Full::new(bytes::Bytes::from(metrics.render())));
-                if request.uri().path() != "/metrics" {
-                    *response.status_mut() = http::StatusCode::NOT_FOUND;
-                    *response.body_mut() = Full::default();
-                }
+                let (status, body) = match request.uri().path() {
+                    "/metrics" => (StatusCode::OK, metrics.render()),
+                    "/livez" => (StatusCode::OK, "ok\n".to_owned()),
+                    "/readyz" if gate.is_ready() => (StatusCode::OK, "ok\n".to_owned()),
+                    "/readyz" => (StatusCode::SERVICE_UNAVAILABLE, "not ready\n".to_owned()),
+                    _ => (StatusCode::NOT_FOUND, String::new()),
+                };
+                let mut response = Response::new(Full::new(bytes::Bytes::from(body)));
+                *response.status_mut() = status;
                 async move { Ok::<_, std::convert::Infallible>(response) }
             });
             let served =

@@ -4,10 +4,10 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
+use daemon::Listener;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -31,7 +31,8 @@ const HEADERS: usize = 100;
 pub(crate) const DRAIN: Duration = Duration::from_secs(30);
 
 /// Serves until `shutdown`, then lets what is under way finish, for at most 30 s.
-pub async fn serve(listener: TcpListener, gate: Arc<Gate>, shutdown: CancellationToken) {
+pub async fn serve(listener: impl Into<Listener>, gate: Arc<Gate>, shutdown: CancellationToken) {
+    let listener = listener.into();
     let places = Arc::new(Semaphore::new(CONNECTIONS));
     let mut connections = JoinSet::new();
     loop {
@@ -39,9 +40,9 @@ pub async fn serve(listener: TcpListener, gate: Arc<Gate>, shutdown: Cancellatio
             let place = places.clone().acquire_owned().await;
             (place, listener.accept().await)
         };
-        let (place, stream) = tokio::select! {
+        let (place, arriving) = tokio::select! {
             (place, accepted) = next => match accepted {
-                Ok((stream, _)) => (place, stream),
+                Ok((arriving, _)) => (place, arriving),
                 Err(error) => {
                     // Out of descriptors, most likely: those that are open go on, and may close.
                     tracing::warn!(%error, "a connection could not be accepted");
@@ -52,12 +53,13 @@ pub async fn serve(listener: TcpListener, gate: Arc<Gate>, shutdown: Cancellatio
             () = shutdown.cancelled() => break,
         };
         while connections.try_join_next().is_some() {}
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "a client's socket has no TCP_NODELAY");
-        }
         let (gate, shutdown) = (gate.clone(), shutdown.clone());
         connections.spawn(async move {
             let _place = place;
+            let stream = match arriving.established().await {
+                Ok(stream) => stream,
+                Err(error) => return tracing::trace!(%error, "a client's connection was not established"),
+            };
             let service = service_fn(|request| {
                 let gate = gate.clone();
                 async move { Ok::<_, Infallible>(gate.serve(request).await) }

@@ -10,6 +10,7 @@ use zeroize::Zeroizing;
 
 use crate::VaultError;
 use crate::derive::{self, Key};
+use crate::reach::{is_closed, is_mounted_secret};
 
 /// Makes the file. Never overwrites one: what it sealed would be lost.
 pub(crate) fn create(path: &Path) -> Result<(), VaultError> {
@@ -35,12 +36,11 @@ pub(crate) fn read(path: &Path) -> Result<Key, VaultError> {
     if !metadata.is_file() {
         return Err(VaultError::KeyFileKind { path: path.to_owned() });
     }
-    let mode = metadata.mode() & 0o7777;
-    if mode & 0o077 != 0 {
-        return Err(VaultError::KeyFileMode { path: path.to_owned(), mode });
+    if !is_closed(&metadata) {
+        return Err(VaultError::KeyFileMode { path: path.to_owned(), mode: metadata.mode() & 0o7777 });
     }
     let user = Uid::effective().as_raw();
-    if metadata.uid() != user {
+    if metadata.uid() != user && !is_mounted_secret(metadata.mode(), metadata.uid(), user) {
         return Err(VaultError::KeyFileOwner { path: path.to_owned(), owner: metadata.uid(), user });
     }
     // One byte of room more than a key has: a longer file is noticed and never read whole.

@@ -9,10 +9,12 @@ mod derive;
 mod envelope;
 mod error;
 mod key_file;
+mod reach;
 mod wrap;
 
 pub use self::coordinates::{Coordinates, PLATFORM};
 pub use self::data_key::DataKey;
 pub use self::envelope::{MAX_SECRET, OVERHEAD};
 pub use self::error::VaultError;
+pub use self::reach::is_closed;
 pub use self::wrap::Vault;

@@ -2,7 +2,7 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use super::Certified;
@@ -57,7 +57,8 @@ pub(super) fn missing(dir: &Path, (cert, key): (&str, &str)) -> Option<PathBuf> 
 /// Reads a certificate and its key.
 pub(super) fn read(dir: &Path, (cert, key): (&str, &str)) -> Result<Certified, PkiError> {
     let (cert, key) = (dir.join(cert), dir.join(key));
-    if fs::metadata(&key).map_err(failed(&key))?.mode() & 0o077 != 0 {
+    let about = fs::metadata(&key).map_err(failed(&key))?;
+    if !vault::is_closed(&about) {
         return Err(PkiError::OpenToOthers { path: key });
     }
     Ok(Certified {
@@ -70,6 +71,11 @@ pub(super) fn read(dir: &Path, (cert, key): (&str, &str)) -> Result<Certified, P
 pub(super) fn write(dir: &Path, (cert, key): (&str, &str), certified: &Certified) -> Result<(), PkiError> {
     replace(&dir.join(key), &certified.key, 0o600)?;
     replace(&dir.join(cert), &certified.cert, 0o644)
+}
+
+/// Writes a file that everybody may read.
+pub(super) fn write_public(dir: &Path, file: &str, text: &str) -> Result<(), PkiError> {
+    replace(&dir.join(file), text, 0o644)
 }
 
 fn replace(path: &Path, text: &str, mode: u32) -> Result<(), PkiError> {

@@ -9,9 +9,9 @@ use time::{Duration, OffsetDateTime};
 use super::{Certified, PkiError};
 
 /// The CA lives ten years, like the folder it stands in.
-const AUTHORITY_DAYS: i64 = 3650;
-/// Certificates of processes; they are renewed by hand until renewal comes (`gatehouse certs`).
-const LEAF_DAYS: i64 = 825;
+const AUTHORITY_DAYS: u32 = 3650;
+/// Certificates of processes; they are renewed by hand (`gatehouse-control certificate issue`).
+pub(super) const LEAF_DAYS: u32 = 825;
 
 /// A new plane CA; it may sign leaves only.
 pub(super) fn authority() -> Result<Certified, PkiError> {
@@ -33,10 +33,10 @@ pub(super) fn control(issuer: &Issuer<'static, KeyPair>) -> Result<Certified, Pk
 }
 
 /// A certificate for the proxies of a pool: a client's.
-pub(super) fn node(issuer: &Issuer<'static, KeyPair>, pool: &str) -> Result<Certified, PkiError> {
+pub(super) fn node(issuer: &Issuer<'static, KeyPair>, pool: &str, days: u32) -> Result<Certified, PkiError> {
     // Pools have the names that tenants have.
     let slug: model::TenantName = pool.parse().map_err(|_| PkiError::PoolName(pool.to_owned()))?;
-    let mut params = params("Gatehouse proxy", LEAF_DAYS);
+    let mut params = params("Gatehouse proxy", days);
     let uri = super::peer::uri(slug.as_str()).try_into().map_err(PkiError::Certificate)?;
     params.subject_alt_names = vec![SanType::URI(uri)];
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
@@ -52,12 +52,12 @@ fn leaf(mut params: CertificateParams, issuer: &Issuer<'static, KeyPair>) -> Res
     Ok(Certified { cert: cert.pem(), key: key.serialize_pem() })
 }
 
-fn params(name: &str, days: i64) -> CertificateParams {
+fn params(name: &str, days: u32) -> CertificateParams {
     let mut params = CertificateParams::default();
     params.distinguished_name = rcgen::DistinguishedName::new();
     params.distinguished_name.push(DnType::CommonName, name);
     // An hour back: the other machine's clock may be behind.
     params.not_before = OffsetDateTime::now_utc() - Duration::HOUR;
-    params.not_after = OffsetDateTime::now_utc() + Duration::days(days);
+    params.not_after = OffsetDateTime::now_utc() + Duration::days(days.into());
     params
 }

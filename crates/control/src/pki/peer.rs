@@ -40,6 +40,14 @@ pub fn pool_of(der: &[u8]) -> Result<String, PeerError> {
     }
 }
 
+/// Whether this certificate (PEM) names the pool and is still valid in `days`.
+pub(super) fn lives(pem: &[u8], pool: &str, days: u32) -> bool {
+    let Ok((_, pem)) = x509_parser::pem::parse_x509_pem(pem) else { return false };
+    let until = X509Certificate::from_der(&pem.contents).map(|(_, certificate)| certificate.validity().not_after);
+    let wanted = time::OffsetDateTime::now_utc() + time::Duration::days(days.into());
+    until.is_ok_and(|until| until.to_datetime() > wanted) && pool_of(&pem.contents).is_ok_and(|named| named == pool)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
