@@ -1,0 +1,111 @@
+//! What is looked at when somebody asks: the table, the link, who cools, and the fill of every bound.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use model::Clock as _;
+use telemetry::Metrics;
+use tokio::sync::watch;
+
+use crate::gate::Gate;
+use crate::link::LinkStatus;
+use crate::server::CONNECTIONS;
+
+/// Shows the state of the proxy in its metrics.
+pub(crate) fn expose(metrics: &Metrics, gate: &Arc<Gate>, link: watch::Receiver<LinkStatus>, dev: bool) {
+    table(metrics, gate.clone());
+    bounds(metrics, gate);
+    tenants(metrics, gate.clone());
+    let shown = gate.clone();
+    metrics.observe(
+        &[
+            ("gatehouse_link_attached", "1 while a stream to control is open."),
+            ("gatehouse_link_current", "1 once the table was brought to what is intended on this stream."),
+            ("gatehouse_link_epoch", "Epoch of the revision of the table."),
+            ("gatehouse_link_seq", "Sequence number of the revision of the table."),
+            ("gatehouse_link_heard_seconds", "Since control was last heard of; absent if it never was."),
+            ("gatehouse_dev_mode", "1 where loopback upstreams are allowed."),
+        ],
+        &[],
+        move |readings| {
+            let status = *link.borrow();
+            readings.put(0, &[], f64::from(u8::from(status.attached)));
+            readings.put(1, &[], f64::from(u8::from(status.current)));
+            readings.put(2, &[], status.revision.epoch as f64);
+            readings.put(3, &[], status.revision.seq as f64);
+            if let Some(heard) = shown.readiness.last_heard() {
+                readings.put(4, &[], shown.clock.now_micros().saturating_sub(heard) as f64 / 1e6);
+            }
+            readings.put(5, &[], f64::from(u8::from(dev)));
+        },
+    );
+}
+
+fn table(metrics: &Metrics, gate: Arc<Gate>) {
+    let cooling = gate.clone();
+    metrics.observe(
+        &[
+            ("gatehouse_tenants", "Tenants in the table."),
+            ("gatehouse_mounts", "Mounts in the table."),
+            ("gatehouse_mounts_internal", "Mounts that were added past control."),
+            ("gatehouse_keys", "Keys in the table."),
+            ("gatehouse_calls_under_way", "Requests that wait for an upstream."),
+            ("gatehouse_upstreams_cooling", "Upstreams that are left alone for a while."),
+        ],
+        &[],
+        move |readings| {
+            let table = gate.tables.load();
+            let now = Instant::now();
+            readings.put(0, &[], table.tenants().count() as f64);
+            readings.put(1, &[], table.mounts().count() as f64);
+            readings.put(2, &[], table.mounts().filter(|mount| mount.internal).count() as f64);
+            readings.put(3, &[], table.keys().count() as f64);
+            readings.put(4, &[], gate.flights.len() as f64);
+            let cooling = table.mounts().filter(|mount| mount.cooldown.remaining(now).is_some());
+            readings.put(5, &[], cooling.count() as f64);
+        },
+    );
+    metrics.observe(
+        &[("gatehouse_upstream_cooling_seconds", "Until the upstream is tried again; only of those that cool.")],
+        &["tenant", "server"],
+        move |readings| {
+            let now = Instant::now();
+            for mount in cooling.tables.load().mounts() {
+                if let Some(left) = mount.cooldown.remaining(now) {
+                    let tenant = mount.spec.tenant.to_string();
+                    readings.put(0, &[&tenant, mount.name()], left.as_secs_f64());
+                }
+            }
+        },
+    );
+}
+
+fn bounds(metrics: &Metrics, gate: &Arc<Gate>) {
+    let connections = gate.counters.connections.clone();
+    metrics.bound("connections", CONNECTIONS as u64, move || u64::try_from(connections.get()).unwrap_or_default());
+    for (name, most, used) in gate.connections.fill() {
+        metrics.bound(name, most, used);
+    }
+    let ended = gate.ended.clone();
+    metrics.bound("ended_sessions", crate::gate::ENDED, move || ended.entry_count());
+    let (most, used) = gate.lists.fill();
+    metrics.bound("merged_lists_bytes", most, used);
+}
+
+/// Of tenants and servers only what is in use: the others are as many as there are records.
+fn tenants(metrics: &Metrics, gate: Arc<Gate>) {
+    metrics.bounds_by(move |fill| {
+        let table = gate.tables.load();
+        for tenant in table.tenants() {
+            let id = tenant.spec.id.to_string();
+            for (name, used, limit) in tenant.usage.fill().into_iter().filter(|(_, used, _)| *used > 0) {
+                fill(name, [&id, ""], u64::from(used), u64::from(limit));
+            }
+        }
+        for mount in table.mounts() {
+            for (name, used, limit) in mount.fill().into_iter().filter(|(_, used, _)| *used > 0) {
+                fill(name, [&mount.spec.tenant.to_string(), mount.name()], used, limit);
+            }
+        }
+    });
+}
