@@ -4,6 +4,9 @@ CARGO ?= cargo
 ARGS ?=
 SHAPE := --workspace --all-targets
 NEXTEST := $(CARGO) nextest run --workspace
+# What SKIP may leave out, and the tests that are about nothing else than a part.
+PARTS := postgres,redis,prometheus,node,python
+LEFT_OUT := $(if $(findstring postgres,$(SKIP)),and not binary_id(store::postgres))
 # None of these may be in the programs: one TLS library, one crypto library, no C tool chain beyond `cc`.
 BANNED := aws-lc-sys cmake native-tls openssl-sys
 
@@ -18,13 +21,13 @@ help: ## Print this
 run: build ## Build both processes, start them here (folder .gatehouse) and print what to paste
 	@target/debug/gatehouse --data-dir .gatehouse up $(ARGS)
 
-test: setup build ## Everything that can be tested here; SKIP=node,python leaves parts out
-	@status=0; $(CARGO) test --workspace --doc --quiet || status=$$?; $(NEXTEST) $(ARGS) || status=$$?; \
+test: setup build ## Everything that can be tested here; SKIP=postgres,node leaves parts out
+	@status=0; $(CARGO) test --workspace --doc --quiet || status=$$?; $(NEXTEST) -E 'all() $(LEFT_OUT)' $(ARGS) || status=$$?; \
 	[ $$status = 0 ] && said="everything passed" || said="something failed: see above"; \
 	echo "make test: $$said$(if $(SKIP),; left out: $(SKIP))"; exit $$status
 
 check: lint nextest ## Formatting, lints, unit tests: a minute after each change
-	$(NEXTEST) -E 'not package(tests)' $(ARGS)
+	$(NEXTEST) -E 'not package(tests) and not binary_id(store::postgres)' $(ARGS)
 
 lint: ## Formatting and lints alone; warnings are errors
 	$(CARGO) fmt --all --check
@@ -40,8 +43,8 @@ build: ## Build everything once, in the shape that all targets share
 e2e: setup build ## The end-to-end tests alone, e.g. ARGS=recover
 	$(NEXTEST) -E 'package(tests)' $(ARGS)
 
-long: setup build ## The end-to-end tests with the full counts of operations
-	GATEHOUSE_LONG=1 $(NEXTEST) -E 'package(tests)' $(ARGS)
+long: setup build ## The end-to-end tests and the store's with the full counts of operations
+	GATEHOUSE_LONG=1 $(NEXTEST) -E '(package(tests) + package(store)) $(LEFT_OUT)' $(ARGS)
 
 bench: ## Cost per call beside a bare reverse proxy, in turns, e.g. ARGS=--quick
 	$(CARGO) build --release -p control -p proxy -p bench
@@ -51,4 +54,4 @@ setup:
 	@tests/setup.sh
 
 nextest:
-	@SKIP=node,python tests/setup.sh
+	@SKIP=$(PARTS) tests/setup.sh

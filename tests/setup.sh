@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Brings what the tests use and a fresh clone lacks. Into build/: the npm and Python packages of real MCP clients and
-# servers. Into cargo's own folder: cargo-nextest. Into the system, for root on Debian only: Node and Python.
-# Does nothing in a moment when all is there. SKIP=node,python leaves parts out.
+# servers. Into cargo's own folder: cargo-nextest. Into the system, for root on Debian only: Node, Python, PostgreSQL,
+# Redis and Prometheus, of which tests start instances of their own and touch no other.
+# Does nothing in a moment when all is there. SKIP=postgres,redis,prometheus,node,python leaves parts out.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -20,17 +21,26 @@ give_up() {
   exit 1
 }
 
+parts=(postgres redis prometheus node python)
 skip=${SKIP:-}
 for part in ${skip//,/ }; do
-  [[ $part == node || $part == python ]] || give_up "nothing is called '$part': SKIP takes node and python"
+  [[ " ${parts[*]} " == *" $part "* ]] || give_up "nothing is called '$part': SKIP takes ${parts[*]}"
 done
 
 # Debian packages, where we may install them.
 debian() {
-  [[ $(id -u) == 0 ]] && command -v apt-get >/dev/null || give_up "$* (install it, or leave the part out with SKIP=node,python)"
+  [[ $(id -u) == 0 ]] && command -v apt-get >/dev/null || give_up "$* (install it, or leave its part out with SKIP, which takes ${parts[*]})"
   echo "installing $*" >&2
-  apt-get update -qq >&2 && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "$@" >&2 ||
+  apt-get update -qq >&2 && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends \
+    -o DPkg::Lock::Timeout=300 "$@" >&2 ||
     give_up "$* (apt-get failed)"
+}
+
+# Debian keeps the programs of a PostgreSQL server out of the path. 14 is the oldest that Gatehouse runs on.
+has_postgres() {
+  local initdb
+  initdb=$(command -v initdb || ls -v /usr/lib/postgresql/*/bin/initdb 2>/dev/null | tail -n 1)
+  [[ -n $initdb ]] && (($("$initdb" --version | grep -oE '[0-9]+' | head -n 1) >= 14))
 }
 
 # Whether a folder was filled from exactly this list.
@@ -39,6 +49,12 @@ filled() { [[ -f $1/.filled && $(<"$1/.filled") == "$2" ]]; }
 if ! command -v cargo-nextest >/dev/null; then
   cargo install cargo-nextest --locked || give_up "cargo-nextest"
 fi
+
+packages=()
+skips postgres || has_postgres || packages+=(postgresql)
+skips redis || command -v redis-server >/dev/null || packages+=(redis-server)
+skips prometheus || command -v prometheus >/dev/null || packages+=(prometheus)
+[[ ${#packages[@]} == 0 ]] || debian "${packages[@]}"
 
 if ! skips node && ! filled build/node "${node_packages[*]}"; then
   command -v node >/dev/null && command -v npm >/dev/null || debian nodejs npm
