@@ -16,7 +16,9 @@ use crate::progress;
 
 /// Picks the tenant for a platform admin.
 const TENANT: &str = "gatehouse-tenant";
-/// No list is followed further: 100 per page make a million entries.
+/// Items of one page: the most that control gives.
+const PAGE: &str = "200";
+/// No list is followed further: that makes two million entries.
 const MOST_PAGES: usize = 10_000;
 /// A tenant's call may take 120 s by default; control adds waits of a few seconds.
 const PATIENCE: Duration = Duration::from_secs(150);
@@ -59,6 +61,21 @@ impl Api {
         })
     }
 
+    /// The same connection, working on another tenant; `None` for the key's.
+    pub(crate) fn of_tenant(&self, tenant: Option<&str>) -> Self {
+        Self {
+            client: self.client.clone(),
+            told: self.told.clone(),
+            authorization: Secret::new(self.authorization.expose().to_owned()),
+            tenant: tenant.map(str::to_owned),
+        }
+    }
+
+    /// The tenant that was named to work on.
+    pub(crate) fn tenant(&self) -> Option<&str> {
+        self.tenant.as_deref()
+    }
+
     /// GET of one object.
     pub(crate) async fn get(&self, path: &[&str]) -> Result<Answer, Failure> {
         self.exchange(Method::GET, &rest_path(path, &[]), None, None).await
@@ -66,19 +83,29 @@ impl Api {
 
     /// GET of a list, all its pages together.
     pub(crate) async fn list(&self, path: &[&str], query: &[(&str, &str)]) -> Result<Value, Failure> {
+        self.first(path, query, usize::MAX).await
+    }
+
+    /// GET of the first so many of a list.
+    pub(crate) async fn first(&self, path: &[&str], query: &[(&str, &str)], most: usize) -> Result<Value, Failure> {
         let mut items = Vec::new();
         let mut next: Option<String> = None;
         for _ in 0..MOST_PAGES {
             let mut query = query.to_vec();
+            query.push(("page_size", PAGE));
             query.extend(next.iter().map(|next| ("cursor", next.as_str())));
             let Answer { mut body, .. } = self.exchange(Method::GET, &rest_path(path, &query), None, None).await?;
             match body.get_mut("items").map(Value::take) {
                 Some(Value::Array(page)) => items.extend(page),
                 _ => return Err(self.stranger()),
             }
-            match body.get("next").and_then(Value::as_str) {
-                Some(cursor) => next = Some(cursor.to_owned()),
-                None => return Ok(serde_json::json!({ "items": items, "next": null })),
+            let cursor = ["next", "next_cursor"].into_iter().find_map(|member| body.get(member)?.as_str());
+            match cursor {
+                Some(cursor) if items.len() < most => next = Some(cursor.to_owned()),
+                _ => {
+                    items.truncate(most);
+                    return Ok(serde_json::json!({ "items": items, "next": null }));
+                }
             }
         }
         Err(Failure::Failed("the list has no end".to_owned()))
@@ -100,8 +127,25 @@ impl Api {
     }
 
     /// DELETE of the version that was read.
-    pub(crate) async fn delete(&self, path: &[&str], etag: Option<&str>) -> Result<Answer, Failure> {
-        self.exchange(Method::DELETE, &rest_path(path, &[]), etag, None).await
+    pub(crate) async fn delete(
+        &self,
+        path: &[&str],
+        query: &[(&str, &str)],
+        etag: Option<&str>,
+    ) -> Result<Answer, Failure> {
+        self.exchange(Method::DELETE, &rest_path(path, query), etag, None).await
+    }
+
+    /// Reads the object and changes what was read: what somebody else changes in between is not overwritten.
+    pub(crate) async fn change(&self, path: &[&str], body: &Value) -> Result<Value, Failure> {
+        let etag = self.get(path).await?.etag;
+        Ok(self.patch(path, etag.as_deref(), body).await?.body)
+    }
+
+    /// Reads the object and removes what was read.
+    pub(crate) async fn remove(&self, path: &[&str]) -> Result<Value, Failure> {
+        let etag = self.get(path).await?.etag;
+        Ok(self.delete(path, &[], etag.as_deref()).await?.body)
     }
 
     async fn exchange(
@@ -118,6 +162,10 @@ impl Api {
                 problem.about = named(path);
                 Err(Failure::Refused(problem))
             }
+            Err(Failure::Refused(mut problem)) if problem.status == 412 => {
+                problem.about = named(path);
+                Err(Failure::Refused(problem))
+            }
             other => other,
         }
     }
@@ -125,7 +173,7 @@ impl Api {
     /// Says so if it is the tenant that is not there: its list of servers always is.
     async fn tenant_exists(&self) -> Result<(), Failure> {
         let Some(tenant) = &self.tenant else { return Ok(()) };
-        match self.asked(Method::GET, &rest_path(&["servers"], &[("limit", "1")]), None, None).await {
+        match self.asked(Method::GET, &rest_path(&["servers"], &[("page_size", "1")]), None, None).await {
             Err(Failure::Refused(problem)) if problem.status == 404 => {
                 Err(Failure::NotFound(format!("no tenant `{tenant}`")))
             }

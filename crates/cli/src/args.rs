@@ -5,11 +5,26 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+mod audit;
+mod department;
+mod document;
+mod egress;
+mod key;
+mod role;
 mod server;
-mod tenancy;
+mod span;
+mod tenant;
+mod user;
 
-pub(crate) use self::server::{Add, Change, Header, ServerVerb};
-pub(crate) use self::tenancy::{KeyCreate, KeyVerb, TenantVerb};
+pub(crate) use self::audit::{AuditLs, AuditVerb};
+pub(crate) use self::department::{DepartmentCreate, DepartmentSet, DepartmentVerb};
+pub(crate) use self::document::{Apply, Export};
+pub(crate) use self::egress::{Allow, EgressVerb};
+pub(crate) use self::key::{KeyCreate, KeyRotate, KeySet, KeyVerb};
+pub(crate) use self::server::{Add, Change, Header, ServerLimits, ServerLs, ServerVerb, ToolVerb};
+pub(crate) use self::span::{Instant, Span};
+pub(crate) use self::tenant::{StaleAfter, TenantCreate, TenantLimits, TenantSet, TenantVerb};
+pub(crate) use self::user::{UserCreate, UserSet, UserVerb};
 
 /// Shown under every `--help`, because scripts depend on it.
 const EXIT_CODES: &str = "\
@@ -65,17 +80,35 @@ pub(crate) enum Verb {
     },
     /// Call a tool of a server
     Call(Call),
-    /// Compare what should be mounted with what is, and heal the difference
-    Recover(Recover),
-    /// Create, list and revoke keys
+    /// People who hold keys
+    #[command(subcommand)]
+    User(UserVerb),
+    /// Groups of users
+    #[command(subcommand)]
+    Department(DepartmentVerb),
+    /// Keys of people and programs
     #[command(subcommand)]
     Key(KeyVerb),
-    /// Proxies that are attached to control
-    #[command(subcommand)]
-    Proxy(ProxyVerb),
-    /// Create and list tenants
+    /// Whose key this is, and what it may do
+    Whoami,
+    /// Tenants and their settings, for platform admins
     #[command(subcommand)]
     Tenant(TenantVerb),
+    /// Addresses beyond public https that servers may have, for platform admins
+    #[command(subcommand)]
+    Egress(EgressVerb),
+    /// Proxies that are attached to control, for platform admins
+    #[command(subcommand)]
+    Proxy(ProxyVerb),
+    /// Compare what should be mounted with what is, and heal the difference
+    Recover(Recover),
+    /// Who changed what, and when
+    #[command(subcommand)]
+    Audit(AuditVerb),
+    /// Print everything that is declared as one YAML document
+    Export(Export),
+    /// Make records as a YAML document says; the plan is shown first
+    Apply(Apply),
     /// Show the certificates of the data folder and when they end
     Certs,
     /// Print the version
@@ -124,8 +157,11 @@ pub(crate) struct Recover {
     #[arg(long)]
     pub(crate) dry_run: bool,
     /// Also remove mounts that no record stands behind
-    #[arg(long)]
+    #[arg(long, conflicts_with = "adopt")]
     pub(crate) prune: bool,
+    /// Make records of mounts that no record stands behind: of these, or of all
+    #[arg(long, value_name = "NAME", num_args = 0..)]
+    pub(crate) adopt: Option<Vec<String>>,
 }
 
 /// `gatehouse proxy`.

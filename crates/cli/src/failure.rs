@@ -23,6 +23,8 @@ pub(crate) enum Failure {
     Unreachable { what: String, cause: Option<Box<dyn Error + Send + Sync>> },
     /// Somebody else has what is needed: the folder, a port.
     Taken(String),
+    /// A run of several steps ended before its end, for this reason.
+    Stopped { what: String, cause: Box<Failure> },
     /// Control answered with a refusal.
     Refused(Box<Problem>),
     /// The reader of our output went away: nothing to say, nothing to do.
@@ -50,13 +52,23 @@ impl Failure {
                 409 | 412 => 6,
                 _ => 1,
             },
+            Self::Stopped { cause, .. } => cause.exit_code(),
             Self::NobodyReads => 0,
+        }
+    }
+
+    /// Whether there is nobody to tell it.
+    fn is_silent(&self) -> bool {
+        match self {
+            Self::NobodyReads => true,
+            Self::Stopped { cause, .. } => cause.is_silent(),
+            _ => false,
         }
     }
 
     /// Tells it on standard error: a sentence, or with `json` one line of JSON.
     pub(crate) fn report(&self, json: bool) -> ExitCode {
-        if !matches!(self, Self::NobodyReads) {
+        if !self.is_silent() {
             if json {
                 eprintln!("{}", self.as_json());
             } else {
@@ -69,6 +81,14 @@ impl Failure {
     fn as_json(&self) -> serde_json::Value {
         match self {
             Self::Refused(problem) => serde_json::json!({ "error": problem, "exit": self.exit_code() }),
+            Self::Stopped { what, cause } => {
+                let mut told = cause.as_json();
+                if let Some(members) = told.as_object_mut() {
+                    let steps = members.entry("stopped").or_insert_with(|| serde_json::json!([]));
+                    steps.as_array_mut().into_iter().for_each(|steps| steps.insert(0, what.clone().into()));
+                }
+                told
+            }
             other => {
                 serde_json::json!({ "error": { "detail": other.to_string() }, "exit": other.exit_code() })
             }
@@ -86,6 +106,7 @@ impl fmt::Display for Failure {
                 write!(f, "{what}: {}", telemetry::chain(cause.as_ref()))
             }
             Self::Unreachable { what, cause: None } => f.write_str(what),
+            Self::Stopped { what, cause } => write!(f, "{what}: {cause}"),
             Self::Refused(problem) => problem.fmt(f),
             Self::NobodyReads => Ok(()),
         }

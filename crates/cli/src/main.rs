@@ -3,6 +3,7 @@
 mod access;
 mod api;
 mod args;
+mod declared;
 mod failure;
 mod home;
 mod keys;

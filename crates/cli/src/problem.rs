@@ -49,6 +49,42 @@ impl Problem {
     }
 }
 
+impl FieldProblem {
+    fn what(&self) -> &str {
+        if self.detail.is_empty() { &self.code } else { &self.detail }
+    }
+}
+
+/// How a field is typed, where its flag is called otherwise.
+fn flag(field: &str) -> Option<&'static str> {
+    let field = field.strip_prefix("limits.").unwrap_or(field);
+    let field = field.split(['.', '[']).next().unwrap_or_default();
+    let flag = match field {
+        "connect_timeout_ms" => "--connect-timeout",
+        "read_timeout_ms" => "--read-timeout",
+        "retry_count" => "--retry-count",
+        "retry_delay_ms" => "--retry-delay",
+        "disabled_tools" => "--disable-tool",
+        "trust_hints" => "--trust-hints",
+        "headers" => "--header",
+        "tags" => "--tag",
+        "departments" => "--department",
+        "external_id" => "--external-id",
+        "pools" => "--pool",
+        "stale_after_secs" => "--stale-after",
+        "key_rate" => "--key-rate",
+        "tenant_rate" => "--tenant-rate",
+        "upstream_concurrent" => "--upstream-concurrent",
+        "request_bytes" => "--request-bytes",
+        "response_bytes" => "--response-bytes",
+        "call_secs" => "--call-secs",
+        "expires_at" => "--expires-in",
+        "grace_secs" => "--grace",
+        _ => return None,
+    };
+    Some(flag)
+}
+
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.status == 401 {
@@ -59,6 +95,11 @@ impl fmt::Display for Problem {
         if !self.about.is_empty() {
             write!(f, "{}: ", self.about)?;
         }
+        if self.status == 412 {
+            return f.write_str(
+                "somebody else changed it between reading and writing; nothing was written. Look at it, then run the command again",
+            );
+        }
         match (self.detail.as_str(), self.title.as_str()) {
             ("", "") => write!(f, "control answered {}", self.status)?,
             ("", said) | (said, _) => f.write_str(said)?,
@@ -67,10 +108,16 @@ impl fmt::Display for Problem {
         if !self.code.is_empty() && !self.detail.ends_with(')') {
             write!(f, " ({})", self.code)?;
         }
-        // With one wrong field the sentence above names it already.
-        for error in self.errors.iter().filter(|error| error.detail.is_empty() || !self.detail.contains(&error.detail))
-        {
-            write!(f, "\n  {}: {}", error.field, if error.detail.is_empty() { &error.code } else { &error.detail })?;
+        for error in &self.errors {
+            let flag = flag(&error.field);
+            let said = !error.detail.is_empty() && self.detail.contains(&error.detail);
+            match (flag, said) {
+                // With one wrong field the sentence above names it already.
+                (None, true) => {}
+                (Some(flag), true) => write!(f, "\n  {}: see {flag}", error.field)?,
+                (None, false) => write!(f, "\n  {}: {}", error.field, error.what())?,
+                (Some(flag), false) => write!(f, "\n  {} ({flag}): {}", error.field, error.what())?,
+            }
         }
         if self.status == 500 && !self.trace_id.is_empty() {
             write!(f, "\n  trace id for the log: {}", self.trace_id)?;
@@ -89,6 +136,23 @@ mod tests {
             "trace_id":"t","errors":[{"field":"url","code":"url_scheme","detail":"the scheme must be http or https"},{"field":"name","code":"shape"}]}"#;
         let told = Problem::read(422, body).to_string();
         assert_eq!(told, "two fields are wrong (invalid)\n  url: the scheme must be http or https\n  name: shape");
+    }
+
+    #[test]
+    fn a_field_that_is_typed_otherwise_is_told_with_its_flag() {
+        let body = br#"{"code":"range","detail":"`retry_delay_ms` must be 0 to 60000",
+            "errors":[{"field":"retry_delay_ms","code":"range","detail":"must be 0 to 60000"},
+                {"field":"limits.call_secs","code":"range","detail":"must be 1 to 120"}]}"#;
+        let expected = "`retry_delay_ms` must be 0 to 60000 (range)\n  retry_delay_ms: see --retry-delay\n  \
+            limits.call_secs (--call-secs): must be 1 to 120";
+        assert_eq!(Problem::read(422, body).to_string(), expected);
+    }
+
+    #[test]
+    fn what_changed_meanwhile_says_what_to_do() {
+        let problem = Problem { about: "servers/notes".to_owned(), status: 412, ..Problem::default() };
+        let told = problem.to_string();
+        assert!(told.starts_with("servers/notes: somebody else changed it") && told.contains("run the command again"));
     }
 
     #[test]

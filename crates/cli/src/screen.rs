@@ -73,6 +73,34 @@ pub(crate) fn cell(object: &Value, member: &str) -> String {
     }
 }
 
+/// `enabled` or `disabled`, as this flag of the record says.
+pub(crate) fn state(record: &Value, flag: &str) -> String {
+    let on = record.get(flag).and_then(Value::as_bool).unwrap_or(true);
+    if on { "enabled" } else { "disabled" }.to_owned()
+}
+
+/// A list of names in one cell: texts, or objects that have a name.
+pub(crate) fn names(record: &Value, member: &str) -> String {
+    let items = record.get(member).and_then(Value::as_array).into_iter().flatten();
+    let name = |item: &Value| match item {
+        Value::String(text) => text.clone(),
+        object => cell(object, "name"),
+    };
+    items.map(name).collect::<Vec<_>>().join(",")
+}
+
+/// A record, member by member.
+pub(crate) fn members(record: &Value) -> String {
+    let Some(members) = record.as_object() else { return String::new() };
+    let value = |member: &String| match record.get(member) {
+        Some(Value::Array(items)) if items.iter().all(|item| item.is_string() || item.get("name").is_some()) => {
+            names(record, member)
+        }
+        _ => cell(record, member),
+    };
+    table(["FIELD", "VALUE"], &members.keys().map(|member| [member.clone(), value(member)]).collect::<Vec<_>>())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -94,5 +122,20 @@ mod tests {
         let object = serde_json::json!({"a": "x", "b": 3, "c": null, "d": ["y"]});
         let cells = ["a", "b", "c", "d", "e"].map(|member| cell(&object, member));
         assert_eq!(cells, ["x", "3", "", "[\"y\"]", ""]);
+    }
+
+    #[test]
+    fn a_record_is_told_member_by_member() {
+        let record = serde_json::json!({"name": "n", "tags": ["a", "b"], "departments": [{"id": "1", "name": "labs"}],
+            "limits": {"call_secs": 9}, "icon": null});
+        let expected = "\
+FIELD        VALUE
+departments  labs
+icon
+limits       {\"call_secs\":9}
+name         n
+tags         a,b
+";
+        assert_eq!(members(&record), expected);
     }
 }

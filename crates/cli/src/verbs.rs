@@ -1,12 +1,24 @@
 //! What each verb does: one file per noun.
 
+mod apply;
+mod audit;
+mod body;
 mod certs;
+mod departments;
+mod effects;
+mod egress;
+mod export;
+mod house;
 mod keys;
+mod me;
+mod proxies;
+mod records;
 mod recover;
 mod servers;
 mod status;
 mod tenants;
 mod tools;
+mod users;
 
 use model::Secret;
 
@@ -32,9 +44,16 @@ pub(crate) async fn run(cli: Cli) -> Result<(), Failure> {
         Verb::Tools { server } => tools::list(&Api::open(&target()?)?, &server, screen).await,
         Verb::Call(call) => tools::call(&Api::open(&target()?)?, &call, screen).await,
         Verb::Recover(recover) => recover::run(&Api::open(&target()?)?, &recover, screen).await,
+        Verb::User(verb) => users::run(&Api::open(&target()?)?, verb, screen).await,
+        Verb::Department(verb) => departments::run(&Api::open(&target()?)?, verb, screen).await,
         Verb::Key(verb) => keys::run(&Api::open(&target()?)?, verb, screen).await,
-        Verb::Proxy(ProxyVerb::Ls) => status::proxies(&Api::open(&target()?)?, screen).await,
+        Verb::Whoami => me::run(&Api::open(&target()?)?, screen).await,
         Verb::Tenant(verb) => tenants::run(&Api::open(&target()?)?, verb, screen).await,
+        Verb::Egress(verb) => egress::run(&Api::open(&target()?)?, verb, screen).await,
+        Verb::Proxy(ProxyVerb::Ls) => proxies::list(&Api::open(&target()?)?, screen).await,
+        Verb::Audit(verb) => audit::run(&Api::open(&target()?)?, verb, screen).await,
+        Verb::Export(export) => export::run(&Api::open(&target()?)?, &export, screen).await,
+        Verb::Apply(apply) => apply::run(&Api::open(&target()?)?, &apply, screen).await,
         Verb::Certs => certs::run(&access, screen),
         Verb::Version => {
             let version = serde_json::json!({ "version": env!("CARGO_PKG_VERSION") });

@@ -2,7 +2,7 @@
 
 use clap::{CommandFactory, Parser};
 
-use super::tenancy::RoleWord;
+use super::role::RoleWord;
 use super::*;
 
 fn read(line: &str) -> Result<Cli, clap::error::ErrorKind> {
@@ -38,7 +38,50 @@ fn every_verb_is_understood() {
         "tools notes",
         "call notes echo",
         "recover --dry-run --prune",
-        "key create --label laptop --role tenant_admin --server notes --days 30",
+        "server add notes http://h/mcp --description D --tag a --tag b --icon wiki --retry-count 2 --retry-delay 100",
+        "server add notes http://h/mcp --concurrent 4 --response-bytes 1000 --call-secs 9",
+        "server set notes --no-description --no-tags --no-icon --no-concurrent --no-response-bytes --no-call-secs",
+        "server ls --tag a --disabled --deleted",
+        "server tools notes --refresh",
+        "server tool disable notes echo",
+        "server tool enable notes echo",
+        "server rm notes --purge",
+        "server restore notes",
+        "server deps notes",
+        "recover --adopt",
+        "recover --adopt notes web",
+        "user create ann --title A --department a --department b --role viewer --external-id 7 --disabled",
+        "user ls --search an --deleted",
+        "user show ann",
+        "user set ann --login anne --no-departments --no-external-id",
+        "user rm ann bob",
+        "user restore ann",
+        "user enable ann",
+        "user disable ann",
+        "department create research --title R --external-id 7",
+        "department ls --deleted",
+        "department show research",
+        "department set research --name labs --no-external-id",
+        "department rm research",
+        "department restore research",
+        "key create --label laptop --role tenant_admin --server notes --expires-in 30d --user ann",
+        "key show 0123456789abcdef",
+        "key set 0123456789abcdef --label l --no-servers --expires-in 12h",
+        "key rotate 0123456789abcdef --grace 7d",
+        "key rotate 0123456789abcdef --no-grace",
+        "whoami",
+        "tenant show acme",
+        "tenant set acme --call-secs 9 --pool a --pool b --stale-after never",
+        "tenant rm acme",
+        "tenant restore acme",
+        "tenant enable acme",
+        "tenant disable acme",
+        "egress allow wiki:8080 --http --tenant acme --reason because",
+        "egress ls",
+        "egress rm 01890000-0000-7000-8000-000000000000",
+        "audit ls --since 24h --until 2026-01-31 --actor a --action b --object c --limit 9",
+        "export --all-tenants",
+        "apply - --dry-run --yes --prune --create-keys",
         "key ls",
         "key revoke 0123456789abcdef",
         "proxy ls",
@@ -63,7 +106,6 @@ fn wrong_lines_are_refused() {
         "server add notes",
         "server add notes http://h --transport stdio",
         "server add notes http://h --header no-colon",
-        "server set notes",
         "server set notes --no-headers --header a:b",
         "server set notes --no-disabled-tools --disable-tool x",
         "server set notes --disable-tool=",
@@ -71,7 +113,21 @@ fn wrong_lines_are_refused() {
         "server rm",
         "call notes",
         "key create --role king",
-        "key create --days 0",
+        "key create --expires-in 0d",
+        "key create --expires-in soon",
+        "key rotate a --grace 1d --no-grace",
+        "server ls --enabled --disabled",
+        "server set notes --call-secs 9 --no-call-secs",
+        "server tool notes echo",
+        "user set ann --department a --no-departments",
+        "user create ann --role king",
+        "tenant set acme --stale-after soon",
+        "egress allow wiki",
+        "egress allow http://wiki --reason r",
+        "recover --prune --adopt",
+        "audit ls --since yesterday",
+        "audit ls --limit 0",
+        "apply",
         "key revoke",
         "tenant create",
     ] {
@@ -102,7 +158,7 @@ fn transport_aliases_mean_what_rest_means() {
 
 #[test]
 fn role_words_are_the_models() {
-    for role in [RoleWord::Client, RoleWord::TenantAdmin, RoleWord::PlatformAdmin] {
+    for role in [RoleWord::Viewer, RoleWord::User, RoleWord::TenantAdmin, RoleWord::PlatformAdmin] {
         assert!(model::KeyRole::parse(role.as_str()).is_some());
     }
 }

@@ -1,39 +1,48 @@
 //! `gatehouse key …`.
 
 use model::KeyText;
-use serde_json::{Map, Value, json};
+use serde_json::Value;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use super::body::Body;
+use super::effects::effects;
+use super::records::{each, items};
 use crate::api::Api;
-use crate::args::{KeyCreate, KeyVerb};
+use crate::args::{KeyCreate, KeyRotate, KeySet, KeyVerb, Span};
 use crate::failure::Failure;
-use crate::screen::{Screen, cell, table};
+use crate::screen::{self, Screen, cell, table};
 
 /// Does one verb.
 pub(super) async fn run(api: &Api, verb: KeyVerb, screen: Screen) -> Result<(), Failure> {
+    let now = OffsetDateTime::now_utc();
     match verb {
         KeyVerb::Create(create) => {
-            let created = api.post(&["keys"], &create_body(&create)).await?.body;
-            screen.show(&created, |created| {
-                format!(
-                    "{}\n\nKeep it now: it is not shown again. Its id is {}.",
-                    cell(created, "key"),
-                    cell(created, "id")
-                )
-            })
+            let created = api.post(&["keys"], &create_body(&create, now)?).await?.body;
+            screen.show(&created, |created| shown_once(created, ""))
         }
-        KeyVerb::Ls => {
-            let now = OffsetDateTime::now_utc();
-            screen.show(&api.list(&["keys"], &[]).await?, |document| listed(document, now))
+        KeyVerb::Ls => screen.show(&api.list(&["keys"], &[]).await?, |document| listed(document, now)),
+        KeyVerb::Show { id } => screen.show(&api.get(&["keys", &id_of(&id)?]).await?.body, screen::members),
+        KeyVerb::Set(set) => {
+            let id = id_of(&set.id)?;
+            let changed = api.change(&["keys", &id], &set_body(&set, now)?).await?;
+            screen.show(&changed, |changed| format!("{id} changed{}", effects(changed)))
         }
-        KeyVerb::Revoke { id } => {
-            let id = id_of(&id)?;
-            let revoked = api.delete(&["keys", &id], None).await?.body;
-            let revoked = if revoked.is_null() { json!({ "revoked": id }) } else { revoked };
-            screen.show(&revoked, |_| format!("{id} revoked"))
+        KeyVerb::Rotate(rotate) => {
+            let id = id_of(&rotate.id)?;
+            let made = api.post(&["keys", &id, "rotate"], &rotate_body(&rotate)).await?.body;
+            let until = if rotate.no_grace { "has ended" } else { "serves on for the grace" };
+            screen.show(&made, |made| shown_once(made, &format!(" The old key {id} {until}.")))
+        }
+        KeyVerb::Revoke { ids } => {
+            let ids = ids.iter().map(|id| id_of(id)).collect::<Result<Vec<_>, _>>()?;
+            each(&ids, "revoked", screen, async |id| Ok(api.delete(&["keys", id], &[], None).await?.body)).await
         }
     }
+}
+
+fn shown_once(made: &Value, more: &str) -> String {
+    format!("{}\n\nKeep it now: it is not shown again. Its id is {}.{more}", cell(made, "key"), cell(made, "id"))
 }
 
 /// The id of what was typed: an id, or a whole key, whose secret goes no further than here.
@@ -46,37 +55,53 @@ fn id_of(typed: &str) -> Result<String, Failure> {
     }
 }
 
-fn create_body(create: &KeyCreate) -> Value {
-    let mut body = Map::new();
-    body.insert("role".to_owned(), create.role.as_str().into());
-    body.insert("label".to_owned(), create.label.clone().into());
-    if !create.servers.is_empty() {
-        body.insert("servers".to_owned(), create.servers.clone().into());
-    }
-    if let Some(days) = create.days {
-        body.insert("expires_in_days".to_owned(), days.into());
-    }
-    body.into()
+fn create_body(create: &KeyCreate, now: OffsetDateTime) -> Result<Value, Failure> {
+    let body = Body::default()
+        .with("role", Some(create.role.as_str()))
+        .with("label", Some(create.label.as_str()))
+        .with("user", create.user.as_deref())
+        .with_all("servers", &create.servers)
+        .with("expires_at", end(create.expires_in, now)?);
+    Ok(body.value())
+}
+
+fn set_body(set: &KeySet, now: OffsetDateTime) -> Result<Value, Failure> {
+    Body::default()
+        .with("label", set.label.as_deref())
+        .with_all("servers", &set.servers)
+        .cleared("servers", set.no_servers)
+        .with("expires_at", end(set.expires_in, now)?)
+        .change()
+}
+
+fn rotate_body(rotate: &KeyRotate) -> Value {
+    let grace = rotate.grace.map(Span::seconds).or(rotate.no_grace.then_some(0));
+    Body::default().with("grace_secs", grace).value()
+}
+
+fn end(span: Option<Span>, now: OffsetDateTime) -> Result<Option<String>, Failure> {
+    let too_far = || Failure::Usage("that end is too far away".to_owned());
+    span.map(|span| span.after(now).ok_or_else(too_far)).transpose()
 }
 
 fn listed(document: &Value, now: OffsetDateTime) -> String {
     let row = |key: &Value| {
-        let servers = key
-            .get("servers")
-            .and_then(Value::as_array)
-            .map(|servers| servers.iter().map(|name| name.as_str().unwrap_or_default()).collect::<Vec<_>>().join(","));
+        let restricted = key.get("servers").is_some_and(Value::is_array);
         let ends = Some(cell(key, "expires_at")).filter(|ends| !ends.is_empty());
         [
             cell(key, "id"),
+            key.get("user")
+                .filter(|user| user.is_object())
+                .map_or_else(|| cell(key, "user"), |user| cell(user, "login")),
             cell(key, "role"),
             state(key, now).to_owned(),
-            servers.unwrap_or_else(|| "all".to_owned()),
+            if restricted { screen::names(key, "servers") } else { "all".to_owned() },
             ends.unwrap_or_else(|| "never".to_owned()),
             cell(key, "label"),
         ]
     };
-    let rows: Vec<_> = document.get("items").and_then(Value::as_array).into_iter().flatten().map(row).collect();
-    table(["ID", "ROLE", "STATE", "SERVERS", "ENDS", "LABEL"], &rows)
+    let rows: Vec<_> = items(document).map(row).collect();
+    table(["ID", "USER", "ROLE", "STATE", "SERVERS", "ENDS", "LABEL"], &rows)
 }
 
 fn state(key: &Value, now: OffsetDateTime) -> &'static str {
@@ -90,7 +115,11 @@ fn state(key: &Value, now: OffsetDateTime) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser;
+    use serde_json::json;
+
     use super::*;
+    use crate::args::{Cli, Verb};
 
     #[test]
     fn a_whole_key_is_cut_to_its_id() {
@@ -107,17 +136,44 @@ mod tests {
     }
 
     #[test]
+    fn an_end_is_sent_as_an_instant() {
+        let now = OffsetDateTime::parse("2026-06-01T00:00:00Z", &Rfc3339).unwrap();
+        for (line, expected) in [
+            ("g key create", json!({"role": "user", "label": ""})),
+            (
+                "g key create --user ann --label l --role viewer --server notes --expires-in 1d",
+                json!({"role": "viewer", "label": "l", "user": "ann", "servers": ["notes"], "expires_at": "2026-06-02T00:00:00Z"}),
+            ),
+            (
+                "g key set k --no-servers --expires-in 12h",
+                json!({"servers": null, "expires_at": "2026-06-01T12:00:00Z"}),
+            ),
+            ("g key rotate k", json!({})),
+            ("g key rotate k --grace 2h", json!({"grace_secs": 7_200})),
+            ("g key rotate k --no-grace", json!({"grace_secs": 0})),
+        ] {
+            let sent = match Cli::try_parse_from(line.split_whitespace()).unwrap().verb {
+                Verb::Key(KeyVerb::Create(create)) => create_body(&create, now).unwrap(),
+                Verb::Key(KeyVerb::Set(set)) => set_body(&set, now).unwrap(),
+                Verb::Key(KeyVerb::Rotate(rotate)) => rotate_body(&rotate),
+                other => panic!("{other:?}"),
+            };
+            assert_eq!(sent, expected, "{line}");
+        }
+    }
+
+    #[test]
     fn a_list_tells_which_keys_still_open_what() {
         let now = OffsetDateTime::parse("2026-06-01T00:00:00Z", &Rfc3339).unwrap();
         let document = json!({"items": [
-            {"id": "a", "role": "client", "servers": ["notes", "web"], "expires_at": "2026-06-02T00:00:00Z"},
-            {"id": "b", "role": "client", "servers": null, "expires_at": "2026-05-31T00:00:00.5Z"},
-            {"id": "c", "role": "client", "servers": [], "expires_at": null, "revoked_at": "2026-05-01T00:00:00Z"},
+            {"id": "a", "user": "ann", "role": "user", "servers": ["notes", "web"], "expires_at": "2026-06-02T00:00:00Z"},
+            {"id": "b", "user": {"login": "bob"}, "role": "user", "servers": null, "expires_at": "2026-05-31T00:00:00.5Z"},
+            {"id": "c", "user": "u", "role": "user", "servers": [], "expires_at": null, "revoked_at": "2026-05-01T00:00:00Z"},
         ]});
         let told = listed(&document, now);
         let words = |line: usize| told.lines().nth(line).unwrap().split_whitespace().collect::<Vec<_>>();
-        assert_eq!(words(1)[2..4], ["live", "notes,web"]);
-        assert_eq!(words(2)[2..4], ["expired", "all"]);
-        assert_eq!(words(3)[2], "revoked");
+        assert_eq!(words(1)[3..5], ["live", "notes,web"]);
+        assert_eq!(words(2)[3..5], ["expired", "all"]);
+        assert_eq!(words(3)[3], "revoked");
     }
 }

@@ -10,11 +10,19 @@ use crate::screen::{Screen, cell, plain, table};
 /// Has control compare and heal, and tells what it found. Fails when something that should have been
 /// healed is not.
 pub(super) async fn run(api: &Api, recover: &Recover, screen: Screen) -> Result<(), Failure> {
-    let body = json!({ "dry_run": recover.dry_run, "prune": recover.prune });
+    let mut body = json!({ "dry_run": recover.dry_run, "prune": recover.prune });
+    if let (Some(names), Some(members)) = (&recover.adopt, body.as_object_mut()) {
+        members.insert("adopt".to_owned(), adopted(names));
+    }
     let report = api.post(&["recover"], &body).await?.body;
     screen.show(&report, told)?;
     let complete = report.get("complete").and_then(Value::as_bool).unwrap_or(true);
     if complete || recover.dry_run { Ok(()) } else { Err(Failure::Failed("not everything was healed".to_owned())) }
+}
+
+/// All orphans, or those of these names.
+fn adopted(names: &[String]) -> Value {
+    if names.is_empty() { Value::Bool(true) } else { names.into() }
 }
 
 const DIFFERENCES: [&str; 3] = ["missing", "orphaned", "drifted"];
@@ -54,7 +62,9 @@ fn told(report: &Value) -> String {
     }
     let [_, orphaned, _] = after;
     if orphaned > 0 {
-        text.push_str(&format!("{orphaned} without a record: `--prune` removes them\n"));
+        text.push_str(&format!(
+            "{orphaned} without a record: `--prune` removes them, `--adopt` makes records of them\n"
+        ));
     }
     text
 }
@@ -115,7 +125,7 @@ stray   orphaned    left    default/a
 default/b did not answer
 default/b refuses server/x: bad
 dead can't be reached at http://h/mcp: tried again in 30 s
-1 without a record: `--prune` removes them
+1 without a record: `--prune` removes them, `--adopt` makes records of them
 ";
         assert_eq!(told(&report), expected);
     }

@@ -1,8 +1,9 @@
-//! `gatehouse status` and `gatehouse proxy ls`.
+//! `gatehouse status`.
 
 use serde_json::{Value, json};
 use url::Url;
 
+use super::proxies::attached;
 use crate::access::Target;
 use crate::api::Api;
 use crate::failure::Failure;
@@ -14,13 +15,15 @@ use crate::screen::{Screen, cell, table};
 pub(super) async fn run(target: &Target, screen: Screen) -> Result<(), Failure> {
     let control = plane(Some(&target.control)).await;
     let mcp = plane(target.mcp.as_ref()).await;
-    let attached = match (control, &target.key) {
+    let (key, attached) = match (control, &target.key) {
+        (_, None) => ("none", None),
         (Plane::Serves, Some(_)) => known(Api::open(target)?.list(&["proxies"], &[]).await)?,
-        _ => None,
+        _ => ("not tried", None),
     };
     let document = json!({
         "control": { "url": target.control.as_str(), "state": control.told() },
         "mcp": { "url": target.mcp.as_ref().map(Url::as_str), "state": mcp.told() },
+        "key": key,
         "proxies": attached.as_ref().and_then(|list| list.get("items")),
     });
     screen.show(&document, told)?;
@@ -34,20 +37,13 @@ pub(super) async fn run(target: &Target, screen: Screen) -> Result<(), Failure> 
     }
 }
 
-/// A key that may not see the proxies, or ended, still sees whether the planes serve.
-fn known(listed: Result<Value, Failure>) -> Result<Option<Value>, Failure> {
+/// What became of the key, and the proxies if it may see them. Whether the planes serve is told either way.
+fn known(listed: Result<Value, Failure>) -> Result<(&'static str, Option<Value>), Failure> {
     match listed {
-        Err(Failure::Refused(problem)) if matches!(problem.status, 401 | 403) => Ok(None),
-        other => other.map(Some),
+        Err(Failure::Refused(problem)) if problem.status == 401 => Ok(("refused", None)),
+        Err(Failure::Refused(problem)) if problem.status == 403 => Ok(("accepted", None)),
+        other => other.map(|list| ("accepted", Some(list))),
     }
-}
-
-/// Lists attached proxies.
-pub(super) async fn proxies(api: &Api, screen: Screen) -> Result<(), Failure> {
-    screen.show(&api.list(&["proxies"], &[]).await?, |document| {
-        let none = Vec::new();
-        attached(document.get("items").and_then(Value::as_array).unwrap_or(&none))
-    })
 }
 
 /// What is known of a plane.
@@ -89,28 +85,10 @@ fn told(document: &Value) -> String {
         text.push('\n');
         text.push_str(&attached(proxies));
     }
-    text
-}
-
-fn attached(proxies: &[Value]) -> String {
-    if proxies.is_empty() {
-        return "no proxy is attached".to_owned();
+    if cell(document, "key") == "refused" {
+        text.push_str("\nthe key was refused: it is unknown, revoked or ended, or its user or tenant is disabled\n");
     }
-    let row = |proxy: &Value| {
-        [
-            cell(proxy, "node"),
-            cell(proxy, "pool"),
-            cell(proxy, "applied"),
-            cell(proxy, "mounts"),
-            cell(proxy, "attached_at"),
-            proxy
-                .get("rejected")
-                .and_then(Value::as_array)
-                .map(|rejected| rejected.len().to_string())
-                .unwrap_or_default(),
-        ]
-    };
-    table(["PROXY", "POOL", "REVISION", "MOUNTS", "SINCE", "REJECTED"], &proxies.iter().map(row).collect::<Vec<_>>())
+    text
 }
 
 #[cfg(test)]
@@ -121,9 +99,16 @@ mod tests {
     #[test]
     fn a_key_that_is_not_let_in_spoils_no_status() {
         let refused = |status| Err(Failure::Refused(Box::new(Problem { status, ..Problem::default() })));
-        for status in [401, 403] {
-            assert_eq!(known(refused(status)).unwrap(), None);
-        }
+        assert_eq!(known(refused(401)).unwrap(), ("refused", None));
+        assert_eq!(known(refused(403)).unwrap(), ("accepted", None));
         assert!(known(refused(500)).is_err());
+    }
+
+    #[test]
+    fn a_refused_key_is_told() {
+        let plane = json!({"url": "http://h", "state": "serves"});
+        let told = |key: &str| told(&json!({"control": plane, "mcp": plane, "key": key}));
+        assert!(told("refused").contains("the key was refused"));
+        assert!(!told("accepted").contains("refused"));
     }
 }

@@ -1,27 +1,106 @@
 //! `gatehouse tenant …`.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
+use super::body::Body;
+use super::records::{Records, items, query};
 use crate::api::Api;
-use crate::args::TenantVerb;
+use crate::args::{StaleAfter, TenantCreate, TenantLimits, TenantSet, TenantVerb};
 use crate::failure::Failure;
-use crate::screen::{Screen, cell, table};
+use crate::screen::{Screen, cell, state, table};
+
+const TENANTS: Records = Records { path: "tenants", name: "name" };
 
 /// Does one verb.
 pub(super) async fn run(api: &Api, verb: TenantVerb, screen: Screen) -> Result<(), Failure> {
     match verb {
-        TenantVerb::Create { name, title } => {
-            let body = match title {
-                Some(title) => json!({ "name": name, "title": title }),
-                None => json!({ "name": name }),
-            };
-            let created = api.post(&["tenants"], &body).await?.body;
-            screen.show(&created, |created| format!("{} created", cell(created, "name")))
+        TenantVerb::Create(create) => TENANTS.create(api, &create_body(&create).value(), screen).await,
+        TenantVerb::Ls { deleted } => {
+            let list = api.list(&["tenants"], &query(&[], &[("deleted", deleted)])).await?;
+            screen.show(&list, listed)
         }
-        TenantVerb::Ls => screen.show(&api.list(&["tenants"], &[]).await?, |document| {
-            let row = |tenant: &Value| [cell(tenant, "name"), cell(tenant, "id"), cell(tenant, "title")];
-            let rows: Vec<_> = document.get("items").and_then(Value::as_array).into_iter().flatten().map(row).collect();
-            table(["NAME", "ID", "TITLE"], &rows)
-        }),
+        TenantVerb::Show { name } => TENANTS.show(api, &name, screen).await,
+        TenantVerb::Set(set) => TENANTS.set(api, &set.tenant, &set_body(&set).change()?, screen).await,
+        TenantVerb::Rm { names } => TENANTS.remove(api, &names, screen).await,
+        TenantVerb::Restore { name } => TENANTS.act(api, &name, "restore", "restored", screen).await,
+        TenantVerb::Enable { name } => TENANTS.act(api, &name, "enable", "enabled", screen).await,
+        TenantVerb::Disable { name } => TENANTS.act(api, &name, "disable", "disabled", screen).await,
+    }
+}
+
+fn create_body(create: &TenantCreate) -> Body {
+    Body::default()
+        .with("name", Some(create.name.as_str()))
+        .with("title", create.title.as_deref())
+        .with_all("pools", &create.pools)
+        .with("stale_after_secs", create.stale_after.map(stale_after))
+        .inside("limits", limits(&create.limits))
+}
+
+fn set_body(set: &TenantSet) -> Body {
+    Body::default()
+        .with("name", set.name.as_deref())
+        .with("title", set.title.as_deref())
+        .with_all("pools", &set.pools)
+        .with("stale_after_secs", set.stale_after.map(stale_after))
+        .inside("limits", limits(&set.limits))
+}
+
+fn stale_after(stale_after: StaleAfter) -> Value {
+    match stale_after {
+        StaleAfter::Seconds(seconds) => seconds.into(),
+        StaleAfter::Never => Value::Null,
+    }
+}
+
+fn limits(limits: &TenantLimits) -> Body {
+    Body::default()
+        .with("key_rate", limits.key_rate)
+        .with("tenant_rate", limits.tenant_rate)
+        .with("concurrent", limits.concurrent)
+        .with("streams", limits.streams)
+        .with("upstream_concurrent", limits.upstream_concurrent)
+        .with("servers", limits.servers)
+        .with("request_bytes", limits.request_bytes)
+        .with("response_bytes", limits.response_bytes)
+        .with("call_secs", limits.call_secs)
+}
+
+fn listed(document: &Value) -> String {
+    let row =
+        |tenant: &Value| [cell(tenant, "name"), state(tenant, "active"), cell(tenant, "id"), cell(tenant, "title")];
+    table(["NAME", "STATE", "ID", "TITLE"], &items(document).map(row).collect::<Vec<_>>())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+    use serde_json::json;
+
+    use super::*;
+    use crate::args::{Cli, Verb};
+
+    fn typed(line: &str) -> Value {
+        match Cli::try_parse_from(line.split_whitespace()).unwrap().verb {
+            Verb::Tenant(TenantVerb::Create(create)) => create_body(&create).value(),
+            Verb::Tenant(TenantVerb::Set(set)) => set_body(&set).change().unwrap(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn only_what_was_said_is_sent() {
+        for (line, expected) in [
+            ("g tenant create acme", json!({"name": "acme"})),
+            (
+                "g tenant create acme --title A --pool eu --pool us --stale-after 12h --servers 5 --call-secs 9",
+                json!({"name": "acme", "title": "A", "pools": ["eu", "us"], "stale_after_secs": 43_200,
+                    "limits": {"servers": 5, "call_secs": 9}}),
+            ),
+            ("g tenant set acme --stale-after never", json!({"stale_after_secs": null})),
+            ("g tenant set acme --name acme2 --key-rate 7", json!({"name": "acme2", "limits": {"key_rate": 7}})),
+        ] {
+            assert_eq!(typed(line), expected, "{line}");
+        }
     }
 }

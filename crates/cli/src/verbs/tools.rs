@@ -3,8 +3,9 @@
 use std::io::Read;
 
 use serde_json::value::RawValue;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
+use super::effects::effects;
 use crate::api::{Answer, Api};
 use crate::args::Call;
 use crate::failure::Failure;
@@ -16,16 +17,32 @@ const LARGEST_INPUT: u64 = 256 << 10;
 /// Lists the tools of a server.
 pub(super) async fn list(api: &Api, server: &str, screen: Screen) -> Result<(), Failure> {
     let answer = unless_disabled(api, server, api.get(&["servers", server, "tools"]).await).await?.body;
-    screen.show(&answer, |answer| {
-        let tools = ["items", "tools"].into_iter().find_map(|member| answer.get(member)).unwrap_or(answer);
-        let rows: Vec<_> = tools
-            .as_array()
-            .into_iter()
-            .flatten()
-            .map(|tool| [cell(tool, "name"), first_line(&cell(tool, "description"))])
-            .collect();
-        if rows.is_empty() { format!("{server} has no tools") } else { table(["TOOL", "DESCRIPTION"], &rows) }
-    })
+    screen.show(&answer, |answer| listed(server, answer))
+}
+
+/// Has the upstream asked anew, and lists what it offers now.
+pub(super) async fn refresh(api: &Api, server: &str, screen: Screen) -> Result<(), Failure> {
+    let asked = api.post(&["servers", server, "tools", "refresh"], &json!({})).await;
+    let answer = unless_disabled(api, server, asked).await?.body;
+    screen.show(&answer, |answer| listed(server, answer))
+}
+
+/// Offers or hides one tool.
+pub(super) async fn switch(api: &Api, server: &str, tool: &str, on: bool, screen: Screen) -> Result<(), Failure> {
+    let (action, done) = if on { ("enable", "offered") } else { ("disable", "hidden") };
+    let answer = api.post(&["servers", server, "tools", tool, action], &json!({})).await?.body;
+    screen.show(&answer, |answer| screen::plain(&format!("{tool} of {server} is {done}")) + &effects(answer))
+}
+
+fn listed(server: &str, answer: &Value) -> String {
+    let tools = ["items", "tools"].into_iter().find_map(|member| answer.get(member)).unwrap_or(answer);
+    let rows: Vec<_> = tools
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|tool| [cell(tool, "name"), screen::state(tool, "enabled"), first_line(&cell(tool, "description"))])
+        .collect();
+    if rows.is_empty() { format!("{server} has no tools") } else { table(["TOOL", "STATE", "DESCRIPTION"], &rows) }
 }
 
 /// Calls a tool as the key's holder. A tool that reports an error makes the command fail.
@@ -151,8 +168,6 @@ fn first_line(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     fn typed(words: &[&str]) -> Result<String, u8> {

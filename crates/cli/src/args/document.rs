@@ -1,0 +1,64 @@
+//! `gatehouse export` and `gatehouse apply`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+const EXPORTED: &str = "\
+What is in it: departments, users, servers and keys of the tenant; with --all-tenants all tenants with
+their settings, and the egress rules. What has its default value is left out. No ids, no times of change,
+no secrets: keys are there as what they are (label, role, user, servers, end), not as what they open.
+
+Examples:
+  gatehouse export > tenant.yaml
+  gatehouse export --all-tenants > house.yaml
+  gatehouse export | gatehouse apply - --dry-run        says that nothing is to be done";
+
+/// What to write.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = EXPORTED)]
+pub(crate) struct Export {
+    /// All tenants, their settings and the egress rules, for platform admins
+    #[arg(long)]
+    pub(crate) all_tenants: bool,
+}
+
+const APPLIED: &str = "\
+A record in the document is declared whole: what it does not say has its default value. A section that is
+not there says nothing. What is here and not in the document stays; with --prune it is removed from the
+sections that the document has (and can be restored for 90 days), but never the tenant or the user
+that this key belongs to. New servers are not probed: `gatehouse server test NAME` does.
+
+Keys: a document holds no secrets, so keys are only made when asked with --create-keys, and their texts
+are printed once. A key is known by its user and label; one that is here already is never changed or
+revoked, with --prune neither.
+
+Each record is written only as it was when the plan was made. A change that fails ends the run: what was
+done is told and stays done, and the same command goes on from there.
+
+Examples:
+  gatehouse apply house.yaml --dry-run
+  gatehouse apply house.yaml
+  gatehouse apply - --yes < tenant.yaml
+  gatehouse apply house.yaml --prune --create-keys";
+
+/// What to make so.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = APPLIED)]
+pub(crate) struct Apply {
+    /// The document; `-` reads standard input
+    #[arg(value_name = "FILE|-")]
+    pub(crate) file: PathBuf,
+    /// Show the plan and end
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Don't ask
+    #[arg(long, short)]
+    pub(crate) yes: bool,
+    /// Remove what the document's sections don't name
+    #[arg(long)]
+    pub(crate) prune: bool,
+    /// Make the keys that are not here yet and print them once
+    #[arg(long)]
+    pub(crate) create_keys: bool,
+}

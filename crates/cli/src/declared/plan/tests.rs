@@ -1,0 +1,198 @@
+//! A table of documents and houses, and what is to be done.
+
+use serde_json::json;
+
+use super::*;
+use crate::declared::schema::Field;
+use crate::declared::{as_json, as_text, read, write};
+
+const HOUSE: &str = "\
+tenants:
+  acme:
+    departments: {board: {}, labs: {}}
+    users:
+      ann: {departments: [labs], role: tenant_admin}
+      bob: {}
+    servers:
+      notes: {url: https://h/mcp, limits: {call_secs: 9}}
+    keys:
+    - {label: laptop, user: ann}
+  home: {}
+egress_rules:
+- {host: wiki, reason: r}
+";
+
+/// A house that holds what this document declares, at generation 7.
+fn house(text: &str) -> Present {
+    let document = read(text).unwrap();
+    let held = |(at, declared): (usize, Declared)| Held {
+        id: format!("id-{at}"),
+        version: "\"7\"".to_owned(),
+        record: declared.record,
+    };
+    let sections = document
+        .sections
+        .into_iter()
+        .map(|(place, records)| (place, records.into_iter().enumerate().map(held).collect()))
+        .collect();
+    Present { sections, own_tenant: Some("home".to_owned()), own_user: Some("ann".to_owned()) }
+}
+
+const PRUNE: Wish = Wish { prune: true, create_keys: false };
+const KEYS: Wish = Wish { prune: false, create_keys: true };
+const PLAIN: Wish = Wish { prune: false, create_keys: false };
+
+fn planned(present: &Present, document: &str, wish: Wish) -> Vec<String> {
+    let plan = plan(&read(document).unwrap(), present, wish).unwrap();
+    as_text(&plan).lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn what_is_so_already_needs_nothing() {
+    for wish in [PLAIN, PRUNE, KEYS] {
+        assert_eq!(planned(&house(HOUSE), HOUSE, wish), ["nothing is to be done"], "{wish:?}");
+    }
+}
+
+#[test]
+fn what_is_exported_is_so_already() {
+    let present = house(HOUSE);
+    let text = write(&present).unwrap();
+    assert_eq!(planned(&present, &text, Wish { prune: true, create_keys: true }), ["nothing is to be done"], "{text}");
+}
+
+#[test]
+fn an_empty_house_is_filled_in_an_order_that_can_be_carried_out() {
+    let expected = "\
++ tenant acme
++ tenant home
++ egress rule wiki (r)
++ acme: department board
++ acme: department labs
++ acme: user ann
+    departments: [\"labs\"]
+    role: tenant_admin
++ acme: user bob
++ acme: server notes
+    url: https://h/mcp
+    limits.call_secs: 9
++ acme: key \"laptop\" of ann
+    label: laptop
+    user: ann
+9 to create, 0 to change, 0 to remove";
+    let document = HOUSE.replace("{board: {}, labs: {}}", "{board: , labs: }");
+    assert_eq!(planned(&Present::default(), &document, KEYS), expected.lines().collect::<Vec<_>>());
+}
+
+#[test]
+fn each_difference_is_one_line() {
+    let house = house(HOUSE);
+    for (from, to, wish, expected) in [
+        ("role: tenant_admin", "role: viewer", PLAIN, &["~ acme: user ann", "    role: tenant_admin -> viewer"][..]),
+        // What a record doesn't say has its default.
+        (", role: tenant_admin", "", PLAIN, &["~ acme: user ann", "    role: tenant_admin -> user"]),
+        (", limits: {call_secs: 9}", "", PLAIN, &["~ acme: server notes", "    limits.call_secs: 9 -> none"]),
+        (
+            "[labs]",
+            "[board, labs]",
+            PLAIN,
+            &["~ acme: user ann", "    departments: [\"labs\"] -> [\"board\",\"labs\"]"],
+        ),
+        ("      bob: {}\n", "", PLAIN, &[]),
+        ("      bob: {}\n", "", PRUNE, &["- acme: user bob"]),
+        ("      bob: {}\n", "      cid: {}\n", PRUNE, &["+ acme: user cid", "- acme: user bob"]),
+        // A section that is not there says nothing.
+        ("    servers:\n      notes: {url: https://h/mcp, limits: {call_secs: 9}}\n", "", PRUNE, &[]),
+        ("      notes: {url: https://h/mcp, limits: {call_secs: 9}}\n", "", PRUNE, &["- acme: server notes"]),
+        // A rule can't be changed: another reason is another rule.
+        ("reason: r", "reason: s", PRUNE, &["+ egress rule wiki (s)", "- egress rule wiki (r)"]),
+        ("label: laptop", "label: desk", PLAIN, &["  acme: key \"desk\" of ann is not made: --create-keys does"]),
+        ("label: laptop", "label: desk", KEYS, &["+ acme: key \"desk\" of ann", "    label: desk", "    user: ann"]),
+        ("label: laptop", "role: viewer, label: laptop", KEYS, &[]),
+        ("    - {label: laptop, user: ann}\n", "", PRUNE, &[]),
+        ("  home: {}\n", "", PRUNE, &["  tenant home is not in the document and stays: this key belongs to it"]),
+        ("  home: {}\n", "  home: {active: false}\n", PLAIN, &["~ tenant home: keys are refused"]),
+    ] {
+        let document = HOUSE.replace(from, to);
+        assert_ne!(document, HOUSE, "{from}");
+        let told = planned(&house, &document, wish);
+        assert_eq!(told[..told.len() - 1], *expected, "{from} -> {to} {wish:?}");
+    }
+}
+
+#[test]
+fn what_is_removed_goes_children_first_and_a_tenant_is_closed_last() {
+    let document = "tenants:\n  home: {active: false, servers: {n: {url: u}}}\negress_rules: []\n";
+    let told = planned(&house(HOUSE), document, PRUNE);
+    let expected = [
+        "+ home: server n",
+        "    url: u",
+        "- egress rule wiki (r)",
+        "- tenant acme",
+        "~ tenant home: keys are refused",
+    ];
+    assert_eq!(told[..5], expected);
+    let emptied = planned(&house(HOUSE), "tenants:\n  acme: {departments: {}, users: {}}\n  home:\n", PRUNE);
+    assert_eq!(
+        emptied[..4],
+        ["- acme: user bob", "- acme: user ann", "- acme: department labs", "- acme: department board"]
+    );
+}
+
+#[test]
+fn the_user_whose_key_it_is_stays() {
+    let mut present = house("users: {ann: {}, bob: {}}");
+    present.own_user = Some("bob".to_owned());
+    let told = planned(&present, "users: {}", PRUNE);
+    assert_eq!(told[..2], ["- user ann", "  user bob is not in the document and stays: this key belongs to it"]);
+}
+
+#[test]
+fn what_is_named_must_be_there_in_the_end() {
+    for (document, wish, expected) in [
+        (
+            "users:\n  ann: {departments: [labs, nowhere]}",
+            PLAIN,
+            "line 2: user ann: departments: there is no department nowhere",
+        ),
+        (
+            "departments: {}\nusers:\n  ann: {departments: [labs]}",
+            PRUNE,
+            "line 3: user ann: departments: there is no department labs",
+        ),
+        ("keys:\n- {label: l, user: eve}", KEYS, "line 2: key \"l\" of eve: user: there is no user eve"),
+        ("keys:\n- {label: l, servers: [web]}", KEYS, "line 2: key \"l\": servers: there is no server web"),
+        (
+            "tenants: {}\negress_rules:\n- {host: h, reason: r, tenant: globex}",
+            PLAIN,
+            "line 3: egress rule h for globex (r): tenant: there is no tenant globex",
+        ),
+    ] {
+        let present = house("departments: {labs: {}}");
+        let mistakes = plan(&read(document).unwrap(), &present, wish).unwrap_err();
+        assert_eq!(mistakes.iter().map(Mistake::to_string).collect::<Vec<_>>(), [expected], "{document}");
+    }
+    let present = house("departments: {labs: {}}\nusers: {}");
+    let there = read("departments: {}\nusers:\n  ann: {departments: [labs]}").unwrap();
+    assert!(plan(&there, &present, PLAIN).is_ok());
+}
+
+#[test]
+fn a_change_names_what_was_seen_and_everything_for_programs() {
+    let document = read(&HOUSE.replace("role: tenant_admin", "role: viewer")).unwrap();
+    let plan = plan(&document, &house(HOUSE), PLAIN).unwrap();
+    let Action::Change { held, .. } = &plan.steps[0].action else { panic!("{plan:?}") };
+    assert_eq!((held.id.as_str(), held.version.as_str()), ("id-0", "\"7\""));
+    let expected = json!({"left": [], "steps": [{"action": "change", "tenant": "acme", "kind": "user", "name": "ann",
+        "fields": [{"field": "role", "from": "tenant_admin", "to": "viewer"}]}]});
+    assert_eq!(as_json(&plan), expected);
+}
+
+#[test]
+fn every_kind_has_a_default_or_a_duty_for_each_field() {
+    for kind in [Kind::Tenant, Kind::Egress, Kind::Department, Kind::User, Kind::Server, Kind::Key] {
+        let record = Record::new(kind, "n", |_| None);
+        let said: Vec<&str> = record.said(kind).map(|(field, _): (&Field, _)| field.name).collect();
+        assert_eq!(said, Vec::<&str>::new(), "{kind:?}");
+    }
+}

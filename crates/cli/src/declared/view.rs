@@ -1,0 +1,89 @@
+//! From REST's records to a house that can be compared: names in the place of ids, nothing of times and counters.
+
+use std::collections::HashMap;
+
+use serde_json::Value;
+
+use super::document::{Held, Record};
+use super::schema::{Field, Kind};
+use crate::screen::cell;
+
+/// The names that stand behind ids.
+#[derive(Debug, Default)]
+pub(crate) struct Names(HashMap<String, String>);
+
+impl Names {
+    /// Learns the names of a list.
+    pub(crate) fn learn(&mut self, kind: Kind, items: &[Value]) {
+        let Some(name) = kind.named_by() else { return };
+        self.0.extend(items.iter().map(|item| (cell(item, "id"), cell(item, name))));
+    }
+
+    /// What a reference is called: REST gives a name, an id, or an object that has both.
+    fn of(&self, reference: &Value) -> Option<Value> {
+        match reference {
+            Value::String(text) => Some(self.0.get(text).unwrap_or(text).as_str().into()),
+            Value::Object(members) => ["name", "login"].into_iter().find_map(|name| members.get(name)).cloned(),
+            _ => None,
+        }
+    }
+}
+
+/// A record as REST lists it.
+pub(crate) fn held(kind: Kind, item: &Value, names: &Names) -> Held {
+    let name = kind.named_by().map(|member| cell(item, member)).unwrap_or_default();
+    let record = Record::new(kind, &name, |field| value(kind, field, item, names));
+    Held { id: cell(item, "id"), version: format!("\"{}\"", cell(item, "generation")), record }
+}
+
+/// The value of a field; a member that control doesn't tell has its default.
+fn value(kind: Kind, field: &Field, item: &Value, names: &Names) -> Option<Value> {
+    let found = match field.name.split_once('.') {
+        Some((group, name)) => item.get(group).and_then(|group| group.get(name)),
+        None => item.get(field.name),
+    }?;
+    match (kind, field.name) {
+        (Kind::Key, "user") | (Kind::Egress, "tenant") => names.of(found).or(Some(Value::Null)),
+        (Kind::User, "departments") | (Kind::Key, "servers") => match found {
+            Value::Array(items) => Some(items.iter().filter_map(|item| names.of(item)).collect()),
+            _ => Some(Value::Null),
+        },
+        _ => Some(found.clone()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn ids_become_names_and_counters_go() {
+        let mut names = Names::default();
+        names.learn(Kind::User, &[json!({"id": "u1", "login": "ann"})]);
+        names.learn(Kind::Tenant, &[json!({"id": "t1", "name": "acme"})]);
+        let user = held(
+            Kind::User,
+            &json!({"id": "u1", "login": "ann", "title": "Ann", "departments": [{"id": "d2", "name": "labs"}, {"id": "d1", "name": "board"}],
+                "role": "user", "active": true, "generation": 7, "created_at": "2026-01-01T00:00:00Z"}),
+            &names,
+        );
+        assert_eq!((user.id.as_str(), user.version.as_str()), ("u1", "\"7\""));
+        assert_eq!(user.record.get(Kind::User, "departments"), &json!(["labs", "board"]));
+        let key = held(Kind::Key, &json!({"id": "k", "label": "l", "user": "u1", "servers": null}), &names);
+        assert_eq!(key.record.name, "\"l\" of ann");
+        let rule = json!({"id": "e", "host": "wiki", "ports": "80", "http": true, "tenant": "t1", "reason": "r"});
+        assert_eq!(held(Kind::Egress, &rule, &names).record.name, "wiki:80 with http for acme (r)");
+    }
+
+    #[test]
+    fn groups_and_sets_are_read_as_they_are_compared() {
+        let server = json!({"id": "s", "name": "n", "url": "http://h", "tags": ["b", "a"], "limits": {"call_secs": 9}});
+        let record = held(Kind::Server, &server, &Names::default()).record;
+        assert_eq!(record.get(Kind::Server, "tags"), &json!(["a", "b"]));
+        assert_eq!(record.get(Kind::Server, "limits.call_secs"), &json!(9));
+        let said: Vec<_> = record.said(Kind::Server).map(|(field, _)| field.name).collect();
+        assert_eq!(said, ["tags", "url", "limits.call_secs"]);
+    }
+}

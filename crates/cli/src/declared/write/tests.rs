@@ -1,0 +1,131 @@
+//! What is written comes back as it was.
+
+use proptest::prelude::*;
+use serde_json::json;
+
+use super::*;
+use crate::declared::document::Declared;
+use crate::declared::read;
+use crate::declared::schema::Shape;
+
+fn held(record: Record) -> Held {
+    Held { id: "id".to_owned(), version: "\"1\"".to_owned(), record }
+}
+
+fn record(kind: Kind, name: &str, said: &[(&str, Value)]) -> Held {
+    held(Record::new(kind, name, |field| {
+        said.iter().find(|(one, _)| *one == field.name).map(|(_, value)| value.clone())
+    }))
+}
+
+fn house(records: Vec<(Whose, Kind, Vec<Held>)>) -> Present {
+    let sections = records.into_iter().map(|(whose, kind, held)| ((whose, kind), held)).collect();
+    Present { sections, ..Present::default() }
+}
+
+#[test]
+fn a_house_is_written_in_one_order_without_defaults() {
+    let acme = || Whose::Tenant("acme".to_owned());
+    let present = house(vec![
+        (
+            Whose::Platform,
+            Kind::Tenant,
+            vec![record(Kind::Tenant, "acme", &[("limits.call_secs", json!(9)), ("title", json!("Acme"))])],
+        ),
+        (
+            Whose::Platform,
+            Kind::Egress,
+            vec![record(Kind::Egress, "", &[("host", json!("wiki")), ("http", json!(true)), ("reason", json!("r"))])],
+        ),
+        (acme(), Kind::Department, vec![record(Kind::Department, "labs", &[])]),
+        (
+            acme(),
+            Kind::User,
+            vec![record(Kind::User, "bob", &[]), record(Kind::User, "ann", &[("departments", json!(["labs"]))])],
+        ),
+        (
+            acme(),
+            Kind::Server,
+            vec![record(Kind::Server, "notes", &[("url", json!("https://h/mcp")), ("title", json!("Notes"))])],
+        ),
+        (acme(), Kind::Key, vec![record(Kind::Key, "", &[("label", json!("laptop")), ("user", json!("ann"))])]),
+    ]);
+    let expected = "\
+tenants:
+  acme:
+    title: Acme
+    limits:
+      call_secs: 9
+    departments:
+      labs: {}
+    users:
+      ann:
+        departments:
+        - labs
+      bob: {}
+    servers:
+      notes:
+        title: Notes
+        url: https://h/mcp
+    keys:
+    - label: laptop
+      user: ann
+egress_rules:
+- host: wiki
+  http: true
+  reason: r
+";
+    assert_eq!(write(&present).unwrap(), expected);
+}
+
+#[test]
+fn an_empty_house_says_so() {
+    let sections = Kind::OF_A_TENANT.map(|kind| (Whose::Own, kind, Vec::new()));
+    let text = write(&house(sections.to_vec())).unwrap();
+    assert_eq!(text, "departments: {}\nusers: {}\nservers: {}\nkeys: []\n");
+    assert_eq!(read(&text).unwrap().sections.len(), 4);
+}
+
+/// Any text that YAML could take for something else, and some others.
+fn text() -> impl Strategy<Value = String> {
+    const KNOWN: &[&str] = &[
+        "", "true", "null", "~", "no", "007", "1e3", "0x1F", "- a", "a: b", "#x", "\"", "'", " a ", "a\nb\n", "@x",
+        "é…",
+    ];
+    prop_oneof![prop::sample::select(KNOWN).prop_map(str::to_owned), "\\PC{0,80}", "[ -~\n\t]{0,40}"]
+}
+
+fn value(shape: Shape) -> BoxedStrategy<Value> {
+    match shape {
+        Shape::Text => text().prop_map(Value::from).boxed(),
+        Shape::Number => any::<u32>().prop_map(Value::from).boxed(),
+        Shape::Flag => any::<bool>().prop_map(Value::from).boxed(),
+        Shape::List | Shape::Set => prop::collection::vec(text(), 0..4).prop_map(Value::from).boxed(),
+        Shape::Pairs => prop::collection::btree_map(text(), text(), 0..4)
+            .prop_map(|pairs| Value::Object(pairs.into_iter().map(|(name, value)| (name, value.into())).collect()))
+            .boxed(),
+    }
+}
+
+fn any_record(kind: Kind) -> impl Strategy<Value = Record> {
+    let values: Vec<_> = kind.fields().iter().map(|field| value(field.shape)).collect();
+    (text(), values).prop_map(move |(name, values)| {
+        let mut values = values.into_iter();
+        let name = if kind.named_by().is_some() { name } else { String::new() };
+        Record::new(kind, &name, |_| values.next())
+    })
+}
+
+proptest! {
+    #[test]
+    fn whatever_a_record_says_comes_back(server in any_record(Kind::Server), user in any_record(Kind::User), key in any_record(Kind::Key)) {
+        let records = [(Kind::User, user), (Kind::Server, server), (Kind::Key, key)];
+        let present = house(records.iter().map(|(kind, record)| (Whose::Own, *kind, vec![held(record.clone())])).collect());
+        let text = write(&present).unwrap();
+        let document = read(&text).unwrap_or_else(|wrong| panic!("{wrong:?}\n{text}"));
+        for (kind, record) in records {
+            let read: Vec<&Record> = document.sections[&(Whose::Own, kind)].iter().map(|Declared { record, .. }| record).collect();
+            prop_assert_eq!(read, vec![&record], "{}", text);
+        }
+    }
+}

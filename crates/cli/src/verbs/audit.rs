@@ -1,0 +1,41 @@
+//! `gatehouse audit …`.
+
+use serde_json::Value;
+use time::OffsetDateTime;
+
+use super::records::{items, query};
+use crate::api::Api;
+use crate::args::{AuditLs, AuditVerb, Instant};
+use crate::failure::Failure;
+use crate::screen::{Screen, cell, table};
+
+/// Does one verb.
+pub(super) async fn run(api: &Api, verb: AuditVerb, screen: Screen) -> Result<(), Failure> {
+    let AuditVerb::Ls(ls) = verb;
+    let now = OffsetDateTime::now_utc();
+    let (since, until) = (told(ls.since, now)?, told(ls.until, now)?);
+    let list = api.first(&["audit"], &asked(&ls, since.as_deref(), until.as_deref()), ls.limit as usize).await?;
+    screen.show(&list, listed)
+}
+
+fn told(instant: Option<Instant>, now: OffsetDateTime) -> Result<Option<String>, Failure> {
+    let too_far = || Failure::Usage("that instant is too far away".to_owned());
+    instant.map(|instant| instant.told(now).ok_or_else(too_far)).transpose()
+}
+
+fn asked<'a>(ls: &'a AuditLs, since: Option<&'a str>, until: Option<&'a str>) -> Vec<(&'a str, &'a str)> {
+    let said = [
+        ("since", since),
+        ("until", until),
+        ("actor", ls.actor.as_deref()),
+        ("action", ls.action.as_deref()),
+        ("object", ls.object.as_deref()),
+    ];
+    query(&said, &[])
+}
+
+fn listed(document: &Value) -> String {
+    let row = |entry: &Value| ["at", "actor", "action", "object"].map(|member| cell(entry, member));
+    let rows: Vec<_> = items(document).map(row).collect();
+    if rows.is_empty() { "nothing was changed".to_owned() } else { table(["WHEN", "WHO", "WHAT", "OBJECT"], &rows) }
+}
