@@ -8,7 +8,7 @@ use prometheus::proto::MetricFamily;
 use prometheus::{Encoder as _, HistogramOpts, Opts, Registry, TextEncoder};
 
 pub use self::observed::Readings;
-use self::observed::{Bounds, Observed};
+use self::observed::{Bounds, Classes, Observed};
 pub use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge};
 
 /// Buckets for durations in seconds: 100 us to 30 s.
@@ -86,6 +86,34 @@ impl Metrics {
             .and_then(|observed| self.registry.register(Box::new(observed)));
         if let Err(error) = registered {
             tracing::error!(?families, %error, "metrics can't be registered");
+        }
+    }
+
+    /// Counters that are kept elsewhere: as [`Metrics::observe`], of values that only rise.
+    pub fn observe_counts(
+        &self,
+        families: &[(&'static str, &'static str)],
+        labels: &[&str],
+        read: impl Fn(&Readings<'_>) + Send + Sync + 'static,
+    ) {
+        let observed = Observed::new(families, labels, Box::new(read)).map(Observed::rising);
+        if let Err(error) = observed.and_then(|observed| self.registry.register(Box::new(observed))) {
+            tracing::error!(?families, %error, "metrics can't be registered");
+        }
+    }
+
+    /// A distribution of durations that is kept elsewhere: `read` gives how many fell into each class, the
+    /// first up to `bounds[0]` seconds and the last beyond all, and the sum of all in seconds.
+    pub fn observe_seconds(
+        &self,
+        name: &'static str,
+        help: &'static str,
+        bounds: &[f64],
+        read: impl Fn() -> (Vec<u64>, f64) + Send + Sync + 'static,
+    ) {
+        let classes = Classes::new(name, help, bounds, Box::new(read));
+        if let Err(error) = classes.and_then(|classes| self.registry.register(Box::new(classes))) {
+            tracing::error!(name, %error, "metric can't be registered");
         }
     }
 
@@ -167,6 +195,26 @@ mod tests {
             r#"gatehouse_bound_limit{bound="connections",server="",tenant=""} 100"#,
             r#"gatehouse_bound_used{bound="calls",server="notes",tenant="acme"} 1"#,
             r#"gatehouse_bound_limit{bound="calls",server="notes",tenant="acme"} 2"#,
+        ] {
+            assert!(text.contains(line), "{line}\n{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_counted_elsewhere_is_shown_as_what_it_is() {
+        let metrics = Metrics::new();
+        metrics.observe_counts(&[("pushes_total", "Pushes.")], &[], |readings| readings.put(0, &[], 3.0));
+        metrics.observe_seconds("push_seconds", "Latency.", &[0.5, 1.0], || (vec![2, 1, 4], 9.5));
+        let text = metrics.render();
+        for line in [
+            "# TYPE pushes_total counter",
+            "pushes_total 3",
+            "# TYPE push_seconds histogram",
+            r#"push_seconds_bucket{le="0.5"} 2"#,
+            r#"push_seconds_bucket{le="1"} 3"#,
+            r#"push_seconds_bucket{le="+Inf"} 7"#,
+            "push_seconds_sum 9.5",
+            "push_seconds_count 7",
         ] {
             assert!(text.contains(line), "{line}\n{text}");
         }

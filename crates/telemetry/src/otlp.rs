@@ -34,7 +34,7 @@ pub struct Otlp {
 
 impl Otlp {
     /// Starts what the environment asks for; what it asks wrongly is told in the log, and never keeps a process
-    /// from serving. Call it inside of a runtime, once all metrics are registered.
+    /// from serving. Call it inside of a runtime.
     pub fn start(service: &'static str, metrics: &Metrics) -> Self {
         let Environment { settings, complaints } = Settings::read(service, |name| std::env::var(name).ok());
         for complaint in complaints {

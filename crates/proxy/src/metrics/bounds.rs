@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use model::Clock as _;
 use telemetry::Metrics;
 use tokio::sync::watch;
 

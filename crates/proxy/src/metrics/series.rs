@@ -101,10 +101,10 @@ impl Servers {
         if let Some(series) = known.get(&key).and_then(Weak::upgrade) {
             return series;
         }
-        let [tenant, server] = &key;
+        let [tenant, server] = key.each_ref().map(|part| &**part);
         let series = Arc::new(Series {
             outcomes: OUTCOMES.map(|(_, word)| self.requests.with_label_values(&[tenant, server, word])),
-            failures: CLASSES.map(|class| self.failures.with_label_values(&[&**tenant, server, class])),
+            failures: CLASSES.map(|class| self.failures.with_label_values(&[tenant, server, class])),
             seconds: self.seconds.with_label_values(&[tenant, server]),
             servers: self.clone(),
             key,
@@ -144,14 +144,14 @@ impl Drop for Series {
             return;
         }
         known.remove(&self.key);
-        let [tenant, server] = &self.key;
+        let [tenant, server] = self.key.each_ref().map(|part| &**part);
         let removed = OUTCOMES
             .iter()
             .map(|(_, word)| self.servers.requests.remove_label_values(&[tenant, server, word]))
             .chain(CLASSES.iter().map(|class| self.servers.failures.remove_label_values(&[tenant, server, class])))
             .chain([self.servers.seconds.remove_label_values(&[tenant, server])]);
         for error in removed.filter_map(Result::err) {
-            tracing::error!(%error, server = &**server, "the series of a server can't be removed");
+            tracing::error!(%error, server, "the series of a server can't be removed");
         }
     }
 }

@@ -70,6 +70,11 @@ impl Span {
         CURRENT.scope(self.0.clone(), future)
     }
 
+    /// Runs a function for this span.
+    pub fn within<R>(&self, work: impl FnOnce() -> R) -> R {
+        CURRENT.sync_scope(self.0.clone(), work)
+    }
+
     /// Who it is, for whoever is asked next.
     pub fn context(&self) -> Option<Context> {
         self.0.context
