@@ -80,6 +80,7 @@ impl MigrationTrait for Migration {
         for table in tables() {
             manager.create_table(table).await?;
         }
+        manager.drop_index(Index::drop().name("user_login").table(User::Table).to_owned()).await?;
         for index in indexes() {
             manager.create_index(index).await?;
         }
@@ -98,6 +99,9 @@ impl MigrationTrait for Migration {
         for table in ["command", "idempotency", "egress_rule", "manifest", "membership", "department", "outbox"] {
             manager.drop_table(Table::drop().table(Alias::new(table)).to_owned()).await?;
         }
+        let login =
+            Index::create().name("user_login").table(User::Table).col(User::TenantId).col(User::Login).to_owned();
+        manager.create_index(login.clone().unique().to_owned()).await?;
         let before = outbox(ColumnDef::new(Outbox::TenantId).uuid().not_null().to_owned());
         manager.create_table(before).await?;
         let departments = text(User::Departments).default("[]").to_owned();
@@ -248,11 +252,14 @@ fn command() -> TableCreateStatement {
 }
 
 /// Indexes on tables of earlier steps, which no dropped table takes along.
-const INDEXES_OF_OLD_TABLES: [(&str, &str); 5] = [
+const INDEXES_OF_OLD_TABLES: [(&str, &str); 8] = [
     ("server_list", "server"),
     ("server_deleted", "server"),
+    ("user_live_login", "user"),
     ("user_external_id", "user"),
     ("api_key_user", "api_key"),
+    ("api_key_chain", "api_key"),
+    ("api_key_role", "api_key"),
     ("audit_time", "audit"),
 ];
 
@@ -267,8 +274,19 @@ fn indexes() -> Vec<IndexCreateStatement> {
             .col(Server::Id)
             .to_owned(),
         index("server_deleted").table(Server::Table).col(Server::DeletedAt).to_owned(),
+        // A deleted user's login is free again.
+        index("user_live_login")
+            .table(User::Table)
+            .col(User::TenantId)
+            .col(User::Login)
+            .unique()
+            .and_where(Expr::col(User::DeletedAt).is_null())
+            .to_owned(),
         index("user_external_id").table(User::Table).col(User::TenantId).col(User::ExternalId).to_owned(),
         index("api_key_user").table(ApiKey::Table).col(ApiKey::TenantId).col(ApiKey::UserId).to_owned(),
+        index("api_key_chain").table(ApiKey::Table).col(ApiKey::TenantId).col(ApiKey::Replaces).to_owned(),
+        // The platform's admins are few: they are looked for at every change that might take the last one's power.
+        index("api_key_role").table(ApiKey::Table).col(ApiKey::Role).to_owned(),
         index("audit_time").table(Audit::Table).col(Audit::TenantId).col(Audit::Ts).to_owned(),
         index("department_live_name")
             .table(Department::Table)
@@ -305,6 +323,7 @@ enum User {
     Table,
     TenantId,
     Id,
+    Login,
     ExternalId,
     Departments,
     Title,

@@ -3,11 +3,15 @@
 use std::path::Path;
 
 /// Entities whose rows belong to a tenant.
-const TENANT_DATA: &[&str] = &["server", "api_key", "audit", "user"];
+const TENANT_DATA: &[&str] = &["server", "manifest", "api_key", "audit", "user", "department", "membership"];
 
 /// The doors that must see all tenants, with what they may do there.
-const DOORS: &[(&str, &[&str])] =
-    &[("platform/intended.rs", &["find"]), ("platform/keys.rs", &["find"]), ("change.rs", &["insert"])];
+const DOORS: &[(&str, &[&str])] = &[
+    ("platform/intended.rs", &["find"]),
+    ("platform/keys.rs", &["find"]),
+    ("platform/last_admin.rs", &["find"]),
+    ("change.rs", &["insert"]),
+];
 
 /// Ways past the entities.
 const RAW: &[&str] = &["Statement::from", "execute_raw", "query_one_raw", "query_all_raw", "from_raw_sql"];

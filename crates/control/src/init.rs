@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use model::{KeyRole, Limits, Secret, SystemClock, TenantId, TenantName};
-use store::{Actor, NewTenant, Store, StoreError};
+use store::{Actor, KeyPage, NewTenant, Store, StoreError};
 use toml::{Table, Value};
 use vault::{Vault, VaultError};
 
@@ -219,18 +219,22 @@ async fn first_tenant(store: &Store) -> Result<Made, InitError> {
         Some(tenant) => tenant.spec.id,
         None => {
             let name: TenantName = TENANT.parse().map_err(|_| StoreError::Corrupt { what: "the default tenant" })?;
-            let new = NewTenant { name, title: "Default".to_owned(), limits: Limits::generous() };
+            let new = NewTenant { title: "Default".to_owned(), limits: Limits::generous(), ..NewTenant::new(name) };
             store.platform().create_tenant(&actor, new).await?.value.spec.id
         }
     };
     let keys = store.tenant(tenant);
-    for old in keys.keys().await? {
-        if old.revoked_at.is_none() && [ADMIN_LABEL, CLIENT_LABEL].contains(&old.label.as_str()) {
-            keys.revoke_key(&actor, old.verifier.id).await?;
-        }
+    let mut earlier = Vec::new();
+    for label in [ADMIN_LABEL, CLIENT_LABEL] {
+        let page = KeyPage { search: Some(label.to_owned()), live: Some(true), limit: 500, ..KeyPage::default() };
+        earlier.extend(keys.keys(page).await?.into_iter().filter(|key| key.label == label));
     }
     let admin = new_key(store, &actor, tenant, KeyRole::PlatformAdmin, ADMIN_LABEL).await?;
     let client = new_key(store, &actor, tenant, KeyRole::User, CLIENT_LABEL).await?;
+    // Only now: the last platform admin's key can't be revoked.
+    for old in earlier {
+        keys.revoke_key(&actor, old.verifier.id).await?;
+    }
     Ok(Made::Keys { admin, client })
 }
 
@@ -370,7 +374,7 @@ mod tests {
         assert!(run(dir.path(), 6000, false).await.is_some());
         let store = Store::connect(&database(dir.path()), Arc::new(SystemClock)).await.unwrap();
         let tenant = store.platform().tenant_by_name(TENANT).await.unwrap().unwrap();
-        let keys = store.tenant(tenant.spec.id).keys().await.unwrap();
+        let keys = store.tenant(tenant.spec.id).keys(KeyPage { limit: 500, ..KeyPage::default() }).await.unwrap();
         assert_eq!(keys.len(), 4);
         assert_eq!(keys.iter().filter(|key| key.revoked_at.is_none()).count(), 2);
     }

@@ -21,7 +21,7 @@ pub use self::digest::{Digest, TableDigest, table_digest};
 pub use self::egress_rule::{EgressRule, EgressRuleError, HostPattern, HostPatternError};
 pub use self::ids::{DepartmentId, EgressRuleId, Generation, IdError, KeyId, Revision, ServerId, TenantId, UserId};
 pub use self::key::{KeyRole, KeyText, KeyTextError, KeyVerifier, PresentedKey, Principal};
-pub use self::name::{NameError, ServerName, TenantName};
+pub use self::name::{DepartmentName, NameError, ServerName, TenantName};
 pub use self::resource::{Resource, ResourceKind, ResourceName};
 pub use self::secret::Secret;
 pub use self::server::{ServerLimits, ServerSpec, Transport, TransportError, UpstreamUrl, UrlError};

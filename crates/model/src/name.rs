@@ -72,6 +72,8 @@ slugs! {
     ServerName;
     /// A tenant's slug.
     TenantName;
+    /// A department's slug.
+    DepartmentName;
 }
 
 impl ServerName {

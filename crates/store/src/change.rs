@@ -7,12 +7,14 @@
 use model::{ResourceName, Revision, TenantId};
 use sea_orm::sea_query::{Expr, ExprTrait};
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait, DatabaseTransaction, EntityTrait, QueryFilter, SqliteTransactionMode,
-    TransactionOptions, TransactionTrait,
+    ActiveValue::Set, ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, QueryFilter,
+    SqliteTransactionMode, TransactionOptions,
 };
 use serde_json::Value;
 
 use crate::entity::{audit, outbox, state};
+use crate::hints::{self, Hint};
+use crate::timed::Timed;
 use crate::{Actor, Store, StoreError};
 
 /// What a change made, and the revision that holds it.
@@ -26,6 +28,9 @@ pub struct Committed<T> {
 
 /// The only row of `state`.
 pub(crate) const STATE_ID: i32 = 1;
+
+/// Rows of one insert: both databases bound the values of a statement.
+const ROWS_AT_ONCE: usize = 1_000;
 
 /// What the audit row says was done to what.
 pub(crate) struct Deed {
@@ -55,19 +60,21 @@ pub(crate) struct Notice {
 /// A change under way. Dropped without [`Change::commit`], it never was.
 pub(crate) struct Change {
     store: Store,
-    pub(crate) tx: DatabaseTransaction,
+    pub(crate) tx: Timed<DatabaseTransaction>,
     revision: Revision,
     /// The time of the change, microseconds since 1970.
     pub(crate) now: i64,
 }
 
 /// Begins a writing transaction.
-pub(crate) async fn begin_write(store: &Store) -> Result<DatabaseTransaction, StoreError> {
-    // Immediate: a transaction that reads first and then writes would fail on SQLite if another
-    // process wrote in between.
-    let options =
-        TransactionOptions { sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate), ..Default::default() };
-    Ok(store.inner.write.begin_with_options(options).await?)
+pub(crate) async fn begin_write(store: &Store) -> Result<Timed<DatabaseTransaction>, StoreError> {
+    Ok(store.inner.write.begin_with_options(writing()).await?)
+}
+
+/// Immediate: a transaction that reads first and then writes would fail on SQLite if another process wrote
+/// in between.
+pub(crate) fn writing() -> TransactionOptions {
+    TransactionOptions { sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate), ..Default::default() }
 }
 
 impl Change {
@@ -98,14 +105,16 @@ impl Change {
         }
         append_audit(&tx, now, actor, deed).await?;
         let rows: Vec<_> = notices.into_iter().map(|notice| outbox_row(revision, now, notice)).collect();
+        for some in rows.chunks(ROWS_AT_ONCE) {
+            outbox::Entity::insert_many(some.to_vec()).exec_without_returning(&tx).await?;
+        }
         let told = !rows.is_empty();
         let revision = if told { revision } else { Revision { seq: revision.seq - 1, ..revision } };
-        if told {
-            outbox::Entity::insert_many(rows).exec_without_returning(&tx).await?;
-        } else {
+        if !told {
             put_seq(&tx, revision.seq).await?;
         }
-        commit(store, tx, revision).await?;
+        commit(store.clone(), tx, revision).await?;
+        store.tally().changed();
         Ok(Committed { value, revision })
     }
 
@@ -128,7 +137,7 @@ fn outbox_row(revision: Revision, now: i64, notice: Notice) -> outbox::ActiveMod
     }
 }
 
-async fn put_seq(tx: &DatabaseTransaction, seq: i64) -> Result<(), StoreError> {
+async fn put_seq(tx: &impl ConnectionTrait, seq: i64) -> Result<(), StoreError> {
     state::Entity::update_many()
         .col_expr(state::Column::Seq, Expr::value(seq))
         .filter(state::Column::Id.eq(STATE_ID))
@@ -139,8 +148,9 @@ async fn put_seq(tx: &DatabaseTransaction, seq: i64) -> Result<(), StoreError> {
 
 /// Commits, then wakes who waits. In a task of its own: a caller that goes away in the middle must not
 /// leave a commit of which nobody was told.
-pub(crate) async fn commit(store: Store, tx: DatabaseTransaction, revision: Revision) -> Result<(), StoreError> {
+pub(crate) async fn commit(store: Store, tx: Timed<DatabaseTransaction>, revision: Revision) -> Result<(), StoreError> {
     let task = tokio::spawn(async move {
+        hints::notify(&tx, Hint::Change).await?;
         tx.commit().await.map_err(StoreError::of_commit)?;
         store.inner.changes.send_if_modified(|seen| {
             let newer = *seen < revision;
@@ -153,7 +163,7 @@ pub(crate) async fn commit(store: Store, tx: DatabaseTransaction, revision: Revi
 }
 
 pub(crate) async fn append_audit(
-    tx: &DatabaseTransaction,
+    tx: &impl ConnectionTrait,
     now: i64,
     actor: &Actor,
     deed: Deed,

@@ -4,10 +4,16 @@
 
 pub(crate) mod api_key;
 pub(crate) mod audit;
+pub(crate) mod command;
+pub(crate) mod department;
+pub(crate) mod egress_rule;
 pub(crate) mod idempotency;
+pub(crate) mod manifest;
+pub(crate) mod membership;
 pub(crate) mod outbox;
 pub(crate) mod proxy_status;
 pub(crate) mod sealed;
 pub(crate) mod server;
 pub(crate) mod state;
 pub(crate) mod tenant;
+pub(crate) mod user;

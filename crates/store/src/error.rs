@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use model::Generation;
 use sea_orm::{DbErr, RuntimeErr, SqlxError};
 
+use crate::Dependencies;
+
 /// Why nothing was read or changed. A change that ended with any of these left no trace.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -41,6 +43,41 @@ pub enum StoreError {
     /// Another owner does what was claimed: this one took too long.
     #[error("the claim was taken over")]
     ClaimLost,
+    /// There are as many of these as there may be.
+    #[error("at most {limit} {what} are allowed")]
+    Bound {
+        /// Of what, in the plural.
+        what: &'static str,
+        /// How many there may be.
+        limit: u32,
+    },
+    /// A live user of the tenant has this login.
+    #[error("the login is taken")]
+    LoginTaken,
+    /// The same egress rule stands already.
+    #[error("the same rule exists")]
+    RuleTaken,
+    /// No such user in this tenant.
+    #[error("no such user")]
+    NoUser,
+    /// No such department in this tenant.
+    #[error("no such department")]
+    NoDepartment,
+    /// The key is revoked or expired, for good.
+    #[error("the key has ended")]
+    KeyEnded,
+    /// Two keys of one chain live already.
+    #[error("two keys of this chain are live: revoke one first")]
+    ChainFull,
+    /// Nobody could administer the platform any more.
+    #[error("no platform admin would be left")]
+    LastAdmin,
+    /// Only what is deleted can be erased.
+    #[error("the record is not deleted")]
+    StillLive,
+    /// Others refer to it.
+    #[error("{} keys refer to the record", .0.key_count)]
+    Referenced(Box<Dependencies>),
     /// A row or an argument of another tenant reached this tenant's handle: a fault of ours, always.
     #[error("a record of another tenant was refused")]
     CrossTenant,
@@ -121,7 +158,7 @@ enum Trouble {
 impl Trouble {
     fn of(cause: &DbErr) -> Self {
         let cause = match cause {
-            DbErr::ConnectionAcquire(_) => return Self::Away,
+            DbErr::ConnectionAcquire(_) | DbErr::Conn(RuntimeErr::Internal(_)) => return Self::Away,
             DbErr::Conn(RuntimeErr::SqlxError(cause))
             | DbErr::Exec(RuntimeErr::SqlxError(cause))
             | DbErr::Query(RuntimeErr::SqlxError(cause)) => cause.as_ref(),

@@ -8,16 +8,27 @@
 //! transaction. This crate knows nothing of HTTP, proxies or keys' plain text.
 
 mod actor;
+mod bounds;
 mod change;
 mod connect;
+mod department_record;
+mod dependencies;
+mod egress_rule_record;
 mod entity;
 mod error;
+mod generation;
+mod hints;
 mod key_record;
+mod listing;
 mod platform;
+mod restored;
 mod row_text;
 mod server_record;
 mod tenant;
 mod tenant_record;
+mod tally;
+mod timed;
+mod user_record;
 
 use std::sync::Arc;
 
@@ -25,18 +36,32 @@ use model::{Clock, Revision, TenantId};
 use sea_orm::DatabaseConnection;
 use tokio::sync::watch;
 
+use self::hints::Heard;
+use self::timed::Timed;
+
 pub use self::actor::Actor;
 pub use self::change::Committed;
+pub use self::department_record::{DepartmentPage, DepartmentPatch, DepartmentRecord, NewDepartment};
+pub use self::dependencies::{Dependencies, KeyReference};
+pub use self::egress_rule_record::{EgressRulePage, EgressRuleRecord, NewEgressRule};
 pub use self::error::StoreError;
-pub use self::key_record::{KeyRecord, NewKey};
+pub use self::hints::Hint;
+pub use self::key_record::{KeyPage, KeyPatch, KeyRecord, KeyRotation, LiveKey, MAX_GRACE, NewKey, Rotated};
 pub use self::platform::PlatformStore;
+pub use self::platform::commands::{AskedCommand, OpenCommand};
 pub use self::platform::idempotency::{Claim, Place, Seen, StoredAnswer};
+pub use self::platform::intended::{IntendedState, Tail, Unreadable};
 pub use self::platform::outbox::OutboxRow;
 pub use self::platform::proxy_status::ProxyStatus;
-pub use self::server_record::{NewServer, Page, ServerPatch, ServerRecord};
+pub use self::platform::purge::{Purged, Retention};
+pub use self::restored::Restored;
+pub use self::server_record::{NewServer, ServerLimitsPatch, ServerPage, ServerPatch, ServerRecord};
+pub use self::tally::{Pool, STATEMENT_SECONDS, Tally};
 pub use self::tenant::TenantStore;
-pub use self::tenant::audit::AuditRow;
-pub use self::tenant_record::{NewTenant, TenantRecord};
+pub use self::tenant::audit::{AuditPage, AuditRow};
+pub use self::tenant::manifests::Manifest;
+pub use self::tenant_record::{LimitsPatch, NewTenant, TenantPage, TenantPatch, TenantRecord};
+pub use self::user_record::{Membership, NewUser, UserPage, UserPatch, UserRecord};
 
 /// The database, shared by clones.
 #[derive(Clone)]
@@ -46,12 +71,14 @@ pub struct Store {
 
 struct Inner {
     /// On SQLite one connection: writers take turns here instead of failing there.
-    write: DatabaseConnection,
-    /// On SQLite connections that can't write; on PostgreSQL the same pool.
-    read: DatabaseConnection,
+    write: Timed<DatabaseConnection>,
+    /// On SQLite connections that can't write.
+    read: Timed<DatabaseConnection>,
     clock: Arc<dyn Clock>,
     /// Written after every commit, by `change` and by `raise_epoch`.
     changes: watch::Sender<Revision>,
+    /// What other processes have hinted at.
+    heard: Heard,
 }
 
 impl Store {
@@ -71,10 +98,21 @@ impl Store {
         self.inner.changes.subscribe()
     }
 
+    /// What the database was asked, and how it went.
+    pub fn tally(&self) -> &Tally {
+        self.inner.write.tally()
+    }
+
+    /// How full the pools are: the one for writing and the one for reading.
+    pub fn pools(&self) -> [Pool; 2] {
+        let Inner { write, read, .. } = &*self.inner;
+        [Pool::of("write", write.untimed()), Pool::of("read", read.untimed())]
+    }
+
     /// Waits for what is under way and closes the connections.
     pub async fn close(self) -> Result<(), StoreError> {
-        self.inner.write.close_by_ref().await?;
-        self.inner.read.close_by_ref().await?;
+        self.inner.write.close().await?;
+        self.inner.read.close().await?;
         Ok(())
     }
 

@@ -1,13 +1,18 @@
 //! What belongs to no tenant, and the two doors that must see all tenants: the look-up that
 //! authenticates a key, and the whole intended state for the fleet.
 
+pub(crate) mod commands;
+mod egress_rules;
 pub(crate) mod idempotency;
-mod intended;
+pub(crate) mod intended;
 mod keys;
+pub(crate) mod last_admin;
 pub(crate) mod outbox;
 pub(crate) mod proxy_status;
+pub(crate) mod purge;
 mod revision;
 mod sealed;
+mod tenant_life;
 mod tenants;
 
 use crate::Store;

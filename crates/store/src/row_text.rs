@@ -1,7 +1,9 @@
 //! Structured values as JSON text in columns; every reader gives `None` for what it can't read.
 
-use model::Limits;
-use serde_json::{Value, json};
+use std::time::Duration;
+
+use model::{Limits, ServerLimits, TenantSpec};
+use serde_json::{Map, Value, json};
 
 pub(crate) fn pairs(pairs: &[(String, String)]) -> String {
     json!(pairs).to_string()
@@ -47,7 +49,7 @@ pub(crate) fn limits(limits: &Limits) -> Value {
 
 /// A limit that an older program didn't know has its default.
 pub(crate) fn read_limits(text: &str) -> Option<Limits> {
-    let Ok(Value::Object(map)) = serde_json::from_str(text) else { return None };
+    let map = object(text)?;
     let read = |name: &str, default: u32| match map.get(name) {
         None => Some(default),
         Some(value) => value.as_u64().and_then(|number| u32::try_from(number).ok()),
@@ -64,6 +66,67 @@ pub(crate) fn read_limits(text: &str) -> Option<Limits> {
         response_bytes: read("response_bytes", default.response_bytes)?,
         call_secs: read("call_secs", default.call_secs)?,
     })
+}
+
+pub(crate) fn server_limits(limits: &ServerLimits) -> Value {
+    let ServerLimits { concurrent, response_bytes, call_secs } = *limits;
+    json!({ "concurrent": concurrent, "response_bytes": response_bytes, "call_secs": call_secs })
+}
+
+/// An absent limit is the tenant's.
+pub(crate) fn read_server_limits(text: &str) -> Option<ServerLimits> {
+    let map = object(text)?;
+    let read = |name: &str| match map.get(name) {
+        None | Some(Value::Null) => Some(None),
+        Some(value) => value.as_u64().and_then(|number| u32::try_from(number).ok()).map(Some),
+    };
+    Some(ServerLimits {
+        concurrent: read("concurrent")?,
+        response_bytes: read("response_bytes")?,
+        call_secs: read("call_secs")?,
+    })
+}
+
+/// The pools that may have a tenant, and how long they may serve it without control.
+pub(crate) fn settings(pools: &[String], stale_after: Option<Duration>) -> Value {
+    json!({ "pools": pools, "stale_after_secs": stale_after.map(|after| after.as_secs()) })
+}
+
+/// What an older program didn't write is as for a new tenant.
+pub(crate) fn read_settings(text: &str) -> Option<(Vec<String>, Option<Duration>)> {
+    let map = object(text)?;
+    let pools = match map.get("pools") {
+        None => default_pools(),
+        Some(pools) => serde_json::from_value(pools.clone()).ok()?,
+    };
+    let stale_after = match map.get("stale_after_secs") {
+        None => Some(TenantSpec::STALE_AFTER),
+        Some(Value::Null) => None,
+        Some(secs) => Some(Duration::from_secs(secs.as_u64()?)),
+    };
+    Some((pools, stale_after))
+}
+
+/// The one pool of those who never named any.
+pub(crate) fn default_pools() -> Vec<String> {
+    vec!["default".to_owned()]
+}
+
+/// `443` or `8000-8100`.
+pub(crate) fn ports((first, last): (u16, u16)) -> String {
+    if first == last { first.to_string() } else { format!("{first}-{last}") }
+}
+
+pub(crate) fn read_ports(text: &str) -> Option<(u16, u16)> {
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    Some((first.parse().ok()?, last.parse().ok()?))
+}
+
+fn object(text: &str) -> Option<Map<String, Value>> {
+    match serde_json::from_str(text) {
+        Ok(Value::Object(map)) => Some(map),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -89,5 +152,38 @@ mod tests {
         assert_eq!(read_pairs(&pairs(&headers)), Some(headers));
         assert_eq!(read_pairs("{}"), None);
         assert_eq!(read_list("null"), None);
+    }
+
+    #[test]
+    fn a_servers_limits_read_back_and_absent_ones_are_the_tenants() {
+        let limits = ServerLimits { concurrent: Some(0), response_bytes: None, call_secs: Some(u32::MAX) };
+        assert_eq!(read_server_limits(&server_limits(&limits).to_string()), Some(limits));
+        assert_eq!(read_server_limits("{}"), Some(ServerLimits::default()));
+        for bad in ["", "[]", r#"{"concurrent":-1}"#, r#"{"call_secs":"1"}"#] {
+            assert_eq!(read_server_limits(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn settings_tell_never_from_not_said() {
+        let pools = vec!["eu".to_owned(), "us".to_owned()];
+        for after in [None, Some(Duration::ZERO), Some(Duration::from_secs(7))] {
+            assert_eq!(read_settings(&settings(&pools, after).to_string()), Some((pools.clone(), after)));
+        }
+        assert_eq!(read_settings("{}"), Some((default_pools(), Some(TenantSpec::STALE_AFTER))));
+        for bad in ["", r#"{"pools":"eu"}"#, r#"{"stale_after_secs":-1}"#] {
+            assert_eq!(read_settings(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn ports_are_one_or_a_range() {
+        for (range, text) in [((443, 443), "443"), ((8000, 8100), "8000-8100"), ((0, u16::MAX), "0-65535")] {
+            assert_eq!(ports(range), text);
+            assert_eq!(read_ports(text), Some(range));
+        }
+        for bad in ["", "-", "1-", "65536", "1-2-3", "x"] {
+            assert_eq!(read_ports(bad), None, "{bad}");
+        }
     }
 }

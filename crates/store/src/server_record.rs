@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use model::{Generation, ServerId, ServerName, ServerSpec, TenantId, Transport, UpstreamUrl};
+use model::{Generation, ServerId, ServerLimits, ServerName, ServerSpec, TenantId, Transport, UpstreamUrl};
 use sea_orm::ActiveValue::Set;
 use serde_json::{Value, json};
 
 use crate::entity::server;
-use crate::{StoreError, row_text};
+use crate::{Actor, StoreError, row_text};
 
 /// A server record.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,11 +16,21 @@ pub struct ServerRecord {
     pub spec: ServerSpec,
     /// Whether proxies should mount it.
     pub enabled: bool,
+    /// Free text for people, at most 2000 characters.
+    pub description: Option<String>,
+    /// Words to find it by, at most 32 of at most 64 characters.
+    pub tags: Vec<String>,
+    /// A word of at most 64 characters, or an https URL of at most 2048.
+    pub icon: Option<String>,
+    /// The key or the part of Gatehouse that made it; `None` for records older than this column.
+    pub created_by: Option<String>,
+    /// Who changed it last.
+    pub updated_by: Option<String>,
     /// Microseconds since 1970.
     pub created_at: i64,
     /// Microseconds since 1970.
     pub updated_at: i64,
-    /// Microseconds since 1970; a record with this set is a tombstone, which no read returns.
+    /// Microseconds since 1970; a record with this set is a tombstone.
     pub deleted_at: Option<i64>,
 }
 
@@ -45,11 +55,49 @@ pub struct NewServer {
     pub disabled_tools: Vec<String>,
     /// Whether the upstream's hints are believed.
     pub trust_hints: bool,
+    /// 0 to 10.
+    pub retry_count: u32,
+    /// 0 to 60 s, kept in milliseconds.
+    pub retry_delay: Duration,
+    /// Its share of the tenant's limits.
+    pub limits: ServerLimits,
+    /// See [`ServerRecord::description`].
+    pub description: Option<String>,
+    /// See [`ServerRecord::tags`].
+    pub tags: Vec<String>,
+    /// See [`ServerRecord::icon`].
+    pub icon: Option<String>,
     /// Whether proxies should mount it.
     pub enabled: bool,
 }
 
-/// What to change of a server; `None` leaves a field alone.
+impl NewServer {
+    /// An enabled server of which nothing else was said: `auto`, 10 s to connect, 30 s for the first
+    /// byte, no retry, the tenant's limits.
+    pub fn new(name: ServerName, title: String, url: UpstreamUrl) -> Self {
+        Self {
+            name,
+            title,
+            transport: Transport::Auto,
+            url,
+            headers: Vec::new(),
+            connect_timeout: Duration::from_secs(10),
+            read_timeout: Duration::from_secs(30),
+            disabled_tools: Vec::new(),
+            trust_hints: false,
+            retry_count: 0,
+            retry_delay: Duration::from_secs(1),
+            limits: ServerLimits::default(),
+            description: None,
+            tags: Vec::new(),
+            icon: None,
+            enabled: true,
+        }
+    }
+}
+
+/// What to change of a server; `None` leaves a field alone, and `Some(None)` clears one that may be
+/// empty.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ServerPatch {
     /// See [`NewServer::name`].
@@ -70,15 +118,53 @@ pub struct ServerPatch {
     pub disabled_tools: Option<Vec<String>>,
     /// See [`NewServer::trust_hints`].
     pub trust_hints: Option<bool>,
+    /// See [`NewServer::retry_count`].
+    pub retry_count: Option<u32>,
+    /// See [`NewServer::retry_delay`].
+    pub retry_delay: Option<Duration>,
+    /// Each limit by itself.
+    pub limits: ServerLimitsPatch,
+    /// See [`ServerRecord::description`].
+    pub description: Option<Option<String>>,
+    /// See [`ServerRecord::tags`]: replaces all of them.
+    pub tags: Option<Vec<String>>,
+    /// See [`ServerRecord::icon`].
+    pub icon: Option<Option<String>>,
     /// See [`NewServer::enabled`].
     pub enabled: Option<bool>,
 }
 
+/// What to change of a server's limits: `None` leaves one alone, `Some(None)` makes it the tenant's.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ServerLimitsPatch {
+    /// See [`ServerLimits::concurrent`].
+    pub concurrent: Option<Option<u32>>,
+    /// See [`ServerLimits::response_bytes`].
+    pub response_bytes: Option<Option<u32>>,
+    /// See [`ServerLimits::call_secs`].
+    pub call_secs: Option<Option<u32>>,
+}
+
+impl ServerLimitsPatch {
+    fn over(self, old: ServerLimits) -> ServerLimits {
+        ServerLimits {
+            concurrent: self.concurrent.unwrap_or(old.concurrent),
+            response_bytes: self.response_bytes.unwrap_or(old.response_bytes),
+            call_secs: self.call_secs.unwrap_or(old.call_secs),
+        }
+    }
+}
+
 /// Which servers to list, in the order of their making.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Page {
-    /// Only those with this text in name or title, whatever the case.
+pub struct ServerPage {
+    /// Only those with this text in name, title or description, whatever the case (of ASCII letters on
+    /// SQLite).
     pub search: Option<String>,
+    /// Only those with exactly this tag.
+    pub tag: Option<String>,
+    /// Tombstones instead of live ones.
+    pub deleted: bool,
     /// Only enabled or only disabled ones.
     pub enabled: Option<bool>,
     /// Only those after this one.
@@ -88,7 +174,7 @@ pub struct Page {
 }
 
 impl ServerRecord {
-    pub(crate) fn new(tenant: TenantId, new: NewServer, now: i64) -> Self {
+    pub(crate) fn new(tenant: TenantId, actor: &Actor, new: NewServer, now: i64) -> Self {
         let spec = ServerSpec {
             id: ServerId::fresh(),
             tenant,
@@ -102,16 +188,27 @@ impl ServerRecord {
             read_timeout: whole_millis(new.read_timeout),
             disabled_tools: new.disabled_tools,
             trust_hints: new.trust_hints,
-            retry_count: 0,
-            retry_delay: Duration::from_secs(1),
-            limits: model::ServerLimits::default(),
+            retry_count: new.retry_count,
+            retry_delay: whole_millis(new.retry_delay),
+            limits: new.limits,
         };
-        Self { spec, enabled: new.enabled, created_at: now, updated_at: now, deleted_at: None }
+        Self {
+            spec,
+            enabled: new.enabled,
+            description: new.description,
+            tags: new.tags,
+            icon: new.icon,
+            created_by: Some(actor.id()),
+            updated_by: Some(actor.id()),
+            created_at: now,
+            updated_at: now,
+            deleted_at: None,
+        }
     }
 
-    /// The record with the patch applied; generation and time are left alone.
+    /// The record with the patch applied; generation, time and who changed it are left alone.
     pub(crate) fn patched(&self, patch: ServerPatch) -> Self {
-        let old = self.spec.clone();
+        let Self { spec: old, enabled, description, tags, icon, .. } = self.clone();
         let spec = ServerSpec {
             id: old.id,
             tenant: old.tenant,
@@ -125,14 +222,33 @@ impl ServerRecord {
             read_timeout: patch.read_timeout.map_or(old.read_timeout, whole_millis),
             disabled_tools: patch.disabled_tools.unwrap_or(old.disabled_tools),
             trust_hints: patch.trust_hints.unwrap_or(old.trust_hints),
-            retry_count: 0,
-            retry_delay: Duration::from_secs(1),
-            limits: model::ServerLimits::default(),
+            retry_count: patch.retry_count.unwrap_or(old.retry_count),
+            retry_delay: patch.retry_delay.map_or(old.retry_delay, whole_millis),
+            limits: patch.limits.over(old.limits),
         };
-        Self { spec, enabled: patch.enabled.unwrap_or(self.enabled), ..*self }
+        Self {
+            spec,
+            enabled: patch.enabled.unwrap_or(enabled),
+            description: patch.description.unwrap_or(description),
+            tags: patch.tags.unwrap_or(tags),
+            icon: patch.icon.unwrap_or(icon),
+            ..self.clone()
+        }
     }
 
-    /// Whether it is part of the intended state.
+    /// The record with one tool of the upstream enabled or disabled.
+    pub(crate) fn with_tool(&self, tool: &str, enabled: bool) -> Self {
+        let mut record = self.clone();
+        let disabled = &mut record.spec.disabled_tools;
+        if enabled {
+            disabled.retain(|name| name != tool);
+        } else if !disabled.iter().any(|name| name == tool) {
+            disabled.push(tool.to_owned());
+        }
+        record
+    }
+
+    /// Whether it is part of the intended state, as far as its tenant is.
     pub(crate) fn is_intended(&self) -> bool {
         self.enabled && self.deleted_at.is_none()
     }
@@ -155,6 +271,12 @@ impl ServerRecord {
             "read_timeout_ms": millis(self.spec.read_timeout),
             "disabled_tools": self.spec.disabled_tools,
             "trust_hints": self.spec.trust_hints,
+            "retry_count": self.spec.retry_count,
+            "retry_delay_ms": millis(self.spec.retry_delay),
+            "limits": row_text::server_limits(&self.spec.limits),
+            "description": self.description,
+            "tags": self.tags,
+            "icon": self.icon,
             "enabled": self.enabled,
         })
     }
@@ -174,7 +296,15 @@ impl ServerRecord {
             headers: Set(row_text::pairs(&spec.headers)),
             disabled_tools: Set(row_text::list(&spec.disabled_tools)),
             trust_hints: Set(spec.trust_hints),
+            retry_count: Set(i32::try_from(spec.retry_count).unwrap_or(i32::MAX)),
+            retry_delay_ms: Set(millis(spec.retry_delay)),
+            limits: Set(row_text::server_limits(&spec.limits).to_string()),
             enabled: Set(self.enabled),
+            description: Set(self.description),
+            tags: Set(row_text::list(&self.tags)),
+            icon: Set(self.icon),
+            created_by: Set(self.created_by),
+            updated_by: Set(self.updated_by),
             created_at: Set(self.created_at),
             updated_at: Set(self.updated_at),
             deleted_at: Set(self.deleted_at),
@@ -200,13 +330,18 @@ impl TryFrom<server::Model> for ServerRecord {
             read_timeout: read_millis(row.read_timeout_ms).ok_or(corrupt("server.read_timeout_ms"))?,
             disabled_tools: row_text::read_list(&row.disabled_tools).ok_or(corrupt("server.disabled_tools"))?,
             trust_hints: row.trust_hints,
-            retry_count: 0,
-            retry_delay: Duration::from_secs(1),
-            limits: model::ServerLimits::default(),
+            retry_count: u32::try_from(row.retry_count).map_err(|_| corrupt("server.retry_count"))?,
+            retry_delay: read_millis(row.retry_delay_ms).ok_or(corrupt("server.retry_delay_ms"))?,
+            limits: row_text::read_server_limits(&row.limits).ok_or(corrupt("server.limits"))?,
         };
         Ok(Self {
             spec,
             enabled: row.enabled,
+            description: row.description,
+            tags: row_text::read_list(&row.tags).ok_or(corrupt("server.tags"))?,
+            icon: row.icon,
+            created_by: row.created_by,
+            updated_by: row.updated_by,
             created_at: row.created_at,
             updated_at: row.updated_at,
             deleted_at: row.deleted_at,

@@ -5,13 +5,25 @@
 //! through a mapper that checks the tenant once more.
 
 pub(crate) mod audit;
+mod bound;
+mod departments;
+mod erase;
+mod key_life;
 mod keys;
+mod liveness;
+pub(crate) mod manifests;
+mod memberships;
+mod own;
+mod server_life;
 mod servers;
+mod tools;
+mod user_life;
+mod users;
 
-use model::{Limits, TenantId};
-use sea_orm::{ConnectionTrait, EntityTrait, Select};
+use model::{ResourceName, TenantId};
+use sea_orm::DbBackend;
 
-use crate::entity::tenant;
+use crate::change::{Change, Notice};
 use crate::{Store, StoreError, TenantRecord};
 
 /// One tenant's data. Another tenant's ids are unknown here.
@@ -31,14 +43,20 @@ impl TenantStore {
         self.tenant
     }
 
-    fn scoped_tenant(&self) -> Select<tenant::Entity> {
-        tenant::Entity::find_by_id(self.tenant.0)
+    /// Begins a change of the tenant's data; `NotFound` for a tenant that isn't or that is deleted.
+    async fn begin(&self) -> Result<(Change, TenantRecord), StoreError> {
+        let change = Change::begin(&self.store).await?;
+        let tenant = self.own_record(&change.tx).await?.ok_or(StoreError::NotFound)?;
+        Ok((change, tenant))
     }
 
-    /// The tenant's limits; `NotFound` for a tenant that isn't.
-    async fn limits(&self, db: &impl ConnectionTrait) -> Result<Limits, StoreError> {
-        let row = self.scoped_tenant().one(db).await?.ok_or(StoreError::NotFound)?;
-        Ok(TenantRecord::try_from(row)?.spec.limits)
+    fn backend(&self) -> DbBackend {
+        self.store.inner.read.get_database_backend()
+    }
+
+    /// What proxies are told of one of the tenant's resources.
+    fn notice(&self, name: ResourceName, intended: bool, urgent: bool) -> Notice {
+        Notice { tenant: Some(self.tenant), name, removed: !intended, urgent }
     }
 
     /// The canary: a row of another tenant here means that a query forgot its filter.

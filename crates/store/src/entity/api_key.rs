@@ -19,6 +19,8 @@ pub struct Model {
     pub created_at: i64,
     pub revoked_at: Option<i64>,
     pub last_used_at: Option<i64>,
+    pub replaces: Option<String>,
+    pub generation: i64,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

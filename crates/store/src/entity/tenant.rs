@@ -11,7 +11,12 @@ pub struct Model {
     pub name: String,
     pub title: String,
     pub limits: String,
+    pub settings: String,
+    pub active: bool,
+    pub generation: i64,
     pub created_at: i64,
+    pub updated_at: i64,
+    pub deleted_at: Option<i64>,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

@@ -1,14 +1,12 @@
 //! A tenant's audit rows.
 
 use model::TenantId;
-use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Select};
+use sea_orm::{ColumnTrait, Condition, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Select};
 
 use super::TenantStore;
 use crate::StoreError;
 use crate::entity::audit::{Column, Entity, Model};
-
-/// The most rows that one call answers.
-const MAX_ROWS: u32 = 1_000;
+use crate::listing::page_size;
 
 /// Who did what to what.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,6 +39,25 @@ pub struct AuditRow {
     pub trace_id: Option<String>,
 }
 
+/// Which audit rows to list, the newest first.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AuditPage {
+    /// Only those at this instant or later, microseconds since 1970.
+    pub since: Option<i64>,
+    /// Only those before this instant, microseconds since 1970.
+    pub until: Option<i64>,
+    /// Only those of this actor: a key's id, or a part of Gatehouse.
+    pub actor: Option<String>,
+    /// Only those with exactly this action.
+    pub action: Option<String>,
+    /// Only those about exactly this object.
+    pub object: Option<String>,
+    /// Only those before this one's seq.
+    pub before: Option<i64>,
+    /// At most this many, 1 to 500.
+    pub limit: u32,
+}
+
 impl TenantStore {
     fn scoped_audit(&self) -> Select<Entity> {
         Entity::find().filter(Column::TenantId.eq(self.tenant.0))
@@ -52,9 +69,17 @@ impl TenantStore {
         Ok(row)
     }
 
-    /// The newest rows first, at most `limit` and at most 1000.
-    pub async fn audit(&self, limit: u32) -> Result<Vec<AuditRow>, StoreError> {
-        let query = self.scoped_audit().order_by_desc(Column::Seq).limit(u64::from(limit.min(MAX_ROWS)));
+    /// The newest rows first.
+    pub async fn audit(&self, page: AuditPage) -> Result<Vec<AuditRow>, StoreError> {
+        let AuditPage { since, until, actor, action, object, before, limit } = page;
+        let condition = Condition::all()
+            .add_option(since.map(|since| Column::Ts.gte(since)))
+            .add_option(until.map(|until| Column::Ts.lt(until)))
+            .add_option(actor.map(|actor| Column::Actor.eq(actor)))
+            .add_option(action.map(|action| Column::Action.eq(action)))
+            .add_option(object.map(|object| Column::Object.eq(object)))
+            .add_option(before.map(|before| Column::Seq.lt(before)));
+        let query = self.scoped_audit().filter(condition).order_by_desc(Column::Seq).limit(page_size(limit));
         let rows = query.all(&self.store.inner.read).await?;
         rows.into_iter().map(|row| self.audit_row(row)).collect()
     }

@@ -1,39 +1,44 @@
-//! A tenant's keys: create, list, revoke, mark as used.
+//! A tenant's keys: create, read, list, change.
 
-use model::{KeyId, ResourceName};
-use sea_orm::sea_query::Expr;
+use model::{Generation, KeyId, ResourceName, UserId};
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait, Condition, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect,
-    Select, UpdateMany,
+    ColumnTrait, Condition, ConnectionTrait, DeleteMany, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder,
+    QuerySelect, Select, UpdateMany,
 };
 
 use super::TenantStore;
+use crate::bounds::KEYS;
 use crate::change::{Change, Deed, Notice};
-use crate::entity::api_key::{ActiveModel, Column, Entity, Model};
-use crate::{Actor, Committed, KeyRecord, NewKey, StoreError};
-
-/// The most live keys of one tenant: bounds what proxies hold. The list has as many rows at most.
-const MAX_KEYS: u32 = if cfg!(test) { 3 } else { 10_000 };
+use crate::entity::api_key::{Column, Entity, Model};
+use crate::generation::expect;
+use crate::key_record::takes_power;
+use crate::listing::{holds, page_size};
+use crate::platform::last_admin::LastAdmin;
+use crate::{Actor, Committed, KeyPage, KeyPatch, KeyRecord, NewKey, StoreError, TenantRecord};
 
 impl TenantStore {
     /// The tenant's keys: every read starts here.
-    fn scoped_keys(&self) -> Select<Entity> {
+    pub(super) fn scoped_keys(&self) -> Select<Entity> {
         Entity::find().filter(self.own_keys())
     }
 
+    /// Those that are neither revoked nor expired at `now`.
+    pub(super) fn scoped_live_keys(&self, now: i64) -> Select<Entity> {
+        Entity::find().filter(self.own_keys()).filter(live(now))
+    }
+
     /// The same for writes.
-    fn scoped_key_update(&self) -> UpdateMany<Entity> {
+    pub(super) fn scoped_key_update(&self) -> UpdateMany<Entity> {
         Entity::update_many().filter(self.own_keys())
+    }
+
+    /// The same for erasing.
+    pub(super) fn scoped_key_deletion(&self) -> DeleteMany<Entity> {
+        Entity::delete_many().filter(self.own_keys())
     }
 
     fn own_keys(&self) -> Condition {
         Condition::all().add(Column::TenantId.eq(self.tenant.0))
-    }
-
-    /// Neither revoked nor expired at `now`.
-    fn live(now: i64) -> Condition {
-        let unexpired = Condition::any().add(Column::ExpiresAt.is_null()).add(Column::ExpiresAt.gt(now));
-        Condition::all().add(Column::RevokedAt.is_null()).add(unexpired)
     }
 
     fn key_record(&self, row: Model) -> Result<KeyRecord, StoreError> {
@@ -42,143 +47,169 @@ impl TenantStore {
         Ok(record)
     }
 
-    /// Stores a key: `KeyTaken`, `QuotaKeys`, or `CrossTenant` if the verifier names another tenant.
+    /// Stores a key: `KeyTaken`, `QuotaKeys`, `NoUser`, or `CrossTenant` if the verifier names another
+    /// tenant.
     pub async fn create_key(&self, actor: &Actor, new: NewKey) -> Result<Committed<KeyRecord>, StoreError> {
         self.check(new.verifier.tenant)?;
-        let change = Change::begin(&self.store).await?;
-        self.limits(&change.tx).await?;
-        if self.scoped_keys().filter(Self::live(change.now)).count(&change.tx).await? >= u64::from(MAX_KEYS) {
-            return Err(StoreError::QuotaKeys { limit: MAX_KEYS });
+        let (change, tenant) = self.begin().await?;
+        if let Some(user) = new.verifier.user {
+            self.check_user_is(&change, user).await?;
         }
-        let record = KeyRecord {
-            verifier: new.verifier,
-            label: new.label,
-            created_at: change.now,
-            revoked_at: None,
-            last_used_at: None,
-        };
-        // Ids are unique over all tenants: a key is looked up before its tenant is known.
-        let inserted = Entity::insert(record.clone().into_row(new.evidence)).exec_without_returning(&change.tx).await;
-        inserted.map_err(|cause| match cause.sql_err() {
+        let evidence = new.evidence;
+        let record = KeyRecord::new(new, change.now);
+        self.insert_key(&change, record.clone(), evidence).await?;
+        self.commit_key(change, &tenant, actor, "key.create", None, record).await
+    }
+
+    /// Ids are unique over all tenants: a key is looked up before its tenant is known.
+    pub(super) async fn insert_key(
+        &self,
+        change: &Change,
+        record: KeyRecord,
+        evidence: [u8; 32],
+    ) -> Result<(), StoreError> {
+        if self.scoped_live_keys(change.now).count(&change.tx).await? >= u64::from(KEYS) {
+            return Err(StoreError::QuotaKeys { limit: KEYS });
+        }
+        let inserted = Entity::insert(record.into_row(evidence)).exec_without_returning(&change.tx).await;
+        inserted.map(drop).map_err(|cause| match cause.sql_err() {
             Some(sea_orm::SqlErr::UniqueConstraintViolation(_)) => StoreError::KeyTaken,
-            Some(sea_orm::SqlErr::ForeignKeyConstraintViolation(_)) => StoreError::NotFound,
             _ => cause.into(),
-        })?;
-        self.commit_key(change, actor, "key.create", None, record).await
+        })
     }
 
-    /// Keys, oldest first, revoked and expired ones with their marks: all live ones, and of the others
-    /// the newest that there is room for in 10,000.
-    pub async fn keys(&self) -> Result<Vec<KeyRecord>, StoreError> {
-        let live_first: Expr = Expr::case(Self::live(self.store.now()), 0).finally(1).into();
-        let query = self.scoped_keys().order_by_asc(live_first).order_by_desc(Column::CreatedAt);
-        let rows = query.limit(u64::from(MAX_KEYS)).all(&self.store.inner.read).await?;
-        let mut keys = rows.into_iter().map(|row| self.key_record(row)).collect::<Result<Vec<_>, _>>()?;
-        keys.sort_by_key(|key| (key.created_at, key.verifier.id));
-        Ok(keys)
+    /// A key, with its marks if it is revoked or expired.
+    pub async fn key(&self, id: KeyId) -> Result<Option<KeyRecord>, StoreError> {
+        self.one_key(&self.store.inner.read, id).await
     }
 
-    /// Revokes a key, urgently. Revoking it again changes nothing.
-    pub async fn revoke_key(&self, actor: &Actor, id: KeyId) -> Result<Committed<()>, StoreError> {
-        let change = Change::begin(&self.store).await?;
-        let query = self.scoped_keys().filter(Column::Id.eq(id.as_str()));
-        let row = query.one(&change.tx).await?.ok_or(StoreError::NotFound)?;
-        let before = self.key_record(row)?;
-        if before.revoked_at.is_some() {
-            return change.nothing(()).await;
+    pub(super) async fn one_key(&self, db: &impl ConnectionTrait, id: KeyId) -> Result<Option<KeyRecord>, StoreError> {
+        let row = self.scoped_keys().filter(Column::Id.eq(id.as_str())).one(db).await?;
+        row.map(|row| self.key_record(row)).transpose()
+    }
+
+    /// Keys in the order of their making, revoked and expired ones with their marks.
+    pub async fn keys(&self, page: KeyPage) -> Result<Vec<KeyRecord>, StoreError> {
+        let mut query = self.scoped_keys();
+        if let Some((made, id)) = page.after {
+            let later = Condition::all().add(Column::CreatedAt.eq(made)).add(Column::Id.gt(id.as_str()));
+            query = query.filter(Condition::any().add(Column::CreatedAt.gt(made)).add(later));
         }
-        let after = KeyRecord { revoked_at: Some(change.now), ..before.clone() };
-        self.scoped_key_update()
-            .set(ActiveModel { revoked_at: Set(after.revoked_at), ..Default::default() })
-            .filter(Column::Id.eq(id.as_str()))
-            .exec(&change.tx)
-            .await?;
-        let committed = self.commit_key(change, actor, "key.revoke", Some(before), after).await?;
-        Ok(Committed { value: (), revision: committed.revision })
+        if let Some(user) = page.user {
+            query = query.filter(Column::UserId.eq(user.0));
+        }
+        if let Some(wanted) = page.live {
+            let live = live(self.store.now());
+            query = query.filter(if wanted { live } else { live.not() });
+        }
+        if page.below_platform {
+            query = query.filter(Column::Role.ne(model::KeyRole::PlatformAdmin.as_str()));
+        }
+        if let Some(text) = page.search.filter(|text| !text.is_empty()) {
+            query = query.filter(holds(self.backend(), &[Column::Label], &text));
+        }
+        let query = query.order_by_asc(Column::CreatedAt).order_by_asc(Column::Id).limit(page_size(page.limit));
+        let rows = query.all(&self.store.inner.read).await?;
+        rows.into_iter().map(|row| self.key_record(row)).collect()
     }
 
-    /// Notes that a key was used at `at` (microseconds since 1970). Never moves back; an unknown key is
-    /// ignored. No change of intended state, so no revision and no audit row.
-    pub async fn key_used(&self, id: KeyId, at: i64) -> Result<(), StoreError> {
+    /// Changes a live key; `KeyEnded` for one that is revoked or expired. With `expected`, only at that
+    /// generation, else `Stale`.
+    pub async fn patch_key(
+        &self,
+        actor: &Actor,
+        id: KeyId,
+        expected: Option<Generation>,
+        patch: KeyPatch,
+    ) -> Result<Committed<KeyRecord>, StoreError> {
+        let (change, tenant) = self.begin().await?;
+        let before = self.live_key_at(&change, id, expected).await?;
+        let mut after = before.patched(patch);
+        if after == before {
+            return change.nothing(before).await;
+        }
+        let last_admin = LastAdmin::look(&self.store, &change).await?;
+        self.write_key(&change, &mut after).await?;
+        last_admin.stays(&change).await?;
+        self.commit_key(change, &tenant, actor, "key.change", Some(before), after).await
+    }
+
+    /// A key that has not ended: one that has is never changed again, so nothing dead comes back.
+    pub(super) async fn live_key_at(
+        &self,
+        change: &Change,
+        id: KeyId,
+        expected: Option<Generation>,
+    ) -> Result<KeyRecord, StoreError> {
+        let record = self.one_key(&change.tx, id).await?.ok_or(StoreError::NotFound)?;
+        expect(record.generation, expected)?;
+        if record.is_live(change.now) { Ok(record) } else { Err(StoreError::KeyEnded) }
+    }
+
+    /// Writes what may change of a key, one generation on. The change holds the writers' turn, so the
+    /// row is where it was read.
+    pub(super) async fn write_key(&self, change: &Change, after: &mut KeyRecord) -> Result<(), StoreError> {
+        after.generation = Generation(after.generation.0 + 1);
         self.scoped_key_update()
-            .set(ActiveModel { last_used_at: Set(Some(at)), ..Default::default() })
-            .filter(Column::Id.eq(id.as_str()))
-            .filter(Condition::any().add(Column::LastUsedAt.is_null()).add(Column::LastUsedAt.lt(at)))
-            .exec(&self.store.inner.write)
+            .set(after.clone().into_changes())
+            .filter(Column::Id.eq(after.verifier.id.as_str()))
+            .exec(&change.tx)
             .await?;
         Ok(())
     }
 
-    async fn commit_key(
+    /// What proxies are told of a key that has changed.
+    pub(super) async fn key_notice(
+        &self,
+        change: &Change,
+        tenant: &TenantRecord,
+        before: Option<&KeyRecord>,
+        after: &KeyRecord,
+    ) -> Result<Notice, StoreError> {
+        let bound = if tenant.is_live() { self.bound_of(&change.tx, after).await? } else { None };
+        let opened = before.and_then(|key| key.verifier_within(bound, change.now));
+        let opens = after.verifier_within(bound, change.now);
+        let urgent = takes_power(opened.as_ref(), opens.as_ref());
+        Ok(self.notice(ResourceName::Key(after.verifier.id), opens.is_some(), urgent))
+    }
+
+    pub(super) async fn commit_key(
         &self,
         change: Change,
+        tenant: &TenantRecord,
         actor: &Actor,
         action: &'static str,
         before: Option<KeyRecord>,
         after: KeyRecord,
     ) -> Result<Committed<KeyRecord>, StoreError> {
-        let name = ResourceName::Key(after.verifier.id);
+        let notice = self.key_notice(&change, tenant, before.as_ref(), &after).await?;
         let deed = Deed {
             tenant: Some(self.tenant),
             action,
-            object: name.to_string(),
+            object: notice.name.to_string(),
             before: before.map(|record| record.redacted()),
             after: Some(after.redacted()),
         };
-        let notice = Notice {
-            tenant: Some(self.tenant),
-            name,
-            removed: !after.is_intended(change.now),
-            urgent: after.revoked_at.is_some(),
-        };
         change.commit(actor, deed, [notice], after).await
+    }
+
+    /// Live keys at `now`: of a user, or of the whole tenant.
+    pub(super) async fn live_keys(
+        &self,
+        db: &impl ConnectionTrait,
+        user: Option<UserId>,
+        now: i64,
+    ) -> Result<Vec<KeyRecord>, StoreError> {
+        let mut query = self.scoped_live_keys(now);
+        if let Some(user) = user {
+            query = query.filter(Column::UserId.eq(user.0));
+        }
+        query.all(db).await?.into_iter().map(|row| self.key_record(row)).collect()
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use model::{KeyRole, KeyVerifier, Limits, ManualClock};
-
-    use super::*;
-    use crate::{NewTenant, Store};
-
-    #[tokio::test]
-    async fn only_live_keys_count_and_none_of_them_is_left_off_the_list() {
-        let folder = tempfile::tempdir().unwrap();
-        let url = format!("sqlite://{}/x.db?mode=rwc", folder.path().display());
-        let clock = Arc::new(ManualClock::at(1));
-        let store = Store::connect(&url, clock.clone()).await.unwrap();
-        let actor = Actor::system("test");
-        let new = NewTenant { name: "acme".parse().unwrap(), title: "Acme".to_owned(), limits: Limits::default() };
-        let tenant = store.platform().create_tenant(&actor, new).await.unwrap().value.spec.id;
-        let tenant = store.tenant(tenant);
-        let id = |number: u32| -> KeyId { format!("key{number:013}").parse().unwrap() };
-        let create = async |number: u32, expires_at: Option<i64>| {
-            clock.advance_micros(1);
-            let verifier = KeyVerifier {
-                id: id(number),
-                tenant: tenant.id(),
-                user: None,
-                role: KeyRole::User,
-                sha256: [0; 32],
-                servers: None,
-                expires_at,
-            };
-            let new = NewKey { verifier, evidence: [0; 32], label: String::new() };
-            tenant.create_key(&actor, new).await.map(drop)
-        };
-        create(0, None).await.unwrap();
-        create(1, Some(50)).await.unwrap();
-        create(2, None).await.unwrap();
-        assert!(matches!(create(3, None).await, Err(StoreError::QuotaKeys { limit: 3 })));
-        tenant.revoke_key(&actor, id(2)).await.unwrap();
-        create(4, None).await.unwrap();
-        clock.advance_micros(50);
-        create(5, None).await.unwrap();
-        assert!(matches!(create(6, None).await, Err(StoreError::QuotaKeys { limit: 3 })));
-        let listed: Vec<_> = tenant.keys().await.unwrap().into_iter().map(|key| key.verifier.id).collect();
-        assert_eq!(listed, [id(0), id(4), id(5)]);
-    }
+/// Neither revoked nor expired at `now`.
+fn live(now: i64) -> Condition {
+    let unexpired = Condition::any().add(Column::ExpiresAt.is_null()).add(Column::ExpiresAt.gt(now));
+    Condition::all().add(Column::RevokedAt.is_null()).add(unexpired)
 }

@@ -1,33 +1,41 @@
-//! A tenant's servers: create, read, list, change, delete.
+//! A tenant's servers: create, read, list, change.
 
 use model::{Generation, ResourceName, ServerId};
-use sea_orm::sea_query::{Expr, ExprTrait, Func, LikeExpr};
 use sea_orm::{
-    ColumnTrait, Condition, ConnectionTrait, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect, Select,
-    UpdateMany,
+    ColumnTrait, Condition, ConnectionTrait, DeleteMany, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder,
+    QuerySelect, Select, UpdateMany,
 };
 
 use super::TenantStore;
-use crate::change::{Change, Deed, Notice};
+use crate::change::{Change, Deed};
 use crate::entity::server::{Column, Entity, Model};
-use crate::{Actor, Committed, NewServer, Page, ServerPatch, ServerRecord, StoreError};
-
-/// The most servers that one list answers.
-const MAX_PAGE: u32 = 500;
+use crate::generation::expect;
+use crate::listing::{holds, lists, page_size};
+use crate::{Actor, Committed, NewServer, ServerPage, ServerPatch, ServerRecord, StoreError, TenantRecord};
 
 impl TenantStore {
-    /// The tenant's live servers: every read starts here.
-    fn scoped_servers(&self) -> Select<Entity> {
-        Entity::find().filter(self.live_servers())
+    /// The tenant's live servers.
+    pub(super) fn scoped_servers(&self) -> Select<Entity> {
+        Entity::find().filter(self.own_servers()).filter(Column::DeletedAt.is_null())
     }
 
-    /// The same for writes.
+    /// The tenant's deleted servers.
+    pub(super) fn scoped_server_tombstones(&self) -> Select<Entity> {
+        Entity::find().filter(self.own_servers()).filter(Column::DeletedAt.is_not_null())
+    }
+
+    /// Live and deleted ones, for writes.
     fn scoped_server_update(&self) -> UpdateMany<Entity> {
-        Entity::update_many().filter(self.live_servers())
+        Entity::update_many().filter(self.own_servers())
     }
 
-    fn live_servers(&self) -> Condition {
-        Condition::all().add(Column::TenantId.eq(self.tenant.0)).add(Column::DeletedAt.is_null())
+    /// The same for erasing.
+    pub(super) fn scoped_server_deletion(&self) -> DeleteMany<Entity> {
+        Entity::delete_many().filter(self.own_servers())
+    }
+
+    fn own_servers(&self) -> Condition {
+        Condition::all().add(Column::TenantId.eq(self.tenant.0))
     }
 
     fn server_record(&self, row: Model) -> Result<ServerRecord, StoreError> {
@@ -36,7 +44,7 @@ impl TenantStore {
         Ok(record)
     }
 
-    async fn one_server(
+    pub(super) async fn one_server(
         &self,
         db: &impl ConnectionTrait,
         query: Select<Entity>,
@@ -46,15 +54,11 @@ impl TenantStore {
 
     /// Makes a server: `NameTaken`, `TitleTaken`, `Quota`, or `NotFound` if the tenant isn't.
     pub async fn create_server(&self, actor: &Actor, new: NewServer) -> Result<Committed<ServerRecord>, StoreError> {
-        let change = Change::begin(&self.store).await?;
-        let limit = self.limits(&change.tx).await?.servers;
-        let record = ServerRecord::new(self.tenant, new, change.now);
-        self.check_server_is_unique(&change, &record).await?;
-        if self.scoped_servers().count(&change.tx).await? >= u64::from(limit) {
-            return Err(StoreError::Quota { limit });
-        }
+        let (change, tenant) = self.begin().await?;
+        let record = ServerRecord::new(self.tenant, actor, new, change.now);
+        self.check_server_fits(&change, &tenant, &record).await?;
         Entity::insert(record.clone().into_row()).exec_without_returning(&change.tx).await?;
-        self.commit_server(change, actor, "server.create", None, record).await
+        self.commit_server(change, &tenant, actor, "server.create", None, record).await
     }
 
     /// A live server.
@@ -72,17 +76,22 @@ impl TenantStore {
         self.one_server(&self.store.inner.read, self.scoped_servers().filter(Column::Title.eq(title))).await
     }
 
-    /// Live servers in the order of their making, at most `page.limit` and at most 500.
-    pub async fn servers(&self, page: Page) -> Result<Vec<ServerRecord>, StoreError> {
-        let mut query = self.scoped_servers().order_by_asc(Column::Id).limit(u64::from(page.limit.clamp(1, MAX_PAGE)));
+    /// Servers in the order of their making.
+    pub async fn servers(&self, page: ServerPage) -> Result<Vec<ServerRecord>, StoreError> {
+        let those = if page.deleted { self.scoped_server_tombstones() } else { self.scoped_servers() };
+        let mut query = those.order_by_asc(Column::Id).limit(page_size(page.limit));
         if let Some(after) = page.after {
             query = query.filter(Column::Id.gt(after.0));
         }
         if let Some(enabled) = page.enabled {
             query = query.filter(Column::Enabled.eq(enabled));
         }
+        if let Some(tag) = &page.tag {
+            query = query.filter(lists(self.backend(), Column::Tags, tag));
+        }
         if let Some(text) = page.search.filter(|text| !text.is_empty()) {
-            query = query.filter(Condition::any().add(holds(Column::Name, &text)).add(holds(Column::Title, &text)));
+            let columns = [Column::Name, Column::Title, Column::Description];
+            query = query.filter(holds(self.backend(), &columns, &text));
         }
         let rows = query.all(&self.store.inner.read).await?;
         rows.into_iter().map(|row| self.server_record(row)).collect()
@@ -97,60 +106,54 @@ impl TenantStore {
         expected: Option<Generation>,
         patch: ServerPatch,
     ) -> Result<Committed<ServerRecord>, StoreError> {
-        let change = Change::begin(&self.store).await?;
-        let before = self.server_at(&change, id, expected).await?;
-        let mut after = before.patched(patch);
-        if after == before {
-            return change.nothing(before).await;
-        }
-        self.check_server_is_unique(&change, &after).await?;
-        after.updated_at = change.now;
-        self.write_server(&change, &before, &mut after).await?;
-        self.commit_server(change, actor, "server.change", Some(before), after).await
+        self.change_server(actor, id, expected, "server.change", |before| Ok(before.patched(patch))).await
     }
 
-    /// Deletes a server: its row stays as a tombstone, its name and title are free again. Deleting a
-    /// tombstone is `NotFound`.
-    pub async fn delete_server(
+    /// Changes a live server by a pure step.
+    pub(super) async fn change_server(
         &self,
         actor: &Actor,
         id: ServerId,
         expected: Option<Generation>,
-    ) -> Result<Committed<()>, StoreError> {
-        let change = Change::begin(&self.store).await?;
-        let before = self.server_at(&change, id, expected).await?;
-        let mut after = before.clone();
-        after.deleted_at = Some(change.now);
-        after.updated_at = change.now;
-        self.write_server(&change, &before, &mut after).await?;
-        let committed = self.commit_server(change, actor, "server.delete", Some(before), after).await?;
-        Ok(Committed { value: (), revision: committed.revision })
+        action: &'static str,
+        step: impl FnOnce(&ServerRecord) -> Result<ServerRecord, StoreError>,
+    ) -> Result<Committed<ServerRecord>, StoreError> {
+        let (change, tenant) = self.begin().await?;
+        let before = self.server_at(&change, self.scoped_servers(), id, expected).await?;
+        let mut after = step(&before)?;
+        if after == before {
+            return change.nothing(before).await;
+        }
+        self.check_server_is_unique(&change, &after).await?;
+        self.write_server(&change, actor, &before, &mut after).await?;
+        self.commit_server(change, &tenant, actor, action, Some(before), after).await
     }
 
-    async fn server_at(
+    pub(super) async fn server_at(
         &self,
         change: &Change,
+        those: Select<Entity>,
         id: ServerId,
         expected: Option<Generation>,
     ) -> Result<ServerRecord, StoreError> {
-        let query = self.scoped_servers().filter(Column::Id.eq(id.0));
+        let query = those.filter(Column::Id.eq(id.0));
         let record = self.one_server(&change.tx, query).await?.ok_or(StoreError::NotFound)?;
-        let current = record.spec.generation;
-        if expected.is_some_and(|expected| expected != current) {
-            return Err(StoreError::Stale { current });
-        }
+        expect(record.spec.generation, expected)?;
         Ok(record)
     }
 
     /// Writes every column of `after` over `before`, one generation on.
-    async fn write_server(
+    pub(super) async fn write_server(
         &self,
         change: &Change,
+        actor: &Actor,
         before: &ServerRecord,
         after: &mut ServerRecord,
     ) -> Result<(), StoreError> {
         let current = before.spec.generation;
         after.spec.generation = Generation(current.0 + 1);
+        after.updated_at = change.now;
+        after.updated_by = Some(actor.id());
         let written = self
             .scoped_server_update()
             .set(after.clone().into_row())
@@ -159,6 +162,19 @@ impl TenantStore {
             .exec(&change.tx)
             .await?;
         if written.rows_affected == 1 { Ok(()) } else { Err(StoreError::Stale { current }) }
+    }
+
+    /// Whether there is room for one more server, with this name and title.
+    pub(super) async fn check_server_fits(
+        &self,
+        change: &Change,
+        tenant: &TenantRecord,
+        record: &ServerRecord,
+    ) -> Result<(), StoreError> {
+        self.check_server_is_unique(change, record).await?;
+        let limit = tenant.spec.limits.servers;
+        let room = self.scoped_servers().count(&change.tx).await? < u64::from(limit);
+        if room { Ok(()) } else { Err(StoreError::Quota { limit }) }
     }
 
     /// Names the taken field. Writers take turns, so what is free here is free at the insert; the two
@@ -174,9 +190,10 @@ impl TenantStore {
         Ok(())
     }
 
-    async fn commit_server(
+    pub(super) async fn commit_server(
         &self,
         change: Change,
+        tenant: &TenantRecord,
         actor: &Actor,
         action: &'static str,
         before: Option<ServerRecord>,
@@ -190,22 +207,16 @@ impl TenantStore {
             before: before.map(|record| record.redacted()),
             after: after.deleted_at.is_none().then(|| after.redacted()),
         };
-        let notice = Notice { tenant: Some(self.tenant), name, removed: !after.is_intended(), urgent: false };
+        let notice = self.notice(name, tenant.is_live() && after.is_intended(), false);
         change.commit(actor, deed, [notice], after).await
     }
-}
-
-/// Whether the column holds the text, whatever the case (of ASCII letters on SQLite).
-fn holds(column: Column, text: &str) -> Expr {
-    let escaped = text.to_lowercase().replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_");
-    Expr::expr(Func::lower(Expr::col(column))).like(LikeExpr::new(format!("%{escaped}%")).escape('\\'))
 }
 
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
 
-    use model::{ManualClock, TenantId};
+    use model::{ManualClock, TenantId, UpstreamUrl};
     use sea_orm::TryIntoModel;
 
     use super::*;
@@ -216,20 +227,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let url = format!("sqlite://{}/x.db?mode=rwc", folder.path().display());
         let store = Store::connect(&url, Arc::new(ManualClock::at(1))).await.unwrap();
-        let new = NewServer {
-            name: "notes".parse().unwrap(),
-            title: "Notes".to_owned(),
-            transport: model::Transport::Auto,
-            url: model::UpstreamUrl::parse("https://x.example/").unwrap(),
-            headers: Vec::new(),
-            connect_timeout: std::time::Duration::from_secs(1),
-            read_timeout: std::time::Duration::from_secs(1),
-            disabled_tools: Vec::new(),
-            trust_hints: false,
-            enabled: true,
-        };
+        let upstream = UpstreamUrl::parse("https://x.example/").unwrap();
+        let new = NewServer::new("notes".parse().unwrap(), "Notes".to_owned(), upstream);
         let (mine, theirs) = (TenantId::fresh(), TenantId::fresh());
-        let row = || ServerRecord::new(theirs, new.clone(), 1).into_row().try_into_model().unwrap();
+        let actor = Actor::system("test");
+        let row = || ServerRecord::new(theirs, &actor, new.clone(), 1).into_row().try_into_model().unwrap();
         assert!(matches!(store.tenant(mine).server_record(row()), Err(StoreError::CrossTenant)));
         assert!(store.tenant(theirs).server_record(row()).is_ok());
     }
