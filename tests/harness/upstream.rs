@@ -6,6 +6,7 @@
 //! the test adds.
 
 use std::collections::{BTreeSet, HashMap};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 
 use http::HeaderMap;
@@ -27,9 +28,10 @@ mod tools;
 
 /// A running upstream; ends with its connections when it is dropped.
 pub struct Upstream {
-    port: u16,
+    address: SocketAddr,
     state: Arc<State>,
     ended: CancellationToken,
+    hung_up: Arc<Mutex<CancellationToken>>,
 }
 
 /// What the connections of an upstream share.
@@ -47,6 +49,8 @@ pub(crate) struct Seen {
     pub(crate) messages: Vec<Value>,
     pub(crate) headers: Vec<HeaderMap>,
     pub(crate) connections: u32,
+    pub(crate) open_connections: u32,
+    pub(crate) deletes: u32,
     pub(crate) sessions: BTreeSet<String>,
     pub(crate) minted: u32,
 }
@@ -55,6 +59,10 @@ pub(crate) struct Seen {
 #[derive(Default)]
 pub(crate) struct Script {
     pub(crate) always: Option<Behaviour>,
+    /// What the next so many requests of a method meet.
+    pub(crate) ahead: HashMap<String, (u32, Behaviour)>,
+    /// The hint that a tool carries, e.g. `readOnlyHint`.
+    pub(crate) hints: HashMap<String, &'static str>,
     pub(crate) as_events: bool,
     pub(crate) extra_tools: Vec<String>,
     pub(crate) listeners: Vec<mpsc::Sender<Value>>,
@@ -69,8 +77,13 @@ impl Upstream {
 
     /// The same; `name` is what it answers about itself and what `echo` puts before the text.
     pub async fn named(name: &str) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let port = listener.local_addr().expect("bound").port();
+        Self::on(Ipv4Addr::LOCALHOST, name).await
+    }
+
+    /// The same on another address of this machine.
+    pub async fn on(ip: Ipv4Addr, name: &str) -> Self {
+        let listener = TcpListener::bind((ip, 0)).await.expect("a free port");
+        let address = listener.local_addr().expect("bound");
         let state = Arc::new(State {
             name: name.to_owned(),
             seen: Mutex::default(),
@@ -78,23 +91,34 @@ impl Upstream {
             gate: watch::Sender::new(false),
         });
         let ended = CancellationToken::new();
-        tokio::spawn(serve(listener, state.clone(), ended.clone()));
-        Self { port, state, ended }
+        let hung_up = Arc::new(Mutex::new(ended.child_token()));
+        tokio::spawn(serve(listener, state.clone(), ended.clone(), hung_up.clone()));
+        Self { port, state, ended, hung_up }
     }
 
     /// The Streamable HTTP URL.
     pub fn url(&self) -> String {
-        format!("http://127.0.0.1:{}/mcp", self.port)
+        format!("http://{}/mcp", self.address)
     }
 
     /// The HTTP+SSE URL.
     pub fn sse_url(&self) -> String {
-        format!("http://127.0.0.1:{}/sse", self.port)
+        format!("http://{}/sse", self.address)
     }
 
     /// Misbehaves on every request from now on, `None` for well.
     pub fn always(&self, behaviour: Option<Behaviour>) {
         self.state.script.lock().unwrap().always = behaviour;
+    }
+
+    /// Misbehaves on the next so many requests of this method, then behaves again.
+    pub fn misbehave_next(&self, method: &str, times: u32, behaviour: Behaviour) {
+        self.state.script.lock().unwrap().ahead.insert(method.to_owned(), (times, behaviour));
+    }
+
+    /// Lists a tool with a hint, e.g. `readOnlyHint`.
+    pub fn hint(&self, tool: &str, hint: &'static str) {
+        self.state.script.lock().unwrap().hints.insert(tool.to_owned(), hint);
     }
 
     /// Answers requests with event streams instead of JSON.
@@ -145,6 +169,27 @@ impl Upstream {
         self.state.seen.lock().unwrap().headers.clone()
     }
 
+    /// How many sessions were opened and neither ended nor forgotten.
+    pub fn sessions(&self) -> usize {
+        self.state.seen.lock().unwrap().sessions.len()
+    }
+
+    /// How many DELETE requests came.
+    pub fn deletes(&self) -> u32 {
+        self.state.seen.lock().unwrap().deletes
+    }
+
+    /// How many connections are open.
+    pub fn open_connections(&self) -> u32 {
+        self.state.seen.lock().unwrap().open_connections
+    }
+
+    /// Closes every connection and goes on listening.
+    pub fn hang_up(&self) {
+        let mut hung_up = self.hung_up.lock().unwrap();
+        std::mem::replace(&mut *hung_up, self.ended.child_token()).cancel();
+    }
+
     /// How many connections were accepted.
     pub fn connections(&self) -> u32 {
         self.state.seen.lock().unwrap().connections
@@ -170,6 +215,14 @@ impl Drop for Upstream {
 }
 
 impl State {
+    /// What the next request of this method meets, if the test said so.
+    pub(crate) fn ahead(&self, method: &str) -> Option<Behaviour> {
+        let mut script = self.script.lock().unwrap();
+        let (times, behaviour) = script.ahead.get_mut(method)?;
+        *times = times.checked_sub(1)?;
+        Some(*behaviour)
+    }
+
     /// Sends a notification to every open GET stream and legacy stream.
     pub(crate) fn tell(&self, method: &str) {
         let message = serde_json::json!({"jsonrpc": "2.0", "method": method});
@@ -179,22 +232,32 @@ impl State {
     }
 }
 
-async fn serve(listener: TcpListener, state: Arc<State>, ended: CancellationToken) {
+async fn serve(
+    listener: TcpListener,
+    state: Arc<State>,
+    ended: CancellationToken,
+    hung_up: Arc<Mutex<CancellationToken>>,
+) {
     loop {
         let accepted = tokio::select! {
             () = ended.cancelled() => return,
             accepted = listener.accept() => accepted,
         };
         let Ok((stream, _)) = accepted else { continue };
-        state.seen.lock().unwrap().connections += 1;
-        let (state, ended) = (state.clone(), ended.clone());
+        {
+            let mut seen = state.seen.lock().unwrap();
+            seen.connections += 1;
+            seen.open_connections += 1;
+        }
+        let (state, over) = (state.clone(), hung_up.lock().unwrap().clone());
         tokio::spawn(async move {
             let service = service_fn(|request| streamable::route(state.clone(), request));
             let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
             tokio::select! {
-                () = ended.cancelled() => (),
+                () = over.cancelled() => (),
                 _ = connection => (),
             }
+            state.seen.lock().unwrap().open_connections -= 1;
         });
     }
 }

@@ -90,19 +90,22 @@ impl Egress {
         tls: Option<ClientConfig>,
     ) -> Self {
         let tls = tls.or_else(|| tls::public_roots().ok()).map(tls::http1_only);
+        let sweeper = Arc::<Sweeper>::default();
+        sweeper.retire(policy.revision);
         let shared = Shared {
             policy: ArcSwap::from_pointee(policy),
             resolver,
             dialer,
             tls: tls.map(Arc::new),
-            sweeper: Arc::default(),
+            sweeper,
         };
         Self { shared: Arc::new(shared) }
     }
 
-    /// Replaces the policy. A changed `revision` retires every pooled connection, the same one keeps
-    /// them; requests in flight finish.
+    /// Replaces the policy. A changed `revision` retires every pooled connection (none is used again,
+    /// those that rest are closed within a second), the same one keeps them; requests in flight finish.
     pub fn set_policy(&self, policy: Policy) {
+        self.shared.sweeper.retire(policy.revision);
         self.shared.policy.store(Arc::new(policy));
     }
 
@@ -111,10 +114,9 @@ impl Egress {
         self.shared.policy.load_full()
     }
 
-    /// An origin of a tenant with a pool of its own. Refused if the URL alone shows that it may not be
-    /// reached; what needs a resolver is judged at each new connection.
+    /// An origin of a tenant with a pool of its own. Refused only if the URL names no place at all: the
+    /// policy may change at any time, and each new connection is judged by the one in force.
     pub fn upstream(&self, tenant: TenantId, url: &Url, limits: Limits) -> Result<Upstream, Refusal> {
-        self.shared.policy.load().check_url(tenant, url)?;
         Upstream::new(Arc::clone(&self.shared), tenant, url, limits)
     }
 }

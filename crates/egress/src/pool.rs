@@ -1,6 +1,7 @@
-//! The idle connections of one upstream: last in, first out, bounded in number and in time.
+//! The idle connections of one upstream: last in, first out, bounded in number and in time, and by the
+//! policy under which they were made.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -30,6 +31,8 @@ struct Idle {
 #[derive(Default)]
 pub(crate) struct Sweeper {
     listed: Mutex<Listed>,
+    /// The revision of the policy in force.
+    revision: AtomicU64,
 }
 
 #[derive(Default)]
@@ -83,12 +86,13 @@ impl Pool {
         lock(&self.idle).len()
     }
 
-    /// Closes what rested too long. Whether anything is left.
-    fn sweep(&self, now: Instant) -> bool {
+    /// Closes what rested too long or was made under another revision of the policy. Whether anything is left.
+    fn sweep(&self, now: Instant, revision: u64) -> bool {
+        let over = |idle: &Idle| idle.until <= now || idle.live.revision != revision;
         let mut expired = Vec::new();
         let mut kept = lock(&self.idle);
-        if kept.iter().any(|idle| idle.until <= now) {
-            let (over, rest) = std::mem::take(&mut *kept).into_iter().partition(|idle| idle.until <= now);
+        if kept.iter().any(over) {
+            let (over, rest) = std::mem::take(&mut *kept).into_iter().partition(over);
             (expired, *kept) = (over, rest);
         }
         let left = !kept.is_empty();
@@ -101,6 +105,11 @@ impl Pool {
 }
 
 impl Sweeper {
+    /// Connections of other revisions than this are closed from now on.
+    pub(crate) fn retire(&self, revision: u64) {
+        self.revision.store(revision, Ordering::SeqCst);
+    }
+
     fn list(self: &Arc<Self>, pool: &Arc<Pool>) {
         let mut listed = lock(&self.listed);
         listed.pools.push(Arc::downgrade(pool));
@@ -115,9 +124,9 @@ impl Sweeper {
     async fn run(self: Arc<Self>) {
         loop {
             tokio::time::sleep(SWEEP_EVERY).await;
-            let now = Instant::now();
+            let (now, revision) = (Instant::now(), self.revision.load(Ordering::SeqCst));
             let mut pools = std::mem::take(&mut lock(&self.listed).pools);
-            pools.retain(|pool| pool.upgrade().is_some_and(|pool| pool.sweep(now)));
+            pools.retain(|pool| pool.upgrade().is_some_and(|pool| pool.sweep(now, revision)));
             let mut listed = lock(&self.listed);
             listed.pools.append(&mut pools);
             if listed.pools.is_empty() {

@@ -89,6 +89,11 @@ impl Upstream {
         }
     }
 
+    /// Host, and port if it is not the scheme's own.
+    pub fn authority(&self) -> &str {
+        self.origin.host_header.to_str().unwrap_or_default()
+    }
+
     /// Connections that rest in the pool.
     pub fn idle(&self) -> usize {
         self.origin.pool.len()

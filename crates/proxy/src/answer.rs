@@ -18,8 +18,11 @@ use mcp::{Envelope, Kind, ListKind, Span, Splicer, sse, write};
 use tokio::time::{Instant, Sleep};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
+use crate::account::{Account, Ended};
+use crate::connections::settle;
 use crate::fault::Fault;
 use crate::hub::Hub;
+use crate::relay::give_up;
 use crate::table::Mount;
 use crate::timers::scaled;
 use crate::upstream::http::{Answer, HttpSession, LEAST, PACE, judge, send};
@@ -41,8 +44,8 @@ const RESUMES: u32 = 10;
 
 /// A JSON answer.
 pub(crate) enum Json {
-    /// Looked at as a whole. True if it is a JSON-RPC error.
-    Whole(Vec<Bytes>, bool),
+    /// Looked at as a whole.
+    Whole(Vec<Bytes>, Ended<'static>),
     /// The window was too small for it.
     Streamed(Box<StreamedAnswer>),
 }
@@ -56,15 +59,13 @@ pub(crate) struct StreamedAnswer {
     counted: usize,
     pace: Pin<Box<Sleep>>,
     deadline: Instant,
+    mount: Arc<Mount>,
+    account: Option<Account>,
 }
 
-/// Reads an answer as far as the window goes. `limit` bounds the whole answer.
-pub(crate) async fn json(
-    mut body: egress::Body,
-    mut splicer: Splicer,
-    limit: usize,
-    deadline: Instant,
-) -> Result<Json, Failure> {
+/// Reads an answer as far as the window goes.
+pub(crate) async fn json(mut body: egress::Body, mut splicer: Splicer, call: &Call) -> Result<Json, Failure> {
+    let limit = call.largest;
     let mut pieces = Vec::with_capacity(4);
     let (mut seen, mut counted, mut since) = (0usize, 0usize, Instant::now());
     if body.size_hint().exact().is_some_and(|size| size > limit as u64) {
@@ -78,8 +79,8 @@ pub(crate) async fn json(
                 .map_err(|_| EgressError::FirstByteTimeout)?,
         };
         let Some(frame) = frame else {
-            let error = splicer.finish().map_err(|error| broken(&error))?;
-            return Ok(Json::Whole(pieces, error));
+            let rejected = splicer.finish().map_err(|error| broken(&error))?;
+            return Ok(Json::Whole(pieces, Ended::answered(rejected, splicer.is_tool_error())));
         };
         let Ok(data) = frame?.into_data() else { continue };
         seen += data.len();
@@ -100,7 +101,9 @@ pub(crate) async fn json(
         left: limit - seen,
         counted: 0,
         pace,
-        deadline,
+        deadline: call.deadline,
+        mount: call.mount.clone(),
+        account: None,
     })))
 }
 
@@ -123,7 +126,12 @@ fn broken(error: &mcp::SpliceError) -> Failure {
 }
 
 impl StreamedAnswer {
-    pub(crate) fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, EgressError>>> {
+    /// Who is told of the outcome.
+    pub(crate) fn told_to(&mut self, account: Account) {
+        self.account = Some(account);
+    }
+
+    pub(crate) fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, CutShort>>> {
         loop {
             if let Some(piece) = self.ready.pop_front() {
                 return Poll::Ready(Some(Ok(piece)));
@@ -145,7 +153,13 @@ impl StreamedAnswer {
                 None => {
                     self.body = None;
                     return match self.splicer.finish() {
-                        Ok(_) => Poll::Ready(None),
+                        Ok(rejected) => {
+                            self.mount.cooldown.succeeded();
+                            if let Some(account) = self.account.take() {
+                                account.end(Ended::answered(rejected, self.splicer.is_tool_error()));
+                            }
+                            Poll::Ready(None)
+                        }
                         Err(_) => self.cut(EgressError::Truncated),
                     };
                 }
@@ -166,12 +180,22 @@ impl StreamedAnswer {
     }
 
     /// Part of the answer is out: all that is left is to make sure that it is not taken for whole.
-    fn cut(&mut self, error: EgressError) -> Poll<Option<Result<Bytes, EgressError>>> {
+    fn cut(&mut self, error: EgressError) -> Poll<Option<Result<Bytes, CutShort>>> {
         self.body = None;
         self.ready.clear();
-        Poll::Ready(Some(Err(error)))
+        let failure = Failure::Egress(Arc::new(error));
+        settle::<()>(&self.mount, &Err(failure.clone()));
+        if let Some(account) = self.account.take() {
+            account.end(Ended::Failed(&failure));
+        }
+        Poll::Ready(Some(Err(CutShort)))
     }
 }
+
+/// The connection is cut: what was sent of an answer is not all of it.
+#[derive(Debug, thiserror::Error)]
+#[error("the answer broke off")]
+pub(crate) struct CutShort;
 
 /// Where events come from.
 pub(crate) enum Source {
@@ -186,9 +210,9 @@ pub(crate) enum Source {
 }
 
 impl Source {
-    /// The events of a body.
-    pub(crate) fn http(body: egress::Body) -> Self {
-        Self::Http(body, sse::Decoder::new(EVENT))
+    /// The events of a body, each of at most `largest` bytes.
+    pub(crate) fn http(body: egress::Body, largest: usize) -> Self {
+        Self::Http(body, sse::Decoder::new(EVENT.min(largest)))
     }
 }
 
@@ -204,6 +228,8 @@ pub(crate) struct Call {
     pub(crate) client_token: Option<Bytes>,
     /// Executing the call twice could do harm.
     pub(crate) unsafe_call: bool,
+    /// Bytes that the answer may have.
+    pub(crate) largest: usize,
     pub(crate) deadline: Instant,
     /// Fires when the client cancels the call.
     pub(crate) cancelled: CancellationToken,
@@ -225,6 +251,7 @@ pub(crate) struct EventRelay {
     slow_ticks: u32,
     cancelled: Pin<Box<WaitForCancellationFutureOwned>>,
     answered: bool,
+    account: Option<Account>,
 }
 
 impl EventRelay {
@@ -242,7 +269,13 @@ impl EventRelay {
             tick: Box::pin(tokio::time::sleep(scaled(TICK))),
             slow_ticks: 0,
             answered: false,
+            account: None,
         })
+    }
+
+    /// Who is told of the outcome.
+    pub(crate) fn told_to(&mut self, account: Account) {
+        self.account = Some(account);
     }
 
     pub(crate) fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
@@ -258,31 +291,39 @@ impl EventRelay {
             }
             match self.poll_source(cx) {
                 Poll::Ready(Ok(())) => (),
-                Poll::Ready(Err(failure)) => {
-                    self.answered = true;
-                    self.source = Source::Over;
-                    let fault = Fault::of(&failure, self.call.unsafe_call);
-                    let body = fault.body(Some(&self.call.client_id), Some(self.call.mount.name()));
-                    return Poll::Ready(Some(sse::frame(&body)));
-                }
+                Poll::Ready(Err(failure)) => return Poll::Ready(Some(self.failed(failure))),
                 Poll::Pending => {
                     if self.cancelled.as_mut().poll(cx).is_ready() {
-                        self.answered = true;
+                        self.over(Ended::Cancelled);
                         self.source = Source::Over;
                         return Poll::Ready(None);
                     }
                     ready!(self.tick.as_mut().poll(cx));
                     self.tick.as_mut().reset(Instant::now() + scaled(TICK));
                     if Instant::now() >= self.call.deadline || self.crawls() {
-                        self.answered = true;
-                        self.source = Source::Over;
-                        let fault = Fault::Timeout { uncertain: self.call.unsafe_call };
-                        let body = fault.body(Some(&self.call.client_id), Some(self.call.mount.name()));
-                        return Poll::Ready(Some(sse::frame(&body)));
+                        give_up(self.call.mount.clone(), self.call.connected.clone(), self.call.id);
+                        return Poll::Ready(Some(self.failed(Failure::Deadline)));
                     }
                     return Poll::Ready(Some(sse::KEEP_ALIVE));
                 }
             }
+        }
+    }
+
+    /// The event that answers in the upstream's stead.
+    fn failed(&mut self, failure: Failure) -> Bytes {
+        settle::<()>(&self.call.mount, &Err(failure.clone()));
+        self.over(Ended::Failed(&failure));
+        self.source = Source::Over;
+        let fault = Fault::of(&failure, self.call.unsafe_call);
+        sse::frame(&fault.body(Some(&self.call.client_id), Some(self.call.mount.name())))
+    }
+
+    /// Nothing more comes; the outcome is known.
+    fn over(&mut self, ended: Ended<'_>) {
+        self.answered = true;
+        if let Some(account) = self.account.take() {
+            account.end(ended);
         }
     }
 
@@ -305,12 +346,15 @@ impl EventRelay {
                 }
                 let answer = ready!(Pin::new(&mut exchange.answer).poll(cx));
                 let data = answer.map_err(|_| Failure::Egress(Arc::new(EgressError::Truncated)))?;
+                if data.len() > self.call.largest {
+                    return Poll::Ready(Err(Failure::TooLarge));
+                }
                 self.events.push_back(sse::Event { data, ..sse::Event::default() });
                 Poll::Ready(Ok(()))
             }
             Source::Resuming(resume) => {
                 let body = ready!(resume.as_mut().poll(cx))?;
-                self.source = Source::http(body);
+                self.source = Source::http(body, self.call.largest);
                 Poll::Ready(Ok(()))
             }
             Source::Http(body, decoder) => {
@@ -375,7 +419,9 @@ impl EventRelay {
                 if !answers(&envelope, &data, self.call.id) || self.answered {
                     return None;
                 }
-                self.answered = true;
+                self.call.mount.cooldown.succeeded();
+                let failed = self.account.is_some() && tool_failed(&data, &envelope);
+                self.over(Ended::answered(envelope.error.is_some(), failed));
                 Some(sse::frame(&for_client(&data, &envelope, &self.call.client_id)))
             }
             Kind::Notification => self.notification(&data, &envelope),
@@ -423,11 +469,17 @@ async fn resumed(
     let last =
         HeaderValue::from_maybe_shared(last).map_err(|_| Failure::BadResponse("its event ids are no header values"))?;
     passed.insert("last-event-id", last);
-    let response = send(&mount, Method::GET, mount.path.clone(), &session, &passed, Bytes::new()).await?;
+    let response = send(&mount.way, Method::GET, mount.way.path.clone(), &session, &passed, Bytes::new()).await?;
     match judge(response, true).await? {
         (Answer::Events(body), _) => Ok(body),
         _ => Err(Failure::BadResponse("the stream ended without an answer")),
     }
+}
+
+/// Whether the result of a response says of itself that the tool failed.
+pub(crate) fn tool_failed(message: &[u8], envelope: &Envelope) -> bool {
+    let result = envelope.result.map(|span| span.of(message));
+    result.is_some_and(|result| mcp::member(result, "isError").is_some_and(|span| span.of(result) == b"true"))
 }
 
 /// A response as the client may have it: with its own id, whatever stood there.

@@ -8,12 +8,14 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use http_body::{Frame, SizeHint};
 use mcp::sse;
+use telemetry::trace::Span;
 use tokio::time::{Instant, Interval, MissedTickBehavior, Sleep};
 
 use crate::answer::{EventRelay, StreamedAnswer};
 use crate::flights::Flight;
+use crate::head_timeout::Serving;
 use crate::hub::Stream;
-use crate::limits::Held;
+use crate::limits::{Held, Place};
 
 /// Largest answer that is copied into one piece.
 const JOINED: usize = 16 << 10;
@@ -23,7 +25,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// The body of an answer to a client, with the places that it holds until it ends.
 pub(crate) struct Body {
     kind: Kind,
-    _guards: Guards,
+    guards: Guards,
 }
 
 enum Kind {
@@ -39,8 +41,11 @@ enum Kind {
 #[expect(dead_code, reason = "held until the answer ends, never read")]
 pub(crate) struct Guards {
     pub(crate) call: Option<Held>,
-    pub(crate) place: Option<tokio::sync::OwnedSemaphorePermit>,
+    pub(crate) place: Option<Place>,
     pub(crate) flight: Option<Flight>,
+    /// Ends with the answer.
+    pub(crate) span: Span,
+    pub(crate) serving: Option<Serving>,
 }
 
 /// An open GET stream.
@@ -56,6 +61,14 @@ pub(crate) struct Listening {
 /// Counts one open stream for as long as it lives.
 pub(crate) struct Gauge(pub(crate) telemetry::IntGauge);
 
+impl Gauge {
+    /// Counts one more.
+    pub(crate) fn one_more(gauge: &telemetry::IntGauge) -> Self {
+        gauge.inc();
+        Self(gauge.clone())
+    }
+}
+
 impl Drop for Gauge {
     fn drop(&mut self) {
         self.0.dec();
@@ -63,21 +76,33 @@ impl Drop for Gauge {
 }
 
 impl Body {
+    /// What this span's request is answered with.
+    pub(crate) fn under(mut self, span: Span) -> Self {
+        self.guards.span = span;
+        self
+    }
+
+    /// The connection rests again once this is sent.
+    pub(crate) fn ending(mut self, serving: Serving) -> Self {
+        self.guards.serving = Some(serving);
+        self
+    }
+
     /// Nothing.
     pub(crate) fn empty() -> Self {
-        Self { kind: Kind::Ready(None), _guards: Guards::default() }
+        Self { kind: Kind::Ready(None), guards: Guards::default() }
     }
 
     /// Bytes that are ready.
     pub(crate) fn full(bytes: Bytes) -> Self {
-        Self { kind: Kind::Ready(Some(bytes).filter(|bytes| !bytes.is_empty())), _guards: Guards::default() }
+        Self { kind: Kind::Ready(Some(bytes).filter(|bytes| !bytes.is_empty())), guards: Guards::default() }
     }
 
     /// Pieces of one answer, in their order. Small ones are joined: one write costs less than several.
     pub(crate) fn pieces(pieces: Vec<Bytes>) -> Self {
         let size = pieces.iter().map(Bytes::len).sum();
         if size > JOINED {
-            return Self { kind: Kind::Pieces(pieces.into_iter(), size), _guards: Guards::default() };
+            return Self { kind: Kind::Pieces(pieces.into_iter(), size), guards: Guards::default() };
         }
         let mut whole = BytesMut::with_capacity(size);
         pieces.iter().for_each(|piece| whole.extend_from_slice(piece));
@@ -86,12 +111,12 @@ impl Body {
 
     /// A JSON answer too large to be looked at as a whole.
     pub(crate) fn answer(answer: Box<StreamedAnswer>, guards: Guards) -> Self {
-        Self { kind: Kind::Answer(answer), _guards: guards }
+        Self { kind: Kind::Answer(answer), guards: guards }
     }
 
     /// Events of an upstream.
     pub(crate) fn events(events: Box<EventRelay>, guards: Guards) -> Self {
-        Self { kind: Kind::Events(events), _guards: guards }
+        Self { kind: Kind::Events(events), guards: guards }
     }
 
     /// The notifications of a GET stream.
@@ -106,7 +131,7 @@ impl Body {
         gauge.inc();
         let until = until.map(|until| Box::pin(tokio::time::sleep_until(until)));
         let listening = Listening { stream, keep_alive, opened: false, until, _gauge: Gauge(gauge) };
-        Self { kind: Kind::Listening(Box::new(listening)), _guards: Guards { call, ..Guards::default() } }
+        Self { kind: Kind::Listening(Box::new(listening)), guards: Guards { call, ..Guards::default() } }
     }
 }
 
@@ -115,7 +140,8 @@ impl http_body::Body for Body {
     type Error = Box<dyn std::error::Error + Send + Sync>;
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        match &mut self.get_mut().kind {
+        let Self { kind, guards } = self.get_mut();
+        match kind {
             Kind::Ready(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             Kind::Pieces(pieces, left) => {
                 let piece = pieces.next();
@@ -123,9 +149,12 @@ impl http_body::Body for Body {
                 Poll::Ready(piece.map(|piece| Ok(Frame::data(piece))))
             }
             Kind::Answer(answer) => {
-                answer.poll_chunk(cx).map(|chunk| chunk.map(|chunk| chunk.map(Frame::data).map_err(Into::into)))
+                let chunk = guards.span.within(|| answer.poll_chunk(cx));
+                chunk.map(|chunk| chunk.map(|chunk| chunk.map(Frame::data).map_err(Into::into)))
             }
-            Kind::Events(events) => events.poll_event(cx).map(|event| event.map(|event| Ok(Frame::data(event)))),
+            Kind::Events(events) => {
+                guards.span.within(|| events.poll_event(cx)).map(|event| event.map(|event| Ok(Frame::data(event))))
+            }
             Kind::Listening(listening) => {
                 listening.poll_event(cx).map(|event| event.map(|event| Ok(Frame::data(event))))
             }

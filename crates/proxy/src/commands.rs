@@ -23,6 +23,9 @@ use crate::session::{Scope, Session, Uid};
 use crate::table::Mount;
 use crate::upstream::{Connected, Failure, OWN_INFO, Opening, open};
 
+/// No try of a probe begins later than this.
+const PROBE: Duration = Duration::from_secs(60);
+
 /// An upstream to be looked at before it is saved.
 #[derive(Debug, Clone)]
 pub struct ProbeSpec {
@@ -113,7 +116,8 @@ impl Commands {
         self.gate.probe(&spec).await
     }
 
-    /// The tools of a mounted server as it lists them itself, a raw JSON array; asks the upstream.
+    /// The tools of a mounted server as it lists them itself, disabled ones included, a raw JSON array;
+    /// asks the upstream.
     pub async fn list_tools(&self, tenant: TenantId, server: ServerId) -> Result<Bytes, CommandFailure> {
         let _under_way = self.under_way.token();
         self.gate.tools_of(tenant, server).await
@@ -171,12 +175,14 @@ impl Gate {
             retry_delay: Duration::from_secs(1),
             limits: model::ServerLimits::default(),
         };
-        let mount = Mount::new(server, &self.egress, &Limits::default(), false)
+        let mount = Mount::new(server, &self.egress, &Limits::default(), false, None)
             .map_err(|refusal| CommandFailure { class: "address_blocked", message: refusal.to_string() })?;
         let mount = Arc::new(mount);
         let passed = HeaderMap::new();
         let opening = Opening { client_info: OWN_INFO, revision: Revision::LATEST, passed: &passed, complete: true };
-        let opened = match open(&mount, &opening, refuse_nothing()).await {
+        // Control bounds the time of the whole command.
+        let deadline = tokio::time::Instant::now() + PROBE;
+        let opened = match open(&mount, &opening, refuse_nothing(), deadline).await {
             Ok(opened) => opened,
             Err(Failure::Unauthorized) => {
                 return Ok(Probed {
@@ -191,7 +197,8 @@ impl Gate {
             Err(failure) => return Err(failed(&failure)),
         };
         let items = if opened.has(ListKind::Tools) {
-            lists::pages(&mount, &opened.connected, ListKind::Tools).await.map_err(|failure| failed(&failure))?
+            let pages = lists::pages(&mount, &opened.connected, ListKind::Tools, deadline).await;
+            pages.map_err(|failure| failed(&failure))?
         } else {
             Vec::new()
         };
@@ -220,10 +227,8 @@ impl Gate {
             (mount, table.tenant(tenant).ok_or_else(not_mounted)?.hub.clone())
         };
         let behalf = Behalf { key: control_key(), hub };
-        let listed = lists::asked_now(&self.connections, &behalf, &mount, ListKind::Tools)
-            .await
-            .map_err(|failure| failed(&failure))?;
-        Ok(array(&listed.items))
+        let offered = lists::offered(&self.connections, &behalf, &mount, ListKind::Tools).await;
+        offered.map(|items| array(&items)).map_err(|failure| failed(&failure))
     }
 
     async fn call_tool(
@@ -263,6 +268,9 @@ impl Gate {
             class: "other",
             message: "the tenant's limit of concurrent requests is reached".to_owned(),
         })?;
+        if !who.key.verifier.role.calls_mcp() {
+            return Err(CommandFailure { class: "auth", message: "a viewer's key calls no tools".to_owned() });
+        }
         if mount.disabled.contains(tool) {
             return Err(CommandFailure { class: "other", message: "an administrator disabled this tool".to_owned() });
         }
@@ -328,7 +336,10 @@ fn array(items: &[mcp::Item]) -> Bytes {
 
 fn failed(failure: &Failure) -> CommandFailure {
     let message = match failure {
-        Failure::Egress(error) => error.to_string(),
+        Failure::Egress(error) => match &**error {
+            egress::EgressError::Blocked(refusal) => refusal.to_string(),
+            error => error.to_string(),
+        },
         Failure::Status { status, .. } => format!("the upstream answered with status {status}"),
         Failure::BadResponse(what) => format!("the upstream's answer can't be used: {what}"),
         Failure::Redirected => "the upstream redirects elsewhere; redirects are not followed".to_owned(),
@@ -348,7 +359,7 @@ fn not_mounted() -> CommandFailure {
 }
 
 /// The principal under which control's own questions keep their upstream sessions.
-fn control_key() -> KeyId {
+pub(crate) fn control_key() -> KeyId {
     #[allow(clippy::expect_used, reason = "the literal is 16 alphanumerics")]
     "0control0control".parse().expect("a literal id")
 }

@@ -1,6 +1,9 @@
 //! The gateway's sessions with upstreams: opened on first use, one for each principal and mount,
-//! bounded, and watched for notifications only while somebody listens.
+//! bounded, watched for notifications only while somebody listens, and ended over there when nobody
+//! will use them again.
 
+use std::ops::Deref;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
@@ -10,15 +13,19 @@ use http_body_util::BodyExt;
 use mcp::{Envelope, Kind, Revision, sse};
 use model::KeyId;
 use moka::future::Cache;
+use tokio::sync::Semaphore;
 
 use crate::answer::{note_change, refuse};
 use crate::hub::Hub;
 use crate::session::Uid;
-use crate::table::Mount;
-use crate::upstream::http::{Answer, HttpSession, judge, send};
+use crate::table::{Mount, Way};
+use crate::timers::scaled;
+use crate::upstream::http::{Answer, HttpSession, drain, judge, send};
 use crate::upstream::legacy::Notify;
 use crate::upstream::{Connected, Failure, OWN_INFO, Opened, Opening, open};
 
+/// Most client sessions of which it is known that their own upstream session is gone.
+const REPLACED: u64 = 100_000;
 /// Most sessions that are kept.
 const MOST: u64 = 50_000;
 /// A session that nobody used for so long is given up.
@@ -29,13 +36,19 @@ const OPENING: Duration = Duration::from_secs(60);
 const LOOK: Duration = Duration::from_secs(10);
 /// Largest event on a watch.
 const EVENT: usize = 4 << 20;
+/// Goodbyes said at once.
+const GOODBYES: usize = 64;
 
 /// Sessions by mount and principal: one person's session never serves another.
 pub(crate) struct Connections {
-    open: Cache<(u64, KeyId), Arc<Opened>>,
+    open: Cache<(u64, KeyId), Arc<Shared>>,
+    goodbyes: Arc<Semaphore>,
     /// Client sessions whose own upstream session is gone; they use the shared one since.
     replaced: moka::sync::Cache<Uid, ()>,
 }
+
+/// Name of a bound, the bound, and what tells how much of it is in use.
+pub(crate) type Fill = (&'static str, u64, Box<dyn Fn() -> u64 + Send + Sync>);
 
 /// On whose behalf a session is opened.
 #[derive(Clone)]
@@ -44,21 +57,81 @@ pub(crate) struct Behalf {
     pub(crate) hub: Arc<Hub>,
 }
 
+/// A session that all requests of one principal to one mount share. Dropped, it is ended over there
+/// too, unless it is over already.
+pub(crate) struct Shared {
+    opened: Opened,
+    /// The upstream's session is known to be gone.
+    over: AtomicBool,
+    mount: Weak<Mount>,
+    way: Arc<Way>,
+    goodbyes: Arc<Semaphore>,
+}
+
+impl Deref for Shared {
+    type Target = Opened;
+
+    fn deref(&self) -> &Opened {
+        &self.opened
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        let Connected::Http(session) = &self.opened.connected else { return };
+        let (false, Some(id), Some(revision)) = (*self.over.get_mut(), &session.id, session.revision) else { return };
+        // Without a runtime the process is ending.
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        let (way, id, goodbyes) = (self.way.clone(), id.clone(), self.goodbyes.clone());
+        runtime.spawn(async move {
+            let _one_of_few = goodbyes.acquire().await;
+            say_goodbye(&way, id, revision).await;
+        });
+    }
+}
+
 impl Default for Connections {
     fn default() -> Self {
-        Self {
-            open: Cache::builder().max_capacity(MOST).time_to_idle(IDLE).build(),
-            replaced: moka::sync::Cache::builder()
-                .max_capacity(100_000)
-                .time_to_live(Duration::from_secs(24 * 3600))
-                .build(),
-        }
+        Self::resting(scaled(IDLE))
     }
 }
 
 impl Connections {
+    /// Sessions that may rest for so long.
+    fn resting(idle: Duration) -> Self {
+        Self {
+            open: Cache::builder().max_capacity(MOST).time_to_idle(idle).build(),
+            goodbyes: Arc::new(Semaphore::new(GOODBYES)),
+            replaced: moka::sync::Cache::builder()
+                .max_capacity(REPLACED)
+                .time_to_live(Duration::from_secs(24 * 3600))
+                .build(),
+        }
+    }
+
+    /// Names of the bounds, the bounds, and what tells how much of each is in use.
+    pub(crate) fn fill(&self) -> [Fill; 3] {
+        let (open, replaced, goodbyes) = (self.open.clone(), self.replaced.clone(), self.goodbyes.clone());
+        [
+            ("upstream_sessions", MOST, Box::new(move || open.entry_count())),
+            ("replaced_sessions", REPLACED, Box::new(move || replaced.entry_count())),
+            ("goodbyes", GOODBYES as u64, Box::new(move || (GOODBYES - goodbyes.available_permits()) as u64)),
+        ]
+    }
+
+    /// Lets go of the sessions that rested too long, whose mount is gone with its last call, or whose
+    /// key is no longer `known`.
+    pub(crate) async fn sweep(&self, known: impl Fn(KeyId) -> bool) {
+        for (key, shared) in &self.open {
+            if shared.mount.strong_count() == 0 || !known(key.1) {
+                self.open.invalidate(&*key).await;
+            }
+        }
+        self.open.run_pending_tasks().await;
+    }
+
     /// The principal's session with a mount; opened if need be, once for all who wait for it.
-    pub(crate) async fn shared(&self, mount: &Arc<Mount>, behalf: &Behalf) -> Result<Arc<Opened>, Failure> {
+    pub(crate) async fn shared(&self, mount: &Arc<Mount>, behalf: &Behalf) -> Result<Arc<Shared>, Failure> {
         let key = (mount.uid, behalf.key);
         if let Some(opened) = self.open.get(&key).await {
             if opened.is_usable() {
@@ -74,10 +147,14 @@ impl Connections {
             let passed = HeaderMap::new();
             let opening =
                 Opening { client_info: OWN_INFO, revision: Revision::LATEST, passed: &passed, complete: true };
-            let opening = open(mount, &opening, notify(mount, behalf));
-            let opened = tokio::time::timeout(OPENING, opening).await.unwrap_or(Err(Failure::Deadline));
+            let deadline = tokio::time::Instant::now() + OPENING;
+            let opening = open(mount, &opening, notify(mount, behalf), deadline);
+            let opened = tokio::time::timeout_at(deadline, opening).await.unwrap_or(Err(Failure::Deadline));
             settle(mount, &opened);
-            opened.map(Arc::new)
+            opened.map(|opened| {
+                let (over, goodbyes) = (AtomicBool::new(false), self.goodbyes.clone());
+                Arc::new(Shared { opened, over, mount: Arc::downgrade(mount), way: mount.way.clone(), goodbyes })
+            })
         };
         let opened = self.open.try_get_with(key, opening).await.map_err(|failure| (*failure).clone())?;
         if behalf.hub.is_heard(behalf.key, mount) {
@@ -87,13 +164,15 @@ impl Connections {
     }
 
     /// The session, if there is one.
-    pub(crate) async fn known(&self, mount: &Mount, key: KeyId) -> Option<Arc<Opened>> {
+    pub(crate) async fn known(&self, mount: &Mount, key: KeyId) -> Option<Arc<Shared>> {
         self.open.get(&(mount.uid, key)).await
     }
 
     /// The shared session turned out to be lost.
     pub(crate) async fn forget(&self, mount: &Mount, key: KeyId) {
-        self.open.invalidate(&(mount.uid, key)).await;
+        if let Some(lost) = self.open.remove(&(mount.uid, key)).await {
+            lost.over.store(true, Ordering::Release);
+        }
     }
 
     /// A client session's own upstream session turned out to be lost.
@@ -166,7 +245,7 @@ async fn watch(
     session: HttpSession,
     behalf: Behalf,
     only: Option<Uid>,
-    shared: Option<Arc<Opened>>,
+    shared: Option<Arc<Shared>>,
 ) {
     let mut pause = Duration::from_secs(1);
     while let Some(watched) = heard(&mount, &behalf, only) {
@@ -195,7 +274,8 @@ fn heard(mount: &Weak<Mount>, behalf: &Behalf, only: Option<Uid>) -> Option<Arc<
 }
 
 async fn listen(mount: Arc<Mount>, session: &HttpSession, behalf: &Behalf, only: Option<Uid>) -> Result<(), Failure> {
-    let response = send(&mount, Method::GET, mount.path.clone(), session, &HeaderMap::new(), Bytes::new()).await?;
+    let response =
+        send(&mount.way, Method::GET, mount.way.path.clone(), session, &HeaderMap::new(), Bytes::new()).await?;
     let (Answer::Events(mut body), _) = judge(response, session.id.is_some()).await? else {
         return Err(Failure::BadResponse("it is no event stream"));
     };
@@ -228,13 +308,15 @@ async fn listen(mount: Arc<Mount>, session: &HttpSession, behalf: &Behalf, only:
 
 /// Tells the upstream that a session is over; nobody waits for it.
 pub(crate) fn end(mount: &Arc<Mount>, id: HeaderValue, revision: Revision) {
-    let mount = mount.clone();
-    tokio::spawn(async move {
-        let session = HttpSession { id: Some(id), revision: Some(revision) };
-        if let Err(error) =
-            send(&mount, Method::DELETE, mount.path.clone(), &session, &HeaderMap::new(), Bytes::new()).await
-        {
-            tracing::debug!(server = mount.name(), class = error.class(), "an upstream session could not be ended");
-        }
-    });
+    let way = mount.way.clone();
+    tokio::spawn(async move { say_goodbye(&way, id, revision).await });
+}
+
+async fn say_goodbye(way: &Way, id: HeaderValue, revision: Revision) {
+    let session = HttpSession { id: Some(id), revision: Some(revision) };
+    let sent = send(way, Method::DELETE, way.path.clone(), &session, &HeaderMap::new(), Bytes::new()).await;
+    match sent {
+        Ok(answer) => drain(answer.into_body()).await,
+        Err(error) => tracing::debug!(class = error.class(), "an upstream session could not be ended"),
+    }
 }

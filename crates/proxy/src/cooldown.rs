@@ -53,6 +53,15 @@ impl Cooldown {
         }
     }
 
+    /// An answer has begun that will take its time. A trial is over by it; only the end of the answer
+    /// tells whether the upstream is well again.
+    pub(crate) fn answers(&self) {
+        let mut state = self.lock();
+        if let State::Trial { pauses, .. } = *state {
+            *state = State::Ready { failures: FAILURES - 1, pauses };
+        }
+    }
+
     /// The transport failed; `connect` if not even a connection came about. `jitter` is 0.0 to 1.0
     /// and lengthens the pause by up to a tenth.
     pub(crate) fn failed(&self, now: Instant, connect: bool, jitter: f64) {
@@ -131,6 +140,25 @@ mod tests {
         assert_eq!(cooldown.admit(now), Ok(()));
         cooldown.failed(now, true, 1.0);
         assert_eq!(cooldown.remaining(now), Some(FIRST + FIRST / 10), "success starts from the first pause again");
+    }
+
+    #[test]
+    fn an_answer_that_has_begun_ends_the_trial_and_one_that_breaks_off_cools_for_longer() {
+        let now = Instant::now();
+        let cooldown = Cooldown::default();
+        cooldown.failed(now, true, 0.0);
+        let later = now + FIRST;
+        assert_eq!(cooldown.admit(later), Ok(()), "the trial");
+        cooldown.answers();
+        assert_eq!(cooldown.admit(later), Ok(()), "everybody may");
+        cooldown.failed(later, false, 0.0);
+        assert_eq!(cooldown.remaining(later), Some(FIRST * 2));
+
+        let cooldown = Cooldown::default();
+        cooldown.failed(now, false, 0.0);
+        cooldown.answers();
+        cooldown.failed(now, false, 0.0);
+        assert_eq!(cooldown.remaining(now), None, "outside of a trial it changes nothing");
     }
 
     #[test]

@@ -27,6 +27,8 @@ pub(crate) enum Fault {
     Unauthenticated(&'static str),
     /// The key's role is too low.
     Forbidden,
+    /// A viewer's key, which only reads on the other listener.
+    Viewer,
     /// No such path, tenant, or server for this principal.
     NotFound,
     /// Not with this HTTP method.
@@ -161,6 +163,12 @@ impl Fault {
                 face(StatusCode::UNAUTHORIZED, -32600, reason, "a valid key is needed: Authorization: Bearer ghk_…")
             }
             Self::Forbidden => face(StatusCode::FORBIDDEN, -32600, "forbidden", "this needs the key of a tenant admin"),
+            Self::Viewer => face(
+                StatusCode::FORBIDDEN,
+                -32600,
+                "viewer",
+                "a viewer's key reads from the management service and calls nothing here: a key of the role user does",
+            ),
             Self::NotFound => face(StatusCode::NOT_FOUND, -32600, "not_found", "nothing is served here"),
             Self::MethodNotAllowed(_) => {
                 face(StatusCode::METHOD_NOT_ALLOWED, -32600, "method_not_allowed", "not with this HTTP method")
@@ -277,7 +285,7 @@ impl Fault {
     /// The JSON-RPC error body for the request with this id, about this server.
     pub(crate) fn body(&self, id: Option<&[u8]>, server: Option<&str>) -> Bytes {
         let face = self.face();
-        let mut data = serde_json::json!({ "origin": "gateway", "error": face.reason, "reason": face.reason, "trace_id": trace_id() });
+        let mut data = serde_json::json!({ "origin": "gateway", "error": face.reason, "reason": face.reason, "trace_id": telemetry::trace::trace_id() });
         if let Some(map) = data.as_object_mut() {
             if let Some(server) = server {
                 map.insert("server".to_owned(), server.into());
@@ -331,11 +339,6 @@ impl Fault {
     }
 }
 
-/// 128 random bits as hex, to find a refusal in the log again.
-fn trace_id() -> String {
-    uuid::Uuid::new_v4().simple().to_string()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -345,6 +348,7 @@ mod tests {
         for (fault, status, code) in [
             (Fault::Parse, 400, -32700),
             (Fault::Unauthenticated("unauthenticated"), 401, -32600),
+            (Fault::Viewer, 403, -32600),
             (Fault::SessionUnknown, 404, -32600),
             (Fault::StreamTaken, 409, -32600),
             (Fault::TooLarge(1), 413, -31004),

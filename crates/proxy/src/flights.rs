@@ -20,8 +20,10 @@ pub(crate) struct Route {
     pub(crate) mount: Arc<Mount>,
     /// `None` while it waits for its place or its session: nothing has gone upstream.
     pub(crate) connected: Option<Connected>,
-    /// The id it has there.
+    /// The id it has there; each try has its own.
     pub(crate) id: u64,
+    /// The first of them, by which the flight knows its own entry.
+    first: u64,
     cancelled: CancellationToken,
 }
 
@@ -37,7 +39,7 @@ pub(crate) struct Flights {
 pub(crate) struct Flight {
     flights: Arc<Flights>,
     key: Key,
-    id: u64,
+    first: u64,
     cancelled: CancellationToken,
 }
 
@@ -52,9 +54,15 @@ impl Flights {
     pub(crate) fn begin(self: &Arc<Self>, uid: Uid, id: Bytes, mount: &Arc<Mount>, upstream_id: u64) -> Flight {
         let key = (uid, id);
         let cancelled = CancellationToken::new();
-        let route = Route { mount: mount.clone(), connected: None, id: upstream_id, cancelled: cancelled.clone() };
+        let route = Route {
+            mount: mount.clone(),
+            connected: None,
+            id: upstream_id,
+            first: upstream_id,
+            cancelled: cancelled.clone(),
+        };
         self.shard(&key).insert(key.clone(), route);
-        Flight { flights: self.clone(), key, id: upstream_id, cancelled }
+        Flight { flights: self.clone(), key, first: upstream_id, cancelled }
     }
 
     /// Ends the waiting for a request, if it is under way, and says where it went.
@@ -63,6 +71,11 @@ impl Flights {
         let route = self.shard(&key).get(&key).cloned()?;
         route.cancelled.cancel();
         Some(route)
+    }
+
+    /// How many requests are under way.
+    pub(crate) fn len(&self) -> usize {
+        self.shards.iter().map(|shard| shard.lock().unwrap_or_else(PoisonError::into_inner).len()).sum()
     }
 
     fn shard(&self, key: &Key) -> MutexGuard<'_, HashMap<Key, Route>> {
@@ -74,11 +87,27 @@ impl Flights {
 }
 
 impl Flight {
-    /// The upstream session is there; from here on a cancellation is passed on.
-    pub(crate) fn connected(&self, connected: &Connected) {
-        if let Some(route) = self.flights.shard(&self.key).get_mut(&self.key).filter(|route| route.id == self.id) {
+    /// The id of the first try.
+    pub(crate) fn id(&self) -> u64 {
+        self.first
+    }
+
+    /// A try begins, under this id and in this session; from here on a cancellation is passed on.
+    pub(crate) fn goes_out(&self, id: u64, connected: &Connected) {
+        if let Some(route) = self.own(&mut self.flights.shard(&self.key)) {
+            route.id = id;
             route.connected = Some(connected.clone());
         }
+    }
+
+    /// Where the try under way went.
+    pub(crate) fn route(&self) -> Option<Route> {
+        self.own(&mut self.flights.shard(&self.key)).cloned()
+    }
+
+    /// A client that reuses an id while it is under way must not disturb the earlier one, nor the other way round.
+    fn own<'a>(&self, shard: &'a mut MutexGuard<'_, HashMap<Key, Route>>) -> Option<&'a mut Route> {
+        shard.get_mut(&self.key).filter(|route| route.first == self.first)
     }
 
     /// Fires when the client cancels the request.
@@ -90,8 +119,7 @@ impl Flight {
 impl Drop for Flight {
     fn drop(&mut self) {
         let mut shard = self.flights.shard(&self.key);
-        // A client that reuses an id while it is under way must not lose the later one.
-        if shard.get(&self.key).is_some_and(|route| route.id == self.id) {
+        if self.own(&mut shard).is_some() {
             shard.remove(&self.key);
         }
     }

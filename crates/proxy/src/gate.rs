@@ -9,6 +9,7 @@ use moka::policy::EvictionPolicy;
 use telemetry::Metrics;
 
 use crate::built_in::BuiltIn;
+use crate::commands::control_key;
 use crate::connections::Connections;
 use crate::flights::Flights;
 use crate::hosts::Hosts;
@@ -18,6 +19,9 @@ use crate::readiness::Readiness;
 use crate::seal::Sealer;
 use crate::session::Uid;
 use crate::table::Tables;
+
+/// Most sessions of which it is known that their clients ended them.
+pub(crate) const ENDED: u64 = 100_000;
 
 /// Everything that requests share.
 pub struct Gate {
@@ -30,7 +34,7 @@ pub struct Gate {
     pub(crate) flights: Arc<Flights>,
     pub(crate) lists: Lists,
     pub(crate) built_in: BuiltIn,
-    pub(crate) counters: Counters,
+    pub(crate) counters: Arc<Counters>,
     /// Sessions that their clients ended.
     pub(crate) ended: moka::sync::Cache<Uid, ()>,
     pub(crate) draining: AtomicBool,
@@ -58,9 +62,9 @@ impl Gate {
             flights: Arc::default(),
             lists: Lists::default(),
             built_in: BuiltIn::default(),
-            counters: Counters::new(metrics),
+            counters: Arc::new(Counters::new(metrics)),
             ended: moka::sync::Cache::builder()
-                .max_capacity(100_000)
+                .max_capacity(ENDED)
                 // The default would rather not take a new one in than lose one that is asked for often.
                 .eviction_policy(EvictionPolicy::lru())
                 .time_to_live(Duration::from_secs(24 * 3600))
@@ -68,6 +72,18 @@ impl Gate {
             draining: AtomicBool::new(false),
             egress,
         }
+    }
+
+    /// Ends what nobody may or will use again: streams of tenants whose table is too old, and sessions
+    /// with upstreams. Called every now and then.
+    pub(crate) async fn tidy(&self) {
+        let (table, now) = (self.tables.load_full(), self.clock.now_micros());
+        for tenant in table.tenants() {
+            if self.readiness.check(now, tenant.spec.stale_after).is_err() {
+                tenant.hub.end_streams_of_keys(|_| true);
+            }
+        }
+        self.connections.sweep(|key| key == control_key() || table.key(key).is_some()).await;
     }
 
     /// From now on new requests are refused; calls under way finish, streams end.

@@ -231,7 +231,7 @@ mod tests {
             limits: model::ServerLimits::default(),
         };
         let policy = egress::Policy { dev: false, own: Vec::new(), rules: Vec::new(), revision: 1 };
-        Mount::new(spec, &egress::Egress::new(policy).unwrap(), &model::Limits::default(), false).unwrap()
+        Mount::new(spec, &egress::Egress::new(policy).unwrap(), &model::Limits::default(), false, None).unwrap()
     }
 
     #[tokio::test(start_paused = true)]

@@ -9,6 +9,7 @@ mod server;
 mod write_timeout;
 
 mod gate;
+mod head_timeout;
 mod hosts;
 mod limits;
 mod path;
@@ -18,6 +19,7 @@ mod readiness;
 mod seal;
 mod session;
 
+mod account;
 mod answer;
 mod body;
 mod fault;
@@ -26,6 +28,8 @@ mod listen;
 mod lists;
 mod methods;
 mod relay;
+mod spans;
+mod retry;
 
 mod built_in;
 mod connections;
@@ -42,7 +46,7 @@ mod metrics;
 mod timers;
 
 pub use self::commands::{CommandFailure, Commands, ObservedMount, ProbeSpec, Probed};
-pub use self::config::{Config, ConfigError};
+pub use self::config::Config;
 pub use self::gate::Gate;
 pub use self::hosts::Hosts;
 pub use self::last_good::{LastGood, LastGoodError, Loaded};

@@ -8,10 +8,15 @@ use std::time::Duration;
 use governor::clock::{Clock, DefaultClock};
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use model::Limits;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 
 /// Longest wait for a place at an upstream.
 const QUEUE_WAIT: Duration = Duration::from_secs(2);
+
+/// A server's share of a limit: its own, but never more than its tenant's.
+pub(crate) fn share(own: Option<u32>, tenant: u32) -> u32 {
+    own.map_or(tenant, |own| own.min(tenant))
+}
 
 /// A bucket that refills at `per_second` and holds twice as much.
 pub(crate) struct Rate(DefaultDirectRateLimiter);
@@ -29,75 +34,141 @@ impl Rate {
     }
 }
 
-/// The counters of one tenant; they outlive changes of its mounts.
+/// What one tenant has under way, against the limits of one state of the table.
 pub(crate) struct TenantUse {
     pub(crate) limits: Limits,
-    pub(crate) rate: Rate,
+    pub(crate) rate: Arc<Rate>,
+    under_way: Arc<UnderWay>,
+}
+
+/// The counters of one tenant; they outlive every change of its limits and mounts.
+#[derive(Default)]
+struct UnderWay {
     calls: AtomicU32,
     streams: AtomicU32,
 }
 
 impl TenantUse {
     pub(crate) fn new(limits: Limits) -> Self {
-        Self { limits, rate: Rate::new(limits.tenant_rate), calls: AtomicU32::new(0), streams: AtomicU32::new(0) }
+        Self { limits, rate: Arc::new(Rate::new(limits.tenant_rate)), under_way: Arc::default() }
+    }
+
+    /// The same use against other limits: what is under way still counts.
+    pub(crate) fn limited(&self, limits: Limits) -> Self {
+        let same = self.limits.tenant_rate == limits.tenant_rate;
+        let rate = if same { self.rate.clone() } else { Arc::new(Rate::new(limits.tenant_rate)) };
+        Self { limits, rate, under_way: self.under_way.clone() }
     }
 
     /// One call under way, until the guard is dropped; `None` at the limit.
-    pub(crate) fn call(self: &Arc<Self>) -> Option<Held> {
-        Held::take(self, |usage| &usage.calls, self.limits.concurrent)
+    pub(crate) fn call(&self) -> Option<Held> {
+        Held::take(&self.under_way, |under_way| &under_way.calls, self.limits.concurrent)
+    }
+
+    /// Names of the bounds, how much of each is in use, and the bounds.
+    pub(crate) fn fill(&self) -> [(&'static str, u32, u32); 2] {
+        let [calls, streams] =
+            [&self.under_way.calls, &self.under_way.streams].map(|used| used.load(Ordering::Relaxed));
+        [("tenant_calls", calls, self.limits.concurrent), ("tenant_streams", streams, self.limits.streams)]
     }
 
     /// One open stream, until the guard is dropped; `None` at the limit.
-    pub(crate) fn stream(self: &Arc<Self>) -> Option<Held> {
-        Held::take(self, |usage| &usage.streams, self.limits.streams)
+    pub(crate) fn stream(&self) -> Option<Held> {
+        Held::take(&self.under_way, |under_way| &under_way.streams, self.limits.streams)
     }
 }
 
 /// A place that is given back on drop.
 pub(crate) struct Held {
-    usage: Arc<TenantUse>,
-    counter: fn(&TenantUse) -> &AtomicU32,
+    under_way: Arc<UnderWay>,
+    counter: fn(&UnderWay) -> &AtomicU32,
 }
 
 impl Held {
-    fn take(usage: &Arc<TenantUse>, counter: fn(&TenantUse) -> &AtomicU32, limit: u32) -> Option<Self> {
-        if counter(usage).fetch_add(1, Ordering::Relaxed) >= limit {
-            counter(usage).fetch_sub(1, Ordering::Relaxed);
+    fn take(under_way: &Arc<UnderWay>, counter: fn(&UnderWay) -> &AtomicU32, limit: u32) -> Option<Self> {
+        if counter(under_way).fetch_add(1, Ordering::Relaxed) >= limit {
+            counter(under_way).fetch_sub(1, Ordering::Relaxed);
             return None;
         }
-        Some(Self { usage: usage.clone(), counter })
+        Some(Self { under_way: under_way.clone(), counter })
     }
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
-        (self.counter)(&self.usage).fetch_sub(1, Ordering::Relaxed);
+        (self.counter)(&self.under_way).fetch_sub(1, Ordering::Relaxed);
     }
 }
 
 /// The places at one upstream: `limit` under way, as many again in the queue for at most 2 s.
 pub(crate) struct Places {
-    places: Arc<Semaphore>,
+    free: Semaphore,
     queued: AtomicU32,
-    limit: u32,
+    limit: AtomicU32,
+    /// Places that are taken but no longer allowed: so many are not given back.
+    owed: AtomicU32,
 }
 
 impl Places {
-    pub(crate) fn new(limit: u32) -> Self {
-        Self { places: Arc::new(Semaphore::new(limit as usize)), queued: AtomicU32::new(0), limit }
+    pub(crate) fn new(limit: u32) -> Arc<Self> {
+        Arc::new(Self {
+            free: Semaphore::new(limit as usize),
+            queued: AtomicU32::new(0),
+            limit: AtomicU32::new(limit),
+            owed: AtomicU32::new(0),
+        })
     }
 
     /// A place, waited for if need be; `None` if the queue is full or the wait too long.
-    pub(crate) async fn take(&self) -> Option<OwnedSemaphorePermit> {
-        if let Ok(permit) = self.places.clone().try_acquire_owned() {
-            return Some(permit);
+    pub(crate) async fn take(self: &Arc<Self>) -> Option<Place> {
+        if let Ok(permit) = self.free.try_acquire() {
+            permit.forget();
+            return Some(Place(self.clone()));
         }
-        if self.queued.fetch_add(1, Ordering::Relaxed) >= self.limit {
+        if self.queued.fetch_add(1, Ordering::Relaxed) >= self.limit.load(Ordering::Relaxed) {
             self.queued.fetch_sub(1, Ordering::Relaxed);
             return None;
         }
         let _queued = Queued(&self.queued);
-        tokio::time::timeout(QUEUE_WAIT, self.places.clone().acquire_owned()).await.ok()?.ok()
+        tokio::time::timeout(QUEUE_WAIT, self.free.acquire()).await.ok()?.ok()?.forget();
+        Some(Place(self.clone()))
+    }
+
+    /// Names of the bounds, how much of each is in use, and the bounds.
+    pub(crate) fn fill(&self) -> [(&'static str, u64, u64); 2] {
+        let limit = u64::from(self.limit.load(Ordering::Relaxed));
+        let owed = u64::from(self.owed.load(Ordering::Relaxed));
+        let taken = (limit + owed).saturating_sub(self.free.available_permits() as u64);
+        let queued = u64::from(self.queued.load(Ordering::Relaxed));
+        [("upstream_places", taken, limit), ("upstream_queue", queued, limit)]
+    }
+
+    /// Another limit from now on. Whoever has a place keeps it; with fewer places than are taken,
+    /// nobody gets one until enough have come back. Called by the table's one writer.
+    pub(crate) fn resize(&self, limit: u32) {
+        let before = self.limit.swap(limit, Ordering::Relaxed);
+        if limit >= before {
+            let more = limit - before;
+            let pays = |owed: u32| Some(owed.saturating_sub(more));
+            let owed = self.owed.fetch_update(Ordering::AcqRel, Ordering::Acquire, pays).unwrap_or_default();
+            self.free.add_permits(more.saturating_sub(owed) as usize);
+        } else {
+            let less = before - limit;
+            let gone = self.free.forget_permits(less as usize) as u32;
+            self.owed.fetch_add(less - gone, Ordering::AcqRel);
+        }
+    }
+}
+
+/// A place at one upstream, given back on drop.
+pub(crate) struct Place(Arc<Places>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let pays = |owed: u32| owed.checked_sub(1);
+        if self.0.owed.fetch_update(Ordering::AcqRel, Ordering::Acquire, pays).is_err() {
+            self.0.free.add_permits(1);
+        }
     }
 }
 
@@ -123,12 +194,61 @@ mod tests {
 
     #[test]
     fn places_come_back_on_drop() {
-        let usage = Arc::new(TenantUse::new(Limits { concurrent: 2, ..Limits::default() }));
+        let usage = TenantUse::new(Limits { concurrent: 2, ..Limits::default() });
         let first = usage.call();
         let second = usage.call();
         assert!(first.is_some() && second.is_some() && usage.call().is_none());
         drop(first);
         assert!(usage.call().is_some());
+    }
+
+    #[test]
+    fn other_limits_count_what_is_under_way() {
+        let usage = TenantUse::new(Limits { concurrent: 2, ..Limits::default() });
+        let held = usage.call();
+        let fewer = usage.limited(Limits { concurrent: 1, ..Limits::default() });
+        assert!(held.is_some() && fewer.call().is_none());
+        drop(held);
+        assert!(fewer.call().is_some());
+    }
+
+    #[test]
+    fn the_share_of_a_server_is_never_more_than_its_tenants() {
+        for (own, share_of_10) in [(None, 10), (Some(3), 3), (Some(10), 10), (Some(99), 10)] {
+            assert_eq!(share(own, 10), share_of_10);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_changed_limit_drops_nobody_and_holds_for_everybody_after() {
+        let places = Places::new(3);
+        let mut held = Vec::new();
+        for _ in 0..3 {
+            held.push(places.take().await.unwrap());
+        }
+        places.resize(1);
+        for left in [2, 1] {
+            held.pop();
+            assert!(places.take().await.is_none(), "{left} are still under way");
+        }
+        held.pop();
+        held.push(places.take().await.unwrap());
+        assert!(places.take().await.is_none());
+        places.resize(2);
+        held.push(places.take().await.unwrap());
+        assert!(places.take().await.is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_limit_that_goes_down_and_up_again_ends_where_it_began() {
+        let places = Places::new(4);
+        let held = [places.take().await.unwrap(), places.take().await.unwrap(), places.take().await.unwrap()];
+        for limit in [1, 3, 2, 4] {
+            places.resize(limit);
+        }
+        assert_eq!(places.free.available_permits(), 1);
+        drop(held);
+        assert_eq!(places.free.available_permits(), 4);
     }
 
     #[tokio::test(start_paused = true)]

@@ -14,6 +14,7 @@ use crate::built_in;
 use crate::connections::{Behalf, Connections, settle};
 use crate::hub::Hub;
 use crate::principal::Authenticated;
+use crate::retry::Tries;
 use crate::table::{Listed, Mount};
 use crate::upstream::{Connected, Failure, ask};
 
@@ -61,6 +62,14 @@ impl Default for Lists {
     }
 }
 
+impl Lists {
+    /// Most bytes of merged lists, and what tells how many there are.
+    pub(crate) fn fill(&self) -> (u64, impl Fn() -> u64 + use<>) {
+        let views = self.views.clone();
+        (VIEWS, move || views.weighted_size())
+    }
+}
+
 /// One mount's list: what is known, or what the upstream says now. A list that is merely old is
 /// served and asked for in the background; one that the upstream called changed is waited for.
 pub(crate) async fn listed(
@@ -86,15 +95,17 @@ pub(crate) async fn listed(
     Ok(known)
 }
 
-/// What the upstream says now, never what was known before.
-pub(crate) async fn asked_now(
+/// What the upstream offers now, disabled tools included: for those who disable them.
+pub(crate) async fn offered(
     connections: &Connections,
     behalf: &Behalf,
     mount: &Arc<Mount>,
     kind: ListKind,
-) -> Result<Arc<Listed>, Failure> {
-    mount.list(kind).invalidate();
-    refreshed(connections, behalf, mount, kind).await
+) -> Result<Vec<Item>, Failure> {
+    let cell = mount.list(kind);
+    cell.invalidate();
+    let _one_asks = cell.asking.lock().await;
+    taken(connections, behalf, mount, kind).await.map(|(items, _)| items)
 }
 
 /// Asks the upstream, once for all who wait.
@@ -113,21 +124,33 @@ async fn refreshed(
     {
         return Ok(known);
     }
+    taken(connections, behalf, mount, kind).await.map(|(_, listed)| listed)
+}
+
+/// Asks, puts the list in place and tells those who listen. The caller sees to it that one asks at a time.
+async fn taken(
+    connections: &Connections,
+    behalf: &Behalf,
+    mount: &Arc<Mount>,
+    kind: ListKind,
+) -> Result<(Vec<Item>, Arc<Listed>), Failure> {
+    let cell = mount.list(kind);
     mount.cooldown.admit(Instant::now()).map_err(Failure::Cooling)?;
     let asking = cell.ask();
-    let fetching = fetch(connections, behalf, mount, kind);
-    let items = tokio::time::timeout(ASKING, fetching).await.unwrap_or_else(|_| {
+    let deadline = tokio::time::Instant::now() + ASKING;
+    let fetching = fetch(connections, behalf, mount, kind, deadline);
+    let items = tokio::time::timeout_at(deadline, fetching).await.unwrap_or_else(|_| {
         let late = Err(Failure::Deadline);
         settle(mount, &late);
         late
     })?;
-    let listed = Arc::new(Listed::new(kind, mount, items, asking.at));
+    let listed = Arc::new(Listed::new(kind, mount, items.clone(), asking.at));
     match cell.put(listed.clone()) {
         None => behalf.hub.bump(),
         Some(true) => behalf.hub.lists_changed(Hub::bit(kind), mount),
         Some(false) => (),
     }
-    Ok(listed)
+    Ok((items, listed))
 }
 
 async fn fetch(
@@ -135,6 +158,7 @@ async fn fetch(
     behalf: &Behalf,
     mount: &Arc<Mount>,
     kind: ListKind,
+    deadline: tokio::time::Instant,
 ) -> Result<Vec<Item>, Failure> {
     // Whether the session could be opened is counted where it is opened, once for all who wait for it.
     let mut opened = connections.shared(mount, behalf).await?;
@@ -142,25 +166,37 @@ async fn fetch(
         mount.cooldown.succeeded();
         return Ok(Vec::new());
     }
-    let mut fetched = pages(mount, &opened.connected, kind).await;
+    let mut fetched = pages(mount, &opened.connected, kind, deadline).await;
     if matches!(fetched, Err(Failure::SessionLost)) {
         connections.forget(mount, behalf.key).await;
         opened = connections.shared(mount, behalf).await?;
-        fetched = pages(mount, &opened.connected, kind).await;
+        fetched = pages(mount, &opened.connected, kind, deadline).await;
     }
     settle(mount, &fetched);
     fetched
 }
 
-/// Asks for all pages of a list.
-pub(crate) async fn pages(mount: &Mount, connected: &Connected, kind: ListKind) -> Result<Vec<Item>, Failure> {
+/// Asks for all pages of a list. No try begins after `deadline`.
+pub(crate) async fn pages(
+    mount: &Mount,
+    connected: &Connected,
+    kind: ListKind,
+    deadline: tokio::time::Instant,
+) -> Result<Vec<Item>, Failure> {
+    let mut tries = Tries::of(mount, deadline);
     let (mut items, mut bytes, mut cursor) = (Vec::new(), 0, None::<Bytes>);
     for _ in 0..PAGES {
         let params = match &cursor {
             None => Bytes::from_static(b"{}"),
             Some(cursor) => [&b"{\"cursor\":"[..], cursor, b"}"].concat().into(),
         };
-        let result = match ask(mount, connected, kind.method(), &params).await? {
+        let asked = loop {
+            match ask(mount, connected, kind.method(), &params).await {
+                Err(failure) => tries.next(failure, true).await?,
+                Ok(asked) => break asked,
+            }
+        };
+        let result = match asked {
             Ok(result) => result,
             // A server may declare resources and know no templates.
             Err(error) if cursor.is_none() && kind != ListKind::Tools && code(&error) == Some(METHOD_NOT_FOUND) => {

@@ -8,6 +8,7 @@ use http::{HeaderMap, HeaderValue, Response};
 use mcp::{Envelope, ListKind, Params, Revision, Span, names, write};
 use serde_json::json;
 
+use crate::account::{Account, Ended};
 use crate::answer::refuse_nothing;
 use crate::body::Body;
 use crate::built_in;
@@ -51,10 +52,14 @@ impl Gate {
                 let mount = who.mount(name).ok_or(Fault::NotFound)?;
                 let client_info =
                     params.and_then(|params| params.client_info).map_or(OWN_INFO, |span| span.of(message));
+                let account = Account::begin(&self.counters, mount);
                 match self.open_upstream(who, mount, revision, client_info, passed).await {
-                    Ok(opened) => opened,
+                    Ok(opened) => {
+                        account.end(Ended::Answered);
+                        opened
+                    }
                     Err(failure) => {
-                        mount.outcomes(&self.counters).failed.inc();
+                        account.end(Ended::Failed(&failure));
                         return Ok(refused(self, &Fault::of(&failure, false), Some(&id), Some(mount.name())));
                     }
                 }
@@ -94,10 +99,11 @@ impl Gate {
         let _place = mount.places.take().await.ok_or(Failure::Busy)?;
         mount.cooldown.admit(Instant::now()).map_err(Failure::Cooling)?;
         let opening = Opening { client_info, revision, passed, complete: false };
-        let opened = open(mount, &opening, refuse_nothing()).await;
+        let deadline = tokio::time::Instant::now() + mount.call_time(&who.tenant.usage.limits);
+        let opening = open(mount, &opening, refuse_nothing(), deadline);
+        let opened = tokio::time::timeout_at(deadline, opening).await.unwrap_or(Err(Failure::Deadline));
         settle(mount, &opened);
         let opened = opened?;
-        mount.outcomes(&self.counters).answered.inc();
         let upstream = match &opened.connected {
             Connected::Http(session) => session.id.as_ref().and_then(|id| id.to_str().ok()).map(Into::into),
             // `auto` has just found the older transport: the shared session serves from here on.

@@ -5,7 +5,7 @@
 //! of boxed layers: a step costs nothing, and the closed [`Fault`] is the only way to say no.
 
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use http::header::{ACCEPT, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
@@ -14,6 +14,7 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use mcp::{Envelope, EnvelopeError, Kind, Params, Revision};
 use model::Limits;
+use telemetry::trace;
 
 use crate::body::Body;
 use crate::fault::Fault;
@@ -22,6 +23,7 @@ use crate::path::{Path, Target};
 use crate::principal::{Authenticated, authenticate};
 use crate::relay::{Asked, refused};
 use crate::session::{Scope, Session};
+use crate::spans;
 use crate::timers::scaled;
 use crate::upstream::http::{SESSION, VERSION};
 
@@ -51,14 +53,19 @@ impl Gate {
         let _active = crate::body::Gauge(self.counters.active.clone());
         // If a length stood beside it, hyper has dropped that: who counts otherwise must not get a second answer.
         let last = request.headers().contains_key(TRANSFER_ENCODING);
-        let mut response = match self.admit(request).await {
-            Ok(response) => response,
-            Err(Refused { fault, id }) => refused(self, &fault, id.as_deref(), None),
+        let span = spans::server(&request);
+        let answering = async {
+            match self.admit(request).await {
+                Ok(response) => response,
+                Err(Refused { fault, id }) => refused(self, &fault, id.as_deref(), None),
+            }
         };
+        let mut response = span.scope(answering).await;
         if last {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
-        response
+        span.describe(|span| spans::status(span, &response, 500));
+        response.map(|body| body.under(span))
     }
 
     async fn admit(&self, request: Request<Incoming>) -> Result<Response<Body>, Refused> {
@@ -83,6 +90,9 @@ impl Gate {
             Path::Mcp { tenant, target } => {
                 if tenant.is_some_and(|tenant| tenant != who.tenant.spec.name.as_str()) {
                     return Err(Fault::NotFound.into());
+                }
+                if !who.key.verifier.role.calls_mcp() {
+                    return Err(Fault::Viewer.into());
                 }
                 if let Target::Server(name) = target
                     && who.mount(name).is_none()
@@ -114,7 +124,7 @@ impl Gate {
 
     /// The table is young enough to be trusted, and neither the key nor the tenant asks too often.
     fn within_limits(&self, who: &Authenticated) -> Result<(), Fault> {
-        self.readiness.check(self.clock.now_micros())?;
+        self.readiness.check(self.clock.now_micros(), who.tenant.spec.stale_after)?;
         let key = who.key.rate.take();
         key.map_err(|retry_after| Fault::Quota { what: "requests per second of this key", retry_after })?;
         let tenant = who.tenant.usage.rate.take();
@@ -128,12 +138,16 @@ impl Gate {
         authenticate(&self.tables.load(), headers, self.clock.now_micros())
     }
 
+    /// Whether clients should be sent here.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.readiness.has_table() && self.sealer.is_ready() && !self.draining.load(Ordering::Acquire)
+    }
+
     fn health(&self, ready: bool, method: &Method) -> Result<Response<Body>, Fault> {
         if method != Method::GET {
             return Err(Fault::MethodNotAllowed("GET"));
         }
-        let well =
-            !ready || (self.readiness.has_table() && self.sealer.is_ready() && !self.draining.load(Ordering::Acquire));
+        let well = !ready || self.is_ready();
         let mut response = Response::new(Body::full(Bytes::from_static(if well { b"ok\n" } else { b"not ready\n" })));
         if !well {
             *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
@@ -161,16 +175,20 @@ impl Gate {
         let envelope = scan(&message)?;
         let id = envelope.id.map(|span| message.slice(span.start()..span.end()));
         let refuse = |fault| Refused { fault, id: id.clone().filter(|_| envelope.kind == Kind::Request) };
+        trace::describe(|span| spans::describe(span, who, &envelope, &message));
         modern(headers, &message, &envelope).map_err(refuse)?;
         let passed = passed(headers);
         let method = envelope.method(&message);
+        let begun = Instant::now();
         if let (Kind::Request, "initialize", Some(id)) = (envelope.kind, method, &id) {
             let answer = Box::pin(self.initialize(who, target, &passed, &message, &envelope, id.clone())).await;
+            self.counters.served(method, begun.elapsed());
             return answer.map_err(refuse);
         }
         // One version header that is not spoken is refused, whatever the session says.
         spoken(headers).map_err(refuse)?;
         let session = self.session(who, target, headers).map_err(refuse)?;
+        trace::describe(|span| spans::in_session(span, &session));
         let asked = Asked {
             who,
             session: &session,
@@ -180,7 +198,11 @@ impl Gate {
             id: id.unwrap_or_default(),
         };
         match envelope.kind {
-            Kind::Request => Ok(self.request(&asked, call).await),
+            Kind::Request => {
+                let answer = self.request(&asked, call).await;
+                self.counters.served(method, begun.elapsed());
+                Ok(answer)
+            }
             Kind::Notification => {
                 Box::pin(self.notification(&asked)).await;
                 Ok(accepted())
@@ -345,7 +367,7 @@ fn no_modern_method(headers: &HeaderMap) -> Result<(), Fault> {
     spoken(headers)
 }
 
-/// Those headers of the client that may reach an upstream.
+/// Those headers of the client that may reach an upstream, its trace context among them.
 fn passed(headers: &HeaderMap) -> HeaderMap {
     let mut passed = HeaderMap::new();
     for (name, value) in headers {

@@ -1,23 +1,25 @@
 //! One client message to one mount: session, place, cooldown, send, and the answer back.
 
 use std::borrow::Cow;
-use std::time::{Duration, Instant};
-
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
+use egress::EgressError;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Response};
 use mcp::{Envelope, ListKind, Params, Span, Splicer, write};
-use tokio_util::sync::CancellationToken;
 
+use crate::account::{Account, Ended};
 use crate::answer::{self, Call, EventRelay, Json, Source, StreamedAnswer};
 use crate::body::{Body, Guards};
 use crate::connections::{Behalf, settle};
 use crate::fault::Fault;
+use crate::flights::{Flight, Route};
 use crate::gate::Gate;
 use crate::limits::Held;
 use crate::principal::Authenticated;
+use crate::retry::Tries;
 use crate::session::{Scope, Session};
 use crate::table::Mount;
 use crate::upstream::http::{self as streamable, Answer, HttpSession};
@@ -66,23 +68,33 @@ impl Gate {
         renamed: Renamed,
         call: Option<Held>,
     ) -> Response<Body> {
-        let outcomes = mount.outcomes(&self.counters);
+        let account = Account::begin(&self.counters, mount);
         match self.exchange(asked, mount, renamed, call).await {
-            Ok((response, rejected)) => {
-                if rejected { &outcomes.rejected } else { &outcomes.answered }.inc();
-                response
+            Ok((Answered::Whole(pieces, ended), _)) => {
+                account.end(ended);
+                with_type(Body::pieces(pieces), "application/json")
+            }
+            Ok((Answered::Streamed(mut streamed), guards)) => {
+                streamed.told_to(account);
+                with_type(Body::answer(streamed, guards), "application/json")
+            }
+            Ok((Answered::Events(mut relay), guards)) => {
+                relay.told_to(account);
+                event_response(Body::events(relay, guards))
             }
             Err(Failure::Status { error: Some(error), status, .. }) if status < 500 && status != 429 => {
-                outcomes.rejected.inc();
+                account.end(Ended::Rejected);
                 json_response(write::raw_error(&asked.id, &error))
             }
             // The stream that would have carried the answer ends without one.
-            Err(Failure::Cancelled) => event_response(Body::empty()),
+            Err(Failure::Cancelled) => {
+                account.end(Ended::Cancelled);
+                event_response(Body::empty())
+            }
             Err(failure) => {
-                outcomes.failed.inc();
+                account.end(Ended::Failed(&failure));
                 let fault = Fault::of(&failure, is_unsafe(asked, mount));
                 self.counters.refused(fault.reason());
-                tracing::debug!(server = mount.name(), class = failure.class(), ?failure, "an upstream gave no answer");
                 fault.response(Some(&asked.id), Some(mount.name())).map(Body::full)
             }
         }
@@ -94,28 +106,34 @@ impl Gate {
         mount: &Arc<Mount>,
         renamed: Renamed,
         call: Option<Held>,
-    ) -> Result<(Response<Body>, bool), Failure> {
+    ) -> Result<(Answered, Guards), Failure> {
         // Before the queue, so that a cooling upstream costs nothing; whether this is the trial is asked after it.
         if let Some(left) = mount.cooldown.remaining(Instant::now()) {
             return Err(Failure::Cooling(left));
         }
         let limits = &asked.who.tenant.usage.limits;
-        let deadline = tokio::time::Instant::now() + Duration::from_secs(u64::from(limits.call_secs));
-        let id = mint_id();
-        let flight = self.flights.begin(asked.session.uid, asked.id.clone(), mount, id);
+        let deadline = tokio::time::Instant::now() + mount.call_time(limits);
+        let flight = self.flights.begin(asked.session.uid, asked.id.clone(), mount, mint_id());
         let cancelled = flight.cancelled();
         let waiting = async {
             let place = mount.places.take().await.ok_or(Failure::Busy)?;
             mount.cooldown.admit(Instant::now()).map_err(Failure::Cooling)?;
-            // Whether a session could be opened is counted where it is opened.
-            let connected = self.connected(asked, mount).await?;
-            flight.connected(&connected);
-            let sending = Sending { connected: connected.clone(), renamed, id, deadline, cancelled: cancelled.clone() };
+            // Whether a session could be opened is counted where it is opened; nothing of the call is out before.
+            let connected = tokio::time::timeout_at(deadline, self.connected(asked, mount))
+                .await
+                .map_err(|_| EgressError::ConnectTimeout)??;
+            let sending = Sending { connected, renamed, flight: &flight, deadline };
             let answered = tokio::time::timeout_at(deadline, self.answered(asked, mount, sending)).await;
             let outcome = answered.unwrap_or(Err(Failure::Deadline));
-            settle(mount, &outcome);
-            if matches!(&outcome, Err(failure) if failure.is_late()) {
-                tokio::spawn(give_up(mount.clone(), connected, id));
+            match &outcome {
+                // Its end tells.
+                Ok(Answered::Streamed(_) | Answered::Events(_)) => mount.cooldown.answers(),
+                outcome => settle(mount, outcome),
+            }
+            if matches!(&outcome, Err(failure) if failure.is_late())
+                && let Some(Route { connected: Some(connected), id, .. }) = flight.route()
+            {
+                give_up(mount.clone(), connected, id);
             }
             Ok::<_, Failure>((outcome?, place))
         };
@@ -125,78 +143,93 @@ impl Gate {
             // Nobody counts it: an upstream must not answer what was cancelled.
             () = cancelled.cancelled() => return Err(Failure::Cancelled),
         };
-        let guards = Guards { call, place: Some(place), flight: Some(flight) };
-        Ok(match answer {
-            Answered::Whole(pieces, error) => (with_type(Body::pieces(pieces), "application/json"), error),
-            Answered::Streamed(streamed) => (with_type(Body::answer(streamed, guards), "application/json"), false),
-            Answered::Events(relay) => (event_response(Body::events(relay, guards)), false),
-        })
+        Ok((answer, Guards { call, place: Some(place), flight: Some(flight), ..Guards::default() }))
     }
 
-    async fn answered(&self, asked: &Asked<'_>, mount: &Arc<Mount>, sending: Sending) -> Result<Answered, Failure> {
-        let Sending { connected, renamed, id, deadline, cancelled } = sending;
-        let text = id.to_string();
-        let body = self.request_body(asked, &text, renamed);
+    /// Sends until there is an answer, it would do harm, or no try is left.
+    async fn answered(&self, asked: &Asked<'_>, mount: &Arc<Mount>, sending: Sending<'_>) -> Result<Answered, Failure> {
+        let Sending { connected, renamed, flight, deadline } = sending;
         let token = asked.params().and_then(|params| params.progress_token);
         let mut call = Call {
             mount: mount.clone(),
             connected,
             hub: asked.who.tenant.hub.clone(),
-            id,
+            id: flight.id(),
             client_id: asked.id.clone(),
             client_token: token.map(|span| asked.message.slice(span.start()..span.end())),
             unsafe_call: is_unsafe(asked, mount),
+            largest: mount.answer_bytes(&asked.who.tenant.usage.limits),
             deadline,
-            cancelled,
+            cancelled: flight.cancelled(),
         };
-        // A lost session is refused before anything is executed: the only case in which a call goes out
-        // again. First the client session's own may be lost, then the shared one that stands in for it.
-        let mut answer = self.send(asked, mount, &mut call, &body).await;
-        for _ in 0..2 {
-            if !matches!(answer, Err(Failure::SessionLost)) {
-                break;
+        let mut tries = Tries::of(mount, deadline);
+        let mut sessions_lost = 0;
+        loop {
+            flight.goes_out(call.id, &call.connected);
+            let failure = match self.sent(asked, mount, &call, renamed.as_ref()).await {
+                Ok(Came::Whole(pieces, ended)) => return Ok(Answered::Whole(pieces, ended)),
+                Ok(Came::Streamed(streamed)) => return Ok(Answered::Streamed(streamed)),
+                Ok(Came::Events(source)) => return Ok(Answered::Events(EventRelay::boxed(call, source))),
+                Err(failure) => failure,
+            };
+            // A lost session is refused before anything is executed. First the client session's own may
+            // be lost, then the shared one that stands in for it.
+            if matches!(failure, Failure::SessionLost) && sessions_lost < 2 {
+                sessions_lost += 1;
+                call.connected = Box::pin(self.connected_anew(asked, mount)).await?;
+                continue;
             }
-            call.connected = Box::pin(self.connected_anew(asked, mount)).await?;
-            answer = self.send(asked, mount, &mut call, &body).await;
+            let late = failure.is_late();
+            Box::pin(tries.next(failure, !call.unsafe_call)).await?;
+            if late {
+                give_up(mount.clone(), call.connected.clone(), call.id);
+            }
+            // Never an id twice: what answers late must not be taken for the answer to this try.
+            call.id = mint_id();
         }
-        match answer? {
+    }
+
+    /// One try, up to where the answer can be passed on.
+    async fn sent(
+        &self,
+        asked: &Asked<'_>,
+        mount: &Arc<Mount>,
+        call: &Call,
+        renamed: Option<&(Span, Vec<u8>)>,
+    ) -> Result<Came, Failure> {
+        let text = call.id.to_string();
+        let body = self.request_body(asked, &text, renamed);
+        match self.send(asked, mount, call, body).await? {
             Sent::Http(Answer::Json(body)) => {
                 let splicer = Splicer::new(text.into(), asked.id.clone());
-                let limit = asked.who.tenant.usage.limits.response_bytes as usize;
-                Ok(match answer::json(body, splicer, limit, deadline).await? {
-                    Json::Whole(pieces, error) => Answered::Whole(pieces, error),
-                    Json::Streamed(streamed) => Answered::Streamed(streamed),
+                Ok(match answer::json(body, splicer, call).await? {
+                    Json::Whole(pieces, ended) => Came::Whole(pieces, ended),
+                    Json::Streamed(streamed) => Came::Streamed(streamed),
                 })
             }
-            Sent::Http(Answer::Events(body)) => Ok(Answered::Events(EventRelay::boxed(call, Source::http(body)))),
+            Sent::Http(Answer::Events(body)) => Ok(Came::Events(Source::http(body, call.largest))),
             Sent::Http(Answer::Nothing) => Err(Failure::BadResponse("it is empty")),
-            Sent::Legacy(exchange) if call.client_token.is_some() => {
-                Ok(Answered::Events(EventRelay::boxed(call, Source::Legacy(exchange))))
-            }
+            Sent::Legacy(exchange) if call.client_token.is_some() => Ok(Came::Events(Source::Legacy(exchange))),
             Sent::Legacy(mut exchange) => {
-                let message = (&mut exchange.answer).await.map_err(|_| egress::EgressError::Truncated)?;
+                let message = (&mut exchange.answer).await.map_err(|_| EgressError::Truncated)?;
+                if message.len() > call.largest {
+                    return Err(Failure::TooLarge);
+                }
                 let envelope =
                     Envelope::scan(&message).map_err(|_| Failure::BadResponse("it is not a JSON-RPC message"))?;
-                Ok(Answered::Whole(vec![answer::for_client(&message, &envelope, &asked.id)], envelope.error.is_some()))
+                let ended = Ended::answered(envelope.error.is_some(), answer::tool_failed(&message, &envelope));
+                Ok(Came::Whole(vec![answer::for_client(&message, &envelope, &asked.id)], ended))
             }
         }
     }
 
-    async fn send(
-        &self,
-        asked: &Asked<'_>,
-        mount: &Arc<Mount>,
-        call: &mut Call,
-        body: &Bytes,
-    ) -> Result<Sent, Failure> {
+    async fn send(&self, asked: &Asked<'_>, mount: &Arc<Mount>, call: &Call, body: Bytes) -> Result<Sent, Failure> {
         match &call.connected {
             Connected::Http(session) => {
-                let (answer, _) = streamable::post(mount, session, asked.passed, body.clone()).await?;
+                let (answer, _) = streamable::post(mount, session, asked.passed, body).await?;
                 Ok(Sent::Http(answer))
             }
-            Connected::Legacy(session) => {
-                Ok(Sent::Legacy(Box::pin(session.exchange(mount, call.id, body.clone())).await?))
-            }
+            Connected::Legacy(session) => Ok(Sent::Legacy(Box::pin(session.exchange(mount, call.id, body)).await?)),
         }
     }
 
@@ -220,9 +253,9 @@ impl Gate {
     }
 
     /// The message for the upstream: a fresh envelope around the client's params.
-    fn request_body(&self, asked: &Asked<'_>, id: &str, renamed: Renamed) -> Bytes {
+    fn request_body(&self, asked: &Asked<'_>, id: &str, renamed: Option<&(Span, Vec<u8>)>) -> Bytes {
         let params = asked.params();
-        let renamed = renamed.as_ref().map(|(span, with)| write::Patch { span: *span, with });
+        let renamed = renamed.map(|(span, with)| write::Patch { span: *span, with });
         let token =
             params.and_then(|params| params.progress_token).map(|span| write::Patch { span, with: id.as_bytes() });
         let all = params.map(|params| params.all);
@@ -253,35 +286,42 @@ impl Gate {
 }
 
 /// What it takes to send one request.
-struct Sending {
+struct Sending<'a> {
     connected: Connected,
     renamed: Renamed,
-    /// The id that goes upstream.
-    id: u64,
+    flight: &'a Flight,
     deadline: tokio::time::Instant,
-    cancelled: CancellationToken,
 }
 
 /// An answer that can be passed on.
 enum Answered {
-    /// Pieces of a JSON message; true if it is a JSON-RPC error.
-    Whole(Vec<Bytes>, bool),
+    /// Pieces of a JSON message, and what it says.
+    Whole(Vec<Bytes>, Ended<'static>),
     Streamed(Box<StreamedAnswer>),
     Events(Box<EventRelay>),
 }
 
-/// Tells an upstream that nobody waits for its answer any more.
-async fn give_up(mount: Arc<Mount>, connected: Connected, id: u64) {
-    let params = format!(r#"{{"requestId":{id},"reason":"timeout"}}"#);
-    let body =
-        write::notification("notifications/cancelled", params.as_bytes(), Some(Span::whole(params.as_bytes())), &[]);
-    let sent = match &connected {
-        Connected::Http(session) => streamable::post(&mount, session, &HeaderMap::new(), body).await.map(drop),
-        Connected::Legacy(session) => session.post(&mount, body).await,
-    };
-    if let Err(failure) = sent {
-        tracing::debug!(server = mount.name(), class = failure.class(), "a cancellation could not be passed on");
-    }
+/// An answer as one try brought it.
+enum Came {
+    Whole(Vec<Bytes>, Ended<'static>),
+    Streamed(Box<StreamedAnswer>),
+    Events(Source),
+}
+
+/// Tells an upstream that nobody waits for its answer any more; nobody waits for that either.
+pub(crate) fn give_up(mount: Arc<Mount>, connected: Connected, id: u64) {
+    tokio::spawn(async move {
+        let params = format!(r#"{{"requestId":{id},"reason":"timeout"}}"#);
+        let whole = Some(Span::whole(params.as_bytes()));
+        let body = write::notification("notifications/cancelled", params.as_bytes(), whole, &[]);
+        let sent = match &connected {
+            Connected::Http(session) => streamable::post(&mount, session, &HeaderMap::new(), body).await.map(drop),
+            Connected::Legacy(session) => session.post(&mount, body).await,
+        };
+        if let Err(failure) = sent {
+            tracing::debug!(server = mount.name(), class = failure.class(), "a cancellation could not be passed on");
+        }
+    });
 }
 
 /// How the answer to a sent message comes.

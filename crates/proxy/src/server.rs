@@ -12,14 +12,20 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::body::Gauge;
 use crate::gate::Gate;
+use crate::head_timeout::HeadTimeout;
 use crate::timers::scaled;
 use crate::write_timeout::WriteTimeout;
 
 /// Most connections at once; more wait in the listener's own queue.
-const CONNECTIONS: usize = 20_000;
-/// How long a client may take to send the head of a request.
+pub(crate) const CONNECTIONS: usize = 20_000;
+/// How long a client may take to send the head of a request that it has begun, or its first one.
 const HEAD: Duration = Duration::from_secs(10);
+/// How long an answered connection may wait for its next request.
+const IDLE: Duration = Duration::from_secs(75);
+/// How often it is looked after what nobody uses any more.
+const TIDY: Duration = Duration::from_secs(10);
 /// How long a client may take none of what is written to it.
 const WRITE: Duration = Duration::from_secs(30);
 /// Most bytes that one connection reads ahead or writes at once: a 64 KiB answer with its head fits,
@@ -34,6 +40,7 @@ pub(crate) const DRAIN: Duration = Duration::from_secs(30);
 pub async fn serve(listener: impl Into<Listener>, gate: Arc<Gate>, shutdown: CancellationToken) {
     let listener = listener.into();
     let places = Arc::new(Semaphore::new(CONNECTIONS));
+    let tidying = tokio::spawn(tidy(gate.clone()));
     let mut connections = JoinSet::new();
     loop {
         let next = async {
@@ -56,21 +63,23 @@ pub async fn serve(listener: impl Into<Listener>, gate: Arc<Gate>, shutdown: Can
         let (gate, shutdown) = (gate.clone(), shutdown.clone());
         connections.spawn(async move {
             let _place = place;
+            let _counted = Gauge::one_more(&gate.counters.connections);
             let stream = match arriving.established().await {
                 Ok(stream) => stream,
                 Err(error) => return tracing::trace!(%error, "a client's connection was not established"),
             };
+            let (stream, phase) = HeadTimeout::new(WriteTimeout::new(stream, scaled(WRITE)), scaled(HEAD));
             let service = service_fn(|request| {
-                let gate = gate.clone();
-                async move { Ok::<_, Infallible>(gate.serve(request).await) }
+                let (gate, serving) = (gate.clone(), phase.serve());
+                async move { Ok::<_, Infallible>(gate.serve(request).await.map(|body| body.ending(serving))) }
             });
             let mut builder = http1::Builder::new();
             builder
                 .timer(TokioTimer::new())
-                .header_read_timeout(scaled(HEAD))
+                .header_read_timeout(scaled(IDLE))
                 .max_buf_size(BUFFER)
                 .max_headers(HEADERS);
-            let connection = builder.serve_connection(TokioIo::new(WriteTimeout::new(stream, scaled(WRITE))), service);
+            let connection = builder.serve_connection(TokioIo::new(stream), service);
             tokio::pin!(connection);
             let served = tokio::select! {
                 served = &mut connection => served,
@@ -86,8 +95,17 @@ pub async fn serve(listener: impl Into<Listener>, gate: Arc<Gate>, shutdown: Can
     }
     gate.drain();
     drop(listener);
+    tidying.abort();
     let drained = async { while connections.join_next().await.is_some() {} };
     if tokio::time::timeout(DRAIN, drained).await.is_err() {
         tracing::warn!(left = connections.len(), "connections were cut at the end of the drain");
+    }
+}
+
+async fn tidy(gate: Arc<Gate>) {
+    let mut every = tokio::time::interval(scaled(TIDY));
+    loop {
+        every.tick().await;
+        gate.tidy().await;
     }
 }

@@ -3,17 +3,17 @@
 mod mount;
 mod tenant;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::{ArcSwap, Guard};
-use egress::Egress;
+use egress::{Egress, Policy};
 use model::{
-    Digest, EgressRule, EgressRuleId, KeyId, KeyVerifier, Resource, ResourceName, ServerId, ServerSpec, TenantId,
-    table_digest,
+    Digest, EgressRule, EgressRuleId, HostPattern, KeyId, KeyVerifier, Resource, ResourceName, ServerId, ServerSpec,
+    TenantId, table_digest,
 };
 
-pub(crate) use self::mount::{Listed, Mount};
+pub(crate) use self::mount::{Listed, Mount, Way};
 pub(crate) use self::tenant::Tenant;
 use crate::limits::Rate;
 
@@ -58,6 +58,10 @@ impl Table {
         self.tenants.values()
     }
 
+    pub(crate) fn keys(&self) -> impl Iterator<Item = &Arc<Key>> {
+        self.keys.values()
+    }
+
     pub(crate) fn mounts(&self) -> impl Iterator<Item = &Arc<Mount>> {
         self.servers.values().chain(self.internal.values())
     }
@@ -89,16 +93,24 @@ pub struct Tables {
     /// Held while a change is made, never over IO.
     write: Mutex<()>,
     egress: Egress,
+    /// The address policy without the table's rules: what the configuration says.
+    configured: Arc<Policy>,
 }
 
 impl Tables {
-    /// An empty table whose mounts go out through `egress`.
+    /// An empty table whose mounts go out through `egress`. Its rules come on top of those that the
+    /// policy of `egress` has now; nobody else changes that policy from here on.
     pub fn new(egress: Egress) -> Self {
-        Self { current: ArcSwap::default(), write: Mutex::new(()), egress }
+        Self { current: ArcSwap::default(), write: Mutex::new(()), configured: egress.policy(), egress }
     }
 
     pub(crate) fn load(&self) -> Guard<Arc<Table>> {
         self.current.load()
+    }
+
+    /// The table, to be kept for longer than a request.
+    pub(crate) fn load_full(&self) -> Arc<Table> {
+        self.current.load_full()
     }
 
     /// Makes a new table of the old one and swaps it in. Requests under way finish on the mounts
@@ -118,6 +130,8 @@ impl Tables {
                 Resource::Egress(rule) => drop(next.table.rules.insert(rule.id, Arc::new(rule))),
             }
         }
+        // Before the servers that need them.
+        self.govern(&old, &next.table);
         for tenant in tenants {
             next.put_tenant(&old, tenant);
         }
@@ -134,10 +148,22 @@ impl Tables {
             }
         }
         for key in keys {
-            next.put_key(&old, key);
+            next.put_key(key);
         }
+        next.close_ways(&old, &self.egress);
         self.current.store(Arc::new(next.finish(&old)));
         rejected
+    }
+
+    /// Brings the address policy in line with the rules. From here on no new connection is made, and no
+    /// idle one used again, that they do not allow.
+    fn govern(&self, old: &Table, next: &Table) {
+        if old.rules == next.rules {
+            return;
+        }
+        let rules = self.configured.rules.iter().cloned().chain(next.rules.values().map(|rule| rule.as_ref().clone()));
+        let revision = self.egress.policy().revision + 1;
+        self.egress.set_policy(Policy { rules: rules.collect(), revision, ..self.configured.as_ref().clone() });
     }
 
     /// The pushed resources and their digests, sorted by the text of the name.
@@ -202,7 +228,7 @@ impl Tables {
         if tenant.mounts.len() >= tenant.usage.limits.servers as usize {
             return Err(InternalError::Refused("the tenant's quota of servers is used up".to_owned()));
         }
-        let mount = Mount::new(spec, &self.egress, &tenant.usage.limits, true)
+        let mount = Mount::new(spec, &self.egress, &tenant.usage.limits, true, None)
             .map_err(|refusal| InternalError::Refused(refusal.to_string()))?;
         let mut next = Draft::new(&old, &Change::default());
         next.table.internal.insert(mount.spec.id, Arc::new(mount));
@@ -257,7 +283,7 @@ impl Draft {
         };
         let mut touched = Vec::new();
         if change.replace_all {
-            let stay: std::collections::HashSet<ResourceName> = change.upserts.iter().map(Resource::name).collect();
+            let stay: HashSet<ResourceName> = change.upserts.iter().map(Resource::name).collect();
             table.tenants.retain(|id, _| stay.contains(&ResourceName::Tenant(*id)));
             table.keys.retain(|id, _| stay.contains(&ResourceName::Key(*id)));
             table.rules.retain(|id, _| stay.contains(&ResourceName::Egress(*id)));
@@ -301,8 +327,16 @@ impl Draft {
     fn put_tenant(&mut self, old: &Table, spec: model::TenantSpec) {
         self.touch(spec.id);
         let before = old.tenants.get(&spec.id).map(Arc::as_ref);
-        let tenant = Tenant::new(spec, before);
-        self.table.tenants.insert(tenant.spec.id, Arc::new(tenant));
+        let (id, limits) = (spec.id, spec.limits);
+        self.table.tenants.insert(id, Arc::new(Tenant::new(spec, before)));
+        let Some(before) = before.map(|before| before.spec.limits).filter(|before| *before != limits) else { return };
+        let mounts = self.table.servers.values().chain(self.table.internal.values());
+        mounts.filter(|mount| mount.spec.tenant == id).for_each(|mount| mount.limited(&limits));
+        if before.key_rate != limits.key_rate {
+            for key in self.table.keys.values_mut().filter(|key| key.verifier.tenant == id) {
+                *key = Arc::new(Key { verifier: key.verifier.clone(), rate: Rate::new(limits.key_rate) });
+            }
+        }
     }
 
     fn forget_server(&mut self, id: ServerId) {
@@ -320,8 +354,9 @@ impl Draft {
         }
         let mount = match old.servers.get(&spec.id) {
             Some(before) if before.spec == spec => before.clone(),
-            _ => {
-                Arc::new(Mount::new(spec, egress, &tenant.usage.limits, false).map_err(|refusal| refusal.to_string())?)
+            before => {
+                let mount = Mount::new(spec, egress, &tenant.usage.limits, false, before.map(Arc::as_ref));
+                Arc::new(mount.map_err(|refusal| refusal.to_string())?)
             }
         };
         // What control intends beats what somebody added here by hand.
@@ -342,13 +377,32 @@ impl Draft {
         }
     }
 
-    fn put_key(&mut self, old: &Table, verifier: KeyVerifier) {
+    fn put_key(&mut self, verifier: KeyVerifier) {
         let rate = self.table.tenants.get(&verifier.tenant).map_or(1, |tenant| tenant.usage.limits.key_rate);
-        let key = match old.keys.get(&verifier.id) {
+        let key = match self.table.keys.get(&verifier.id) {
             Some(before) if before.verifier == verifier => before.clone(),
             _ => Arc::new(Key { verifier, rate: Rate::new(rate) }),
         };
         self.table.keys.insert(key.verifier.id, key);
+    }
+
+    /// Mounts anew whatever a rule that was taken away may have opened: streams and sessions through it
+    /// end with the mount that held them.
+    fn close_ways(&mut self, old: &Table, egress: &Egress) {
+        let stays = |rule: &EgressRule| self.table.rules.get(&rule.id).is_some_and(|now| **now == *rule);
+        let taken: Vec<&EgressRule> = old.rules.values().map(Arc::as_ref).filter(|rule| !stays(rule)).collect();
+        if taken.is_empty() {
+            return;
+        }
+        for mount in self.table.servers.values_mut().chain(self.table.internal.values_mut()) {
+            let Some(tenant) = self.table.tenants.get(&mount.spec.tenant) else { continue };
+            if taken.iter().any(|rule| may_have_opened(rule, &mount.spec))
+                && let Ok(again) = mount.again(egress, &tenant.usage.limits)
+            {
+                self.touched.push(mount.spec.tenant);
+                *mount = Arc::new(again);
+            }
+        }
     }
 
     /// Collects the mounts of every touched tenant and wakes those who listen there.
@@ -375,9 +429,14 @@ impl Draft {
         self.table.keys.retain(|_, key| tenants.contains_key(&key.verifier.tenant));
         self.table.tenant_names =
             tenants.values().map(|tenant| (tenant.spec.name.as_str().into(), tenant.spec.id)).collect();
-        let gone = |key: KeyId| old.keys.contains_key(&key) && !self.table.keys.contains_key(&key);
-        if old.keys.keys().any(|key| gone(*key)) {
-            tenants.values().for_each(|tenant| tenant.hub.end_streams_of_keys(gone));
+        // A stream was opened with what its key might do then: any other key, whatever is different, opens it again.
+        let other = |(id, key): &(&KeyId, &Arc<Key>)| match self.table.keys.get(id) {
+            Some(now) => !Arc::ptr_eq(now, key) && now.verifier != key.verifier,
+            None => true,
+        };
+        let gone: HashSet<KeyId> = old.keys.iter().filter(other).map(|(id, _)| *id).collect();
+        if !gone.is_empty() {
+            tenants.values().for_each(|tenant| tenant.hub.end_streams_of_keys(|key| gone.contains(&key)));
         }
         for id in old.tenants.keys().filter(|id| !tenants.contains_key(*id)).chain(&self.touched) {
             let before = old.tenants.get(id);
@@ -389,4 +448,17 @@ impl Draft {
         }
         self.table
     }
+}
+
+/// Whether a connection to a server may exist because of a rule. Where a name leads is not known here.
+fn may_have_opened(rule: &EgressRule, server: &ServerSpec) -> bool {
+    let about = match server.url.url().host() {
+        Some(url::Host::Domain(name)) => {
+            rule.names(name.trim_end_matches('.')) || matches!(rule.host, HostPattern::Net(_))
+        }
+        Some(url::Host::Ipv4(ip)) => rule.contains(ip.into()),
+        Some(url::Host::Ipv6(ip)) => rule.contains(ip.into()),
+        None => false,
+    };
+    about && rule.is_for(server.tenant)
 }

@@ -16,6 +16,7 @@ use model::Transport;
 
 use self::http::{Answer, HttpSession};
 use self::legacy::LegacySession;
+use crate::retry::Tries;
 use crate::table::Mount;
 
 /// Why an upstream gave no answer.
@@ -164,6 +165,18 @@ impl Failure {
         }
     }
 
+    /// Whether the next try may go better. `safe`: the request may be executed twice.
+    pub(crate) fn may_be_tried_again(&self, safe: bool) -> bool {
+        match self {
+            Self::Egress(error) => match &**error {
+                EgressError::Blocked(_) | EgressError::Target | EgressError::TooLarge => false,
+                error => safe || error.sent() == Sent::No,
+            },
+            Self::Status { status: 500.., .. } => safe,
+            _ => false,
+        }
+    }
+
     /// The class, for admins; those of [`crate::CommandFailure`].
     pub(crate) fn class(&self) -> &'static str {
         match self {
@@ -193,8 +206,23 @@ pub(crate) struct Opening<'a> {
 pub(crate) const OWN_INFO: &[u8] =
     concat!(r#"{"name":"gatehouse","version":""#, env!("CARGO_PKG_VERSION"), r#""}"#).as_bytes();
 
-/// Opens a session: Streamable HTTP, or HTTP+SSE, or whichever of them answers.
-pub(crate) async fn open(mount: &Arc<Mount>, opening: &Opening<'_>, notify: legacy::Notify) -> Result<Opened, Failure> {
+/// Opens a session: Streamable HTTP, or HTTP+SSE, or whichever of them answers. No try begins after `deadline`.
+pub(crate) async fn open(
+    mount: &Arc<Mount>,
+    opening: &Opening<'_>,
+    notify: legacy::Notify,
+    deadline: tokio::time::Instant,
+) -> Result<Opened, Failure> {
+    let mut tries = Tries::of(mount, deadline);
+    loop {
+        match open_once(mount, opening, notify.clone()).await {
+            Err(failure) => tries.next(failure, true).await?,
+            opened => return opened,
+        }
+    }
+}
+
+async fn open_once(mount: &Arc<Mount>, opening: &Opening<'_>, notify: legacy::Notify) -> Result<Opened, Failure> {
     match mount.transport() {
         Transport::Sse => open_legacy(mount, opening, notify).await,
         Transport::StreamableHttp => open_http(mount, opening).await,

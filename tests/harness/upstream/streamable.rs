@@ -29,7 +29,11 @@ pub(crate) async fn route(state: Arc<State>, request: Request<Incoming>) -> Resu
         ("POST", "mcp") => post(state, &head.headers, message).await,
         ("GET", "mcp") => listen(&state, &head.headers),
         ("DELETE", "mcp") => {
-            let gone = state.seen.lock().unwrap().sessions.remove(session(&head.headers));
+            let gone = {
+                let mut seen = state.seen.lock().unwrap();
+                seen.deletes += 1;
+                seen.sessions.remove(session(&head.headers))
+            };
             body::whole(if gone { 200 } else { 404 }, "text/plain", "")
         }
         _ => body::whole(404, "text/plain", "not found"),
@@ -60,6 +64,9 @@ async fn post(state: Arc<State>, headers: &HeaderMap, message: Value) -> Respons
         return body::whole(400, "application/json", json!({"jsonrpc": "2.0", "id": null, "error": error}).to_string());
     }
     state.seen.lock().unwrap().messages.push(message.clone());
+    if let Some(behaviour) = message["method"].as_str().and_then(|method| state.ahead(method)) {
+        return misbehave::answer(behaviour, &message).await;
+    }
     if message["method"] == "initialize" {
         let id = {
             let mut seen = state.seen.lock().unwrap();

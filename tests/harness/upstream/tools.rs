@@ -94,9 +94,14 @@ fn tools(state: &State) -> Vec<Value> {
     let text = json!({"type": "object", "properties": {"text": {"type": "string"}}});
     let mut names: Vec<String> = ["echo", "slow", "progress", "bad", "fail"].map(str::to_owned).to_vec();
     names.extend(state.script.lock().unwrap().extra_tools.iter().cloned());
+    let hints = state.script.lock().unwrap().hints.clone();
     let described = |name: &String| {
-        json!({"name": name, "description": format!("{name} of {}", state.name), "inputSchema": text,
-            "x-unknown": {"kept": true}})
+        let mut tool = json!({"name": name, "description": format!("{name} of {}", state.name), "inputSchema": text,
+            "x-unknown": {"kept": true}});
+        if let Some(hint) = hints.get(name) {
+            tool["annotations"] = json!({*hint: true});
+        }
+        tool
     };
     names.iter().map(described).collect()
 }

@@ -16,6 +16,18 @@ pub(super) fn refusal(head: &PushHead, at: Revision) -> Option<Refusal> {
     (head.revision.epoch != at.epoch && !head.snapshot).then_some(Refusal::SnapshotNeeded)
 }
 
+/// Whether a push takes something away that a restart without control must not bring back.
+pub(super) fn takes_away(push: &Collected) -> bool {
+    let rule = |name: &ResourceName| name.kind() == ResourceKind::Egress;
+    push.head.urgent
+        || push.head.snapshot
+        || push.removes.iter().any(rule)
+        || push.upserts.iter().any(|upsert| match upsert {
+            Upsert::Read(resource) => rule(&resource.name()),
+            Upsert::Unreadable { .. } => false,
+        })
+}
+
 /// The change that a push asks for, and the resources that could not be read.
 pub(super) fn change(push: Collected, held: &[(ResourceName, Digest)]) -> (Change, Vec<Rejected>) {
     let mut upserts: Vec<Resource> = Vec::with_capacity(push.upserts.len());
@@ -40,7 +52,7 @@ pub(super) fn change(push: Collected, held: &[(ResourceName, Digest)]) -> (Chang
     (Change { replace_all: false, upserts, removes }, rejected)
 }
 
-/// The versions of keys and tenants that were held before a change and are not any more.
+/// The versions of keys, tenants and address rules that were held before a change and are not any more.
 pub(super) fn revoked(
     before: &[(ResourceName, Digest)],
     after: &[(ResourceName, Digest)],
@@ -48,10 +60,10 @@ pub(super) fn revoked(
     let after: HashSet<_> = after.iter().copied().collect();
     let names: HashSet<_> = after.iter().map(|(name, _)| *name).collect();
     let gone = |(name, digest): &(ResourceName, Digest)| match name.kind() {
-        ResourceKind::Key => !after.contains(&(*name, *digest)),
+        ResourceKind::Key | ResourceKind::Egress => !after.contains(&(*name, *digest)),
         // A tenant whose limits changed is no revocation.
         ResourceKind::Tenant => !names.contains(name),
-        ResourceKind::Server | ResourceKind::Egress => false,
+        ResourceKind::Server => false,
     };
     before.iter().filter(|held| gone(held)).copied().collect()
 }
@@ -110,14 +122,15 @@ mod tests {
     }
 
     #[test]
-    fn only_what_is_taken_from_keys_counts_as_revoked() {
+    fn only_what_is_taken_from_keys_and_rules_counts_as_revoked() {
+        let rule = ResourceName::Egress(model::EgressRuleId(uuid::Uuid::nil()));
         let key: KeyId = "0123456789abcdef".parse().unwrap();
         let (key, server) = (ResourceName::Key(key), ResourceName::Server(ServerId(uuid::Uuid::nil())));
         let tenant = tenant(1).name();
         let [old, new] = [Digest([1; 32]), Digest([2; 32])];
-        let before = [(key, old), (server, old), (tenant, old)];
+        let before = [(key, old), (server, old), (tenant, old), (rule, old)];
         assert_eq!(revoked(&before, &before), vec![]);
-        assert_eq!(revoked(&before, &[(key, new), (tenant, new)]), vec![(key, old)]);
-        assert_eq!(revoked(&before, &[]), vec![(key, old), (tenant, old)]);
+        assert_eq!(revoked(&before, &[(key, new), (tenant, new), (rule, new)]), vec![(key, old), (rule, old)]);
+        assert_eq!(revoked(&before, &[]), vec![(key, old), (tenant, old), (rule, old)]);
     }
 }

@@ -231,7 +231,8 @@ impl<P: Perform> Attached<'_, P> {
             let refusal = Some(refusal);
             return Ok(Answer { nonce: head.nonce, revision: at, rejected: vec![], refusal, held: vec![] });
         }
-        let before = if head.urgent || head.snapshot { link.tables.held() } else { vec![] };
+        let takes_away = apply::takes_away(&push);
+        let before = if takes_away { link.tables.held() } else { vec![] };
         let (change, mut rejected) = apply::change(push, &before);
         crash_here("apply.staged");
         let tables = link.tables.clone();
@@ -242,7 +243,7 @@ impl<P: Perform> Attached<'_, P> {
         for Rejected { name, reason } in &rejected {
             tracing::warn!(name, reason, "a resource was rejected and keeps its last good version");
         }
-        let held = if head.urgent || head.snapshot { link.tables.held() } else { vec![] };
+        let held = if takes_away { link.tables.held() } else { vec![] };
         let revoked = apply::revoked(&before, &held);
         if head.urgent || !revoked.is_empty() {
             let written = link.saver.revoked(head.revision, revoked).await;

@@ -14,8 +14,8 @@ use model::{Digest, Limits, ServerSpec, Transport};
 use sha2::{Digest as _, Sha256};
 
 use crate::cooldown::Cooldown;
-use crate::limits::Places;
-use crate::metrics::{Counters, Outcomes};
+use crate::limits::{Places, share};
+use crate::metrics::{Counters, Series};
 
 /// How long a list is served before the upstream is asked again in the background.
 const FRESH: Duration = Duration::from_secs(60);
@@ -35,17 +35,23 @@ pub(crate) struct Mount {
     /// a restart, so that sealed sessions live on.
     pub(crate) identity: u64,
     pub(crate) internal: bool,
+    pub(crate) way: Arc<Way>,
+    pub(crate) cooldown: Cooldown,
+    /// Those of the server, whichever version of it: a call under way on an older one holds its place.
+    pub(crate) places: Arc<Places>,
+    pub(crate) disabled: HashSet<Box<str>>,
+    found: AtomicU8,
+    lists: OnceLock<Box<[ListCell; 4]>>,
+    series: OnceLock<Arc<Series>>,
+}
+
+/// How requests reach an upstream. Outlives the mount for a goodbye to its sessions.
+pub(crate) struct Way {
     pub(crate) upstream: Upstream,
     /// Path and query of the upstream's URL.
     pub(crate) path: Uri,
     /// Public headers, ready to be sent.
     pub(crate) headers: HeaderMap,
-    pub(crate) cooldown: Cooldown,
-    pub(crate) places: Places,
-    pub(crate) disabled: HashSet<Box<str>>,
-    found: AtomicU8,
-    lists: OnceLock<Box<[ListCell; 4]>>,
-    outcomes: OnceLock<Outcomes>,
 }
 
 /// One list of one mount.
@@ -73,7 +79,14 @@ pub(crate) struct Listed {
 }
 
 impl Mount {
-    pub(crate) fn new(spec: ServerSpec, egress: &Egress, limits: &Limits, internal: bool) -> Result<Self, Refusal> {
+    /// A mount of this version of a server, in the places of the version `before` it.
+    pub(crate) fn new(
+        spec: ServerSpec,
+        egress: &Egress,
+        limits: &Limits,
+        internal: bool,
+        before: Option<&Self>,
+    ) -> Result<Self, Refusal> {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let url = spec.url.url();
         let connections = egress::Limits {
@@ -95,22 +108,45 @@ impl Mount {
                 headers.append(name, value);
             }
         }
+        let concurrent = share(spec.limits.concurrent, limits.upstream_concurrent);
+        let places = before.map_or_else(|| Places::new(concurrent), |before| before.places.clone());
+        places.resize(concurrent);
+        // Goes on counting where the version before stopped.
+        let series = before.filter(|before| before.spec.name == spec.name).map(|before| before.series.clone());
         Ok(Self {
             digest: spec.digest(),
             uid: NEXT.fetch_add(1, Ordering::Relaxed),
             identity: identity(&spec),
             internal,
-            upstream,
-            path: path.parse().unwrap_or_default(),
-            headers,
+            way: Arc::new(Way { upstream, path: path.parse().unwrap_or_default(), headers }),
             cooldown: Cooldown::default(),
-            places: Places::new(limits.upstream_concurrent),
+            places,
             disabled: spec.disabled_tools.iter().map(|tool| tool.as_str().into()).collect(),
             found: AtomicU8::new(0),
             lists: OnceLock::new(),
-            outcomes: OnceLock::new(),
+            series: series.unwrap_or_default(),
             spec,
         })
+    }
+
+    /// The same version of the server, with nothing that was kept for it.
+    pub(super) fn again(&self, egress: &Egress, limits: &Limits) -> Result<Self, Refusal> {
+        Self::new(self.spec.clone(), egress, limits, self.internal, Some(self))
+    }
+
+    /// Holds the places to what the tenant's limits are now.
+    pub(super) fn limited(&self, limits: &Limits) {
+        self.places.resize(share(self.spec.limits.concurrent, limits.upstream_concurrent));
+    }
+
+    /// How long one call may take in all.
+    pub(crate) fn call_time(&self, limits: &Limits) -> Duration {
+        Duration::from_secs(u64::from(share(self.spec.limits.call_secs, limits.call_secs)))
+    }
+
+    /// Bytes that one answer may have.
+    pub(crate) fn answer_bytes(&self, limits: &Limits) -> usize {
+        share(self.spec.limits.response_bytes, limits.response_bytes) as usize
     }
 
     /// The transport to use; for `auto` what was found, once it was.
@@ -152,8 +188,15 @@ impl Mount {
         self.list(kind).current.load_full()
     }
 
-    pub(crate) fn outcomes(&self, counters: &Counters) -> &Outcomes {
-        self.outcomes.get_or_init(|| counters.outcomes(&self.spec.tenant.to_string(), self.name()))
+    /// Names of its bounds, how much of each is in use, and the bounds.
+    pub(crate) fn fill(&self) -> [(&'static str, u64, u64); 3] {
+        let [places, queue] = self.places.fill();
+        [places, queue, ("upstream_idle_connections", self.way.upstream.idle() as u64, IDLE_CONNECTIONS as u64)]
+    }
+
+    /// What is counted of this server; made with its first request.
+    pub(crate) fn series(&self, counters: &Counters) -> &Series {
+        self.series.get_or_init(|| counters.server(&self.spec.tenant.to_string(), self.name()))
     }
 }
 

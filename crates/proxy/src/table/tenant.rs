@@ -12,7 +12,7 @@ use crate::limits::TenantUse;
 /// A tenant in one state of the table.
 pub(crate) struct Tenant {
     pub(crate) spec: TenantSpec,
-    /// Counters; they live as long as the limits stay what they are.
+    /// What is under way, against the limits as they are now.
     pub(crate) usage: Arc<TenantUse>,
     /// Streams, subscriptions and the tenant's epoch; lives as long as the tenant.
     pub(crate) hub: Arc<Hub>,
@@ -24,7 +24,8 @@ impl Tenant {
     pub(super) fn new(spec: TenantSpec, before: Option<&Self>) -> Self {
         let usage = match before {
             Some(before) if before.spec.limits == spec.limits => before.usage.clone(),
-            _ => Arc::new(TenantUse::new(spec.limits)),
+            Some(before) => Arc::new(before.usage.limited(spec.limits)),
+            None => Arc::new(TenantUse::new(spec.limits)),
         };
         let (hub, mounts) = before.map_or_else(Default::default, |before| (before.hub.clone(), before.mounts.clone()));
         Self { spec, usage, hub, mounts }

@@ -10,7 +10,8 @@ use http_body_util::{BodyExt, Full};
 use mcp::Revision;
 
 use super::Failure;
-use crate::table::Mount;
+use crate::spans;
+use crate::table::{Mount, Way};
 use crate::timers::scaled;
 
 pub(crate) const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
@@ -47,9 +48,9 @@ pub(crate) struct HttpSession {
     pub(crate) revision: Option<Revision>,
 }
 
-/// Sends a request to the mount's upstream. `passed` are those headers of the client that may cross.
+/// Sends a request to an upstream. `passed` are those headers of the client that may cross.
 pub(crate) async fn send(
-    mount: &Mount,
+    way: &Way,
     method: Method,
     path: Uri,
     session: &HttpSession,
@@ -59,15 +60,15 @@ pub(crate) async fn send(
     let posts = method == Method::POST;
     let mut request = Request::new(Full::new(body));
     let headers = request.headers_mut();
-    headers.reserve(8 + mount.headers.len() + passed.len());
+    headers.reserve(8 + way.headers.len() + passed.len());
     // The client's come first: what an admin configured replaces them.
     for (name, value) in passed {
         headers.append(name.clone(), value.clone());
     }
-    for name in mount.headers.keys() {
+    for name in way.headers.keys() {
         headers.remove(name);
     }
-    for (name, value) in &mount.headers {
+    for (name, value) in &way.headers {
         headers.append(name.clone(), value.clone());
     }
     headers.insert(ACCEPT, if posts { BOTH } else { EVENTS });
@@ -83,7 +84,11 @@ pub(crate) async fn send(
     }
     *request.method_mut() = method;
     *request.uri_mut() = path;
-    mount.upstream.send(request).await
+    let span = spans::upstream(way, request.method());
+    spans::hand_on(&span, request.headers_mut());
+    let answered = way.upstream.send(request).await;
+    span.describe(|span| spans::answered(span, &answered));
+    answered
 }
 
 /// Posts one message and judges the head of the answer.
@@ -93,7 +98,7 @@ pub(crate) async fn post(
     passed: &HeaderMap,
     body: Bytes,
 ) -> Result<(Answer, Option<HeaderValue>), Failure> {
-    let response = send(mount, Method::POST, mount.path.clone(), session, passed, body).await?;
+    let response = send(&mount.way, Method::POST, mount.way.path.clone(), session, passed, body).await?;
     judge(response, session.id.is_some()).await
 }
 

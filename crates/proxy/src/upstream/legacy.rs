@@ -63,7 +63,8 @@ impl LegacySession {
     /// Opens the stream and waits for the endpoint, which must be on the same origin.
     pub(crate) async fn connect(mount: &Arc<Mount>, passed: &HeaderMap, notify: Notify) -> Result<Arc<Self>, Failure> {
         let response =
-            send(mount, Method::GET, mount.path.clone(), &HttpSession::default(), passed, Bytes::new()).await?;
+            send(&mount.way, Method::GET, mount.way.path.clone(), &HttpSession::default(), passed, Bytes::new())
+                .await?;
         let (Answer::Events(mut body), _) = judge(response, false).await? else {
             return Err(Failure::BadResponse("it is no event stream"));
         };
@@ -101,7 +102,8 @@ impl LegacySession {
             return Err(Failure::SessionLost);
         }
         let response =
-            send(mount, Method::POST, self.endpoint.clone(), &HttpSession::default(), &HeaderMap::new(), body).await?;
+            send(&mount.way, Method::POST, self.endpoint.clone(), &HttpSession::default(), &HeaderMap::new(), body)
+                .await?;
         if !response.status().is_success() {
             return judge(response, true).await.map(drop);
         }

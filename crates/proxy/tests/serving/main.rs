@@ -1,0 +1,12 @@
+//! The data plane in this process, between a client and upstreams that count what they see.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+
+mod disabled;
+mod house;
+mod keys;
+mod limits;
+mod retries;
+mod rules;
+mod sessions;
+mod staleness;
+mod timeouts;
