@@ -10,7 +10,7 @@
 use model::{KeyId, TenantId};
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait, Condition, ConnectionTrait, DatabaseTransaction, EntityTrait, QueryFilter,
+    ActiveValue::Set, ColumnTrait, Condition, ConnectionTrait, EntityTrait, QueryFilter,
     QueryOrder, QuerySelect, TryInsertResult,
 };
 
@@ -170,7 +170,7 @@ impl Claim {
 
     /// Writes into the change's transaction that the work is done. Later changes of the same request
     /// find that written.
-    pub(crate) async fn made(&self, tx: &DatabaseTransaction, object: &str) -> Result<(), StoreError> {
+    pub(crate) async fn made(&self, tx: &impl ConnectionTrait, object: &str) -> Result<(), StoreError> {
         let row = ActiveModel { state: Set(MADE.to_owned()), body: Set(Some(object.to_owned())), ..Default::default() };
         let running = Column::State.eq(RUNNING);
         let made = Entity::update_many().set(row).filter(self.row()).filter(running).exec(tx).await?;
