@@ -1,64 +1,91 @@
-//! `/metrics` of control, and its health, on a listener of their own.
+//! What control counts and shows, and `/metrics` with its health, on a listener of their own.
 
-use std::sync::Arc;
+mod counters;
 
 use axum::Router;
 use axum::http::header;
 use axum::routing::get;
-use telemetry::{IntGauge, Metrics};
+use store::STATEMENT_SECONDS;
+use telemetry::Metrics;
 use tower::util::BoxCloneSyncService;
 
+pub(crate) use self::counters::Counters;
 use crate::App;
+use crate::reconcile::Reconciler;
 use crate::rest::{Rest, health};
-
-/// Gauges that are read when somebody asks.
-struct Page {
-    metrics: Metrics,
-    attached: IntGauge,
-    rejected: IntGauge,
-    mounts: IntGauge,
-    missing: IntGauge,
-    orphaned: IntGauge,
-    drifted: IntGauge,
-    cooling: IntGauge,
-}
-
-impl Page {
-    fn new() -> Self {
-        let metrics = Metrics::new();
-        let gauge = |name, help| metrics.gauge(name, help);
-        Self {
-            attached: gauge("gatehouse_control_proxies_attached", "Proxies whose stream is open."),
-            rejected: gauge("gatehouse_control_resources_rejected", "Resources that attached proxies refuse."),
-            mounts: gauge("gatehouse_control_mounts", "Mounts in the tables of attached proxies."),
-            missing: gauge("gatehouse_control_mounts_missing", "Missing after the last pass."),
-            orphaned: gauge("gatehouse_control_mounts_orphaned", "Orphaned after the last pass."),
-            drifted: gauge("gatehouse_control_mounts_drifted", "Drifted after the last pass."),
-            cooling: gauge("gatehouse_control_upstreams_cooling", "Upstreams that some proxy can't reach."),
-            metrics,
-        }
-    }
-
-    fn render(&self, app: &App) -> String {
-        let attached = app.proxies.attached();
-        let size = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
-        self.attached.set(size(attached.len()));
-        self.rejected.set(size(attached.iter().map(|proxy| proxy.rejected.len()).sum()));
-        self.mounts.set(attached.iter().map(|proxy| i64::from(proxy.mounts)).sum());
-        if let Some(report) = app.reconciler.last() {
-            self.missing.set(size(report.after.missing));
-            self.orphaned.set(size(report.after.orphaned));
-            self.drifted.set(size(report.after.drifted));
-            self.cooling.set(size(report.upstreams.len()));
-        }
-        self.metrics.render()
-    }
-}
 
 /// For a collector, and for the `health` command beside this process.
 pub(crate) fn router(app: &App) -> Rest {
-    let (state, app, page) = (app.clone(), app.clone(), Arc::new(Page::new()));
-    let render = async move || ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], page.render(&app));
+    let (state, metrics) = (app.clone(), app.metrics.clone());
+    let render = async move || ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], metrics.render());
     let health = Router::new().route("/livez", get(health::livez)).route("/readyz", get(health::readyz));
     BoxCloneSyncService::new(Router::new().route("/metrics", get(render)).merge(health.with_state(state)))
+}
+
+/// Shows what is looked at when somebody asks.
+pub(crate) fn expose(app: &App) {
+    let metrics = &app.metrics;
+    database(metrics, app);
+    let reconciler = app.reconciler.clone();
+    metrics.observe(
+        &[("gatehouse_mounts_differing", "Mounts that differed from what is intended at the end of the last pass.")],
+        &["difference"],
+        move |readings| {
+            let Some(report) = reconciler.last() else { return };
+            let counts = report.after;
+            let all = [("missing", counts.missing), ("orphaned", counts.orphaned), ("drifted", counts.drifted)];
+            all.into_iter().for_each(|(difference, count)| readings.put(0, &[difference], count as f64));
+        },
+    );
+    let shown = app.clone();
+    metrics.observe(
+        &[
+            ("gatehouse_proxies_attached", "Proxies whose stream is open, at any replica."),
+            ("gatehouse_resources_rejected", "Resources that attached proxies refuse."),
+            ("gatehouse_proxy_mounts", "Mounts in the tables of attached proxies."),
+            ("gatehouse_upstreams_unreachable", "Upstreams that cooled at some proxy during the last pass."),
+            ("gatehouse_dev_mode", "1 where loopback upstreams are allowed."),
+        ],
+        &[],
+        move |readings| {
+            let attached = shown.proxies.attached();
+            readings.put(0, &[], attached.len() as f64);
+            readings.put(1, &[], attached.iter().map(|proxy| proxy.rejected.len()).sum::<usize>() as f64);
+            readings.put(2, &[], attached.iter().map(|proxy| f64::from(proxy.mounts)).sum());
+            let unreachable = shown.reconciler.last().map_or(0, |report| report.upstreams.len());
+            readings.put(3, &[], unreachable as f64);
+            readings.put(4, &[], f64::from(u8::from(shown.config.dev)));
+        },
+    );
+    let asked = app.reconciler.clone();
+    metrics.bound("asked_passes", Reconciler::MOST_ASKED, move || asked.asked());
+}
+
+fn database(metrics: &Metrics, app: &App) {
+    let store = app.store.clone();
+    metrics.observe_seconds(
+        "gatehouse_database_seconds",
+        "Statements of the database, waiting for a connection included.",
+        &STATEMENT_SECONDS,
+        move || store.tally().statements(),
+    );
+    let store = app.store.clone();
+    metrics.observe_counts(
+        &[
+            ("gatehouse_database_failures_total", "Statements that failed or took too long."),
+            ("gatehouse_changes_total", "Changes that were committed, each with its audit row."),
+        ],
+        &[],
+        move |readings| {
+            readings.put(0, &[], store.tally().failed() as f64);
+            readings.put(1, &[], store.tally().changes() as f64);
+        },
+    );
+    let store = app.store.clone();
+    metrics.bounds_by(move |fill| {
+        for pool in store.pools() {
+            let bound = if pool.name == "write" { "database_writers" } else { "database_readers" };
+            fill(bound, ["", ""], u64::from(pool.used), u64::from(pool.most));
+        }
+    });
 }

@@ -4,7 +4,7 @@
 use egress::EgressError;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response};
 use mcp::{Envelope, Params};
-use telemetry::trace::{self, Details, Kind, Span, Tracer};
+use telemetry::trace::{self, Details, Kind, Span};
 
 use crate::principal::Authenticated;
 use crate::session::Session;
@@ -14,13 +14,13 @@ const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
 /// The span of a client's request. Probes have none.
-pub(crate) fn server<B>(tracer: &Tracer, request: &Request<B>) -> Span {
+pub(crate) fn server<B>(request: &Request<B>) -> Span {
     let path = request.uri().path();
     if matches!(path, "/livez" | "/readyz") {
         return Span::default();
     }
     let header = |name| request.headers().get(name).and_then(|value: &HeaderValue| value.to_str().ok());
-    let span = tracer.server(header(TRACEPARENT), header(TRACESTATE));
+    let span = trace::server(header(TRACEPARENT), header(TRACESTATE));
     span.describe(|span| {
         span.name(request.method().as_str());
         span.text("http.request.method", request.method());

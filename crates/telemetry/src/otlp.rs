@@ -19,7 +19,6 @@ use tokio_util::sync::CancellationToken;
 
 use self::settings::{Environment, Settings};
 use crate::Metrics;
-use crate::trace::Tracer;
 
 /// Longest wait for the collector when the process ends.
 const FLUSH: Duration = Duration::from_secs(3);
@@ -27,7 +26,6 @@ const FLUSH: Duration = Duration::from_secs(3);
 /// The exporters of one process.
 #[derive(Default)]
 pub struct Otlp {
-    tracer: Tracer,
     stop: CancellationToken,
     tasks: Vec<JoinHandle<()>>,
 }
@@ -48,7 +46,7 @@ impl Otlp {
         let resource = resource(settings);
         if let Some(target) = &settings.traces {
             let (tracer, work) = spans::start(target, settings, resource.clone(), metrics, otlp.stop.clone());
-            otlp.tracer = tracer;
+            tracer.install();
             otlp.tasks.push(tokio::spawn(work));
             tracing::info!("spans go to a collector");
         }
@@ -58,11 +56,6 @@ impl Otlp {
             tracing::info!("metrics go to a collector");
         }
         otlp
-    }
-
-    /// What begins spans; silent unless spans are exported.
-    pub fn tracer(&self) -> Tracer {
-        self.tracer.clone()
     }
 
     /// Sends what is left, for 3 s at the most.

@@ -7,7 +7,7 @@ mod context;
 mod sampler;
 mod span;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 pub use self::context::Context;
 pub(crate) use self::context::fresh_trace;
@@ -22,6 +22,8 @@ tokio::task_local! {
 /// The span at work in a task.
 #[derive(Clone, Default)]
 struct Current {
+    /// The id for errors and logs, whether or not anything is recorded.
+    trace: u128,
     context: Option<Context>,
     recording: Option<Arc<Recording>>,
 }
@@ -29,9 +31,12 @@ struct Current {
 /// Takes finished spans. It must neither wait nor grow: what it can't take is lost.
 pub(crate) type Sink = Box<dyn Fn(Details) + Send + Sync>;
 
-/// Begins spans of requests that come from outside. The default records none.
+/// The tracer of the process, as the subscriber of logs is; none until an exporter starts.
+static INSTALLED: OnceLock<Tracer> = OnceLock::new();
+
+/// Begins spans. The default records none.
 #[derive(Clone, Default)]
-pub struct Tracer(Option<Arc<Source>>);
+pub(crate) struct Tracer(Option<Arc<Source>>);
 
 struct Source {
     sampler: Sampler,
@@ -43,9 +48,12 @@ impl Tracer {
         Self(Some(Arc::new(Source { sampler, sink })))
     }
 
-    /// The span of a request that came with these two headers. Where nothing is recorded it keeps the
-    /// caller's trace id, for errors and logs.
-    pub fn server(&self, traceparent: Option<&str>, tracestate: Option<&str>) -> Span {
+    /// From here on, spans of this process begin with it. A second one changes nothing.
+    pub(crate) fn install(self) {
+        let _second = INSTALLED.set(self);
+    }
+
+    fn server(&self, traceparent: Option<&str>, tracestate: Option<&str>) -> Span {
         let parent = traceparent.and_then(Context::parse);
         let Some(source) = &self.0 else { return Span::silent(parent) };
         let trace = parent.map_or_else(fresh_trace, Context::trace);
@@ -59,16 +67,26 @@ impl Tracer {
         let state = tracestate.filter(|_| parent.is_some()).unwrap_or_default();
         Span::recorded(source.clone(), own, parent.map(Context::span), Kind::Server, state)
     }
+}
 
-    /// The span of work that nobody outside asked for.
-    pub fn internal(&self, name: &'static str) -> Span {
-        let span = self.server(None, None);
-        span.describe(|details| {
-            details.kind(Kind::Internal);
-            details.name(name);
-        });
-        span
+/// The span of a request that came with these two headers. Where nothing is recorded it keeps the caller's
+/// trace id, for errors and logs.
+pub fn server(traceparent: Option<&str>, tracestate: Option<&str>) -> Span {
+    match INSTALLED.get() {
+        Some(tracer) => tracer.server(traceparent, tracestate),
+        None => Span::silent(traceparent.and_then(Context::parse)),
     }
+}
+
+/// The span of a step of our own: within the one at work, or one that begins a trace.
+pub fn step(name: &'static str) -> Span {
+    let at_work = CURRENT.try_with(|current| current.context.is_some()).unwrap_or_default();
+    let span = if at_work { child(Kind::Internal, |_| ()) } else { server(None, None) };
+    span.describe(|details| {
+        details.kind(Kind::Internal);
+        details.name(name);
+    });
+    span
 }
 
 /// A span within the one that is at work here; silent if that one is.
@@ -100,7 +118,8 @@ pub fn current() -> Option<Context> {
 
 /// The id of the trace that is at work here, or a new one, so that an error can be found again in the log.
 pub fn trace_id() -> String {
-    current().map_or_else(|| format!("{:032x}", fresh_trace()), Context::trace_id)
+    let trace = CURRENT.try_with(|current| current.trace).unwrap_or_default();
+    format!("{:032x}", if trace == 0 { fresh_trace() } else { trace })
 }
 
 /// Takes the span that is at work here along into another task.
@@ -155,6 +174,7 @@ mod tests {
                 describe(|_| panic!("described"));
                 let child = child(Kind::Client, |_| panic!("described"));
                 assert!(child.context().is_none());
+                assert_eq!(trace_id(), trace_id());
                 assert_eq!(current().unwrap().trace_id(), "4bf92f3577b34da6a3ce929d0e0e4736");
             })
             .await;

@@ -1,51 +1,48 @@
-//! Gives every request a trace id, which its errors, its log line and its audit row carry.
+//! Gives every request a trace id, which its errors, its log line and its audit row carry; its span and its
+//! place in the metrics.
 
 use std::time::Instant;
 
-use axum::extract::Request;
-use axum::http::HeaderMap;
+use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
+use telemetry::trace;
+pub(crate) use telemetry::trace::{carried, trace_id};
 use tracing::Instrument as _;
 
-tokio::task_local! {
-    static TRACE: String;
-}
+use crate::App;
 
-/// The trace id of the request that is being answered; empty outside of one.
-pub(crate) fn trace_id() -> String {
-    TRACE.try_with(Clone::clone).unwrap_or_default()
-}
-
-/// Runs a future of another task under the same trace id.
-pub(crate) async fn under<F: Future>(trace_id: String, future: F) -> F::Output {
-    TRACE.scope(trace_id, future).await
-}
-
-/// The outermost layer: takes the trace id of a `traceparent` header, or makes one, and logs the answer.
-pub(crate) async fn layer(request: Request, next: Next) -> Response {
-    let id = given(request.headers()).unwrap_or_else(|| uuid::Uuid::new_v4().simple().to_string());
-    let span = tracing::info_span!("request", trace_id = %id);
+/// The outermost layer: takes the trace of a `traceparent` header, or begins one, and counts and logs the
+/// answer.
+pub(crate) async fn layer(State(app): State<App>, request: Request, next: Next) -> Response {
+    let header = |name| request.headers().get(name).and_then(|value| value.to_str().ok());
+    let span = trace::server(header("traceparent"), header("tracestate"));
+    let logged = tracing::info_span!("request", trace_id = span.trace_id());
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    // The route and not the path: there are few of them.
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let route = route.as_ref().map_or("none", MatchedPath::as_str);
+    span.describe(|span| {
+        span.name(&format!("{method} {route}"));
+        span.text("http.request.method", &method);
+        span.text("http.route", route);
+        span.text("url.path", &path);
+    });
     let begun = Instant::now();
-    TRACE
-        .scope(id, async move {
-            let response = next.run(request).await;
-            let micros = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
-            tracing::debug!(%method, path, status = response.status().as_u16(), micros, "answered");
-            response
-        })
-        .instrument(span)
-        .await
-}
-
-/// The trace id of a W3C `traceparent`: `00-<32 hex>-<16 hex>-<2 hex>`, not all zeros.
-fn given(headers: &HeaderMap) -> Option<String> {
-    let parent = headers.get("traceparent")?.to_str().ok()?;
-    let mut parts = parent.split('-');
-    let (Some(_), Some(id), Some(_), Some(_)) = (parts.next(), parts.next(), parts.next(), parts.next()) else {
-        return None;
+    let answering = async {
+        let response = next.run(request).await;
+        let micros = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
+        tracing::debug!(%method, path, status = response.status().as_u16(), micros, "answered");
+        response
     };
-    let hex = id.len() == 32 && id.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-    (hex && id.bytes().any(|byte| byte != b'0')).then(|| id.to_owned())
+    let response = span.scope(answering.instrument(logged)).await;
+    let status = response.status();
+    app.counters.answered(&method, route, status, begun.elapsed());
+    span.describe(|span| {
+        span.number("http.response.status_code", i64::from(status.as_u16()));
+        if status.is_server_error() {
+            span.failed(status.as_str());
+        }
+    });
+    response
 }

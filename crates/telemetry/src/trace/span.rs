@@ -7,7 +7,7 @@ use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value::Valu
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 use opentelemetry_proto::tonic::trace::v1::{Span as Wire, Status, span::SpanKind};
 
-use super::context::Context;
+use super::context::{Context, fresh_trace};
 use super::{CURRENT, Current, Source};
 
 /// Longest text in a span: names come from clients.
@@ -46,7 +46,7 @@ pub(crate) struct Recording {
 impl Span {
     /// A span that nobody records.
     pub(super) fn silent(context: Option<Context>) -> Self {
-        Self(Current { context, recording: None })
+        Self(Current { trace: context.map_or_else(fresh_trace, Context::trace), context, recording: None })
     }
 
     pub(super) fn recorded(source: Arc<Source>, own: Context, parent: Option<u64>, kind: Kind, state: &str) -> Self {
@@ -62,7 +62,7 @@ impl Span {
         let mut details = Details { span };
         details.kind(kind);
         let recording = Recording { source, details: Mutex::new(Some(details)) };
-        Self(Current { context: Some(own), recording: Some(Arc::new(recording)) })
+        Self(Current { trace: own.trace(), context: Some(own), recording: Some(Arc::new(recording)) })
     }
 
     /// Runs a future for this span.
@@ -78,6 +78,11 @@ impl Span {
     /// Who it is, for whoever is asked next.
     pub fn context(&self) -> Option<Context> {
         self.0.context
+    }
+
+    /// The id of its trace, 32 hex digits.
+    pub fn trace_id(&self) -> String {
+        format!("{:032x}", self.0.trace)
     }
 
     /// Whether it is recorded.

@@ -1,0 +1,53 @@
+//! What control counts as it happens.
+
+use std::time::Duration;
+
+use axum::http::{Method, StatusCode};
+use telemetry::{Histogram, HistogramVec, IntCounterVec, IntGauge, Metrics};
+
+/// The counters of control; registered before anything is served.
+#[derive(Clone)]
+pub(crate) struct Counters {
+    answers: IntCounterVec,
+    seconds: HistogramVec,
+    passes: IntCounterVec,
+    pass_seconds: Histogram,
+    /// Open connections of REST.
+    pub(crate) connections: IntGauge,
+}
+
+impl Counters {
+    pub(crate) fn new(metrics: &Metrics) -> Self {
+        let passes =
+            metrics.counters("gatehouse_reconcile_passes_total", "Passes of the reconciler, by outcome.", &["outcome"]);
+        // Shown from the beginning, so that the first one is seen as a rise.
+        ["complete", "incomplete", "failed", "nobody"].map(|outcome| passes.with_label_values(&[outcome]));
+        Self {
+            answers: metrics.counters(
+                "gatehouse_rest_requests_total",
+                "Answers of REST, by method, route and status.",
+                &["method", "route", "status"],
+            ),
+            seconds: metrics.seconds_by("gatehouse_rest_seconds", "Latency of REST, by route.", &["route"]),
+            passes,
+            pass_seconds: metrics.seconds("gatehouse_reconcile_seconds", "Passes of the reconciler."),
+            connections: metrics.gauge("gatehouse_rest_connections", "Open connections of REST."),
+        }
+    }
+
+    /// One answer of REST; `route` is a template of the route table.
+    pub(crate) fn answered(&self, method: &Method, route: &str, status: StatusCode, took: Duration) {
+        let method = match method.as_str() {
+            known @ ("GET" | "HEAD" | "POST" | "PUT" | "PATCH" | "DELETE" | "OPTIONS") => known,
+            _ => "other",
+        };
+        self.answers.with_label_values(&[method, route, status.as_str()]).inc();
+        self.seconds.with_label_values(&[route]).observe(took.as_secs_f64());
+    }
+
+    /// One pass: `complete`, `incomplete`, `failed`, or `nobody` to heal.
+    pub(crate) fn passed(&self, outcome: &'static str, took: Duration) {
+        self.passes.with_label_values(&[outcome]).inc();
+        self.pass_seconds.observe(took.as_secs_f64());
+    }
+}
