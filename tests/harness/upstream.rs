@@ -93,7 +93,7 @@ impl Upstream {
         let ended = CancellationToken::new();
         let hung_up = Arc::new(Mutex::new(ended.child_token()));
         tokio::spawn(serve(listener, state.clone(), ended.clone(), hung_up.clone()));
-        Self { port, state, ended, hung_up }
+        Self { address, state, ended, hung_up }
     }
 
     /// The Streamable HTTP URL.
