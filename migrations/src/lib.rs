@@ -7,7 +7,7 @@ mod m0001_foundation;
 mod m0002_proxy_instance;
 mod m0003_management;
 
-pub use sea_orm_migration::MigratorTrait;
+pub use sea_orm_migration::{MigratorTrait, SchemaManager};
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend};
 
@@ -33,6 +33,8 @@ const ADVISORY_LOCK: i64 = 0x6761_7465_686f_7573;
 /// advisory lock is taken here and lives as long as the transaction.
 pub async fn migrate(transaction: &DatabaseTransaction) -> Result<(), DbErr> {
     if transaction.get_database_backend() == DbBackend::Postgres {
+        // However long this or another process migrates, the deadlines of queries don't apply.
+        transaction.execute_unprepared("SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0").await?;
         transaction.execute_unprepared(&format!("SELECT pg_advisory_xact_lock({ADVISORY_LOCK})")).await?;
     }
     Migrator::up(transaction, None).await
