@@ -35,13 +35,16 @@ struct Methods {
 impl Counters {
     /// Registers everything.
     pub(crate) fn new(metrics: &Metrics) -> Self {
+        let refused = metrics.counters(
+            "gatehouse_refused_total",
+            "Requests that the gateway refused or could not serve, by reason.",
+            &["reason"],
+        );
+        // Shown from the beginning: the first one is what somebody waits for.
+        refused.with_label_values(&["internal"]);
         Self {
             servers: Arc::new(series::Servers::new(metrics)),
-            refused: metrics.counters(
-                "gatehouse_refused_total",
-                "Requests that the gateway refused or could not serve, by reason.",
-                &["reason"],
-            ),
+            refused,
             methods: Methods::new(&metrics.seconds_by(
                 "gatehouse_request_seconds",
                 "From a read request to the head of its answer, upstreams included, by MCP method.",

@@ -64,6 +64,16 @@ fn table(metrics: &Metrics, gate: Arc<Gate>) {
             readings.put(5, &[], cooling.count() as f64);
         },
     );
+    let named = cooling.clone();
+    metrics.observe(
+        &[("gatehouse_tenant_info", "1; the labels are a tenant's id and its name. At most 10,000.")],
+        &["tenant", "name"],
+        move |readings| {
+            for tenant in named.tables.load().tenants().take(super::series::MOST) {
+                readings.put(0, &[&tenant.spec.id.to_string(), tenant.spec.name.as_str()], 1.0);
+            }
+        },
+    );
     metrics.observe(
         &[("gatehouse_upstream_cooling_seconds", "Until the upstream is tried again; only of those that cool.")],
         &["tenant", "server"],

@@ -7,7 +7,7 @@ use std::time::Duration;
 use telemetry::{Histogram, HistogramVec, IntCounter, IntCounterVec, Metrics};
 
 /// Servers with series of their own. Those beyond share one, whose tenant and server are [`OTHER`].
-const MOST: usize = 10_000;
+pub(super) const MOST: usize = 10_000;
 /// See [`MOST`]; a slug can't be spelled like this.
 const OTHER: &str = "_other";
 
