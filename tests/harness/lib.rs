@@ -10,6 +10,8 @@
 pub mod admin;
 pub mod arrows;
 pub mod behaviour;
+pub mod compose;
+pub mod deploy;
 pub mod forwarder;
 pub mod gatehouse;
 mod guarded;
