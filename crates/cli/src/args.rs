@@ -159,9 +159,9 @@ pub(crate) struct Recover {
     /// Also remove mounts that no record stands behind
     #[arg(long, conflicts_with = "adopt")]
     pub(crate) prune: bool,
-    /// Make records of mounts that no record stands behind: of these, or of all
-    #[arg(long, value_name = "NAME", num_args = 0..)]
-    pub(crate) adopt: Option<Vec<String>>,
+    /// Make records of mounts that no record stands behind
+    #[arg(long)]
+    pub(crate) adopt: bool,
 }
 
 /// `gatehouse proxy`.

@@ -60,7 +60,7 @@ pub(crate) enum TenantVerb {
 /// A new tenant.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct TenantCreate {
-    /// Its slug: 1 to 32 of a-z, 0-9 and -
+    /// Its slug: 1 to 32 of a-z, 0-9 and -; it stays for ever
     pub(crate) name: String,
     /// Free text for people
     #[arg(long)]
@@ -80,9 +80,6 @@ pub(crate) struct TenantCreate {
 pub(crate) struct TenantSet {
     /// Name or id of the tenant
     pub(crate) tenant: String,
-    /// New slug; it stands in the URLs that clients of this tenant may use
-    #[arg(long)]
-    pub(crate) name: Option<String>,
     /// Free text for people
     #[arg(long)]
     pub(crate) title: Option<String>,

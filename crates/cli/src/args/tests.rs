@@ -49,7 +49,6 @@ fn every_verb_is_understood() {
         "server restore notes",
         "server deps notes",
         "recover --adopt",
-        "recover --adopt notes web",
         "user create ann --title A --department a --department b --role viewer --external-id 7 --disabled",
         "user ls --search an --deleted",
         "user show ann",

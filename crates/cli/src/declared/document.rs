@@ -1,9 +1,8 @@
 //! A document and a house as `apply` compares them: the same records, one with lines, one with versions.
 
 use std::collections::BTreeMap;
-use std::str::FromStr;
 
-use model::HostPattern;
+use model::{EgressRule, HostPattern, KeyRole, Transport, UpstreamUrl};
 use serde_json::Value;
 
 use super::schema::{Field, Kind, Shape};
@@ -34,11 +33,7 @@ impl Record {
     pub(crate) fn new(kind: Kind, named: &str, mut said: impl FnMut(&Field) -> Option<Value>) -> Self {
         let value = |field: &Field| {
             let value = said(field).unwrap_or_else(|| (field.default)(named));
-            match (kind, field.name, field.shape) {
-                (_, _, Shape::Set) => in_order(value),
-                (Kind::Egress, "host", _) => as_told::<HostPattern>(value),
-                _ => value,
-            }
+            if field.shape == Shape::Set { in_order(value) } else { one_spelling(field.name, value) }
         };
         let mut record = Self { name: named.to_owned(), values: kind.fields().iter().map(value).collect() };
         match kind {
@@ -78,12 +73,21 @@ fn in_order(value: Value) -> Value {
     Value::Array(items)
 }
 
-/// One spelling for what control reads as the same; what it would refuse is left to it.
-fn as_told<T: FromStr + ToString>(value: Value) -> Value {
-    match value.as_str().map(str::parse::<T>) {
-        Some(Ok(read)) => read.to_string().into(),
-        _ => value,
-    }
+/// What control reads as the same is spelled in one way; what it would refuse is left to it.
+fn one_spelling(field: &str, value: Value) -> Value {
+    let Some(text) = value.as_str() else { return value };
+    let told = match field {
+        "host" => text.parse().ok().map(|host: HostPattern| host.to_string()),
+        "ports" => EgressRule::parse_ports(text).ok().map(|(first, last)| match first == last {
+            true => first.to_string(),
+            false => format!("{first}-{last}"),
+        }),
+        "url" => UpstreamUrl::parse(text).ok().map(|url| url.as_str().to_owned()),
+        "transport" => Transport::parse(text).ok().map(|transport| transport.as_str().to_owned()),
+        "role" => KeyRole::parse(text).map(|role| role.as_str().to_owned()),
+        _ => None,
+    };
+    told.map_or(value, Value::from)
 }
 
 /// A rule can't be changed, so all that it says is its name.
@@ -149,5 +153,26 @@ impl Present {
     /// The records of a section.
     pub(crate) fn section(&self, whose: &Whose, kind: Kind) -> &[Held] {
         self.sections.get(&(whose.clone(), kind)).map_or(&[], Vec::as_slice)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_control_reads_as_the_same_is_the_same() {
+        for (field, text, told) in [
+            ("host", "Wiki.", "wiki"),
+            ("host", "10.1.2.3", "10.1.2.3/32"),
+            ("ports", "0443", "443"),
+            ("url", "https://H.example", "https://h.example/"),
+            ("transport", "http", "streamable_http"),
+            ("role", "client", "user"),
+            ("url", "no url", "no url"),
+            ("title", "http", "http"),
+        ] {
+            assert_eq!(one_spelling(field, text.into()), told, "{field}");
+        }
     }
 }

@@ -174,7 +174,7 @@ static USER: &[Field] = &[
 
 static SERVER: &[Field] = &[
     field("title", Shape::Text, own_name),
-    field("description", Shape::Text, empty_text),
+    field("description", Shape::Text, none),
     field("tags", Shape::Set, empty_list),
     field("icon", Shape::Text, none),
     required("url"),

@@ -14,13 +14,19 @@ pub(crate) struct Names(HashMap<String, String>);
 
 impl Names {
     /// Learns the names of a list.
-    pub(crate) fn learn(&mut self, kind: Kind, items: &[Value]) {
+    pub(crate) fn learn<'a>(&mut self, kind: Kind, items: impl IntoIterator<Item = &'a Value>) {
         let Some(name) = kind.named_by() else { return };
-        self.0.extend(items.iter().map(|item| (cell(item, "id"), cell(item, name))));
+        self.0.extend(items.into_iter().map(|item| (cell(item, "id"), cell(item, name))));
+    }
+
+    /// What a member of a record refers to, for people.
+    pub(crate) fn of(&self, record: &Value, member: &str) -> String {
+        let name = record.get(member).and_then(|reference| self.name(reference));
+        name.as_ref().and_then(Value::as_str).unwrap_or_default().to_owned()
     }
 
     /// What a reference is called: REST gives a name, an id, or an object that has both.
-    fn of(&self, reference: &Value) -> Option<Value> {
+    fn name(&self, reference: &Value) -> Option<Value> {
         match reference {
             Value::String(text) => Some(self.0.get(text).unwrap_or(text).as_str().into()),
             Value::Object(members) => ["name", "login"].into_iter().find_map(|name| members.get(name)).cloned(),
@@ -43,9 +49,9 @@ fn value(kind: Kind, field: &Field, item: &Value, names: &Names) -> Option<Value
         None => item.get(field.name),
     }?;
     match (kind, field.name) {
-        (Kind::Key, "user") | (Kind::Egress, "tenant") => names.of(found).or(Some(Value::Null)),
+        (Kind::Key, "user") | (Kind::Egress, "tenant") => names.name(found).or(Some(Value::Null)),
         (Kind::User, "departments") | (Kind::Key, "servers") => match found {
-            Value::Array(items) => Some(items.iter().filter_map(|item| names.of(item)).collect()),
+            Value::Array(items) => Some(items.iter().filter_map(|item| names.name(item)).collect()),
             _ => Some(Value::Null),
         },
         _ => Some(found.clone()),
@@ -61,8 +67,8 @@ mod tests {
     #[test]
     fn ids_become_names_and_counters_go() {
         let mut names = Names::default();
-        names.learn(Kind::User, &[json!({"id": "u1", "login": "ann"})]);
-        names.learn(Kind::Tenant, &[json!({"id": "t1", "name": "acme"})]);
+        names.learn(Kind::User, [&json!({"id": "u1", "login": "ann"})]);
+        names.learn(Kind::Tenant, [&json!({"id": "t1", "name": "acme"})]);
         let user = held(
             Kind::User,
             &json!({"id": "u1", "login": "ann", "title": "Ann", "departments": [{"id": "d2", "name": "labs"}, {"id": "d1", "name": "board"}],

@@ -6,6 +6,7 @@ use super::body::Body;
 use super::records::{each, items};
 use crate::api::Api;
 use crate::args::{Allow, EgressVerb};
+use crate::declared::{Kind, Names};
 use crate::failure::Failure;
 use crate::screen::{Screen, cell, table};
 
@@ -19,10 +20,13 @@ pub(super) async fn run(api: &Api, verb: EgressVerb, screen: Screen) -> Result<(
         }
         EgressVerb::Ls => {
             let mut list = platform.list(&["egress-rules"], &[]).await?;
+            let tenants = platform.list(&["tenants"], &[]).await?;
+            let mut names = Names::default();
+            names.learn(Kind::Tenant, items(&tenants));
             if let Some(tenant) = api.tenant() {
-                keep_those_for(&mut list, tenant);
+                keep_those_for(&mut list, &names, tenant);
             }
-            screen.show(&list, listed)
+            screen.show(&list, |list| listed(list, &names))
         }
         EgressVerb::Rm { ids } => {
             each(&ids, "removed", screen, async |id| platform.remove(&["egress-rules", id]).await).await
@@ -40,21 +44,13 @@ fn body(allow: &Allow, tenant: Option<&str>) -> Value {
         .value()
 }
 
-/// A rule without a tenant holds for every one.
-fn keep_those_for(list: &mut Value, tenant: &str) {
+/// A rule without a tenant holds for every one. The tenant is named by name or id.
+fn keep_those_for(list: &mut Value, names: &Names, tenant: &str) {
     if let Some(items) = list.get_mut("items").and_then(Value::as_array_mut) {
         items.retain(|rule| {
-            let only = whose(rule);
+            let only = names.of(rule, "tenant");
             only.is_empty() || only == tenant || cell(rule, "tenant") == tenant
         });
-    }
-}
-
-/// The tenant of a rule by its name; nothing for all.
-fn whose(rule: &Value) -> String {
-    match rule.get("tenant") {
-        Some(tenant @ Value::Object(_)) => cell(tenant, "name"),
-        _ => cell(rule, "tenant"),
     }
 }
 
@@ -65,10 +61,10 @@ fn place(rule: &Value) -> String {
     }
 }
 
-fn listed(document: &Value) -> String {
+fn listed(document: &Value, names: &Names) -> String {
     let row = |rule: &Value| {
         let http = rule.get("http").and_then(Value::as_bool).unwrap_or(false);
-        let whose = Some(whose(rule)).filter(|whose| !whose.is_empty());
+        let whose = Some(names.of(rule, "tenant")).filter(|whose| !whose.is_empty());
         [
             cell(rule, "id"),
             place(rule),
@@ -105,11 +101,12 @@ mod tests {
     #[test]
     fn a_list_can_be_asked_for_one_tenant() {
         let mut list = json!({"items": [
-            {"id": "1", "host": "a", "tenant": null}, {"id": "2", "host": "b", "tenant": {"id": "t", "name": "acme"}},
-            {"id": "3", "host": "c", "tenant": {"id": "u", "name": "globex"}},
+            {"id": "1", "host": "a", "tenant": null}, {"id": "2", "host": "b", "tenant": "t"}, {"id": "3", "host": "c", "tenant": "u"},
         ]});
-        keep_those_for(&mut list, "acme");
-        let told = listed(&list);
+        let mut names = Names::default();
+        names.learn(Kind::Tenant, &[json!({"id": "t", "name": "acme"}), json!({"id": "u", "name": "globex"})]);
+        keep_those_for(&mut list, &names, "acme");
+        let told = listed(&list, &names);
         assert!(told.contains("all") && told.contains("acme") && !told.contains("globex"), "{told}");
     }
 }

@@ -43,11 +43,15 @@ pub(super) fn seat(api: &Api, whose: &Whose) -> Api {
     }
 }
 
+/// Whose key asks, as far as they stand where the document speaks of.
 async fn whose_key(api: &Api) -> Result<Present, Failure> {
     let me = api.of_tenant(None).get(&["me"]).await?.body;
     let name =
         |object: &str, member: &str| me.get(object).map(|object| cell(object, member)).filter(|name| !name.is_empty());
-    let (own_tenant, own_user) = (name("tenant", "name"), name("user", "login"));
+    let (own_tenant, own_id) = (name("tenant", "name"), name("tenant", "id"));
+    let elsewhere =
+        api.tenant().is_some_and(|tenant| ![own_tenant.as_deref(), own_id.as_deref()].contains(&Some(tenant)));
+    let own_user = name("user", "login").filter(|_| !elsewhere);
     Ok(Present { own_tenant, own_user, ..Present::default() })
 }
 

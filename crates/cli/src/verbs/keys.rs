@@ -10,6 +10,7 @@ use super::effects::effects;
 use super::records::{each, items};
 use crate::api::Api;
 use crate::args::{KeyCreate, KeyRotate, KeySet, KeyVerb, Span};
+use crate::declared::{Kind, Names};
 use crate::failure::Failure;
 use crate::screen::{self, Screen, cell, table};
 
@@ -21,7 +22,11 @@ pub(super) async fn run(api: &Api, verb: KeyVerb, screen: Screen) -> Result<(), 
             let created = api.post(&["keys"], &create_body(&create, now)?).await?.body;
             screen.show(&created, |created| shown_once(created, ""))
         }
-        KeyVerb::Ls => screen.show(&api.list(&["keys"], &[]).await?, |document| listed(document, now)),
+        KeyVerb::Ls => {
+            let keys = api.list(&["keys"], &[]).await?;
+            let logins = if screen == Screen::Text { logins(api).await? } else { Names::default() };
+            screen.show(&keys, |document| listed(document, &logins, now))
+        }
         KeyVerb::Show { id } => screen.show(&api.get(&["keys", &id_of(&id)?]).await?.body, screen::members),
         KeyVerb::Set(set) => {
             let id = id_of(&set.id)?;
@@ -39,6 +44,17 @@ pub(super) async fn run(api: &Api, verb: KeyVerb, screen: Screen) -> Result<(), 
             each(&ids, "revoked", screen, async |id| Ok(api.delete(&["keys", id], &[], None).await?.body)).await
         }
     }
+}
+
+/// The logins of the users, as far as this key may see them.
+async fn logins(api: &Api) -> Result<Names, Failure> {
+    let mut names = Names::default();
+    match api.list(&["users"], &[]).await {
+        Ok(users) => names.learn(Kind::User, items(&users)),
+        Err(Failure::Refused(problem)) if problem.status == 403 => {}
+        Err(failure) => return Err(failure),
+    }
+    Ok(names)
 }
 
 fn shown_once(made: &Value, more: &str) -> String {
@@ -84,15 +100,13 @@ fn end(span: Option<Span>, now: OffsetDateTime) -> Result<Option<String>, Failur
     span.map(|span| span.after(now).ok_or_else(too_far)).transpose()
 }
 
-fn listed(document: &Value, now: OffsetDateTime) -> String {
+fn listed(document: &Value, logins: &Names, now: OffsetDateTime) -> String {
     let row = |key: &Value| {
         let restricted = key.get("servers").is_some_and(Value::is_array);
         let ends = Some(cell(key, "expires_at")).filter(|ends| !ends.is_empty());
         [
             cell(key, "id"),
-            key.get("user")
-                .filter(|user| user.is_object())
-                .map_or_else(|| cell(key, "user"), |user| cell(user, "login")),
+            logins.of(key, "user"),
             cell(key, "role"),
             state(key, now).to_owned(),
             if restricted { screen::names(key, "servers") } else { "all".to_owned() },
@@ -167,12 +181,15 @@ mod tests {
         let now = OffsetDateTime::parse("2026-06-01T00:00:00Z", &Rfc3339).unwrap();
         let document = json!({"items": [
             {"id": "a", "user": "ann", "role": "user", "servers": ["notes", "web"], "expires_at": "2026-06-02T00:00:00Z"},
-            {"id": "b", "user": {"login": "bob"}, "role": "user", "servers": null, "expires_at": "2026-05-31T00:00:00.5Z"},
+            {"id": "b", "user": "u2", "role": "user", "servers": null, "expires_at": "2026-05-31T00:00:00.5Z"},
             {"id": "c", "user": "u", "role": "user", "servers": [], "expires_at": null, "revoked_at": "2026-05-01T00:00:00Z"},
         ]});
-        let told = listed(&document, now);
+        let mut logins = Names::default();
+        logins.learn(Kind::User, [&json!({"id": "u2", "login": "bob"})]);
+        let told = listed(&document, &logins, now);
         let words = |line: usize| told.lines().nth(line).unwrap().split_whitespace().collect::<Vec<_>>();
         assert_eq!(words(1)[3..5], ["live", "notes,web"]);
+        assert_eq!(words(2)[1], "bob");
         assert_eq!(words(2)[3..5], ["expired", "all"]);
         assert_eq!(words(3)[3], "revoked");
     }

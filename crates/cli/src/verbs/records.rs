@@ -44,13 +44,21 @@ impl Records {
         let answer = api.post(&[self.path, name, action], &json!({})).await?.body;
         screen.show(&answer, |answer| {
             let known = Some(cell(answer, self.name)).filter(|known| !known.is_empty());
-            format!("{} {done}{}", known.as_deref().unwrap_or(name), effects(answer))
+            format!("{} {done}{}{}", known.as_deref().unwrap_or(name), effects(answer), to_enter_again(answer))
         })
     }
 
     /// Removes each as it was read.
     pub(super) async fn remove(self, api: &Api, names: &[String], screen: Screen) -> Result<(), Failure> {
         each(names, "removed", screen, async |name| api.remove(&[self.path, name]).await).await
+    }
+}
+
+/// What a restored record lost and somebody must enter again.
+fn to_enter_again(answer: &Value) -> String {
+    match screen::names(answer, "enter_again") {
+        lost if lost.is_empty() => String::new(),
+        lost => screen::plain(&format!(", without {lost}: enter that again")),
     }
 }
 
@@ -91,4 +99,22 @@ pub(super) fn items(document: &Value) -> impl Iterator<Item = &Value> {
 pub(super) fn query<'a>(said: &[(&'a str, Option<&'a str>)], flags: &[(&'a str, bool)]) -> Vec<(&'a str, &'a str)> {
     let texts = said.iter().filter_map(|(name, value)| value.map(|value| (*name, value)));
     texts.chain(flags.iter().filter(|(_, said)| *said).map(|(name, _)| (*name, "true"))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_restore_could_not_bring_back_is_told() {
+        assert_eq!(to_enter_again(&json!({"enter_again": ["departments"]})), ", without departments: enter that again");
+        assert_eq!(to_enter_again(&json!({"enter_again": []})), "");
+        assert_eq!(to_enter_again(&json!({})), "");
+    }
+
+    #[test]
+    fn a_query_holds_what_was_typed() {
+        let query = query(&[("search", Some("a")), ("tag", None)], &[("deleted", true), ("enabled", false)]);
+        assert_eq!(query, [("search", "a"), ("deleted", "true")]);
+    }
 }

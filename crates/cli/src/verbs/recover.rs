@@ -1,7 +1,8 @@
 //! `gatehouse recover`.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
+use super::body::Body;
 use crate::api::Api;
 use crate::args::Recover;
 use crate::failure::Failure;
@@ -10,19 +11,15 @@ use crate::screen::{Screen, cell, plain, table};
 /// Has control compare and heal, and tells what it found. Fails when something that should have been
 /// healed is not.
 pub(super) async fn run(api: &Api, recover: &Recover, screen: Screen) -> Result<(), Failure> {
-    let mut body = json!({ "dry_run": recover.dry_run, "prune": recover.prune });
-    if let (Some(names), Some(members)) = (&recover.adopt, body.as_object_mut()) {
-        members.insert("adopt".to_owned(), adopted(names));
-    }
+    let body = Body::default()
+        .with("dry_run", Some(recover.dry_run))
+        .with("prune", Some(recover.prune))
+        .with("adopt", recover.adopt.then_some(true))
+        .value();
     let report = api.post(&["recover"], &body).await?.body;
     screen.show(&report, told)?;
     let complete = report.get("complete").and_then(Value::as_bool).unwrap_or(true);
     if complete || recover.dry_run { Ok(()) } else { Err(Failure::Failed("not everything was healed".to_owned())) }
-}
-
-/// All orphans, or those of these names.
-fn adopted(names: &[String]) -> Value {
-    if names.is_empty() { Value::Bool(true) } else { names.into() }
 }
 
 const DIFFERENCES: [&str; 3] = ["missing", "orphaned", "drifted"];
@@ -89,6 +86,8 @@ fn flag(value: &Value, member: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]

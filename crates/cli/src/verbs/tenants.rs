@@ -39,7 +39,6 @@ fn create_body(create: &TenantCreate) -> Body {
 
 fn set_body(set: &TenantSet) -> Body {
     Body::default()
-        .with("name", set.name.as_deref())
         .with("title", set.title.as_deref())
         .with_all("pools", &set.pools)
         .with("stale_after_secs", set.stale_after.map(stale_after))
@@ -98,7 +97,7 @@ mod tests {
                     "limits": {"servers": 5, "call_secs": 9}}),
             ),
             ("g tenant set acme --stale-after never", json!({"stale_after_secs": null})),
-            ("g tenant set acme --name acme2 --key-rate 7", json!({"name": "acme2", "limits": {"key_rate": 7}})),
+            ("g tenant set acme --key-rate 7", json!({"limits": {"key_rate": 7}})),
         ] {
             assert_eq!(typed(line), expected, "{line}");
         }
