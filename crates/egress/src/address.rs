@@ -69,14 +69,7 @@ impl Refusal {
 impl Policy {
     /// Judges what can be seen in the URL: scheme, user info, spelling of the host, port, literal address.
     pub fn check_url(&self, tenant: TenantId, url: &Url) -> Result<(), Refusal> {
-        let https = match url.scheme() {
-            "https" => true,
-            "http" => false,
-            _ => return Err(Refusal::Scheme),
-        };
-        if !url.username().is_empty() || url.password().is_some() {
-            return Err(Refusal::UserInfo);
-        }
+        let https = is_https(url)?;
         let port = url.port_or_known_default().ok_or(Refusal::Port)?;
         let literal = |ip: IpAddr| self.check_address(tenant, "", SocketAddr::new(ip, port), https);
         match url.host() {
@@ -167,6 +160,17 @@ impl Policy {
             own.port() == addr.port() && same_place
         })
     }
+}
+
+/// The scheme, of URLs that some policy could allow.
+pub(crate) fn is_https(url: &Url) -> Result<bool, Refusal> {
+    let https = match url.scheme() {
+        "https" => true,
+        "http" => false,
+        _ => return Err(Refusal::Scheme),
+    };
+    let alone = url.username().is_empty() && url.password().is_none();
+    if alone { Ok(https) } else { Err(Refusal::UserInfo) }
 }
 
 /// Names that no rule opens: metadata services, and `localhost` outside dev mode.

@@ -114,8 +114,8 @@ impl Egress {
         self.shared.policy.load_full()
     }
 
-    /// An origin of a tenant with a pool of its own. Refused only if the URL names no place at all: the
-    /// policy may change at any time, and each new connection is judged by the one in force.
+    /// An origin of a tenant with a pool of its own. Refused only what no policy could allow: it may
+    /// change at any time, and each new connection is judged by the one in force.
     pub fn upstream(&self, tenant: TenantId, url: &Url, limits: Limits) -> Result<Upstream, Refusal> {
         Upstream::new(Arc::clone(&self.shared), tenant, url, limits)
     }

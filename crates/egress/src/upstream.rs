@@ -11,7 +11,7 @@ use http_body_util::Full;
 use model::TenantId;
 use url::{Host, Url};
 
-use crate::address::plain_name;
+use crate::address::{is_https, plain_name};
 use crate::connect::{Destination, connect};
 use crate::live::Exchange;
 use crate::pool::Pool;
@@ -36,6 +36,7 @@ struct Origin {
 
 impl Upstream {
     pub(crate) fn new(shared: Arc<Shared>, tenant: TenantId, url: &Url, limits: Limits) -> Result<Self, Refusal> {
+        let https = is_https(url)?;
         let host = match url.host() {
             Some(Host::Domain(name)) => Host::Domain(plain_name(name)),
             Some(Host::Ipv4(ip)) => Host::Ipv4(ip),
@@ -51,7 +52,6 @@ impl Upstream {
         let limits =
             Limits { connect: limits.connect.min(LONGEST), first_byte: limits.first_byte.min(LONGEST), ..limits };
         let pool = Pool::new(limits.idle_connections, Arc::clone(&shared.sweeper));
-        let https = url.scheme() == "https";
         let destination = Destination { tenant, url: url.clone(), host, port, https };
         Ok(Self { origin: Arc::new(Origin { shared, destination, host_header, limits, pool }) })
     }

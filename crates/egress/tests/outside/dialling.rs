@@ -4,10 +4,9 @@ use std::sync::Arc;
 
 use egress::{EgressError, Policy, Refusal, Sent};
 use model::{EgressRule, EgressRuleId};
-use url::Url;
 
 use crate::server::Server;
-use crate::world::{World, dev, limits, post, reach, tenant, text, upstream};
+use crate::world::{World, dev, post, reach, text, upstream};
 
 /// Plain http to public names, so that a world without certificates can be used.
 fn http_everywhere() -> Policy {
@@ -116,7 +115,26 @@ async fn a_tightened_policy_retires_pooled_connections() {
     let error = upstream.send(post("/", "two")).await.err().unwrap();
     assert!(matches!(error, EgressError::Blocked(Refusal::HttpsRequired)), "{error:?}");
     assert_eq!((upstream.idle(), server.requests()), (0, 1));
-    assert!(egress.upstream(tenant(), &Url::parse("http://mcp.example.com/").unwrap(), limits()).is_err());
+    egress.set_policy(Policy { revision: 2, ..http_everywhere() });
+    text(upstream.send(post("/", "three")).await.unwrap()).await.unwrap();
+    assert_eq!((server.connections(), server.requests()), (2, 2));
+}
+
+#[tokio::test]
+async fn connections_that_rest_are_closed_with_the_policy_that_allowed_them() {
+    let server = Server::echo().await;
+    let world = Arc::new(World::routed_to(server.addr));
+    let egress = world.egress(http_everywhere());
+    let upstream = upstream(&egress, "http://mcp.example.com/");
+    text(upstream.send(post("/", "one")).await.unwrap()).await.unwrap();
+    egress.set_policy(Policy { revision: 1, ..Policy::default() });
+    let closed = async {
+        while upstream.idle() > 0 {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    };
+    // Left alone it would rest for four seconds.
+    tokio::time::timeout(std::time::Duration::from_secs(3), closed).await.expect("it is closed by the sweep");
 }
 
 #[tokio::test]

@@ -108,9 +108,9 @@ async fn another_version_of_a_server_has_the_places_of_the_one_before() {
     let limits = ServerLimits { concurrent: Some(1), ..ServerLimits::default() };
     let spec = ServerSpec { limits, ..server("notes", &upstream.url()) };
     house.mount(&spec);
+    let notes = house.session("notes").await;
     let under_way = slow(&house, &upstream, "first").await;
     house.mount(&ServerSpec { title: "other".to_owned(), ..spec });
-    let notes = house.session("notes").await;
     assert!(is_full(&notes).await);
     upstream.open_gate();
     under_way.await.unwrap();
