@@ -16,12 +16,13 @@ async fn what_is_added_through_one_control_is_called_through_the_proxies_of_all(
     assert_eq!(second.server("notes").await.expect(200).json()["name"], "notes");
     for proxy in ["proxy-1", "proxy-2"] {
         let url = topology.url(proxy, 5011);
-        let offered = eventually(&format!("{proxy} offers the tool"), || async {
+        let mcp = eventually(&format!("{proxy} offers the tool"), || async {
             let mcp = Mcp::open(&format!("{url}/mcp"), topology.client_key()).await;
             mcp.tools().await.contains(&"notes__echo".to_owned()).then_some(mcp)
-        });
+        })
+        .await;
         let text = format!("through {proxy}");
-        assert_eq!(offered.await.text("notes__echo", json!({"text": text})).await, format!("notes: {text}"));
+        assert_eq!(mcp.text("notes__echo", json!({"text": text})).await, format!("notes: {text}"));
     }
 
     // Jobs run at every start: they change nothing the second time.
