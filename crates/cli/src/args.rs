@@ -47,7 +47,8 @@ pub(crate) struct Cli {
 #[command(next_help_heading = "Global options")]
 pub(crate) struct Access {
     /// Folder of `gatehouse up` [default: ~/.gatehouse]
-    #[arg(long, global = true, value_name = "DIR", env = "GATEHOUSE_HOME")]
+    // An alias may name one: what is typed after it wins.
+    #[arg(long, global = true, value_name = "DIR", env = "GATEHOUSE_HOME", overrides_with = "data_dir")]
     pub(crate) data_dir: Option<PathBuf>,
     /// URL of control [default: that of the data folder, else http://127.0.0.1:5010]
     #[arg(long, global = true, value_name = "CONTROL", env = "GATEHOUSE_URL")]

@@ -176,3 +176,45 @@ fn help_names_the_exit_codes() {
         assert!(help.contains(code), "{code}");
     }
 }
+
+#[test]
+fn the_folder_that_is_typed_last_is_meant() {
+    for line in
+        ["--data-dir a apply f --data-dir b", "--data-dir a --data-dir b status", "--data-dir a up --data-dir b"]
+    {
+        assert_eq!(read(line).unwrap().access.data_dir.unwrap().to_str(), Some("b"), "{line}");
+    }
+}
+
+/// The words of a line as a shell cuts them, up to a comment or a redirection.
+fn words(line: &str) -> Vec<String> {
+    let mut words = Vec::new();
+    let (mut word, mut quoted) = (String::new(), false);
+    for letter in line.chars().chain([' ']) {
+        match letter {
+            '\'' => quoted = !quoted,
+            ' ' if !quoted => words.extend(Some(std::mem::take(&mut word)).filter(|word| !word.is_empty())),
+            '#' | '>' if !quoted && word.is_empty() => break,
+            letter => word.push(letter),
+        }
+    }
+    words
+}
+
+#[test]
+fn every_command_that_is_shown_somewhere_is_understood() {
+    let readme = concat!(env!("CARGO_MANIFEST_DIR"), "/../../README.md");
+    let mut shown = std::fs::read_to_string(readme).unwrap();
+    for command in Cli::command().get_subcommands() {
+        shown.push_str(&format!("{}\n", command.get_after_help().map(ToString::to_string).unwrap_or_default()));
+    }
+    let lines: Vec<&str> = shown.lines().map(str::trim).filter(|line| line.starts_with("gatehouse ")).collect();
+    assert!(lines.len() > 30, "{lines:?}");
+    for line in lines {
+        // An explanation stands behind several spaces, a second command behind a bar.
+        let line = line.split("    ").next().unwrap_or_default().split(" | ").next().unwrap_or_default();
+        let line = line.split(" < ").next().unwrap_or_default();
+        let read = Cli::try_parse_from(words(line));
+        assert!(read.is_ok(), "{line}: {}", read.err().map(|error| error.to_string()).unwrap_or_default());
+    }
+}
