@@ -21,6 +21,7 @@ mod deploy_topology;
 mod deploy_variables;
 mod harness;
 mod kills;
+mod listener_tls;
 mod misbehaving;
 mod mounting;
 mod offers;

@@ -4,34 +4,22 @@ use std::env;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
+use daemon::register;
 use tokio::process::Command;
 
 use crate::failure::Failure;
 
+/// Variables that both processes keep: how they log.
+const KEPT: [&str; 2] = ["GATEHOUSE_LOG", "GATEHOUSE_LOG_FORMAT"];
+
 /// What `up` settles in the files that it has written; a stray variable of the caller would say it
 /// for both processes at once. `GATEHOUSE_KEY` is a secret of the caller besides.
-const SETTLED: [&str; 20] = [
-    "GATEHOUSE_BIN_DIR",
-    "GATEHOUSE_CONTROL",
-    "GATEHOUSE_DATABASE",
-    "GATEHOUSE_DATA_DIR",
-    "GATEHOUSE_DEV",
-    "GATEHOUSE_HOME",
-    "GATEHOUSE_KEK_FILE",
-    "GATEHOUSE_KEY",
-    "GATEHOUSE_LINK_CA",
-    "GATEHOUSE_LINK_CERT",
-    "GATEHOUSE_LINK_KEY",
-    "GATEHOUSE_LINK_LISTEN",
-    "GATEHOUSE_LISTEN",
-    "GATEHOUSE_METRICS_LISTEN",
-    "GATEHOUSE_OWN_LISTENERS",
-    "GATEHOUSE_PARENT_PIPE",
-    "GATEHOUSE_PKI_DIR",
-    "GATEHOUSE_POOL",
-    "GATEHOUSE_PUBLIC_URL",
-    "GATEHOUSE_URL",
-];
+fn settled() -> impl Iterator<Item = String> {
+    let settings = register::SETTINGS.iter().map(register::Setting::variable);
+    let settings = settings.flat_map(|name| [format!("{name}_FILE"), name]);
+    let others = register::OTHERS.iter().filter(|name| !KEPT.contains(name));
+    settings.chain(others.map(|&name| name.to_owned()))
+}
 
 /// Makes a debug build stop at a named point: meant for a process's first life only, or it would
 /// stop there again while healing.
@@ -71,7 +59,7 @@ impl Programs {
 /// A command with the environment that `up` gives to all that it starts. It ends with `up`.
 pub(super) fn command(program: &Path) -> Command {
     let mut command = Command::new(program);
-    for name in SETTLED {
+    for name in settled() {
         command.env_remove(name);
     }
     // A process group of its own: Ctrl-C at the terminal reaches `up` alone, which then ends both in order.
