@@ -27,6 +27,7 @@ mod mounting;
 mod offers;
 mod real_clients;
 mod recover;
+mod replicas;
 mod seed_data_plane;
 mod seed_surface;
 mod sessions;

@@ -23,6 +23,8 @@ pub mod patience;
 pub mod postgres;
 pub mod process;
 pub mod redis;
+pub mod relay;
+pub mod replicas;
 pub mod sse;
 pub mod tenant_handle;
 pub mod upstream;
