@@ -26,13 +26,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use model::Clock;
 use store::Store;
+use telemetry::Metrics;
 
 pub use self::config::Config;
 pub use self::run::{StartError, run};
 
+use self::metrics::Counters;
 use self::proxies::Proxies;
 use self::reconcile::Reconciler;
-use self::rest::Idempotency;
+use self::rest::Cursors;
 use self::servers::Servers;
 
 /// The parts of the service. Built once; handlers share it.
@@ -42,10 +44,10 @@ pub(crate) struct Control {
     pub(crate) proxies: Arc<dyn Proxies>,
     pub(crate) servers: Servers,
     pub(crate) reconciler: Arc<Reconciler>,
-    pub(crate) idempotency: Idempotency,
-    /// Held while a platform admin's key is revoked.
-    pub(crate) last_admin: tokio::sync::Mutex<()>,
+    pub(crate) cursors: Cursors,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) metrics: Metrics,
+    pub(crate) counters: Counters,
     /// Set once, by the shutdown; `/readyz` reads it.
     draining: AtomicBool,
 }
@@ -54,24 +56,33 @@ pub(crate) struct Control {
 pub(crate) type App = Arc<Control>;
 
 impl Control {
-    /// Puts the parts together; starts nothing.
-    pub(crate) fn new(config: Config, store: Store, proxies: Arc<dyn Proxies>, clock: Arc<dyn Clock>) -> Self {
+    /// Puts the parts together; starts nothing. `cursor_key` is the same on every replica.
+    pub(crate) fn new(
+        config: Config,
+        store: Store,
+        proxies: Arc<dyn Proxies>,
+        clock: Arc<dyn Clock>,
+        cursor_key: &[u8; 32],
+    ) -> Self {
         let policy = egress::Policy {
             dev: config.dev,
             own: config.own_listeners.clone(),
             rules: config.egress_rules.clone(),
             ..egress::Policy::default()
         };
+        let metrics = Metrics::new();
+        let counters = Counters::new(&metrics);
         Self {
-            servers: Servers::new(proxies.clone(), policy),
-            reconciler: Arc::new(Reconciler::new(store.clone(), proxies.clone())),
-            idempotency: Idempotency::new(clock.clone()),
-            last_admin: tokio::sync::Mutex::new(()),
+            servers: Servers::new(store.clone(), proxies.clone(), policy),
+            reconciler: Arc::new(Reconciler::new(store.clone(), proxies.clone(), counters.clone())),
+            cursors: Cursors::new(cursor_key),
             draining: AtomicBool::new(false),
             config,
             store,
             proxies,
             clock,
+            metrics,
+            counters,
         }
     }
 

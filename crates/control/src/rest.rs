@@ -1,27 +1,37 @@
 //! REST: the route table, one line per endpoint, as data that tests read.
 
-mod admin;
 mod answer;
+mod audit;
+mod bodies;
 mod body;
+mod caller;
 mod code;
 mod condition;
 mod cursor;
+mod deadline;
+mod departments;
+mod docs;
+mod egress_rules;
 mod fields;
 pub(crate) mod health;
 mod hosts;
 mod idempotency;
 mod json;
 mod keys;
+mod me;
+mod openapi;
 mod parameters;
 mod problem;
 mod proxies;
 mod recover;
+mod retell;
 mod seed;
 mod segment;
-mod server_body;
 mod servers;
 mod tenants;
+mod tools;
 mod trace;
+mod users;
 mod views;
 
 #[cfg(test)]
@@ -39,7 +49,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::normalize_path::NormalizePath;
 
 use crate::App;
-pub(crate) use crate::rest::idempotency::Idempotency;
+pub(crate) use crate::rest::cursor::Cursors;
 use crate::rest::problem::Problem;
 
 /// Who may use a route.
@@ -47,6 +57,10 @@ use crate::rest::problem::Problem;
 pub(crate) enum Access {
     /// Anyone, without a key.
     Anyone,
+    /// Every live key.
+    Member,
+    /// Viewers and admins of the tenant: not users.
+    Viewer,
     /// Admins of the tenant.
     Admin,
     /// Admins of the tenant, refused with the seed's bodies.
@@ -56,54 +70,111 @@ pub(crate) enum Access {
 }
 
 /// One endpoint. `access` is what the handler's extractor enforces; a test compares the two.
-#[cfg_attr(not(test), allow(dead_code, reason = "read by the test that visits every route"))]
 pub(crate) struct Route {
     method: &'static str,
     path: &'static str,
     access: Access,
     to: MethodRouter<App>,
+    /// Proxies are asked, which ask upstreams: only these set how long it takes.
+    asks_proxies: bool,
+}
+
+impl Route {
+    /// Whether a change must name the generation that it was made from.
+    fn is_conditional(&self) -> bool {
+        let native = self.access != Access::Seed;
+        native
+            && matches!(self.method, "PATCH" | "DELETE")
+            && (self.method, self.path) != ("DELETE", "/api/v1/keys/{key}")
+    }
 }
 
 fn route(method: &'static str, path: &'static str, access: Access, to: MethodRouter<App>) -> Route {
-    Route { method, path, access, to }
+    Route { method, path, access, to, asks_proxies: false }
+}
+
+fn asking(method: &'static str, path: &'static str, access: Access, to: MethodRouter<App>) -> Route {
+    Route { asks_proxies: true, ..route(method, path, access, to) }
 }
 
 /// Every endpoint of :5010.
 #[rustfmt::skip]
 pub(crate) fn routes() -> Vec<Route> {
-    use Access::{Admin, Anyone, Platform, Seed};
+    use Access::{Admin, Anyone, Member, Platform, Seed, Viewer};
     vec![
-        route("GET",    "/",                               Anyone,   get(health::page)),
-        route("GET",    "/livez",                          Anyone,   get(health::livez)),
-        route("GET",    "/readyz",                         Anyone,   get(health::readyz)),
+        route("GET",    "/",                                        Anyone,   get(health::page)),
+        route("GET",    "/livez",                                   Anyone,   get(health::livez)),
+        route("GET",    "/readyz",                                  Anyone,   get(health::readyz)),
+        route("GET",    "/docs",                                    Anyone,   get(docs::page)),
+        route("GET",    "/docs/{file}",                             Anyone,   get(docs::asset)),
+        route("GET",    "/openapi.json",                            Anyone,   get(docs::document)),
+        route("GET",    "/api/v1/openapi.json",                     Anyone,   get(docs::document_v1)),
 
-        route("POST",   "/api/v1/tenants",                 Platform, post(tenants::create)),
-        route("GET",    "/api/v1/tenants",                 Platform, get(tenants::list)),
+        route("GET",    "/api/v1/me",                               Member,   get(me::show)),
 
-        route("POST",   "/api/v1/servers",                 Admin,    post(servers::add)),
-        route("GET",    "/api/v1/servers",                 Admin,    get(servers::list)),
-        route("GET",    "/api/v1/servers/{server}",        Admin,    get(servers::show)),
-        route("PATCH",  "/api/v1/servers/{server}",        Admin,    patch(servers::change)),
-        route("DELETE", "/api/v1/servers/{server}",        Admin,    delete(servers::remove)),
-        route("POST",   "/api/v1/servers/{server}/enable", Admin,    post(servers::enable)),
-        route("POST",   "/api/v1/servers/{server}/disable", Admin,   post(servers::disable)),
-        route("POST",   "/api/v1/servers/{server}/test",   Admin,    post(servers::test)),
-        route("GET",    "/api/v1/servers/{server}/tools",  Admin,    get(servers::tools)),
-        route("POST",   "/api/v1/servers/{server}/call",   Admin,    post(servers::call)),
+        route("POST",   "/api/v1/tenants",                          Platform, post(tenants::create)),
+        route("GET",    "/api/v1/tenants",                          Platform, get(tenants::list)),
+        route("GET",    "/api/v1/tenants/{tenant}",                 Platform, get(tenants::show)),
+        route("PATCH",  "/api/v1/tenants/{tenant}",                 Platform, patch(tenants::change)),
+        route("DELETE", "/api/v1/tenants/{tenant}",                 Platform, delete(tenants::remove)),
+        route("POST",   "/api/v1/tenants/{tenant}/enable",          Platform, post(tenants::enable)),
+        route("POST",   "/api/v1/tenants/{tenant}/disable",         Platform, post(tenants::disable)),
+        route("POST",   "/api/v1/tenants/{tenant}/restore",         Platform, post(tenants::restore)),
 
-        route("POST",   "/api/v1/keys",                    Admin,    post(keys::create)),
-        route("GET",    "/api/v1/keys",                    Admin,    get(keys::list)),
-        route("DELETE", "/api/v1/keys/{key}",              Admin,    delete(keys::revoke)),
+        route("POST",   "/api/v1/departments",                      Admin,    post(departments::create)),
+        route("GET",    "/api/v1/departments",                      Viewer,   get(departments::list)),
+        route("GET",    "/api/v1/departments/{department}",         Viewer,   get(departments::show)),
+        route("PATCH",  "/api/v1/departments/{department}",         Admin,    patch(departments::change)),
+        route("DELETE", "/api/v1/departments/{department}",         Admin,    delete(departments::remove)),
+        route("POST",   "/api/v1/departments/{department}/restore", Admin,    post(departments::restore)),
 
-        route("GET",    "/api/v1/proxies",                 Platform, get(proxies::list)),
-        route("POST",   "/api/v1/recover",                 Admin,    post(recover::run)),
+        route("POST",   "/api/v1/users",                            Admin,    post(users::create)),
+        route("GET",    "/api/v1/users",                            Viewer,   get(users::list)),
+        route("GET",    "/api/v1/users/{user}",                     Viewer,   get(users::show)),
+        route("PATCH",  "/api/v1/users/{user}",                     Admin,    patch(users::change)),
+        route("DELETE", "/api/v1/users/{user}",                     Admin,    delete(users::remove)),
+        route("POST",   "/api/v1/users/{user}/enable",              Admin,    post(users::enable)),
+        route("POST",   "/api/v1/users/{user}/disable",             Admin,    post(users::disable)),
+        route("POST",   "/api/v1/users/{user}/restore",             Admin,    post(users::restore)),
 
-        route("GET",    "/api/mcp/tools",                  Seed,     get(seed::tools)),
-        route("POST",   "/api/mcp/add",                    Seed,     post(seed::add)),
-        route("GET",    "/api/mcp/list",                   Seed,     get(seed::list)),
-        route("GET",    "/api/mcp/recover",                Seed,     get(seed::recover).head(seed::no_head)),
-        route("POST",   "/api/mcp/recover",                Seed,     post(seed::recover)),
-        route("DELETE", "/api/mcp",                        Seed,     delete(seed::remove)),
+        route("POST",   "/api/v1/keys",                             Admin,    post(keys::create)),
+        route("GET",    "/api/v1/keys",                             Member,   get(keys::list)),
+        route("GET",    "/api/v1/keys/{key}",                       Member,   get(keys::show)),
+        route("PATCH",  "/api/v1/keys/{key}",                       Admin,    patch(keys::change)),
+        route("DELETE", "/api/v1/keys/{key}",                       Admin,    delete(keys::revoke)),
+        route("POST",   "/api/v1/keys/{key}/rotate",                Admin,    post(keys::rotate)),
+
+        asking("POST",  "/api/v1/servers",                          Admin,    post(servers::add)),
+        route("GET",    "/api/v1/servers",                          Member,   get(servers::list)),
+        route("GET",    "/api/v1/servers/{server}",                 Member,   get(servers::show)),
+        route("PATCH",  "/api/v1/servers/{server}",                 Admin,    patch(servers::change)),
+        route("DELETE", "/api/v1/servers/{server}",                 Admin,    delete(servers::remove)),
+        route("POST",   "/api/v1/servers/{server}/enable",          Admin,    post(servers::enable)),
+        route("POST",   "/api/v1/servers/{server}/disable",         Admin,    post(servers::disable)),
+        route("POST",   "/api/v1/servers/{server}/restore",         Admin,    post(servers::restore)),
+        route("GET",    "/api/v1/servers/{server}/dependencies",    Viewer,   get(servers::dependencies)),
+        asking("POST",  "/api/v1/servers/{server}/test",            Admin,    post(servers::test)),
+        asking("POST",  "/api/v1/servers/{server}/call",            Admin,    post(tools::call)),
+        asking("GET",   "/api/v1/servers/{server}/tools",           Member,   get(tools::list)),
+        asking("POST",  "/api/v1/servers/{server}/tools/refresh",   Admin,    post(tools::refresh)),
+        route("POST",   "/api/v1/servers/{server}/tools/{tool}/enable",  Admin, post(tools::enable)),
+        route("POST",   "/api/v1/servers/{server}/tools/{tool}/disable", Admin, post(tools::disable)),
+
+        route("POST",   "/api/v1/egress-rules",                     Platform, post(egress_rules::create)),
+        route("GET",    "/api/v1/egress-rules",                     Platform, get(egress_rules::list)),
+        route("GET",    "/api/v1/egress-rules/{rule}",              Platform, get(egress_rules::show)),
+        route("DELETE", "/api/v1/egress-rules/{rule}",              Platform, delete(egress_rules::remove)),
+
+        route("GET",    "/api/v1/audit",                            Viewer,   get(audit::list)),
+        route("GET",    "/api/v1/proxies",                          Platform, get(proxies::list)),
+        asking("POST",  "/api/v1/recover",                          Admin,    post(recover::run)),
+
+        asking("GET",   "/api/mcp/tools",                           Seed,     get(seed::tools)),
+        asking("POST",  "/api/mcp/add",                             Seed,     post(seed::add)),
+        asking("GET",   "/api/mcp/list",                            Seed,     get(seed::list)),
+        asking("GET",   "/api/mcp/recover",                         Seed,     get(seed::recover_by_get).head(seed::no_head)),
+        asking("POST",  "/api/mcp/recover",                         Seed,     post(seed::recover)),
+        asking("DELETE", "/api/mcp",                                Seed,     delete(seed::remove)),
     ]
 }
 
@@ -114,7 +185,8 @@ pub(crate) type Rest = BoxCloneSyncService<Request, Response, Infallible>;
 pub(crate) fn rest(app: App) -> Rest {
     let mut router = Router::new();
     for route in routes() {
-        router = router.route(route.path, route.to);
+        let to = if route.asks_proxies { route.to } else { route.to.layer(middleware::from_fn(deadline::layer)) };
+        router = router.route(route.path, to);
     }
     let router = router
         .fallback(async || Problem::NoRoute)
@@ -126,7 +198,7 @@ pub(crate) fn rest(app: App) -> Rest {
         // Outside of everything that can refuse, so that old clients can read every refusal.
         .layer(middleware::from_fn(seed::layer))
         // Outermost, so that every answer has a trace id.
-        .layer(middleware::from_fn(trace::layer))
+        .layer(middleware::from_fn_with_state(app.clone(), trace::layer))
         .with_state(app);
     // Before routing: with and without a trailing slash are one route, without a redirect.
     BoxCloneSyncService::new(NormalizePath::trim_trailing_slash(router))

@@ -8,14 +8,17 @@ use daemon::{CertificateError, Listener};
 use futures::{FutureExt as _, future};
 use model::{Clock, SystemClock};
 use store::{Store, StoreError};
+use telemetry::Otlp;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use vault::{Vault, VaultError};
 
 use crate::config::Config;
 use crate::fleet::Fleet;
-use crate::pki::{Pki, PkiError};
+use crate::pki::{Pki, PkiError, follow};
+use crate::serve::Slots;
 use crate::timers::scaled;
 use crate::{Control, metrics, rest, serve, signals};
 
@@ -108,9 +111,15 @@ pub async fn run(config: Config) -> Result<(), StartError> {
     let metrics_listener = bind("metrics_listen", config.metrics_listen).await?;
     let store = Store::connect(config.database.expose(), clock.clone()).await?;
     let vault = Vault::open(&config.kek_file)?;
-    let tls = Pki::load(&config.pki_dir)?.server_tls()?;
-    let fleet = Fleet::new(store.clone(), Arc::new(vault), clock.clone());
-    let control = Arc::new(Control::new(config, store.clone(), fleet.clone(), clock));
+    let cursor_key = vault.cursor_key()?;
+    let pki = Pki::load(&config.pki_dir)?;
+    let (tls, served) = watch::channel(Arc::new(pki.server_tls()?));
+    let certificates = Part::start("watch on certificates", follow(config.pki_dir.clone(), pki, tls, clock.clone()));
+    let fleet = Fleet::new(store.clone(), Arc::new(vault), clock.clone(), &config.replica);
+    let control = Arc::new(Control::new(config, store.clone(), fleet.clone(), clock, &cursor_key));
+    metrics::expose(&control);
+    fleet.show(&control.metrics);
+    let otlp = Otlp::start("gatehouse-control", &control.metrics);
     let config = &control.config;
     tracing::info!(rest = %config.listen, link = %config.link_listen, metrics = %config.metrics_listen, "control serves");
 
@@ -119,7 +128,7 @@ pub async fn run(config: Config) -> Result<(), StartError> {
     let link = Part::start("link", {
         let (fleet, shutdown) = (fleet.clone(), link_shutdown.clone());
         async move {
-            if let Err(error) = fleet.serve(link_listener, tls, shutdown).await {
+            if let Err(error) = fleet.serve(link_listener, served, shutdown).await {
                 tracing::error!(error = %telemetry::chain(&error), "the link failed");
             }
         }
@@ -128,12 +137,8 @@ pub async fn run(config: Config) -> Result<(), StartError> {
         let reconciler = control.reconciler.clone();
         async move { reconciler.run_forever().await }
     });
-    let forgetting = Part::start("book of answers", {
-        let book = control.idempotency.clone();
-        async move { book.forget_forever().await }
-    });
-    let metrics = serve::serve(metrics_listener.into(), metrics::router(&control), link_shutdown.clone());
-    let mut parts = [link, reconciler, forgetting, Part::start("metrics", metrics)];
+    let metrics = serve::serve(metrics_listener.into(), Slots::new(), metrics::router(&control), link_shutdown.clone());
+    let mut parts = [link, reconciler, certificates, Part::start("metrics", metrics)];
     let draining = tokio::spawn({
         let (control, shutdown) = (control.clone(), shutdown.clone());
         async move {
@@ -143,7 +148,10 @@ pub async fn run(config: Config) -> Result<(), StartError> {
         }
     });
 
-    let serving = serve::serve(rest_listener, rest::rest(control.clone()), shutdown.clone());
+    let slots = Slots::new();
+    let taken = slots.clone();
+    control.metrics.bound("rest_connections", Slots::MOST, move || taken.taken());
+    let serving = serve::serve(rest_listener, slots, rest::rest(control.clone()), shutdown.clone());
     let served = serve_with(&mut parts, serving, &shutdown).await;
     link_shutdown.cancel();
     let [link, rest @ ..] = &mut parts;
@@ -157,6 +165,7 @@ pub async fn run(config: Config) -> Result<(), StartError> {
     if tokio::time::timeout(CLOSING, store.close()).await.is_err() {
         tracing::warn!("the database was still in use at the end of the drain");
     }
+    otlp.finish().await;
     tracing::info!("control ends");
     served
 }

@@ -5,8 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use egress::{Policy, Refusal};
-use model::{Generation, ResourceName, Revision, ServerId, ServerName, TenantId, Transport, UpstreamUrl, crash_here};
-use store::{Actor, Committed, NewServer, ServerPatch, ServerRecord, StoreError, TenantStore};
+use model::{
+    EgressRule, Generation, ResourceName, Revision, ServerId, ServerLimits, ServerName, TenantId, Transport,
+    UpstreamUrl, crash_here,
+};
+use store::{Actor, Committed, EgressRulePage, NewServer, ServerPatch, ServerRecord, Store, StoreError, TenantStore};
 
 use crate::proxies::{CommandError, Effective, ProbeReport, ProbeRequest, Proxies};
 
@@ -36,6 +39,18 @@ pub(crate) struct AddServer {
     pub(crate) disabled_tools: Vec<String>,
     /// Whether the upstream's hints are believed.
     pub(crate) trust_hints: bool,
+    /// How often a request that is safe to repeat is tried again.
+    pub(crate) retry_count: u32,
+    /// The pause before each further try.
+    pub(crate) retry_delay: Duration,
+    /// Its share of the tenant's limits.
+    pub(crate) limits: ServerLimits,
+    /// Free text for people.
+    pub(crate) description: Option<String>,
+    /// Words to find it by.
+    pub(crate) tags: Vec<String>,
+    /// A word or an https URL.
+    pub(crate) icon: Option<String>,
     /// Whether proxies should mount it.
     pub(crate) enabled: bool,
     /// Save without asking the upstream.
@@ -90,14 +105,16 @@ pub(crate) enum ServersError {
 /// The one way to change servers.
 #[derive(Clone)]
 pub(crate) struct Servers {
+    store: Store,
     proxies: Arc<dyn Proxies>,
     policy: Arc<Policy>,
 }
 
 impl Servers {
-    /// `policy` judges URLs before a proxy is asked; the proxy judges again what it dials.
-    pub(crate) fn new(proxies: Arc<dyn Proxies>, policy: Policy) -> Self {
-        Self { proxies, policy: Arc::new(policy) }
+    /// `policy`, with the rules of the database, judges URLs before a proxy is asked; the proxy judges again
+    /// what it dials.
+    pub(crate) fn new(store: Store, proxies: Arc<dyn Proxies>, policy: Policy) -> Self {
+        Self { store, proxies, policy: Arc::new(policy) }
     }
 
     /// Adds a server. Nothing is saved unless the upstream answered or the admin wanted no probe.
@@ -108,7 +125,7 @@ impl Servers {
         add: AddServer,
     ) -> Result<Changed, ServersError> {
         let id = tenant.id();
-        self.check_url(id, &add.url)?;
+        self.check_url(id, &add.url).await?;
         if let Some(name) = &add.name
             && tenant.server_by_name(name.as_str()).await?.is_some()
         {
@@ -123,7 +140,7 @@ impl Servers {
         crash_here("add.probed");
         let committed = create(tenant, actor, add, &probe).await?;
         crash_here("add.committed");
-        self.changed(committed, probe).await
+        Ok(Changed { probe, ..self.told(committed).await })
     }
 
     /// Changes a record. Another URL without a transport is found out about again; the same one is not.
@@ -136,14 +153,14 @@ impl Servers {
         mut patch: ServerPatch,
     ) -> Result<Changed, ServersError> {
         if let Some(url) = &patch.url {
-            self.check_url(tenant.id(), url)?;
+            self.check_url(tenant.id(), url).await?;
             if *url != record.spec.url {
                 patch.transport = patch.transport.or(Some(Transport::Auto));
             }
         }
         let committed = tenant.patch_server(actor, record.spec.id, expected, patch).await?;
         crash_here("change.committed");
-        self.changed(committed, Probe::Skipped).await
+        Ok(self.told(committed).await)
     }
 
     /// Removes a record; a tombstone stays.
@@ -176,7 +193,7 @@ impl Servers {
 
     /// Looks at an upstream that has no record.
     pub(crate) async fn look(&self, tenant: TenantId, add: &AddServer) -> Result<ProbeReport, ServersError> {
-        self.check_url(tenant, &add.url)?;
+        self.check_url(tenant, &add.url).await?;
         let request = ProbeRequest {
             tenant,
             url: add.url.clone(),
@@ -201,8 +218,10 @@ impl Servers {
         }
     }
 
-    fn check_url(&self, tenant: TenantId, url: &UpstreamUrl) -> Result<(), ServersError> {
-        self.policy.check_url(tenant, url.url()).map_err(|refusal| match refusal {
+    async fn check_url(&self, tenant: TenantId, url: &UpstreamUrl) -> Result<(), ServersError> {
+        let mut policy = Policy::clone(&self.policy);
+        policy.rules.extend(self.stored_rules().await?);
+        policy.check_url(tenant, url.url()).map_err(|refusal| match refusal {
             Refusal::HttpsRequired => ServersError::Https { hint: allow_command(url) },
             Refusal::Metadata | Refusal::OwnListener => ServersError::Blocked { hint: None },
             Refusal::Scheme | Refusal::UserInfo | Refusal::HostName | Refusal::Port | Refusal::Address => {
@@ -211,10 +230,23 @@ impl Servers {
         })
     }
 
-    async fn changed(&self, committed: Committed<ServerRecord>, probe: Probe) -> Result<Changed, ServersError> {
+    /// The rules as they are now: one that was just made counts for the next add.
+    async fn stored_rules(&self) -> Result<Vec<EgressRule>, StoreError> {
+        let mut rules = Vec::new();
+        let mut page = EgressRulePage { limit: 500, ..EgressRulePage::default() };
+        loop {
+            let records = self.store.platform().egress_rules(page.clone()).await?;
+            let Some(last) = records.last() else { return Ok(rules) };
+            page.after = Some(last.rule.id);
+            rules.extend(records.into_iter().map(|record| record.rule));
+        }
+    }
+
+    /// A change that was committed, and how far it has come.
+    pub(crate) async fn told(&self, committed: Committed<ServerRecord>) -> Changed {
         let record = committed.value;
         let effective = self.effective(committed.revision, record.spec.id).await;
-        Ok(Changed { record, effective, probe })
+        Changed { record, effective, probe: Probe::Skipped }
     }
 
     async fn effective(&self, revision: Revision, id: ServerId) -> Effective {
@@ -254,6 +286,12 @@ async fn create(
             read_timeout: add.read_timeout,
             disabled_tools: add.disabled_tools.clone(),
             trust_hints: add.trust_hints,
+            retry_count: add.retry_count,
+            retry_delay: add.retry_delay,
+            limits: add.limits,
+            description: add.description.clone(),
+            tags: add.tags.clone(),
+            icon: add.icon.clone(),
             enabled: add.enabled,
         };
         match tenant.create_server(actor, new).await {

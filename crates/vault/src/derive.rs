@@ -11,6 +11,7 @@ use crate::VaultError;
 pub(crate) const RECORD_KEY: &[u8] = b"gatehouse/v2/record-key";
 pub(crate) const RECORD_COMMIT: &[u8] = b"gatehouse/v2/record-commit";
 pub(crate) const KEK_WRAP: &[u8] = b"gatehouse/v2/kek-wrap";
+pub(crate) const CURSORS: &[u8] = b"gatehouse/v2/cursors";
 pub(crate) const KEK_ID: &[u8] = b"gatehouse/v2/kek-id";
 
 pub(crate) type Key = Zeroizing<[u8; 32]>;

@@ -45,6 +45,11 @@ impl Vault {
         Ok(Self { kek, id })
     }
 
+    /// The key under which lists' cursors are sealed: the same on every replica, of no use for anything else.
+    pub fn cursor_key(&self) -> Result<Zeroizing<[u8; 32]>, VaultError> {
+        derive::derive(&self.kek, b"", &[derive::CURSORS])
+    }
+
     /// A fresh data key for a tenant. Store what [`Vault::wrap_data_key`] makes of it.
     pub fn new_tenant_key(&self, tenant: TenantId) -> Result<DataKey, VaultError> {
         Ok(DataKey { tenant, id: FIRST_KEY, key: Zeroizing::new(derive::random()?) })

@@ -1,42 +1,47 @@
 //! Successful answers of the native routes.
 
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use model::Generation;
-use serde_json::{Value, json};
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
+use serde::Serialize;
+use serde_json::Value;
+use store::StoredAnswer;
 
-/// A status, a JSON body and the record's generation as ETag.
+/// Bytes of an answer that is kept with an upstream's tools in it.
+const MAX_WHOLE: usize = 64 << 10;
+
+/// A status, a JSON body, and the headers that say where the record is and which one it is.
 #[derive(Debug, Clone)]
 pub(crate) struct Answer {
     status: StatusCode,
-    generation: Option<Generation>,
+    etag: Option<String>,
     location: Option<String>,
-    body: Option<Value>,
-    /// The member of the body that is shown once, and replayed for ten minutes at most.
+    body: String,
+    /// The member of the body that is shown once.
     once: Option<&'static str>,
 }
 
 impl Answer {
     /// 200 with a body.
-    pub(crate) fn ok(body: Value) -> Self {
-        Self { status: StatusCode::OK, generation: None, location: None, body: Some(body), once: None }
+    pub(crate) fn ok(body: &impl Serialize) -> Self {
+        // Views are structs of texts and numbers: they always are JSON.
+        let body = serde_json::to_string(body).unwrap_or_else(|_| "null".to_owned());
+        Self { status: StatusCode::OK, etag: None, location: None, body, once: None }
     }
 
     /// 201 with a body and where the object can be read.
-    pub(crate) fn created(location: String, body: Value) -> Self {
+    pub(crate) fn created(location: String, body: &impl Serialize) -> Self {
         Self { status: StatusCode::CREATED, location: Some(location), ..Self::ok(body) }
     }
 
-    /// 200 with one page of a list.
-    pub(crate) fn page(items: Vec<Value>, next: Option<String>) -> Self {
-        Self::ok(json!({"items": items, "next": next}))
+    /// 200 with JSON of an upstream, passed on as it came.
+    pub(crate) fn raw(body: String) -> Self {
+        Self { status: StatusCode::OK, etag: None, location: None, body, once: None }
     }
 
     /// Adds the ETag.
     pub(crate) fn at(self, generation: Generation) -> Self {
-        Self { generation: Some(generation), ..self }
+        Self { etag: Some(format!("\"{}\"", generation.0)), ..self }
     }
 
     /// Marks a member of the body as one that is shown once.
@@ -44,59 +49,79 @@ impl Answer {
         Self { once: Some(member), ..self }
     }
 
-    /// Whether a member of it is shown once.
-    pub(crate) fn holds_secret(&self) -> bool {
-        self.once.is_some()
-    }
-
-    /// How much memory it takes, about: the bytes of its body as text.
-    pub(crate) fn size(&self) -> usize {
-        self.body.as_ref().map_or(0, |body| body.to_string().len())
-    }
-
-    /// Takes out the upstream's tools, which may be large and can be read again elsewhere.
-    pub(crate) fn forget_tools(&mut self) {
-        if let Some(tools) = self.body.as_mut().and_then(|body| body.pointer_mut("/probe/tools")) {
-            *tools = Value::Null;
+    /// What is kept of it: without what is shown once, and without an upstream's tools where they are
+    /// large, which can be read again elsewhere.
+    pub(crate) fn to_store(&self) -> StoredAnswer {
+        let mut body = self.body.clone();
+        if (self.once.is_some() || body.len() > MAX_WHOLE)
+            && let Ok(mut value) = serde_json::from_str::<Value>(&body)
+        {
+            if let (Some(member), Some(members)) = (self.once, value.as_object_mut()) {
+                members.insert(member.to_owned(), Value::Null);
+            }
+            if let Some(tools) = value.pointer_mut("/probe/tools").filter(|_| body.len() > MAX_WHOLE) {
+                *tools = Value::Null;
+            }
+            body = value.to_string();
+        }
+        let headers = [("etag", &self.etag), ("location", &self.location)].into_iter();
+        StoredAnswer {
+            status: self.status.as_u16(),
+            headers: headers.filter_map(|(name, value)| Some((name.to_owned(), value.clone()?))).collect(),
+            body: Some(body),
         }
     }
 
-    /// Takes out the member that is shown once.
-    pub(crate) fn forget_secret(&mut self) {
-        if let (Some(member), Some(body)) = (self.once, self.body.as_mut().and_then(Value::as_object_mut)) {
-            body.insert(member.to_owned(), Value::Null);
+    /// An answer that was kept.
+    pub(crate) fn stored(kept: StoredAnswer) -> Self {
+        let header = |name: &str| kept.headers.iter().find(|(other, _)| other == name).map(|(_, value)| value.clone());
+        Self {
+            status: StatusCode::from_u16(kept.status).unwrap_or(StatusCode::OK),
+            etag: header("etag"),
+            location: header("location"),
+            body: kept.body.unwrap_or_default(),
+            once: None,
         }
     }
 }
 
 impl IntoResponse for Answer {
     fn into_response(self) -> Response {
-        let mut response = match self.body {
-            Some(body) => (self.status, body.to_string()).into_response(),
-            None => self.status.into_response(),
-        };
+        let mut response = (self.status, self.body).into_response();
         let headers = response.headers_mut();
-        if headers.contains_key(header::CONTENT_TYPE) {
-            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        }
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        if let Some(value) = self.generation.and_then(|generation| etag(generation).parse().ok()) {
-            headers.insert(header::ETAG, value);
-        }
-        if let Some(value) = self.location.and_then(|location| location.parse().ok()) {
-            headers.insert(header::LOCATION, value);
-        }
+        let mut put = |name: HeaderName, value: Option<String>| {
+            if let Some(value) = value.and_then(|value| value.parse().ok()) {
+                headers.insert(name, value);
+            }
+        };
+        put(header::ETAG, self.etag);
+        put(header::LOCATION, self.location);
         response
     }
 }
 
-/// A generation as ETag.
-pub(crate) fn etag(generation: Generation) -> String {
-    format!("\"{}\"", generation.0)
-}
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
 
-/// Microseconds since 1970 as RFC 3339 text.
-pub(crate) fn instant(micros: i64) -> String {
-    let at = OffsetDateTime::from_unix_timestamp_nanos(i128::from(micros) * 1000).ok();
-    at.and_then(|at| at.format(&Rfc3339).ok()).unwrap_or_default()
+    use super::*;
+
+    #[test]
+    fn what_is_shown_once_is_kept_as_null() {
+        let made = Answer::created("/x".to_owned(), &json!({"id": "a", "key": "secret"})).shown_once("key");
+        let kept = made.at(Generation(3)).to_store();
+        assert_eq!(kept.body.as_deref(), Some(r#"{"id":"a","key":null}"#));
+        let again = Answer::stored(kept);
+        assert_eq!((again.etag.as_deref(), again.location.as_deref()), (Some("\"3\""), Some("/x")));
+        assert_eq!(again.status, StatusCode::CREATED);
+    }
+
+    #[test]
+    fn a_large_answer_is_kept_without_the_upstreams_tools() {
+        let tools = json!(["x".repeat(MAX_WHOLE)]);
+        let kept = Answer::ok(&json!({"id": "a", "probe": {"tools": tools, "revision": "r"}})).to_store();
+        assert!(kept.body.unwrap().len() < 100);
+    }
 }

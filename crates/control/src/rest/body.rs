@@ -10,6 +10,7 @@ use axum::http::{HeaderMap, Method};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 
 use crate::App;
+use crate::rest::deadline::Arrived;
 use crate::rest::fields::Fields;
 use crate::rest::idempotency::Slot;
 use crate::rest::json;
@@ -40,7 +41,11 @@ impl FromRequest<App> for Body {
         }
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
         let headers = request.headers().clone();
+        let arrived = request.extensions().get::<Arrived>().cloned();
         let bytes = read(request).await?;
+        if let Some(Arrived(arrived)) = arrived {
+            arrived.notify_one();
+        }
         let slot = slot(&headers, &method, &path, &bytes)?;
         let fields = Fields::of(json::parse(&bytes).map_err(Problem::Json)?)?;
         Ok(Self { fields, bytes, slot })
@@ -54,7 +59,7 @@ fn slot(headers: &HeaderMap, method: &Method, path: &str, bytes: &[u8]) -> Resul
 }
 
 /// Whether the body is declared as `application/json`, with or without parameters.
-fn is_json(headers: &HeaderMap) -> bool {
+pub(crate) fn is_json(headers: &HeaderMap) -> bool {
     let declared = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let kind = declared.split(';').next().unwrap_or_default().trim();
     kind.eq_ignore_ascii_case("application/json")

@@ -2,19 +2,21 @@
 
 use serde_json::{Map, Value};
 
+use crate::rest::code::Code;
+
 /// What is wrong with one field. Never quotes the value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct FieldError {
     /// Path of the field, e.g. `headers.X-Team`.
     pub(crate) field: String,
-    /// Stable code, e.g. `url_scheme`.
-    pub(crate) code: &'static str,
+    /// Stable code.
+    pub(crate) code: Code,
     /// One sentence.
     pub(crate) detail: String,
 }
 
 /// Code and sentence for a value that does not fit its field.
-pub(crate) type Wrong = (&'static str, String);
+pub(crate) type Wrong = (Code, String);
 
 /// What a PATCH says about one field.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,22 +38,35 @@ impl<T> Change<T> {
             Self::Set(value) => Some(value),
         }
     }
+
+    /// The new value of a field that may be empty: `Some(None)` for a cleared one.
+    pub(crate) fn nullable(self) -> Option<Option<T>> {
+        match self {
+            Self::Keep => None,
+            Self::Clear => Some(None),
+            Self::Set(value) => Some(Some(value)),
+        }
+    }
 }
 
 /// An object whose members have not all been taken yet.
+#[derive(Default)]
 pub(crate) struct Fields {
     members: Map<String, Value>,
     wrong: Vec<FieldError>,
+    /// Every member that was asked for, and whether it must be there.
+    #[cfg(test)]
+    pub(crate) known: std::collections::BTreeMap<String, bool>,
 }
 
 impl Fields {
     /// Takes an object; anything else is a field error without a path.
     pub(crate) fn of(body: Value) -> Result<Self, Vec<FieldError>> {
         match body {
-            Value::Object(members) => Ok(Self { members, wrong: Vec::new() }),
+            Value::Object(members) => Ok(Self { members, ..Self::default() }),
             _ => Err(vec![FieldError {
                 field: String::new(),
-                code: "type",
+                code: Code::Type,
                 detail: "the body must be an object".to_owned(),
             }]),
         }
@@ -62,11 +77,18 @@ impl Fields {
         self.wrong.push(FieldError { field: field.into(), code, detail });
     }
 
-    /// Refuses a member that exists but can't be changed.
-    pub(crate) fn immutable(&mut self, name: &str) {
-        if self.members.remove(name).is_some() {
-            self.wrong(name, ("immutable_field", "can't be changed".to_owned()));
+    /// Refuses members that exist but can't be changed.
+    pub(crate) fn immutable(&mut self, names: &[&str]) {
+        for name in names {
+            if self.members.remove(*name).is_some() {
+                self.wrong(*name, (Code::ImmutableField, "can't be changed".to_owned()));
+            }
         }
+    }
+
+    /// Refuses what the service itself gives to a record that is made.
+    pub(crate) fn given_by_us(&mut self) {
+        self.immutable(&["id", "tenant", "tenant_id", "generation", "created_at", "updated_at", "deleted_at"]);
     }
 
     /// A member that may be absent or null.
@@ -79,16 +101,20 @@ impl Fields {
 
     /// A member that must be there.
     pub(crate) fn required<T>(&mut self, name: &str, read: impl FnOnce(Value) -> Result<T, Wrong>) -> Option<T> {
-        if self.members.get(name).is_none_or(Value::is_null) {
-            self.members.remove(name);
-            self.wrong(name, ("required", "is required".to_owned()));
-            return None;
+        let absent = self.members.get(name).is_none_or(Value::is_null);
+        let given = self.optional(name, read);
+        if absent {
+            self.wrong(name, (Code::Required, "is required".to_owned()));
         }
-        self.optional(name, read)
+        #[cfg(test)]
+        self.known.insert(name.to_owned(), true);
+        given
     }
 
     /// A member of a PATCH whose null means: back to the default.
     pub(crate) fn change<T>(&mut self, name: &str, read: impl FnOnce(Value) -> Result<T, Wrong>) -> Change<T> {
+        #[cfg(test)]
+        self.known.insert(name.to_owned(), false);
         match self.members.remove(name) {
             None => Change::Keep,
             Some(Value::Null) => Change::Clear,
@@ -108,16 +134,35 @@ impl Fields {
             Change::Set(value) => Some(value),
             Change::Keep => None,
             Change::Clear => {
-                self.wrong(name, ("not_clearable", "can't be null".to_owned()));
+                self.wrong(name, (Code::NotClearable, "can't be null".to_owned()));
                 None
             }
         }
     }
 
+    /// The members of an object inside, whose mistakes come with its path.
+    pub(crate) fn object<T>(&mut self, name: &str, read: impl FnOnce(&mut Self) -> T) -> Change<T> {
+        let members = self.change(name, |value| match value {
+            Value::Object(members) => Ok(members),
+            _ => Err((Code::Type, "must be an object".to_owned())),
+        });
+        let members = match members {
+            Change::Keep => return Change::Keep,
+            Change::Clear => return Change::Clear,
+            Change::Set(members) => members,
+        };
+        let mut inner = Self { members, ..Self::default() };
+        let value = read(&mut inner);
+        for wrong in inner.finish().err().unwrap_or_default() {
+            self.wrong(format!("{name}.{}", wrong.field), (wrong.code, wrong.detail));
+        }
+        Change::Set(value)
+    }
+
     /// Everything that was wrong; members that nobody took are unknown.
     pub(crate) fn finish(mut self) -> Result<(), Vec<FieldError>> {
         for name in std::mem::take(&mut self.members).into_iter().map(|(name, _)| name) {
-            self.wrong(cut(&name), ("unknown_field", "unknown field".to_owned()));
+            self.wrong(cut(&name), (Code::UnknownField, "unknown field".to_owned()));
         }
         if self.wrong.is_empty() { Ok(()) } else { Err(self.wrong) }
     }
@@ -133,42 +178,91 @@ fn cut(name: &str) -> String {
 /// A text of at most `max` characters without control characters.
 pub(crate) fn text(max: usize) -> impl FnOnce(Value) -> Result<String, Wrong> {
     move |value| {
-        let Value::String(text) = value else { return Err(("type", "must be a text".to_owned())) };
+        let Value::String(text) = value else { return Err((Code::Type, "must be a text".to_owned())) };
         if text.chars().count() > max {
-            return Err(("too_long", format!("at most {max} characters")));
+            return Err((Code::TooLong, format!("at most {max} characters")));
         }
         if text.chars().any(char::is_control) {
-            return Err(("control_character", "must not hold control characters".to_owned()));
+            return Err((Code::ControlCharacter, "must not hold control characters".to_owned()));
         }
         Ok(text)
     }
 }
 
+/// The same, with something to see in it.
+pub(crate) fn words(max: usize) -> impl FnOnce(Value) -> Result<String, Wrong> {
+    move |value| {
+        let text = text(max)(value)?;
+        if text.trim().is_empty() { Err((Code::Required, "must not be empty".to_owned())) } else { Ok(text) }
+    }
+}
+
+/// A text of several lines.
+pub(crate) fn prose(max: usize) -> impl FnOnce(Value) -> Result<String, Wrong> {
+    move |value| {
+        let Value::String(prose) = value else { return Err((Code::Type, "must be a text".to_owned())) };
+        if prose.chars().count() > max {
+            return Err((Code::TooLong, format!("at most {max} characters")));
+        }
+        if prose.chars().any(|ch| ch.is_control() && !matches!(ch, '\n' | '\r' | '\t')) {
+            return Err((Code::ControlCharacter, "must not hold control characters but line breaks".to_owned()));
+        }
+        Ok(prose)
+    }
+}
+
+/// A slug of any noun.
+pub(crate) fn slug<T: std::str::FromStr<Err = model::NameError>>(value: Value) -> Result<T, Wrong> {
+    text(256)(value)?.parse().map_err(|error: model::NameError| (Code::Slug, error.to_string()))
+}
+
+/// The word of a role.
+pub(crate) fn role(value: Value) -> Result<model::KeyRole, Wrong> {
+    model::KeyRole::parse(&text(32)(value)?)
+        .ok_or_else(|| (Code::Role, "must be viewer, user, tenant_admin or platform_admin".to_owned()))
+}
+
 /// true or false.
 pub(crate) fn flag(value: Value) -> Result<bool, Wrong> {
-    value.as_bool().ok_or_else(|| ("type", "must be true or false".to_owned()))
+    value.as_bool().ok_or_else(|| (Code::Type, "must be true or false".to_owned()))
 }
 
 /// A whole number within a range.
 pub(crate) fn number(range: std::ops::RangeInclusive<u64>) -> impl FnOnce(Value) -> Result<u64, Wrong> {
     move |value| {
-        let number = value.as_u64().ok_or_else(|| ("type", "must be a whole number".to_owned()))?;
-        if range.contains(&number) {
-            Ok(number)
-        } else {
-            Err(("range", format!("must be {} to {}", range.start(), range.end())))
+        // 1e3 and 2.0 are whole numbers too; beyond 2^53 such a text no longer says which.
+        let whole =
+            value.as_f64().filter(|number| number.fract() == 0.0 && (0.0..=9_007_199_254_740_992.0).contains(number));
+        let negative = value.as_i64().is_some_and(i64::is_negative);
+        let number = value.as_u64().or(whole.map(|number| number as u64));
+        match number {
+            Some(number) if range.contains(&number) => Ok(number),
+            None if !negative && !value.as_f64().is_some_and(|number| number.fract() == 0.0) => {
+                Err((Code::Type, "must be a whole number".to_owned()))
+            }
+            _ => Err((Code::Range, format!("must be {} to {}", range.start(), range.end()))),
         }
     }
 }
 
-/// A list of at most `max` texts of at most `length` characters each.
+/// The same for what is kept in 32 bits.
+pub(crate) fn count(range: std::ops::RangeInclusive<u32>) -> impl FnOnce(Value) -> Result<u32, Wrong> {
+    move |value| {
+        let number = number(u64::from(*range.start())..=u64::from(*range.end()))(value)?;
+        Ok(u32::try_from(number).unwrap_or(u32::MAX))
+    }
+}
+
+/// A list of at most `max` texts of at most `length` characters each, none empty, none twice.
 pub(crate) fn texts(max: usize, length: usize) -> impl FnOnce(Value) -> Result<Vec<String>, Wrong> {
     move |value| {
-        let Value::Array(items) = value else { return Err(("type", "must be a list of texts".to_owned())) };
+        let Value::Array(items) = value else { return Err((Code::Type, "must be a list of texts".to_owned())) };
         if items.len() > max {
-            return Err(("too_many", format!("at most {max} entries")));
+            return Err((Code::TooMany, format!("at most {max} entries")));
         }
-        items.into_iter().map(|item| text(length)(item)).collect()
+        let texts: Vec<String> = items.into_iter().map(|item| words(length)(item)).collect::<Result<_, _>>()?;
+        let twice = texts.iter().enumerate().any(|(at, text)| texts.iter().take(at).any(|other| other == text));
+        if twice { Err((Code::Duplicate, "an entry stands twice".to_owned())) } else { Ok(texts) }
     }
 }
 
@@ -190,26 +284,59 @@ mod tests {
 
     #[test]
     fn all_mistakes_come_with_their_paths() {
-        let mut fields = Fields::of(json!({"a": 1, "b": "toolong", "n": 99, "x": 1, "id": 1, "z": null})).unwrap();
+        let body = json!({"a": 1, "b": "toolong", "n": 99, "x": 1, "id": 1, "z": null, "o": {"p": 1, "q": 1}});
+        let mut fields = Fields::of(body).unwrap();
         fields.optional("a", text(3));
         fields.optional("b", text(3));
         fields.optional("n", number(1..=9));
         fields.required("m", flag);
-        fields.immutable("id");
+        fields.immutable(&["id"]);
         fields.replace("z", flag);
+        fields.object("o", |inner| inner.optional("p", flag));
         let wrong = fields.finish().unwrap_err();
         let codes: Vec<_> = wrong.iter().map(|wrong| (wrong.field.as_str(), wrong.code)).collect();
         assert_eq!(
             codes,
             [
-                ("a", "type"),
-                ("b", "too_long"),
-                ("n", "range"),
-                ("m", "required"),
-                ("id", "immutable_field"),
-                ("z", "not_clearable"),
-                ("x", "unknown_field")
+                ("a", Code::Type),
+                ("b", Code::TooLong),
+                ("n", Code::Range),
+                ("m", Code::Required),
+                ("id", Code::ImmutableField),
+                ("z", Code::NotClearable),
+                ("o.p", Code::Type),
+                ("o.q", Code::UnknownField),
+                ("x", Code::UnknownField)
             ]
         );
+    }
+
+    #[test]
+    fn a_whole_number_may_be_written_in_any_way() {
+        for (value, expected) in [
+            (json!(3), Ok(3)),
+            (json!(3.0), Ok(3)),
+            (json!(0), Err(Code::Range)),
+            (json!(-1), Err(Code::Range)),
+            (json!(1e30), Err(Code::Range)),
+            (json!(u64::MAX), Err(Code::Range)),
+            (json!(2.5), Err(Code::Type)),
+            (json!("3"), Err(Code::Type)),
+        ] {
+            assert_eq!(number(1..=9)(value.clone()).map_err(|(code, _)| code), expected, "{value}");
+        }
+    }
+
+    #[test]
+    fn a_list_of_texts_has_no_empty_and_no_double_entry() {
+        for (value, expected) in [
+            (json!(["a", "b"]), None),
+            (json!(["a", "a"]), Some(Code::Duplicate)),
+            (json!(["a", " "]), Some(Code::Required)),
+            (json!(["a", "b", "c", "d"]), Some(Code::TooMany)),
+            (json!("a"), Some(Code::Type)),
+        ] {
+            assert_eq!(texts(3, 9)(value.clone()).err().map(|(code, _)| code), expected, "{value}");
+        }
     }
 }

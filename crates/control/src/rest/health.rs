@@ -6,12 +6,17 @@ use axum::response::{Html, IntoResponse, Response};
 
 use crate::App;
 
-/// The process runs.
+/// Says that the process runs.
+#[utoipa::path(get, path = "/livez", tag = "health", operation_id = "livez",
+    responses((status = 200, body = String, content_type = "text/plain")))]
 pub(crate) async fn livez() -> &'static str {
     "ok\n"
 }
 
-/// The database answers and the process isn't draining.
+/// Says whether the database answers and the process isn't draining.
+#[utoipa::path(get, path = "/readyz", tag = "health", operation_id = "readyz",
+    responses((status = 200, body = String, content_type = "text/plain"),
+        (status = 503, body = String, content_type = "text/plain")))]
 pub(crate) async fn readyz(State(app): State<App>) -> Response {
     if app.draining() {
         return (StatusCode::SERVICE_UNAVAILABLE, "draining\n").into_response();
@@ -26,6 +31,8 @@ pub(crate) async fn readyz(State(app): State<App>) -> Response {
 }
 
 /// A page for the person who opens the URL in a browser. No names, no counts of tenants' things.
+#[utoipa::path(get, path = "/", tag = "health", operation_id = "page",
+    responses((status = 200, body = String, content_type = "text/html")))]
 pub(crate) async fn page(State(app): State<App>) -> Response {
     let proxies = match app.proxies.attached().len() {
         0 => "No proxy is attached.".to_owned(),
@@ -41,7 +48,8 @@ pub(crate) async fn page(State(app): State<App>) -> Response {
     let page = format!(
         "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>Gatehouse</title></head>\n\
          <body><h1>Gatehouse</h1><p>Control {version} is running. {proxies} {mounts}</p>\n\
-         <p>Use the <code>gatehouse</code> command or REST under <code>/api/v1</code>.</p></body></html>\n"
+         <p>Use the <code>gatehouse</code> command or REST under <code>/api/v1</code>: \
+         <a href=\"docs\">its documentation</a>.</p></body></html>\n"
     );
     let policy = "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
     let headers = [

@@ -1,15 +1,17 @@
-//! The only place that knows the status code and the body of an error: one enum, one match.
+//! The only place that knows the body of an error: one enum, one match.
 
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use model::{Generation, KeyTextError};
 use serde_json::{Map, Value, json};
-use store::StoreError;
+use store::{Dependencies, StoreError};
 
 use crate::proxies::CommandError;
+use crate::rest::code::Code;
 use crate::rest::fields::FieldError;
 use crate::rest::json::JsonError;
 use crate::rest::trace::trace_id;
+use crate::rest::views::DependenciesView;
 use crate::servers::ServersError;
 
 /// Everything that can go wrong for a caller of REST.
@@ -44,7 +46,7 @@ pub(crate) enum Problem {
     /// A query parameter doesn't fit.
     Query {
         /// Stable code.
-        code: &'static str,
+        code: Code,
         /// One sentence.
         detail: String,
     },
@@ -60,15 +62,21 @@ pub(crate) enum Problem {
     IdempotencyRunning,
     /// Another live object has this name or title.
     Taken {
-        /// `name` or `title`.
+        /// `name`, `title`, `login` or `external_id`.
         field: &'static str,
     },
-    /// The tenant has as many servers as it may have.
-    QuotaServers(u32),
-    /// The tenant has as many live keys as it may have.
-    QuotaKeys(u32),
+    /// The tenant has as many records of a kind as it may have.
+    Quota(Code, u32),
     /// Without this key nobody could administer the platform.
     LastAdmin,
+    /// Only a deleted server can be purged.
+    ServerLive,
+    /// Other records name it.
+    Referenced(Box<Dependencies>),
+    /// Two keys of a chain live already.
+    ChainFull,
+    /// The key is revoked or has expired.
+    KeyEnded,
     /// Too many passes of recover wait already.
     RecoverBusy,
     /// The probe did not reach an MCP server; nothing was saved.
@@ -98,22 +106,12 @@ pub(crate) enum Problem {
     ProxyRefused(String),
     /// The database can't be used now.
     Unavailable,
-    /// The database is full or read-only: nothing was saved.
-    StorageFull,
+    /// The database went away in the middle of a commit.
+    Uncertain,
+    /// The database takes no writes.
+    Full,
     /// A fault of ours; the log has the reason under the trace id.
     Internal,
-}
-
-/// What a problem looks like from outside.
-struct Shape {
-    status: StatusCode,
-    code: &'static str,
-    title: &'static str,
-    detail: String,
-}
-
-fn shape(status: StatusCode, code: &'static str, title: &'static str, detail: impl Into<String>) -> Shape {
-    Shape { status, code, title, detail: detail.into() }
 }
 
 /// The title of the problem that a response holds: what the seed's surface makes of it.
@@ -121,203 +119,146 @@ fn shape(status: StatusCode, code: &'static str, title: &'static str, detail: im
 pub(crate) struct Title(pub(crate) &'static str);
 
 impl Problem {
-    /// The status of its answer.
-    pub(crate) fn status(&self) -> StatusCode {
-        self.shape().status
+    /// Its stable code.
+    pub(crate) fn code(&self) -> Code {
+        match self {
+            Self::Unauthenticated => Code::Unauthenticated,
+            Self::MalformedKey(_) => Code::MalformedKey,
+            Self::Forbidden(_) => Code::Forbidden,
+            Self::ForeignHost => Code::HostNotAllowed,
+            Self::NotFound => Code::NotFound,
+            Self::NoRoute => Code::NoRoute,
+            Self::Method => Code::MethodNotAllowed,
+            Self::MediaType => Code::ContentType,
+            Self::TooLarge => Code::BodyTooLarge,
+            Self::Truncated => Code::TruncatedBody,
+            Self::SlowBody => Code::BodyTooSlow,
+            Self::Json(JsonError::Invalid { .. }) => Code::InvalidJson,
+            Self::Json(JsonError::Duplicate(_)) => Code::DuplicateKey,
+            Self::Json(JsonError::TooDeep) => Code::TooDeep,
+            Self::Fields(errors) => errors.first().map_or(Code::Type, |first| first.code),
+            Self::Query { code, .. } | Self::Quota(code, _) => *code,
+            Self::NoPrecondition => Code::IfMatchRequired,
+            Self::Stale(_) => Code::Stale,
+            Self::IdempotencyKey => Code::IdempotencyKey,
+            Self::IdempotencyReused => Code::IdempotencyKeyReused,
+            Self::IdempotencyRunning => Code::IdempotencyRunning,
+            Self::Taken { field: "title" } => Code::TitleTaken,
+            Self::Taken { .. } => Code::NameTaken,
+            Self::LastAdmin => Code::LastPlatformAdmin,
+            Self::ServerLive => Code::ServerLive,
+            Self::Referenced(_) => Code::Referenced,
+            Self::ChainFull => Code::ChainFull,
+            Self::KeyEnded => Code::KeyEnded,
+            Self::RecoverBusy => Code::RecoverBusy,
+            Self::Unreachable { .. } => Code::UpstreamUnreachable,
+            Self::AddressBlocked { .. } => Code::AddressBlocked,
+            Self::Upstream { .. } => Code::UpstreamFailed,
+            Self::NoProxyAttached => Code::NoProxyAttached,
+            Self::ProxyTimedOut => Code::ProxyTimedOut,
+            Self::ProxyRefused(_) => Code::ProxyRefused,
+            Self::Unavailable | Self::Uncertain => Code::DatabaseUnavailable,
+            Self::Full => Code::StorageFull,
+            Self::Internal => Code::Internal,
+        }
     }
 
-    fn shape(&self) -> Shape {
-        use StatusCode as S;
-        match self {
-            Self::Unauthenticated => shape(
-                S::UNAUTHORIZED,
-                "unauthenticated",
-                "Unauthenticated",
-                "send `Authorization: Bearer ghk_…` with a live key",
-            ),
-            Self::MalformedKey(error) => shape(S::UNAUTHORIZED, "malformed_key", "Malformed key", error.to_string()),
-            Self::Forbidden(needs) => {
-                shape(S::FORBIDDEN, "forbidden", "Forbidden", format!("this needs the role {needs}"))
-            }
-            Self::ForeignHost => shape(
-                S::FORBIDDEN,
-                "host_not_allowed",
-                "Foreign host",
-                "Host or Origin is not a name of this service; set public_url",
-            ),
-            Self::NotFound => shape(S::NOT_FOUND, "not_found", "Not found", "no such object in this tenant"),
-            Self::NoRoute => shape(S::NOT_FOUND, "no_route", "Not found", "no such path"),
-            Self::Method => {
-                shape(S::METHOD_NOT_ALLOWED, "method_not_allowed", "Method not allowed", "see the Allow header")
-            }
-            Self::MediaType => shape(
-                S::UNSUPPORTED_MEDIA_TYPE,
-                "content_type",
-                "Unsupported media type",
-                "send Content-Type: application/json",
-            ),
-            Self::TooLarge => {
-                shape(S::PAYLOAD_TOO_LARGE, "body_too_large", "Body too large", "a body may have 256 KiB")
-            }
-            Self::Truncated => {
-                shape(S::BAD_REQUEST, "truncated_body", "Truncated body", "the body did not arrive whole")
-            }
-            Self::SlowBody => {
-                shape(S::REQUEST_TIMEOUT, "body_too_slow", "Body too slow", "the body must arrive within 30 s")
-            }
-            Self::Json(error) => shape(S::BAD_REQUEST, json_code(error), "Invalid JSON", error.to_string()),
+    fn detail(&self) -> String {
+        let fixed = match self {
+            Self::Unauthenticated => "send `Authorization: Bearer ghk_…` with a live key",
+            Self::MalformedKey(error) => return error.to_string(),
+            Self::Forbidden(needs) => return format!("this needs the role {needs}"),
+            Self::ForeignHost => "Host or Origin is not a name of this service; set public_url",
+            Self::NotFound => "no such object in this tenant",
+            Self::NoRoute => "no such path",
+            Self::Method => "see the Allow header",
+            Self::MediaType => "send Content-Type: application/json",
+            Self::TooLarge => "a body may have 256 KiB",
+            Self::Truncated => "the body did not arrive whole",
+            Self::SlowBody => "the body must arrive within 30 s",
+            Self::Json(error) => return error.to_string(),
             Self::Fields(errors) => {
                 let first = errors.first();
-                let detail = first.map(|first| format!("`{}` {}", first.field, first.detail)).unwrap_or_default();
-                shape(S::UNPROCESSABLE_ENTITY, first.map_or("invalid", |first| first.code), "Invalid fields", detail)
+                return first.map(|first| format!("`{}` {}", first.field, first.detail)).unwrap_or_default();
             }
-            Self::Query { code, detail } => {
-                let status = if *code == "range" { S::UNPROCESSABLE_ENTITY } else { S::BAD_REQUEST };
-                shape(status, code, "Invalid query", detail)
+            Self::Query { detail, .. } => return detail.clone(),
+            Self::NoPrecondition => "send If-Match with the ETag that you read",
+            Self::Stale(current) => return format!("changed meanwhile; the current generation is {}", current.0),
+            Self::IdempotencyKey => "must be 1 to 255 printable ASCII characters",
+            Self::IdempotencyReused => "the same key came with another request",
+            Self::IdempotencyRunning => "the first request with this key is still running",
+            Self::Taken { field } => return format!("another one has this {field}"),
+            Self::Quota(Code::QuotaServers, limit) => return format!("this tenant may have {limit} servers"),
+            Self::Quota(Code::QuotaKeys, limit) => return format!("a tenant may have {limit} live keys"),
+            Self::Quota(_, limit) => return format!("there may be {limit} of them"),
+            Self::LastAdmin => "without it nobody could administer the platform; make another platform admin first",
+            Self::ServerLive => "only a deleted server can be purged",
+            Self::Referenced(_) => "other records name it",
+            Self::ChainFull => "the key and the one that it replaces, or that replaces it, live already",
+            Self::KeyEnded => "the key is revoked or has expired",
+            Self::RecoverBusy => "too many passes wait already; try again",
+            Self::Unreachable { class, message } => return format!("{message} ({class}); nothing was saved"),
+            Self::AddressBlocked { hint: Some(hint) } => {
+                return format!("the address policy does not allow this address; to allow it: {hint}");
             }
-            Self::NoPrecondition => shape(
-                S::PRECONDITION_REQUIRED,
-                "if_match_required",
-                "If-Match required",
-                "send If-Match with the ETag that you read",
-            ),
-            Self::Stale(current) => shape(
-                S::PRECONDITION_FAILED,
-                "stale",
-                "Stale",
-                format!("changed meanwhile; the current generation is {}", current.0),
-            ),
-            Self::IdempotencyKey => shape(
-                S::BAD_REQUEST,
-                "idempotency_key",
-                "Bad Idempotency-Key",
-                "must be 1 to 255 printable ASCII characters",
-            ),
-            Self::IdempotencyReused => shape(
-                S::UNPROCESSABLE_ENTITY,
-                "idempotency_key_reused",
-                "Idempotency-Key reused",
-                "the same key came with another request",
-            ),
-            Self::IdempotencyRunning => shape(
-                S::CONFLICT,
-                "idempotency_running",
-                "Still running",
-                "the first request with this key is still running",
-            ),
-            Self::Taken { field } => {
-                let code = if *field == "title" { "title_taken" } else { "name_taken" };
-                shape(S::CONFLICT, code, "Taken", format!("another one has this {field}"))
-            }
-            Self::QuotaServers(limit) => shape(
-                S::FORBIDDEN,
-                "quota_servers",
-                "Too many servers",
-                format!("this tenant may have {limit} servers"),
-            ),
-            Self::QuotaKeys(limit) => {
-                shape(S::FORBIDDEN, "quota_keys", "Too many keys", format!("a tenant may have {limit} live keys"))
-            }
-            Self::LastAdmin => shape(
-                S::CONFLICT,
-                "last_platform_admin",
-                "Last platform admin",
-                "this is the last live key of a platform admin; make another one first",
-            ),
-            Self::RecoverBusy => {
-                shape(S::SERVICE_UNAVAILABLE, "recover_busy", "Recover busy", "too many passes wait already; try again")
-            }
-            Self::Unreachable { class, message } => shape(
-                S::UNPROCESSABLE_ENTITY,
-                "upstream_unreachable",
-                "Upstream unreachable",
-                format!("{message} ({class}); nothing was saved"),
-            ),
-            Self::AddressBlocked { hint } => {
-                let detail = "the address policy does not allow this address";
-                let detail =
-                    hint.as_ref().map_or_else(|| detail.to_owned(), |hint| format!("{detail}; to allow it: {hint}"));
-                shape(S::UNPROCESSABLE_ENTITY, "address_blocked", "Address blocked", detail)
-            }
-            Self::Upstream { class, message } => {
-                shape(S::BAD_GATEWAY, "upstream_failed", "Upstream failed", format!("{message} ({class})"))
-            }
-            Self::NoProxyAttached => shape(
-                S::SERVICE_UNAVAILABLE,
-                "no_proxy_attached",
-                "No proxy attached",
-                "no proxy is attached that could reach the upstream; try again when one is",
-            ),
-            Self::ProxyTimedOut => {
-                shape(S::GATEWAY_TIMEOUT, "proxy_timed_out", "Proxy timed out", "the proxy did not answer in time")
-            }
-            Self::ProxyRefused(reason) => shape(S::BAD_GATEWAY, "proxy_refused", "Proxy refused", reason),
-            Self::Unavailable => shape(
-                S::SERVICE_UNAVAILABLE,
-                "database_unavailable",
-                "Database unavailable",
-                "the database can't be used now",
-            ),
-            Self::StorageFull => shape(
-                S::INSUFFICIENT_STORAGE,
-                "storage_full",
-                "Storage full",
-                "the database takes no writes now; reads go on",
-            ),
-            Self::Internal => shape(S::INTERNAL_SERVER_ERROR, "internal", "Internal error", "a fault of this service"),
-        }
+            Self::AddressBlocked { hint: None } => "the address policy does not allow this address",
+            Self::Upstream { class, message } => return format!("{message} ({class})"),
+            Self::NoProxyAttached => "no proxy is attached that could reach the upstream; try again when one is",
+            Self::ProxyTimedOut => "the proxy did not answer in time",
+            Self::ProxyRefused(reason) => return reason.clone(),
+            Self::Unavailable => "the database can't be used now",
+            Self::Uncertain => "the database went away while it committed: read whether the change was made",
+            Self::Full => "the database has no room; nothing was changed",
+            Self::Internal => "a fault of this service",
+        };
+        fixed.to_owned()
     }
 
     /// Members beyond the common ones.
     fn extra(&self) -> Map<String, Value> {
         let extra = match self {
+            Self::Forbidden(needs) => json!({"needs": needs}),
             Self::Unreachable { class, .. } | Self::Upstream { class, .. } => json!({"class": class}),
             Self::AddressBlocked { hint: Some(hint) } => json!({"hint": hint}),
             Self::Json(JsonError::Invalid { offset }) => json!({"offset": offset}),
             Self::Stale(current) => json!({"current_generation": current.0}),
-            Self::QuotaServers(limit) | Self::QuotaKeys(limit) => json!({"limit": limit}),
+            Self::Quota(_, limit) => json!({"limit": limit}),
+            Self::Taken { field } => json!({"field": field}),
+            Self::Referenced(dependencies) => json!({"dependencies": DependenciesView::from(&**dependencies)}),
             _ => json!({}),
         };
         if let Value::Object(extra) = extra { extra } else { Map::new() }
     }
 }
 
-fn json_code(error: &JsonError) -> &'static str {
-    match error {
-        JsonError::Invalid { .. } => "invalid_json",
-        JsonError::Duplicate(_) => "duplicate_key",
-        JsonError::TooDeep => "too_deep",
-    }
-}
-
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let Shape { status, code, title, detail } = self.shape();
+        let code = self.code();
         let errors: Vec<Value> = match &self {
             Self::Fields(errors) => errors
                 .iter()
-                .map(|error| json!({"field": error.field, "code": error.code, "detail": error.detail}))
+                .map(|error| json!({"field": error.field, "code": error.code.as_str(), "detail": error.detail}))
                 .collect(),
             _ => Vec::new(),
         };
         let mut body = self.extra();
-        body.insert("type".to_owned(), format!("urn:gatehouse:{code}").into());
-        body.insert("title".to_owned(), title.into());
-        body.insert("status".to_owned(), status.as_u16().into());
-        body.insert("code".to_owned(), code.into());
-        body.insert("detail".to_owned(), detail.into());
+        body.insert("type".to_owned(), format!("urn:gatehouse:{}", code.as_str()).into());
+        body.insert("title".to_owned(), code.title().into());
+        body.insert("status".to_owned(), code.status().as_u16().into());
+        body.insert("code".to_owned(), code.as_str().into());
+        body.insert("detail".to_owned(), self.detail().into());
         body.insert("trace_id".to_owned(), trace_id().into());
         body.insert("errors".to_owned(), errors.into());
-        let mut response = (status, Value::Object(body).to_string()).into_response();
-        response.extensions_mut().insert(Title(title));
+        let mut response = (code.status(), Value::Object(body).to_string()).into_response();
+        response.extensions_mut().insert(Title(code.title()));
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        match self {
-            Self::Unauthenticated | Self::MalformedKey(_) => {
+        match code {
+            Code::Unauthenticated | Code::MalformedKey => {
                 headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(CHALLENGE));
             }
-            Self::IdempotencyRunning | Self::NoProxyAttached | Self::RecoverBusy | Self::Unavailable => {
+            Code::IdempotencyRunning | Code::NoProxyAttached | Code::RecoverBusy | Code::DatabaseUnavailable => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
             }
             _ => (),
@@ -342,28 +283,30 @@ impl From<StoreError> for Problem {
             StoreError::NameTaken => Self::Taken { field: "name" },
             StoreError::TitleTaken => Self::Taken { field: "title" },
             StoreError::Stale { current } => Self::Stale(current),
-            StoreError::Quota { limit } => Self::QuotaServers(limit),
-            StoreError::QuotaKeys { limit } => Self::QuotaKeys(limit),
+            StoreError::Quota { limit } => Self::Quota(Code::QuotaServers, limit),
+            StoreError::QuotaKeys { limit } => Self::Quota(Code::QuotaKeys, limit),
+            StoreError::LoginTaken => Self::Taken { field: "login" },
+            StoreError::Bound { limit, .. } => Self::Quota(Code::Quota, limit),
+            StoreError::RuleTaken => Self::Taken { field: "rule" },
+            StoreError::StillLive => Self::ServerLive,
+            StoreError::Referenced(dependencies) => Self::Referenced(dependencies),
+            StoreError::LastAdmin => Self::LastAdmin,
+            StoreError::ChainFull => Self::ChainFull,
+            StoreError::KeyEnded => Self::KeyEnded,
+            StoreError::NoDepartment => Self::Fields(vec![FieldError {
+                field: "departments".to_owned(),
+                code: Code::Department,
+                detail: "names what is no department of this tenant".to_owned(),
+            }]),
             StoreError::ClaimLost => Self::IdempotencyRunning,
-            other @ StoreError::Full(_) => {
-                tracing::error!(error = %telemetry::chain(&other), "the database takes no writes");
-                Self::StorageFull
-            }
-            other @ (StoreError::Database(_)
-            | StoreError::Unavailable(_)
-            | StoreError::Uncertain(_)
-            | StoreError::Damaged { .. }
-            | StoreError::Interrupted) => {
-                tracing::error!(error = %telemetry::chain(&other), "the database failed");
-                Self::Unavailable
-            }
-            other @ (StoreError::KeyTaken
-            | StoreError::CrossTenant
-            | StoreError::Corrupt { .. }
-            | StoreError::Address
-            | StoreError::File { .. }) => {
-                tracing::error!(error = %telemetry::chain(&other), "the store refused what should fit");
-                Self::Internal
+            other => {
+                tracing::error!(error = %telemetry::chain(&other), "the database failed or refused");
+                match other {
+                    StoreError::Unavailable(_) | StoreError::Interrupted => Self::Unavailable,
+                    StoreError::Uncertain(_) => Self::Uncertain,
+                    StoreError::Full(_) => Self::Full,
+                    _ => Self::Internal,
+                }
             }
         }
     }
@@ -387,7 +330,7 @@ impl From<ServersError> for Problem {
             ServersError::Blocked { hint } => Self::AddressBlocked { hint },
             ServersError::Https { hint } => Self::Fields(vec![FieldError {
                 field: "url".to_owned(),
-                code: "https_required",
+                code: Code::HttpsRequired,
                 detail: format!("must be https; a platform admin allows plain http with: {hint}"),
             }]),
             ServersError::Probe(CommandError::Upstream { class, message }) => Self::Unreachable { class, message },

@@ -1,40 +1,53 @@
 //! `POST /api/v1/recover`: compare, heal, report, within one tenant.
 
 use axum::extract::{Request, State};
-use serde_json::Value;
 
 use crate::App;
 use crate::reconcile::{RecoverError, Scope};
-use crate::rest::admin::Admin;
 use crate::rest::answer::Answer;
-use crate::rest::fields::{Fields, flag};
+use crate::rest::bodies::recover::{RecoverBody, options};
+use crate::rest::caller::Admin;
+use crate::rest::fields::Fields;
+use crate::rest::parameters::Parameters;
 use crate::rest::problem::Problem;
-use crate::rest::query::Query;
-use crate::rest::{body, json, views};
+use crate::rest::views::{RecoveredView, ReportView};
+use crate::rest::{body, json};
 
-/// Options come as query parameters or as members of a body.
+/// Compares what should be mounted with what each proxy has, and heals the difference. Options come as
+/// query parameters or as members of a body.
+#[utoipa::path(post, path = "/api/v1/recover", tag = "recover", operation_id = "recover",
+    params(("dry_run" = Option<bool>, Query, description = "Only look"),
+        ("prune" = Option<bool>, Query, description = "Remove what was mounted past control"),
+        ("adopt" = Option<bool>, Query, description = "Make records of what was mounted past control")),
+    request_body = Option<RecoverBody>,
+    responses((status = 200, body = RecoveredView)))]
 pub(crate) async fn run(
     State(app): State<App>,
-    admin: Admin,
-    query: Query,
+    Admin(caller): Admin,
+    query: Parameters,
     request: Request,
 ) -> Result<Answer, Problem> {
-    let query = query.only(&["dry_run", "prune"])?;
-    let (mut dry_run, mut prune) = (query.flag("dry_run")?, query.flag("prune")?);
+    let query = query.only(&["dry_run", "prune", "adopt"])?;
+    let mut dry_run = query.flag("dry_run")?;
+    let mut prune = query.flag("prune")?;
+    let mut adopt = query.flag("adopt")?;
+    let declared = body::is_json(request.headers());
     let given = body::read(request).await?;
+    if !given.is_empty() && !declared {
+        return Err(Problem::MediaType);
+    }
     if !given.is_empty() {
         let mut fields = Fields::of(json::parse(&given).map_err(Problem::Json)?)?;
-        dry_run = fields.optional("dry_run", flag).or(dry_run);
-        prune = fields.optional("prune", flag).or(prune);
+        let given = options(&mut fields);
+        dry_run = given.dry_run.or(dry_run);
+        prune = given.prune.or(prune);
+        adopt = given.adopt.or(adopt);
         fields.finish()?;
     }
     let (dry_run, prune) = (dry_run.unwrap_or(false), prune.unwrap_or(false));
-    let report = app.reconciler.run(Scope { tenant: Some(admin.tenant()), dry_run, prune }).await?;
-    let mut view = views::report(&report);
-    if let Value::Object(members) = &mut view {
-        members.insert("dry_run".to_owned(), dry_run.into());
-    }
-    Ok(Answer::ok(view))
+    let scope = Scope { tenant: Some(caller.tenant()), dry_run, prune, adopt: adopt.unwrap_or(false) };
+    let report = app.reconciler.run_by(&caller.actor(), scope).await?;
+    Ok(Answer::ok(&RecoveredView { report: ReportView::from(&report), dry_run }))
 }
 
 impl From<RecoverError> for Problem {

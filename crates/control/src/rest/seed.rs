@@ -10,16 +10,17 @@ use model::UpstreamUrl;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
-use store::{Page, ServerRecord, StoreError};
+use store::{ServerPage, ServerRecord, StoreError};
+use utoipa::ToSchema;
 
 use crate::App;
-use crate::proxies::{CommandError, Effective};
+use crate::proxies::{CommandError, Effective, Reach};
 use crate::reconcile::{RecoverError, Report, Scope};
-use crate::rest::admin::{Admin, NotAdmin};
+use crate::rest::bodies::server::{plain, upstream_url};
+use crate::rest::caller::{Admin, Caller, Refused};
+use crate::rest::parameters::Parameters;
 use crate::rest::problem::{CHALLENGE, Problem, Title};
-use crate::rest::query::Query;
-use crate::rest::server_body::{plain, upstream_url};
-use crate::rest::views;
+use crate::rest::views::{EffectiveView, ReportView};
 use crate::servers::ServersError;
 
 /// One element of `tools`, its members in the seed's order.
@@ -72,7 +73,7 @@ pub(crate) enum SeedAnswer {
     List(Vec<Listed>),
     ListFailed,
     Recovered(Box<Report>),
-    RecoverFailed(Value),
+    RecoverFailed(Option<Box<Report>>),
     RecoverUnread,
     Unauthorized,
     Forbidden,
@@ -103,12 +104,15 @@ impl SeedAnswer {
             Self::DeleteFailed => bad(DELETE_FAILED),
             Self::List(servers) => (S::OK, None, vec![("remote_mcp_server_list", json_text(&servers))]),
             Self::ListFailed => bad(LIST_FAILED),
-            Self::Recovered(report) => {
-                done("Successfully recovered remote MCP proxy", vec![("report", views::report(&report).to_string())])
-            }
-            Self::RecoverFailed(report) => {
-                (S::BAD_REQUEST, Some(RECOVER_FAILED.to_owned()), vec![("report", report.to_string())])
-            }
+            Self::Recovered(report) => done(
+                "Successfully recovered remote MCP proxy",
+                vec![("report", json_text(&ReportView::from(&*report)))],
+            ),
+            Self::RecoverFailed(report) => (
+                S::BAD_REQUEST,
+                Some(RECOVER_FAILED.to_owned()),
+                vec![("report", json_text(&report.as_deref().map(ReportView::from)))],
+            ),
             Self::RecoverUnread => {
                 let report = vec![("report", "null".to_owned())];
                 (S::BAD_REQUEST, Some("Failed to load remote MCP proxy list".to_owned()), report)
@@ -130,7 +134,7 @@ fn unfinished(effective: &Effective) -> Vec<(&'static str, String)> {
     if effective.pending == 0 && effective.rejected.is_empty() {
         Vec::new()
     } else {
-        vec![("effective", views::effective(effective).to_string())]
+        vec![("effective", json_text(&EffectiveView::from(effective.clone())))]
     }
 }
 
@@ -180,18 +184,20 @@ pub(crate) async fn layer(request: Request, next: Next) -> Response {
 }
 
 /// An admin on this surface: refused with the seed's bodies.
-pub(crate) struct SeedAdmin(Admin);
+pub(crate) struct SeedAdmin(Caller);
 
 impl FromRequestParts<App> for SeedAdmin {
     type Rejection = SeedAnswer;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, SeedAnswer> {
-        Admin::from_request_parts(parts, app).await.map(Self).map_err(|why| match why {
-            NotAdmin::Unauthenticated | NotAdmin::Malformed(_) => SeedAnswer::Unauthorized,
-            NotAdmin::Client => SeedAnswer::Forbidden,
-            NotAdmin::NoTenant => SeedAnswer::NoTenant,
-            NotAdmin::TenantInQuery => SeedAnswer::TenantInQuery,
-            NotAdmin::Store(error) => SeedAnswer::Fault(Problem::from(error).status(), failure(parts)),
+        let let_in = Admin::from_request_parts(parts, app).await;
+        let_in.map(|Admin(caller)| Self(caller)).map_err(|why| match why {
+            Refused::Unauthenticated | Refused::Malformed(_) => SeedAnswer::Unauthorized,
+            Refused::Role(_) => SeedAnswer::Forbidden,
+            Refused::NoTenant => SeedAnswer::NoTenant,
+            Refused::TenantInQuery => SeedAnswer::TenantInQuery,
+            Refused::Slow => SeedAnswer::Fault(Problem::Unavailable.code().status(), failure(parts)),
+            Refused::Store(error) => SeedAnswer::Fault(Problem::from(error).code().status(), failure(parts)),
         })
     }
 }
@@ -215,14 +221,14 @@ struct Named {
 }
 
 impl Named {
-    fn of(query: &Query) -> Result<Self, SeedAnswer> {
+    fn of(query: &Parameters) -> Result<Self, SeedAnswer> {
         let given = |name| query.text(name).ok_or(SeedAnswer::MissingParameter(name));
         let (service_name, url) = (given("service_name")?, given("mcp_url")?);
         Ok(Self { service_name: service_name.to_owned(), url: upstream_url(url).ok() })
     }
 
     /// The tenant's live record with this title and this URL.
-    async fn record(&self, app: &App, admin: &Admin) -> Result<Option<ServerRecord>, StoreError> {
+    async fn record(&self, app: &App, admin: &Caller) -> Result<Option<ServerRecord>, StoreError> {
         let record = admin.store(app).server_by_title(&self.service_name).await?;
         Ok(record.filter(|record| Some(&record.spec.url) == self.url.as_ref()))
     }
@@ -235,10 +241,23 @@ impl Named {
     }
 }
 
+/// The refusals of this surface.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct SeedProblem {
+    /// What went wrong.
+    message: String,
+    /// `error`.
+    status: String,
+}
+
+/// Shows the tools of a remote MCP server.
+#[utoipa::path(get, path = "/api/mcp/tools", tag = "compatibility", operation_id = "seedTools",
+    params(("service_name" = String, Query), ("mcp_url" = String, Query)),
+    responses((status = 200, body = Object)))]
 pub(crate) async fn tools(
     State(app): State<App>,
     SeedAdmin(admin): SeedAdmin,
-    query: Query,
+    query: Parameters,
 ) -> Result<SeedAnswer, SeedAnswer> {
     let named = Named::of(&query)?;
     let failed = |_| SeedAnswer::ToolsFailed;
@@ -280,10 +299,14 @@ fn element(server: &str, disabled: &[String], tool: &str) -> Option<Element> {
     })
 }
 
+/// Adds a remote MCP server.
+#[utoipa::path(post, path = "/api/mcp/add", tag = "compatibility", operation_id = "seedAdd",
+    params(("service_name" = String, Query), ("mcp_url" = String, Query)),
+    responses((status = 200, body = Object), (status = 409)))]
 pub(crate) async fn add(
     State(app): State<App>,
     SeedAdmin(admin): SeedAdmin,
-    query: Query,
+    query: Parameters,
 ) -> Result<Response, SeedAnswer> {
     let named = Named::of(&query)?;
     if !named.title_fits() {
@@ -291,9 +314,8 @@ pub(crate) async fn add(
     }
     let add = plain(named.url.ok_or(SeedAnswer::AddFailed)?, Some(named.service_name));
     // A client that goes away doesn't cut the change.
-    let work = crate::rest::trace::under(crate::rest::trace::trace_id(), async move {
-        app.servers.add(&admin.store(&app), &admin.actor(), add).await
-    });
+    let work =
+        crate::rest::trace::carried(async move { app.servers.add(&admin.store(&app), &admin.actor(), add).await });
     let outcome = tokio::spawn(work).await.map_err(|_| SeedAnswer::AddFailed)?;
     Ok(match outcome {
         Ok(changed) => SeedAnswer::Added(changed.effective),
@@ -307,10 +329,14 @@ pub(crate) async fn add(
     .into_response())
 }
 
+/// Removes a remote MCP server.
+#[utoipa::path(delete, path = "/api/mcp", tag = "compatibility", operation_id = "seedRemove",
+    params(("service_name" = String, Query), ("mcp_url" = String, Query)),
+    responses((status = 200, body = Object)))]
 pub(crate) async fn remove(
     State(app): State<App>,
     SeedAdmin(admin): SeedAdmin,
-    query: Query,
+    query: Parameters,
 ) -> Result<SeedAnswer, SeedAnswer> {
     let named = Named::of(&query)?;
     let record = named.record(&app, &admin).await.map_err(|_| SeedAnswer::DeleteFailed)?;
@@ -324,15 +350,23 @@ pub(crate) async fn remove(
     }
 }
 
-/// Every live record of the tenant; `status` says whether it is mounted now.
+/// Lists remote MCP servers. Every live record of the tenant; `status` says whether it is mounted now.
+#[utoipa::path(get, path = "/api/mcp/list", tag = "compatibility", operation_id = "seedList",
+    responses((status = 200, body = Object)))]
 pub(crate) async fn list(State(app): State<App>, SeedAdmin(admin): SeedAdmin) -> Result<SeedAnswer, SeedAnswer> {
     let tenant = admin.store(&app);
-    let mounted: std::collections::HashSet<_> =
-        app.proxies.observe().await.iter().flat_map(|proxy| &proxy.mounts).map(|mount| mount.server).collect();
+    let mounted: std::collections::HashSet<_> = app
+        .proxies
+        .observe(Reach::All)
+        .await
+        .iter()
+        .flat_map(|proxy| &proxy.mounts)
+        .map(|mount| mount.server)
+        .collect();
     let mut servers = Vec::new();
     let mut after = None;
     loop {
-        let page = Page { after, limit: 500, ..Page::default() };
+        let page = ServerPage { after, limit: 500, ..ServerPage::default() };
         let records = tenant.servers(page).await.map_err(|_| SeedAnswer::ListFailed)?;
         let Some(last) = records.last() else { break };
         after = Some(last.spec.id);
@@ -350,12 +384,22 @@ pub(crate) async fn no_head() -> impl IntoResponse {
     ([(header::ALLOW, "GET,POST")], Problem::Method)
 }
 
-/// GET is the seed's; it changes state, so it asks for a bearer key like every other call here.
-pub(crate) async fn recover(State(app): State<App>, SeedAdmin(admin): SeedAdmin, _: Request) -> SeedAnswer {
-    match app.reconciler.run(Scope { tenant: Some(admin.tenant()), ..Scope::default() }).await {
+/// Mounts again what should be mounted. GET is the seed's; it changes state, so it asks for a bearer key
+/// like every other call here.
+#[utoipa::path(get, path = "/api/mcp/recover", tag = "compatibility", operation_id = "seedRecoverByGet",
+    responses((status = 200, body = Object)))]
+pub(crate) async fn recover_by_get(app: State<App>, admin: SeedAdmin) -> SeedAnswer {
+    recover(app, admin).await
+}
+
+/// Mounts again what should be mounted.
+#[utoipa::path(post, path = "/api/mcp/recover", tag = "compatibility", operation_id = "seedRecover",
+    responses((status = 200, body = Object)))]
+pub(crate) async fn recover(State(app): State<App>, SeedAdmin(caller): SeedAdmin) -> SeedAnswer {
+    match app.reconciler.run_by(&caller.actor(), Scope { tenant: Some(caller.tenant()), ..Scope::default() }).await {
         Ok(report) if report.is_complete() => SeedAnswer::Recovered(Box::new(report)),
-        Ok(report) => SeedAnswer::RecoverFailed(views::report(&report)),
-        Err(RecoverError::NoProxyAttached | RecoverError::Busy) => SeedAnswer::RecoverFailed(Value::Null),
+        Ok(report) => SeedAnswer::RecoverFailed(Some(Box::new(report))),
+        Err(RecoverError::NoProxyAttached | RecoverError::Busy) => SeedAnswer::RecoverFailed(None),
         Err(RecoverError::Intended(error)) => {
             tracing::error!(error = %telemetry::chain(&error), "the intended state can't be read");
             SeedAnswer::RecoverUnread

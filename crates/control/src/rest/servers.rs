@@ -1,191 +1,249 @@
 //! `/api/v1/servers`: the records that an admin manages.
 
 use axum::extract::State;
-use axum::http::header;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use model::ServerId;
-use serde::Deserialize;
-use serde_json::value::RawValue;
-use serde_json::{Value, json};
-use store::{Page, ServerPatch, ServerRecord, TenantStore};
+use store::{ServerPage, ServerPatch, ServerRecord, StoreError, TenantStore};
 
 use crate::App;
-use crate::proxies::CommandError;
-use crate::rest::admin::Admin;
 use crate::rest::answer::Answer;
+use crate::rest::bodies::server::{self, ServerChange, ServerCreate};
 use crate::rest::body::Body;
+use crate::rest::caller::{Admin, Member, Viewer};
 use crate::rest::condition::Expected;
-use crate::rest::path::Path;
+use crate::rest::idempotency::once;
+use crate::rest::parameters::Parameters;
 use crate::rest::problem::Problem;
-use crate::rest::query::{Query, bad};
-use crate::rest::server_body::{add_server, server_patch};
-use crate::rest::{fields, views};
-use crate::servers::Changed;
+use crate::rest::segment::Segment;
+use crate::rest::views::{
+    AddedView, Changed, DependenciesView, Gone, Page, ProbeView, RestoredServerView, ServerView, TestView,
+};
+use crate::servers::Changed as ChangedServer;
 
-pub(crate) async fn add(State(app): State<App>, admin: Admin, body: Body) -> Result<Response, Problem> {
+/// Adds a server. A proxy looks at the upstream first; if that fails, nothing is saved.
+#[utoipa::path(post, path = "/api/v1/servers", tag = "servers", operation_id = "addServer",
+    request_body = ServerCreate, responses((status = 201, body = AddedView), (status = 409)))]
+pub(crate) async fn add(State(app): State<App>, Admin(caller): Admin, body: Body) -> Result<Response, Problem> {
     let Body { mut fields, slot, .. } = body;
-    let add = add_server(&mut fields);
+    let add = server::create(&mut fields);
     fields.finish()?;
-    let Some(add) = add else { return Err(Problem::Internal) };
-    let (book, caller) = (app.idempotency.clone(), admin.clone());
-    let work = async move {
-        let changed = app.servers.add(&admin.store(&app), &admin.actor(), add).await?;
-        let location = format!("/api/v1/servers/{}", changed.record.spec.id);
-        let mut body = views::server(&changed.record);
-        extend(&mut body, "effective", views::effective(&changed.effective));
-        extend(&mut body, "probe", views::probe(&changed.probe));
-        Ok(Answer::created(location, body).at(changed.record.spec.generation))
+    let add = add.ok_or(Problem::Internal)?;
+    let (by, tenant) = (app.clone(), caller.store(&app));
+    let work = move |actor| async move {
+        let added = app.servers.add(&tenant, &actor, add).await?;
+        let location = format!("/api/v1/servers/{}", added.record.spec.id);
+        let view = AddedView {
+            server: ServerView::from(&added.record),
+            effective: added.effective.into(),
+            probe: ProbeView::of(&added.probe),
+        };
+        Ok(Answer::created(location, &view).at(added.record.spec.generation))
     };
-    Ok(book.once(&caller, slot, work).await)
+    Ok(once(&by, &caller, slot, work).await)
 }
 
-pub(crate) async fn list(State(app): State<App>, admin: Admin, query: Query) -> Result<Answer, Problem> {
-    let query = query.only(&["limit", "page_size", "cursor", "search", "enabled"])?;
-    let limit = query.limit()?;
-    let after = match query.text("cursor") {
-        None => None,
-        Some(cursor) => Some(cursor.parse().map_err(|_| bad("cursor", "not a cursor of this list".to_owned()))?),
+/// Lists servers in the order of their making.
+#[utoipa::path(get, path = "/api/v1/servers", tag = "servers", operation_id = "listServers",
+    params(("search" = Option<String>, Query, description = "Only those with this text in name, title or description"),
+        ("enabled" = Option<bool>, Query, description = "Only enabled or only disabled ones"),
+        ("tag" = Option<String>, Query, description = "Only those with exactly this tag"),
+        ("deleted" = Option<bool>, Query, description = "Deleted ones instead")),
+    responses((status = 200, body = Page<ServerView>)))]
+pub(crate) async fn list(State(app): State<App>, Member(caller): Member, query: Parameters) -> Result<Answer, Problem> {
+    let query = query.only(&["page_size", "limit", "cursor", "search", "enabled", "tag", "deleted"])?;
+    let asked = app.cursors.asked::<ServerId>("servers", Some(caller.tenant()), &query)?;
+    let page = ServerPage {
+        search: query.text("search").map(str::to_owned),
+        enabled: query.flag("enabled")?,
+        tag: query.text("tag").map(str::to_owned),
+        deleted: query.flag("deleted")?.unwrap_or(false),
+        after: asked.after,
+        limit: asked.reads(),
     };
-    let enabled = query.flag("enabled")?;
-    let page = Page { search: query.text("search").map(str::to_owned), enabled, after, limit: limit + 1 };
-    let mut records = admin.store(&app).servers(page).await?;
-    let more = records.len() > limit as usize;
-    records.truncate(limit as usize);
-    let next = records.last().filter(|_| more).map(|last| last.spec.id.to_string());
-    Ok(Answer::page(records.iter().map(views::server).collect(), next))
+    let mut records = caller.store(&app).servers(page).await?;
+    let next = asked.cut(&mut records, |record| record.spec.id);
+    Ok(Answer::ok(&Page { items: records.iter().map(ServerView::from).collect(), next }))
 }
 
-pub(crate) async fn show(State(app): State<App>, admin: Admin, Path(server): Path) -> Result<Answer, Problem> {
-    let record = find(&admin.store(&app), &server).await?;
-    Ok(Answer::ok(views::server(&record)).at(record.spec.generation))
+/// Shows a server.
+#[utoipa::path(get, path = "/api/v1/servers/{server}", tag = "servers", operation_id = "showServer",
+    responses((status = 200, body = ServerView)))]
+pub(crate) async fn show(
+    State(app): State<App>,
+    Member(caller): Member,
+    Segment(named): Segment,
+) -> Result<Answer, Problem> {
+    let record = find(&caller.store(&app), &named).await?;
+    Ok(Answer::ok(&ServerView::from(&record)).at(record.spec.generation))
 }
 
+/// Changes a server; absent members stay, null goes back to the default.
+#[utoipa::path(patch, path = "/api/v1/servers/{server}", tag = "servers", operation_id = "changeServer",
+    request_body = ServerChange, responses((status = 200, body = Changed<ServerView>), (status = 409)))]
 pub(crate) async fn change(
     State(app): State<App>,
-    admin: Admin,
-    Path(server): Path,
+    Admin(caller): Admin,
+    Segment(named): Segment,
     Expected(expected): Expected,
     body: Body,
 ) -> Result<Answer, Problem> {
     let Body { mut fields, .. } = body;
-    let patch = server_patch(&mut fields);
+    let patch = server::change(&mut fields);
     fields.finish()?;
-    let tenant = admin.store(&app);
-    let record = find(&tenant, &server).await?;
-    Ok(changed(app.servers.change(&tenant, &admin.actor(), &record, expected, patch).await?))
+    let tenant = caller.store(&app);
+    let record = find(&tenant, &named).await?;
+    Ok(changed(app.servers.change(&tenant, &caller.actor(), &record, expected, patch).await?))
 }
 
+/// Deletes a server: it is unmounted, its name is free, and `restore` brings it back for 90 days. With
+/// `purge` a deleted one is erased for good.
+#[utoipa::path(delete, path = "/api/v1/servers/{server}", tag = "servers", operation_id = "deleteServer",
+    params(("purge" = Option<bool>, Query, description = "Erase a deleted server for good")),
+    responses((status = 200, body = Gone), (status = 409)))]
 pub(crate) async fn remove(
     State(app): State<App>,
-    admin: Admin,
-    Path(server): Path,
+    Admin(caller): Admin,
+    Segment(named): Segment,
     Expected(expected): Expected,
+    query: Parameters,
 ) -> Result<Answer, Problem> {
-    let tenant = admin.store(&app);
-    let record = find(&tenant, &server).await?;
-    let effective = app.servers.delete(&tenant, &admin.actor(), record.spec.id, expected).await?;
-    Ok(Answer::ok(json!({
-        "id": record.spec.id.to_string(),
-        "name": record.spec.name.as_str(),
-        "effective": views::effective(&effective),
-    })))
+    let purge = query.only(&["purge"])?.flag("purge")?.unwrap_or(false);
+    let (tenant, actor) = (caller.store(&app), caller.actor());
+    let (record, effective) = if purge {
+        let record = find_any(&tenant, &named).await?;
+        let committed = tenant.purge_server(&actor, record.spec.id, expected).await?;
+        let name = model::ResourceName::Server(record.spec.id);
+        let effective = app.servers.settled(committed.revision, name).await;
+        (record, effective)
+    } else {
+        let record = find(&tenant, &named).await?;
+        let effective = app.servers.delete(&tenant, &actor, record.spec.id, expected).await?;
+        (record, effective)
+    };
+    Ok(Answer::ok(&Gone {
+        id: record.spec.id.to_string(),
+        name: Some(record.spec.name.to_string()),
+        effective: effective.into(),
+    }))
 }
 
-pub(crate) async fn enable(state: State<App>, admin: Admin, server: Path) -> Result<Answer, Problem> {
-    switch(state, admin, server, true).await
+/// Mounts a server.
+#[utoipa::path(post, path = "/api/v1/servers/{server}/enable", tag = "servers", operation_id = "enableServer",
+    responses((status = 200, body = Changed<ServerView>)))]
+pub(crate) async fn enable(app: State<App>, caller: Admin, named: Segment) -> Result<Answer, Problem> {
+    switch(app, caller, named, true).await
 }
 
-pub(crate) async fn disable(state: State<App>, admin: Admin, server: Path) -> Result<Answer, Problem> {
-    switch(state, admin, server, false).await
+/// Unmounts a server; its record stays.
+#[utoipa::path(post, path = "/api/v1/servers/{server}/disable", tag = "servers", operation_id = "disableServer",
+    responses((status = 200, body = Changed<ServerView>)))]
+pub(crate) async fn disable(app: State<App>, caller: Admin, named: Segment) -> Result<Answer, Problem> {
+    switch(app, caller, named, false).await
 }
 
-async fn switch(State(app): State<App>, admin: Admin, Path(server): Path, enabled: bool) -> Result<Answer, Problem> {
-    let tenant = admin.store(&app);
-    let record = find(&tenant, &server).await?;
-    let patch = ServerPatch { enabled: Some(enabled), ..ServerPatch::default() };
-    Ok(changed(app.servers.change(&tenant, &admin.actor(), &record, None, patch).await?))
-}
-
-/// Always 200: that the upstream fails is the answer, not a failure of the question.
-pub(crate) async fn test(State(app): State<App>, admin: Admin, Path(server): Path) -> Result<Answer, Problem> {
-    let record = find(&admin.store(&app), &server).await?;
-    match app.servers.test(&record).await {
-        Ok(report) => {
-            let mut body = views::probe_report(&report);
-            extend(&mut body, "ok", Value::Bool(true));
-            Ok(Answer::ok(body))
-        }
-        Err(CommandError::Upstream { class, message }) => {
-            Ok(Answer::ok(json!({"ok": false, "class": class, "message": message})))
-        }
-        Err(error @ CommandError::TimedOut) => {
-            Ok(Answer::ok(json!({"ok": false, "class": "timeout", "message": error.to_string()})))
-        }
-        Err(error @ (CommandError::NoProxyAttached | CommandError::Rejected(_))) => Err(error.into()),
-    }
-}
-
-pub(crate) async fn tools(State(app): State<App>, admin: Admin, Path(server): Path) -> Result<Response, Problem> {
-    let record = find(&admin.store(&app), &server).await?;
-    let tools = app.proxies.list_tools(admin.tenant(), record.spec.id, admin.principal()).await?;
-    Ok(raw_json(format!("{{\"items\":{tools},\"next\":null}}")))
-}
-
-pub(crate) async fn call(
+async fn switch(
     State(app): State<App>,
-    admin: Admin,
-    Path(server): Path,
-    body: Body,
-) -> Result<Response, Problem> {
-    let Body { mut fields, bytes, .. } = body;
-    let tool = fields.required("tool", fields::text(256));
-    fields.optional("arguments", |value| match value {
-        Value::Object(_) => Ok(()),
-        _ => Err(("type", "must be an object".to_owned())),
-    });
-    fields.finish()?;
-    let record = find(&admin.store(&app), &server).await?;
-    let given: Given<'_> = serde_json::from_slice(&bytes).map_err(|_| Problem::Internal)?;
-    let arguments = given.arguments.map_or("{}", RawValue::get);
-    let tool = tool.unwrap_or_default();
-    let answer = app.proxies.call(admin.tenant(), record.spec.id, admin.principal(), &tool, arguments).await?;
-    Ok(raw_json(answer))
+    Admin(caller): Admin,
+    Segment(named): Segment,
+    enabled: bool,
+) -> Result<Answer, Problem> {
+    let tenant = caller.store(&app);
+    let record = find(&tenant, &named).await?;
+    let patch = ServerPatch { enabled: Some(enabled), ..ServerPatch::default() };
+    Ok(changed(app.servers.change(&tenant, &caller.actor(), &record, None, patch).await?))
 }
 
-/// The arguments of a call as they came: numbers that no machine type holds and the order of members
-/// are the tool's.
-#[derive(Deserialize)]
-struct Given<'a> {
-    #[serde(borrow)]
-    arguments: Option<&'a RawValue>,
+/// Brings a deleted server back as it was, and says what must be entered again.
+#[utoipa::path(post, path = "/api/v1/servers/{server}/restore", tag = "servers", operation_id = "restoreServer",
+    responses((status = 200, body = RestoredServerView), (status = 409)))]
+pub(crate) async fn restore(
+    State(app): State<App>,
+    Admin(caller): Admin,
+    Segment(named): Segment,
+) -> Result<Answer, Problem> {
+    let tenant = caller.store(&app);
+    let id = find_any(&tenant, &named).await?.spec.id;
+    let committed = tenant.restore_server(&caller.actor(), id).await?;
+    let effective = app.servers.settled(committed.revision, model::ResourceName::Server(id)).await;
+    let record = committed.value.record;
+    let view = RestoredServerView {
+        server: ServerView::from(&record),
+        effective: effective.into(),
+        enter_again: committed.value.enter_again,
+    };
+    Ok(Answer::ok(&view).at(record.spec.generation))
 }
 
-/// JSON of an upstream, passed on as it came.
-fn raw_json(text: String) -> Response {
-    let headers = [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")];
-    (headers, text).into_response()
+/// Looks at the upstream past every cache. Always 200: that the upstream fails is the answer, not a
+/// failure of the question.
+#[utoipa::path(post, path = "/api/v1/servers/{server}/test", tag = "servers", operation_id = "testServer",
+    responses((status = 200, body = TestView)))]
+pub(crate) async fn test(
+    State(app): State<App>,
+    Admin(caller): Admin,
+    Segment(named): Segment,
+) -> Result<Answer, Problem> {
+    let record = find(&caller.store(&app), &named).await?;
+    let view = match app.servers.test(&record).await {
+        Ok(report) => TestView::from(&report),
+        Err(error) => TestView::of_failure(error)?,
+    };
+    Ok(Answer::ok(&view))
 }
 
-fn changed(changed: Changed) -> Answer {
-    let mut body = views::server(&changed.record);
-    extend(&mut body, "effective", views::effective(&changed.effective));
-    Answer::ok(body).at(changed.record.spec.generation)
+/// Lists what refers to a server, live or deleted.
+#[utoipa::path(get, path = "/api/v1/servers/{server}/dependencies", tag = "servers",
+    operation_id = "showServerDependencies", responses((status = 200, body = DependenciesView)))]
+pub(crate) async fn dependencies(
+    State(app): State<App>,
+    Viewer(caller): Viewer,
+    Segment(named): Segment,
+) -> Result<Answer, Problem> {
+    let tenant = caller.store(&app);
+    let id = find_any(&tenant, &named).await?.spec.id;
+    let dependencies = tenant.server_dependencies(id).await?.ok_or(Problem::NotFound)?;
+    Ok(Answer::ok(&DependenciesView::from(&dependencies)))
 }
 
-fn extend(body: &mut Value, member: &str, value: Value) {
-    if let Some(object) = body.as_object_mut() {
-        object.insert(member.to_owned(), value);
-    }
+pub(crate) fn changed(changed: ChangedServer) -> Answer {
+    let view = Changed { record: ServerView::from(&changed.record), effective: changed.effective.into() };
+    Answer::ok(&view).at(changed.record.spec.generation)
 }
 
 /// The tenant's live server of this id or name. Another tenant's looks like none.
-pub(crate) async fn find(tenant: &TenantStore, server: &str) -> Result<ServerRecord, Problem> {
-    let by_id = match server.parse::<ServerId>() {
+pub(crate) async fn find(tenant: &TenantStore, named: &str) -> Result<ServerRecord, Problem> {
+    let by_id = match named.parse::<ServerId>() {
         Ok(id) => tenant.server(id).await?,
         Err(_) => None,
     };
     match by_id {
         Some(record) => Ok(record),
-        None => tenant.server_by_name(server).await?.ok_or(Problem::NotFound),
+        // A name may look like an id.
+        None => tenant.server_by_name(named).await?.ok_or(Problem::NotFound),
+    }
+}
+
+/// The same, or a deleted one: by id, or the last one that was made of those with the name.
+async fn find_any(tenant: &TenantStore, named: &str) -> Result<ServerRecord, Problem> {
+    match find(tenant, named).await {
+        Err(Problem::NotFound) => (),
+        found => return found,
+    }
+    let deleted = match named.parse::<ServerId>() {
+        Ok(id) => tenant.deleted_server(id).await?,
+        Err(_) => newest_deleted(tenant, named).await?,
+    };
+    deleted.ok_or(Problem::NotFound)
+}
+
+async fn newest_deleted(tenant: &TenantStore, name: &str) -> Result<Option<ServerRecord>, StoreError> {
+    let mut newest = None;
+    let search = Some(name.to_owned());
+    let mut page = ServerPage { search, deleted: true, limit: 500, ..ServerPage::default() };
+    loop {
+        let found = tenant.servers(page.clone()).await?;
+        let Some(last) = found.last() else { return Ok(newest) };
+        page.after = Some(last.spec.id);
+        newest = found.into_iter().rfind(|record| record.spec.name.as_str() == name).or(newest);
     }
 }

@@ -2,78 +2,184 @@
 
 use axum::extract::State;
 use axum::response::Response;
-use model::{Limits, TenantName};
-use serde_json::Value;
-use store::NewTenant;
+use model::{ResourceName, TenantId};
+use store::{Committed, StoreError, TenantPage, TenantPatch, TenantRecord};
 
 use crate::App;
-use crate::rest::admin::PlatformAdmin;
 use crate::rest::answer::Answer;
+use crate::rest::bodies::tenant::{self, TenantChange, TenantCreate};
 use crate::rest::body::Body;
-use crate::rest::fields::{Fields, number, text};
+use crate::rest::caller::Platform;
+use crate::rest::condition::Expected;
+use crate::rest::idempotency::once;
+use crate::rest::parameters::Parameters;
 use crate::rest::problem::Problem;
-use crate::rest::query::{Query, bad};
-use crate::rest::views;
+use crate::rest::segment::Segment;
+use crate::rest::views::{Changed, Gone, Page, TenantView};
 
-pub(crate) async fn create(State(app): State<App>, admin: PlatformAdmin, body: Body) -> Result<Response, Problem> {
+/// Makes a tenant.
+#[utoipa::path(post, path = "/api/v1/tenants", tag = "tenants", operation_id = "createTenant", request_body = TenantCreate,
+    responses((status = 201, body = Changed<TenantView>), (status = 409)))]
+pub(crate) async fn create(
+    State(app): State<App>,
+    Platform(caller): Platform,
+    body: Body,
+) -> Result<Response, Problem> {
     let Body { mut fields, slot, .. } = body;
-    let name = fields
-        .required("name", |value| text(256)(value)?.parse::<TenantName>().map_err(|error| ("slug", error.to_string())));
-    let title = fields.optional("title", text(200));
-    let limits = limits(&mut fields);
+    let new = tenant::create(&mut fields);
     fields.finish()?;
-    let Some(name) = name else { return Err(Problem::Internal) };
-    let new = NewTenant { title: title.unwrap_or_else(|| name.to_string()), name, limits };
-    let (book, caller) = (app.idempotency.clone(), admin.admin().clone());
-    let work = async move {
-        let tenant = app.store.platform().create_tenant(&admin.admin().actor(), new).await?.value;
-        Ok(Answer::created("/api/v1/tenants".to_owned(), views::tenant(&tenant)))
+    let new = new.ok_or(Problem::Internal)?;
+    let by = app.clone();
+    let work = move |actor| async move {
+        let committed = app.store.platform().create_tenant(&actor, new).await?;
+        let location = format!("/api/v1/tenants/{}", committed.value.spec.id);
+        let generation = committed.value.generation;
+        Ok(Answer::created(location, &told(&app, committed).await).at(generation))
     };
-    Ok(book.once(&caller, slot, work).await)
+    Ok(once(&by, &caller, slot, work).await)
 }
 
-pub(crate) async fn list(State(app): State<App>, _: PlatformAdmin, query: Query) -> Result<Answer, Problem> {
-    let query = query.only(&["limit", "page_size", "cursor"])?;
-    let limit = query.limit()? as usize;
-    let mut tenants = app.store.platform().tenants().await?;
-    tenants.sort_by_key(|tenant| tenant.spec.id);
-    if let Some(cursor) = query.text("cursor") {
-        let after = cursor.parse().map_err(|_| bad("cursor", "not a cursor of this list".to_owned()))?;
-        tenants.retain(|tenant| tenant.spec.id > after);
+/// Lists tenants in the order of their making.
+#[utoipa::path(get, path = "/api/v1/tenants", tag = "tenants", operation_id = "listTenants",
+    params(("search" = Option<String>, Query, description = "Only those with this text in name or title"),
+        ("active" = Option<bool>, Query, description = "Only active or only inactive ones"),
+        ("deleted" = Option<bool>, Query, description = "Deleted ones instead")),
+    responses((status = 200, body = Page<TenantView>)))]
+pub(crate) async fn list(State(app): State<App>, _: Platform, query: Parameters) -> Result<Answer, Problem> {
+    let query = query.only(&["page_size", "limit", "cursor", "search", "active", "deleted"])?;
+    let asked = app.cursors.asked::<TenantId>("tenants", None, &query)?;
+    let page = TenantPage {
+        search: query.text("search").map(str::to_owned),
+        active: query.flag("active")?,
+        deleted: query.flag("deleted")?.unwrap_or(false),
+        after: asked.after,
+        limit: asked.reads(),
+    };
+    let mut tenants = app.store.platform().tenants(page).await?;
+    let next = asked.cut(&mut tenants, |tenant| tenant.spec.id);
+    Ok(Answer::ok(&Page { items: tenants.iter().map(TenantView::from).collect(), next }))
+}
+
+/// Shows a tenant.
+#[utoipa::path(get, path = "/api/v1/tenants/{tenant}", tag = "tenants", operation_id = "showTenant",
+    responses((status = 200, body = TenantView)))]
+pub(crate) async fn show(State(app): State<App>, _: Platform, Segment(named): Segment) -> Result<Answer, Problem> {
+    let record = find(&app, &named).await?.ok_or(Problem::NotFound)?;
+    Ok(Answer::ok(&TenantView::from(&record)).at(record.generation))
+}
+
+/// Changes a tenant; absent members stay.
+#[utoipa::path(patch, path = "/api/v1/tenants/{tenant}", tag = "tenants", operation_id = "changeTenant",
+    request_body = TenantChange, responses((status = 200, body = Changed<TenantView>)))]
+pub(crate) async fn change(
+    State(app): State<App>,
+    Platform(caller): Platform,
+    Segment(named): Segment,
+    Expected(expected): Expected,
+    body: Body,
+) -> Result<Answer, Problem> {
+    let Body { mut fields, .. } = body;
+    let patch = tenant::change(&mut fields);
+    fields.finish()?;
+    let id = find(&app, &named).await?.ok_or(Problem::NotFound)?.spec.id;
+    let committed = app.store.platform().patch_tenant(&caller.actor(), id, expected, patch).await?;
+    Ok(changed(&app, committed).await)
+}
+
+/// Deletes a tenant: all of its keys are dead and all of its servers unmounted.
+#[utoipa::path(delete, path = "/api/v1/tenants/{tenant}", tag = "tenants", operation_id = "deleteTenant",
+    responses((status = 200, body = Gone), (status = 409)))]
+pub(crate) async fn remove(
+    State(app): State<App>,
+    Platform(caller): Platform,
+    Segment(named): Segment,
+    Expected(expected): Expected,
+) -> Result<Answer, Problem> {
+    let record = find(&app, &named).await?.ok_or(Problem::NotFound)?;
+    let id = record.spec.id;
+    let committed = app.store.platform().delete_tenant(&caller.actor(), id, expected).await?;
+    let effective = app.servers.settled(committed.revision, ResourceName::Tenant(id)).await.into();
+    Ok(Answer::ok(&Gone { id: id.to_string(), name: Some(record.spec.name.to_string()), effective }))
+}
+
+/// Brings a deleted tenant back.
+#[utoipa::path(post, path = "/api/v1/tenants/{tenant}/restore", tag = "tenants", operation_id = "restoreTenant",
+    responses((status = 200, body = Changed<TenantView>), (status = 409)))]
+pub(crate) async fn restore(
+    State(app): State<App>,
+    Platform(caller): Platform,
+    Segment(named): Segment,
+) -> Result<Answer, Problem> {
+    let platform = app.store.platform();
+    let id = match named.parse::<TenantId>() {
+        Ok(id) => id,
+        // A name of a deleted tenant is taken for ever, so it names one.
+        Err(_) => deleted(&app, &named).await?.ok_or(Problem::NotFound)?.spec.id,
+    };
+    let Committed { value, revision } = platform.restore_tenant(&caller.actor(), id).await?;
+    Ok(changed(&app, Committed { value: value.record, revision }).await)
+}
+
+/// Lets a tenant's keys in again and mounts its servers.
+#[utoipa::path(post, path = "/api/v1/tenants/{tenant}/enable", tag = "tenants", operation_id = "enableTenant",
+    responses((status = 200, body = Changed<TenantView>)))]
+pub(crate) async fn enable(app: State<App>, caller: Platform, named: Segment) -> Result<Answer, Problem> {
+    switch(app, caller, named, true).await
+}
+
+/// Refuses all keys of a tenant and unmounts its servers; its records stay.
+#[utoipa::path(post, path = "/api/v1/tenants/{tenant}/disable", tag = "tenants", operation_id = "disableTenant",
+    responses((status = 200, body = Changed<TenantView>), (status = 409)))]
+pub(crate) async fn disable(app: State<App>, caller: Platform, named: Segment) -> Result<Answer, Problem> {
+    switch(app, caller, named, false).await
+}
+
+async fn switch(
+    State(app): State<App>,
+    Platform(caller): Platform,
+    Segment(named): Segment,
+    active: bool,
+) -> Result<Answer, Problem> {
+    let id = find(&app, &named).await?.ok_or(Problem::NotFound)?.spec.id;
+    let patch = TenantPatch { active: Some(active), ..TenantPatch::default() };
+    let committed = app.store.platform().patch_tenant(&caller.actor(), id, None, patch).await?;
+    Ok(changed(&app, committed).await)
+}
+
+async fn changed(app: &App, committed: Committed<TenantRecord>) -> Answer {
+    let generation = committed.value.generation;
+    Answer::ok(&told(app, committed).await).at(generation)
+}
+
+async fn told(app: &App, committed: Committed<TenantRecord>) -> Changed<TenantView> {
+    let name = ResourceName::Tenant(committed.value.spec.id);
+    let effective = app.servers.settled(committed.revision, name).await.into();
+    Changed { record: TenantView::from(&committed.value), effective }
+}
+
+/// The tenant of this id or name that is not deleted.
+pub(crate) async fn find(app: &App, named: &str) -> Result<Option<TenantRecord>, StoreError> {
+    let tenants = app.store.platform();
+    let by_id = match named.parse::<TenantId>() {
+        Ok(id) => tenants.tenant(id).await?,
+        Err(_) => None,
+    };
+    match by_id {
+        // A name may look like an id.
+        None => tenants.tenant_by_name(named).await,
+        found => Ok(found),
     }
-    let more = tenants.len() > limit;
-    tenants.truncate(limit);
-    let next = tenants.last().filter(|_| more).map(|last| last.spec.id.to_string());
-    Ok(Answer::page(tenants.iter().map(views::tenant).collect(), next))
 }
 
-/// The given limits over the default ones; each is 1 to its bound.
-fn limits(fields: &mut Fields) -> Limits {
-    let mut limits = Limits::default();
-    let Some(members) = fields.optional("limits", |value| match value {
-        Value::Object(_) => Ok(value),
-        _ => Err(("type", "must be an object".to_owned())),
-    }) else {
-        return limits;
-    };
-    let Ok(mut inner) = Fields::of(members) else { return limits };
-    for (name, limit, most) in [
-        ("key_rate", &mut limits.key_rate, 1_000_000),
-        ("tenant_rate", &mut limits.tenant_rate, 1_000_000),
-        ("concurrent", &mut limits.concurrent, 1_000_000),
-        ("streams", &mut limits.streams, 1_000_000),
-        ("upstream_concurrent", &mut limits.upstream_concurrent, 1_000_000),
-        ("servers", &mut limits.servers, 1_000_000),
-        ("request_bytes", &mut limits.request_bytes, 64 << 20),
-        ("response_bytes", &mut limits.response_bytes, 64 << 20),
-        ("call_secs", &mut limits.call_secs, 3_600),
-    ] {
-        if let Some(given) = inner.optional(name, number(1..=most)) {
-            *limit = u32::try_from(given).unwrap_or(u32::MAX);
+/// The deleted tenant of this name.
+async fn deleted(app: &App, name: &str) -> Result<Option<TenantRecord>, StoreError> {
+    let mut page = TenantPage { search: Some(name.to_owned()), deleted: true, limit: 500, ..TenantPage::default() };
+    loop {
+        let found = app.store.platform().tenants(page.clone()).await?;
+        let Some(last) = found.last() else { return Ok(None) };
+        page.after = Some(last.spec.id);
+        if let Some(record) = found.into_iter().find(|record| record.spec.name.as_str() == name) {
+            return Ok(Some(record));
         }
     }
-    for wrong in inner.finish().err().unwrap_or_default() {
-        fields.wrong(format!("limits.{}", wrong.field), (wrong.code, wrong.detail));
-    }
-    limits
 }

@@ -4,6 +4,7 @@
 use std::time::Instant;
 
 use axum::extract::{MatchedPath, Request, State};
+use axum::http::HeaderMap;
 use axum::middleware::Next;
 use axum::response::Response;
 use telemetry::trace;
@@ -15,8 +16,7 @@ use crate::App;
 /// The outermost layer: takes the trace of a `traceparent` header, or begins one, and counts and logs the
 /// answer.
 pub(crate) async fn layer(State(app): State<App>, request: Request, next: Next) -> Response {
-    let header = |name| request.headers().get(name).and_then(|value| value.to_str().ok());
-    let span = trace::server(header("traceparent"), header("tracestate"));
+    let span = begun(request.headers());
     let logged = tracing::info_span!("request", trace_id = span.trace_id());
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     // The route and not the path: there are few of them.
@@ -45,4 +45,9 @@ pub(crate) async fn layer(State(app): State<App>, request: Request, next: Next) 
         }
     });
     response
+}
+
+fn begun(headers: &HeaderMap) -> trace::Span {
+    let header = |name| headers.get(name).and_then(|value| value.to_str().ok());
+    trace::server(header("traceparent"), header("tracestate"))
 }

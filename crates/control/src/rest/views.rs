@@ -1,171 +1,176 @@
-//! How records look as JSON on the native routes.
+//! How records look as JSON on the native routes: a struct for each, of which the OpenAPI document is
+//! made too.
 
-use serde_json::{Map, Value, json};
-use store::{KeyRecord, ServerRecord, TenantRecord};
+mod audit;
+mod department;
+mod egress_rule;
+mod key;
+mod me;
+mod problem;
+mod proxy;
+mod report;
+mod server;
+mod tenant;
+mod tools;
+mod user;
 
-use crate::proxies::{AttachedProxy, Effective, ProbeReport};
-use crate::reconcile::{Counts, Difference, Report};
-use crate::rest::answer::instant;
-use crate::servers::Probe;
+use model::{KeyRole, Transport};
+use serde::Serialize;
+use serde_json::Value;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use utoipa::ToSchema;
 
-pub(crate) fn server(record: &ServerRecord) -> Value {
-    let spec = &record.spec;
-    let headers: Map<String, Value> =
-        spec.headers.iter().map(|(name, value)| (name.clone(), value.clone().into())).collect();
-    json!({
-        "id": spec.id.to_string(),
-        "name": spec.name.as_str(),
-        "title": spec.title,
-        "transport": spec.transport.as_str(),
-        "url": spec.url.as_str(),
-        "headers": headers,
-        "connect_timeout_ms": millis(spec.connect_timeout),
-        "read_timeout_ms": millis(spec.read_timeout),
-        "disabled_tools": spec.disabled_tools,
-        "trust_hints": spec.trust_hints,
-        "enabled": record.enabled,
-        "generation": spec.generation.0,
-        "created_at": instant(record.created_at),
-        "updated_at": instant(record.updated_at),
-    })
+use crate::proxies::Effective;
+
+pub(crate) use self::audit::AuditView;
+pub(crate) use self::department::DepartmentView;
+pub(crate) use self::egress_rule::EgressRuleView;
+pub(crate) use self::key::{KeyView, NewKeyView};
+pub(crate) use self::me::MeView;
+pub(crate) use self::problem::ProblemView;
+pub(crate) use self::proxy::ProxyView;
+pub(crate) use self::report::{RecoveredView, ReportView};
+pub(crate) use self::server::{AddedView, DependenciesView, ProbeView, RestoredServerView, ServerView, TestView};
+pub(crate) use self::tenant::TenantView;
+pub(crate) use self::tools::{ToolsView, enabled_tools};
+pub(crate) use self::user::UserView;
+
+/// One page of a list.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Page<T> {
+    /// What the page holds, in the list's order.
+    pub(crate) items: Vec<T>,
+    /// The `cursor` of the next page; null on the last one.
+    #[schema(required)]
+    pub(crate) next: Option<String>,
 }
 
-pub(crate) fn effective(effective: &Effective) -> Value {
-    let rejected: Vec<Value> =
-        effective.rejected.iter().map(|one| json!({"proxy": one.proxy, "reason": one.reason})).collect();
-    json!({"live": effective.live, "pending": effective.pending, "rejected": rejected})
+/// A record, and how far its change has come.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Changed<T> {
+    #[serde(flatten)]
+    pub(crate) record: T,
+    pub(crate) effective: EffectiveView,
 }
 
-/// What an add's look at the upstream gave; `null` when nobody looked.
-pub(crate) fn probe(probe: &Probe) -> Value {
-    match probe {
-        Probe::Skipped => Value::Null,
-        Probe::NeedsAuth => json!({"transport": null, "revision": null, "tools": [], "needs_auth": true}),
-        Probe::Spoke(report) => probe_report(report),
+/// What was deleted or revoked, and how far that has come.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Gone {
+    /// The id of what is gone.
+    pub(crate) id: String,
+    /// Its name, where it has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub(crate) name: Option<String>,
+    pub(crate) effective: EffectiveView,
+}
+
+/// What was deleted, where proxies know nothing of it.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Forgotten {
+    /// The id of what is gone.
+    pub(crate) id: String,
+    /// Its name or login.
+    pub(crate) name: String,
+}
+
+/// A record that is back.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Restored)]
+pub(crate) struct RestoredView<T> {
+    #[serde(flatten)]
+    pub(crate) record: T,
+    /// What was erased when it was deleted and must be entered again, by the names of the fields.
+    pub(crate) enter_again: Vec<&'static str>,
+}
+
+/// How far a change has come, over the proxies seen in the last 60 s.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Effective)]
+pub(crate) struct EffectiveView {
+    /// Proxies that have it in their table.
+    live: u32,
+    /// Proxies that have not answered yet.
+    pending: u32,
+    /// Proxies that refused it.
+    rejected: Vec<RejectedView>,
+}
+
+/// One proxy's refusal.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Rejected)]
+struct RejectedView {
+    /// The proxy's node id.
+    proxy: String,
+    /// Why.
+    reason: String,
+}
+
+impl From<Effective> for EffectiveView {
+    fn from(effective: Effective) -> Self {
+        let rejected = effective.rejected.into_iter();
+        Self {
+            live: effective.live,
+            pending: effective.pending,
+            rejected: rejected.map(|one| RejectedView { proxy: one.proxy, reason: one.reason }).collect(),
+        }
     }
 }
 
-pub(crate) fn probe_report(report: &ProbeReport) -> Value {
-    json!({
-        "transport": report.transport.as_str(),
-        "revision": report.revision,
-        "server_info": raw(&report.server_info),
-        "tools": raw(&report.tools),
-        "latency_ms": report.latency_ms,
-        "needs_auth": false,
-    })
+/// What a key's or a user's holder may do.
+#[derive(Debug, Clone, Copy, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[schema(as = Role)]
+pub(crate) enum RoleView {
+    /// Reads everything of its tenant, changes nothing, calls no MCP.
+    Viewer,
+    /// Calls MCP; reads servers, their tools and its own keys.
+    User,
+    /// Administers one tenant.
+    TenantAdmin,
+    /// Administers every tenant.
+    PlatformAdmin,
 }
 
-pub(crate) fn tenant(record: &TenantRecord) -> Value {
-    let limits = record.spec.limits;
-    json!({
-        "id": record.spec.id.to_string(),
-        "name": record.spec.name.as_str(),
-        "title": record.title,
-        "limits": {
-            "key_rate": limits.key_rate,
-            "tenant_rate": limits.tenant_rate,
-            "concurrent": limits.concurrent,
-            "streams": limits.streams,
-            "upstream_concurrent": limits.upstream_concurrent,
-            "servers": limits.servers,
-            "request_bytes": limits.request_bytes,
-            "response_bytes": limits.response_bytes,
-            "call_secs": limits.call_secs,
-        },
-        "created_at": instant(record.created_at),
-    })
+impl From<KeyRole> for RoleView {
+    fn from(role: KeyRole) -> Self {
+        match role {
+            KeyRole::Viewer => Self::Viewer,
+            KeyRole::User => Self::User,
+            KeyRole::TenantAdmin => Self::TenantAdmin,
+            KeyRole::PlatformAdmin => Self::PlatformAdmin,
+        }
+    }
 }
 
-pub(crate) fn key(record: &KeyRecord) -> Value {
-    let verifier = &record.verifier;
-    json!({
-        "id": verifier.id.as_str(),
-        "label": record.label,
-        "role": verifier.role.as_str(),
-        "user": verifier.user.map(|user| user.to_string()),
-        "servers": verifier.servers,
-        "expires_at": verifier.expires_at.map(instant),
-        "created_at": instant(record.created_at),
-        "revoked_at": record.revoked_at.map(instant),
-        "last_used_at": record.last_used_at.map(instant),
-    })
+/// How an upstream is spoken to.
+#[derive(Debug, Clone, Copy, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[schema(as = Transport)]
+pub(crate) enum TransportView {
+    /// Streamable HTTP of 2025-03-26 and later.
+    StreamableHttp,
+    /// HTTP+SSE of 2024-11-05.
+    Sse,
+    /// Found out when it is used first.
+    Auto,
 }
 
-pub(crate) fn proxy(proxy: &AttachedProxy) -> Value {
-    json!({
-        "node": proxy.node,
-        "pool": proxy.pool,
-        "attached_at": instant(proxy.since),
-        "applied": proxy.applied.to_string(),
-        "digest_matches": proxy.digest_matches,
-        "rejected": rejected(&proxy.rejected),
-        "mounts": proxy.mounts,
-    })
+impl From<Transport> for TransportView {
+    fn from(transport: Transport) -> Self {
+        match transport {
+            Transport::StreamableHttp => Self::StreamableHttp,
+            Transport::Sse => Self::Sse,
+            Transport::Auto => Self::Auto,
+        }
+    }
 }
 
-pub(crate) fn report(report: &Report) -> Value {
-    let proxies: Vec<Value> = report
-        .proxies
-        .iter()
-        .map(|proxy| {
-            json!({
-                "node": proxy.node,
-                "answered": proxy.answered,
-                "before": counts(proxy.before),
-                "after": counts(proxy.after),
-                "rejected": rejected(&proxy.rejected),
-            })
-        })
-        .collect();
-    let servers: Vec<Value> = report
-        .servers
-        .iter()
-        .map(|line| {
-            let mut row = difference(&line.server);
-            row.insert("proxy".to_owned(), line.proxy.clone().into());
-            row.insert("difference".to_owned(), line.difference.into());
-            row.insert("healed".to_owned(), line.healed.into());
-            Value::Object(row)
-        })
-        .collect();
-    let upstreams: Vec<Value> = report
-        .upstreams
-        .iter()
-        .map(|line| {
-            let mut row = difference(&line.server);
-            row.insert("url".to_owned(), line.url.clone().into());
-            row.insert("state".to_owned(), "cooling".into());
-            row.insert("cooling_ms".to_owned(), line.cooling_ms.into());
-            row.insert("proxies".to_owned(), line.proxies.clone().into());
-            Value::Object(row)
-        })
-        .collect();
-    json!({
-        "complete": report.is_complete(),
-        "before": counts(report.before),
-        "after": counts(report.after),
-        "repaired": report.repaired(),
-        "proxies": proxies,
-        "servers": servers,
-        "upstreams": upstreams,
-        "duration_ms": millis(report.took),
-    })
-}
-
-fn difference(of: &Difference) -> Map<String, Value> {
-    [("tenant", of.tenant.to_string()), ("id", of.server.to_string()), ("name", of.name.clone())]
-        .into_iter()
-        .map(|(name, value)| (name.to_owned(), value.into()))
-        .collect()
-}
-
-fn counts(counts: Counts) -> Value {
-    json!({"missing": counts.missing, "orphaned": counts.orphaned, "drifted": counts.drifted})
-}
-
-fn rejected(rejected: &[(model::ResourceName, String)]) -> Vec<Value> {
-    rejected.iter().map(|(name, reason)| json!({"resource": name.to_string(), "reason": reason})).collect()
+/// Microseconds since 1970 as RFC 3339 text.
+pub(crate) fn instant(micros: i64) -> String {
+    let at = OffsetDateTime::from_unix_timestamp_nanos(i128::from(micros) * 1000).ok();
+    at.and_then(|at| at.format(&Rfc3339).ok()).unwrap_or_default()
 }
 
 fn millis(duration: std::time::Duration) -> u64 {
@@ -173,6 +178,6 @@ fn millis(duration: std::time::Duration) -> u64 {
 }
 
 /// JSON text of an upstream as a value; `null` where it is none.
-pub(crate) fn raw(text: &str) -> Value {
+fn raw(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or(Value::Null)
 }

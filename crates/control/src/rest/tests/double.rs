@@ -10,7 +10,7 @@ use store::{Actor, NewServer, Store};
 use tokio::sync::{Semaphore, watch};
 
 use crate::proxies::{
-    AttachedProxy, CommandError, Effective, ObservedMount, ObservedProxy, ProbeReport, ProbeRequest, Proxies,
+    AttachedProxy, CommandError, Effective, ObservedMount, ObservedProxy, ProbeReport, ProbeRequest, Proxies, Reach,
 };
 
 pub(super) const NODE: &str = "default/double";
@@ -98,6 +98,7 @@ impl Proxies for Double {
                 digest_matches: true,
                 rejected: state.rejected.clone(),
                 mounts: u32::try_from(state.mounts.len()).unwrap(),
+                ..AttachedProxy::default()
             };
             if state.attached { vec![proxy] } else { Vec::new() }
         })
@@ -149,7 +150,7 @@ impl Proxies for Double {
         Ok(format!(r#"{{"result":{{"tool":"{tool}","arguments":{arguments_json}}}}}"#))
     }
 
-    async fn observe(&self) -> Vec<ObservedProxy> {
+    async fn observe(&self, _: Reach) -> Vec<ObservedProxy> {
         let _turn = self.looking.acquire().await.unwrap();
         if let Some((tenant, new)) = self.with(|state| state.arrives.take()) {
             let made = self.store.tenant(tenant).create_server(&Actor::system("test"), new).await.unwrap();
@@ -158,23 +159,24 @@ impl Proxies for Double {
         self.with(|state| {
             state.looks += 1;
             let mounts = if state.answers { state.mounts.clone() } else { Vec::new() };
-            let proxy = ObservedProxy { node: NODE.to_owned(), answered: state.answers, mounts };
+            let proxy =
+                ObservedProxy { node: NODE.to_owned(), pool: "default".to_owned(), answered: state.answers, mounts };
             if state.attached { vec![proxy] } else { Vec::new() }
         })
     }
 
-    async fn resync(&self, _: Option<&str>, tenant: Option<TenantId>, prune: bool) {
-        let (_, intended, _) = self.store.platform().intended().await.unwrap();
+    async fn resync(&self, _: &str, prune: Option<Option<TenantId>>) {
+        let intended = self.store.platform().intended().await.unwrap().resources;
         self.with(|state| {
             state.resyncs += 1;
             if !state.heals {
                 return;
             }
-            let in_scope = |of: TenantId| tenant.is_none_or(|only| only == of);
-            state.mounts.retain(|mount| mount.internal && !(prune && in_scope(mount.tenant)));
+            let pruned = |of: TenantId| prune.is_some_and(|only| only.is_none_or(|only| only == of));
+            state.mounts.retain(|mount| mount.internal && !pruned(mount.tenant));
             let pushed = intended.iter().filter_map(|resource| match resource {
                 Resource::Server(spec) => Some(mount(spec)),
-                Resource::Tenant(_) | Resource::Key(_) => None,
+                Resource::Tenant(_) | Resource::Key(_) | Resource::Egress(_) => None,
             });
             state.mounts.extend(pushed);
         });
@@ -191,5 +193,6 @@ fn mount(spec: &ServerSpec) -> ObservedMount {
         digest: spec.digest(),
         internal: false,
         cooling_ms: None,
+        spec: None,
     }
 }

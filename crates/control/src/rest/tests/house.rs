@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt as _;
-use model::{KeyRole, Limits, ManualClock, TenantId};
+use model::{KeyRole, ManualClock, TenantId};
 use serde_json::Value;
 use store::{Actor, NewTenant, Store};
 use tempfile::TempDir;
@@ -78,7 +78,7 @@ impl House {
         proxies.speaks(NOTES, TOOLS);
         proxies.speaks(OTHER, TOOLS);
         let config = Config::parse(&config).unwrap();
-        let app = Arc::new(Control::new(config, store.clone(), proxies.clone(), clock.clone()));
+        let app = Arc::new(Control::new(config, store.clone(), proxies.clone(), clock.clone(), &[7; 32]));
         let (acme, other) = (tenant(&store, "acme").await, tenant(&store, "other").await);
         Self {
             rest: rest(app.clone()),
@@ -154,7 +154,7 @@ pub(super) fn bearer(headers: &mut HeaderMap, key: &str) {
 }
 
 pub(super) async fn tenant(store: &Store, name: &str) -> TenantId {
-    let new = NewTenant { name: name.parse().unwrap(), title: name.to_owned(), limits: Limits::default() };
+    let new = NewTenant::new(name.parse().unwrap());
     store.platform().create_tenant(&Actor::system("test"), new).await.unwrap().value.spec.id
 }
 

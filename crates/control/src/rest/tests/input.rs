@@ -1,6 +1,7 @@
 //! Bad input: a clear error that names the field and loses nothing.
 
 use axum::http::StatusCode;
+use store::AuditPage;
 
 use super::house::{House, NOTES, bearer};
 
@@ -99,7 +100,7 @@ async fn the_trace_of_the_caller_comes_back_in_errors_and_in_the_audit() {
     };
     assert_eq!(send("{}").await.json()["trace_id"], trace);
     assert_eq!(send(&format!("{{\"url\":\"{NOTES}\"}}")).await.status, StatusCode::CREATED);
-    let audit = house.app.store.tenant(house.acme).audit(1).await.unwrap();
+    let audit = house.app.store.tenant(house.acme).audit(AuditPage { limit: 1, ..AuditPage::default() }).await.unwrap();
     assert_eq!(audit[0].trace_id.as_deref(), Some(trace));
     assert_eq!(audit[0].actor_kind, "key");
 }

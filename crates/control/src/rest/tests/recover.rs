@@ -35,6 +35,7 @@ async fn disturbed() -> House {
         digest: Digest([7; 32]),
         internal: true,
         cooling_ms: None,
+        spec: None,
     };
     house.proxies.with(|state| {
         state.mounts.retain(|mount| mount.name != "lost");
@@ -119,18 +120,7 @@ async fn what_was_added_during_the_look_is_no_difference() {
     let house = House::open().await;
     house.add("notes", NOTES).await;
     house.app.reconciler.run(Scope::default()).await.unwrap();
-    let new = NewServer {
-        name: "fresh".parse().unwrap(),
-        title: "Fresh".to_owned(),
-        transport: model::Transport::Auto,
-        url: model::UpstreamUrl::parse(OTHER).unwrap(),
-        headers: Vec::new(),
-        connect_timeout: Duration::from_secs(1),
-        read_timeout: Duration::from_secs(1),
-        disabled_tools: Vec::new(),
-        trust_hints: false,
-        enabled: true,
-    };
+    let new = NewServer::new("fresh".parse().unwrap(), "Fresh".to_owned(), model::UpstreamUrl::parse(OTHER).unwrap());
     let resyncs = house.proxies.with(|state| {
         state.arrives = Some((house.acme, new));
         state.resyncs

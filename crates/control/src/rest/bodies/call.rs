@@ -1,0 +1,42 @@
+//! A call of a tool.
+
+use serde_json::Value;
+use utoipa::ToSchema;
+
+use crate::rest::code::Code;
+use crate::rest::fields::{Fields, words};
+
+/// A call of a tool.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "the document shows it; the parser beside it reads the body")]
+#[schema(as = ToolCall)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ToolCall {
+    /// The upstream's name of the tool.
+    #[schema(min_length = 1, max_length = 256)]
+    tool: String,
+    /// What the tool is given; passed on as it is written here.
+    #[schema(value_type = Option<Object>)]
+    arguments: Option<Value>,
+}
+
+/// Reads the tool's name, and checks that the arguments are an object; they are passed on as they came.
+pub(crate) fn call(fields: &mut Fields) -> Option<String> {
+    let tool = fields.required("tool", words(256));
+    fields.optional("arguments", |value| match value {
+        Value::Object(_) => Ok(()),
+        _ => Err((Code::Type, "must be an object".to_owned())),
+    });
+    tool
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::agree;
+    use super::*;
+
+    #[test]
+    fn the_document_and_the_parser_know_the_same_members() {
+        agree::<ToolCall, _>(call);
+    }
+}

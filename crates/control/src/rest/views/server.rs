@@ -1,0 +1,286 @@
+//! Servers, and what a look at their upstream gives.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use serde_json::Value;
+use store::{Dependencies, ServerRecord};
+use utoipa::ToSchema;
+
+use super::{EffectiveView, TransportView, instant, millis, raw};
+use crate::proxies::{CommandError, ProbeReport};
+use crate::servers::Probe;
+
+/// A server: the record that an admin manages.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Server)]
+pub(crate) struct ServerView {
+    /// UUID; never changes.
+    #[schema(format = "uuid")]
+    id: String,
+    /// Unique among the tenant's live servers; part of the names of its tools.
+    name: String,
+    /// Unique among the tenant's live servers.
+    title: String,
+    /// Free text.
+    #[schema(required)]
+    description: Option<String>,
+    transport: TransportView,
+    /// Where the upstream is.
+    url: String,
+    /// Public headers sent with every request.
+    headers: BTreeMap<String, String>,
+    /// Milliseconds that connecting may take.
+    connect_timeout_ms: u64,
+    /// Milliseconds until the first byte of an answer.
+    read_timeout_ms: u64,
+    /// How often a request that is safe to repeat is tried again.
+    retry_count: u32,
+    /// Milliseconds before each further try.
+    retry_delay_ms: u64,
+    /// Tools that are absent from lists and refused by name.
+    disabled_tools: Vec<String>,
+    /// Whether the upstream's read-only and idempotent hints are believed.
+    trust_hints: bool,
+    /// Whether proxies mount it.
+    enabled: bool,
+    /// Words for finding it.
+    tags: Vec<String>,
+    /// A word or an https URL.
+    #[schema(required)]
+    icon: Option<String>,
+    limits: ServerLimitsView,
+    /// Raised by every change; the ETag.
+    generation: i64,
+    /// Who made it.
+    #[schema(required)]
+    created_by: Option<String>,
+    /// Who changed it last.
+    #[schema(required)]
+    updated_by: Option<String>,
+    #[schema(format = "date-time")]
+    created_at: String,
+    #[schema(format = "date-time")]
+    updated_at: String,
+    /// When it was deleted; null for a live one.
+    #[schema(required, format = "date-time")]
+    deleted_at: Option<String>,
+}
+
+/// A server's share of its tenant's limits; null is the tenant's limit.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ServerLimits)]
+struct ServerLimitsView {
+    /// Requests under way at once to the upstream.
+    #[schema(required)]
+    concurrent: Option<u32>,
+    /// Bytes of one JSON answer.
+    #[schema(required)]
+    response_bytes: Option<u32>,
+    /// Seconds that one call may take in all.
+    #[schema(required)]
+    call_secs: Option<u32>,
+}
+
+impl From<&ServerRecord> for ServerView {
+    fn from(record: &ServerRecord) -> Self {
+        let spec = &record.spec;
+        Self {
+            id: spec.id.to_string(),
+            name: spec.name.to_string(),
+            title: spec.title.clone(),
+            description: record.description.clone(),
+            transport: spec.transport.into(),
+            url: spec.url.as_str().to_owned(),
+            headers: spec.headers.iter().cloned().collect(),
+            connect_timeout_ms: millis(spec.connect_timeout),
+            read_timeout_ms: millis(spec.read_timeout),
+            retry_count: spec.retry_count,
+            retry_delay_ms: millis(spec.retry_delay),
+            disabled_tools: spec.disabled_tools.clone(),
+            trust_hints: spec.trust_hints,
+            enabled: record.enabled,
+            tags: record.tags.clone(),
+            icon: record.icon.clone(),
+            limits: ServerLimitsView {
+                concurrent: spec.limits.concurrent,
+                response_bytes: spec.limits.response_bytes,
+                call_secs: spec.limits.call_secs,
+            },
+            generation: spec.generation.0,
+            created_by: record.created_by.clone(),
+            updated_by: record.updated_by.clone(),
+            created_at: instant(record.created_at),
+            updated_at: instant(record.updated_at),
+            deleted_at: record.deleted_at.map(instant),
+        }
+    }
+}
+
+/// A server that was just added.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = AddedServer)]
+pub(crate) struct AddedView {
+    #[serde(flatten)]
+    pub(crate) server: ServerView,
+    pub(crate) effective: EffectiveView,
+    /// What a look at the upstream gave; null when nobody looked.
+    #[schema(required)]
+    pub(crate) probe: Option<ProbeView>,
+}
+
+/// What a look at an upstream found.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Probe)]
+pub(crate) struct ProbeView {
+    /// What it speaks; null when it wants a credential first.
+    #[schema(required)]
+    transport: Option<TransportView>,
+    /// The MCP revision that was agreed.
+    #[schema(required)]
+    revision: Option<String>,
+    /// The upstream's own name and version.
+    server_info: Value,
+    /// Its tools as it describes them.
+    tools: Value,
+    /// How long it took.
+    #[schema(required)]
+    latency_ms: Option<u64>,
+    /// Whether it answered that it wants a credential.
+    needs_auth: bool,
+}
+
+impl ProbeView {
+    /// `None` when nobody looked.
+    pub(crate) fn of(probe: &Probe) -> Option<Self> {
+        match probe {
+            Probe::Skipped => None,
+            Probe::NeedsAuth => Some(Self {
+                transport: None,
+                revision: None,
+                server_info: Value::Null,
+                tools: Value::Array(Vec::new()),
+                latency_ms: None,
+                needs_auth: true,
+            }),
+            Probe::Spoke(report) => Some(Self {
+                transport: Some(report.transport.into()),
+                revision: Some(report.revision.clone()),
+                server_info: raw(&report.server_info),
+                tools: raw(&report.tools),
+                latency_ms: Some(report.latency_ms),
+                needs_auth: false,
+            }),
+        }
+    }
+}
+
+/// What a test of a server found. That the upstream fails is the answer, not a failure of the question.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Test)]
+pub(crate) struct TestView {
+    /// Whether it spoke MCP.
+    ok: bool,
+    /// Why it didn't: timeout, refused, auth, not_found, protocol, dns, tls, address_blocked or other.
+    #[schema(required)]
+    class: Option<String>,
+    /// The same as a sentence.
+    #[schema(required)]
+    message: Option<String>,
+    /// How long it took; null when it failed.
+    #[schema(required)]
+    latency_ms: Option<u64>,
+    #[schema(required)]
+    transport: Option<TransportView>,
+    /// The MCP revision that was agreed.
+    #[schema(required)]
+    revision: Option<String>,
+    /// The upstream's own name and version.
+    server_info: Value,
+    /// Its tools as it describes them.
+    tools: Value,
+    /// Whether it answered that it wants a credential.
+    needs_auth: bool,
+}
+
+impl From<&ProbeReport> for TestView {
+    fn from(report: &ProbeReport) -> Self {
+        Self {
+            ok: true,
+            class: None,
+            message: None,
+            latency_ms: Some(report.latency_ms),
+            transport: Some(report.transport.into()),
+            revision: Some(report.revision.clone()),
+            server_info: raw(&report.server_info),
+            tools: raw(&report.tools),
+            needs_auth: false,
+        }
+    }
+}
+
+impl TestView {
+    /// The upstream's failure as a finding; failures of ours come back.
+    pub(crate) fn of_failure(error: CommandError) -> Result<Self, CommandError> {
+        let (class, message) = match error {
+            CommandError::Upstream { class, message } => (class, message),
+            error @ CommandError::TimedOut => ("timeout".to_owned(), error.to_string()),
+            error @ (CommandError::NoProxyAttached | CommandError::Rejected(_)) => return Err(error),
+        };
+        Ok(Self {
+            ok: false,
+            needs_auth: class == "auth",
+            class: Some(class),
+            message: Some(message),
+            latency_ms: None,
+            transport: None,
+            revision: None,
+            server_info: Value::Null,
+            tools: Value::Array(Vec::new()),
+        })
+    }
+}
+
+/// A server that is back.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = RestoredServer)]
+pub(crate) struct RestoredServerView {
+    #[serde(flatten)]
+    pub(crate) server: ServerView,
+    pub(crate) effective: EffectiveView,
+    /// What was erased when it was deleted and must be entered again, by the names of the fields.
+    pub(crate) enter_again: Vec<&'static str>,
+}
+
+/// What refers to a server.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Dependencies)]
+pub(crate) struct DependenciesView {
+    /// Whether anything does.
+    has_references: bool,
+    /// Live keys that name it, at most 100 of them.
+    keys: Vec<KeyReferenceView>,
+    /// How many there are in all.
+    key_count: u64,
+}
+
+/// A key that names a server.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = KeyReference)]
+struct KeyReferenceView {
+    /// The public part of the key.
+    id: String,
+    /// What it is for.
+    label: String,
+}
+
+impl From<&Dependencies> for DependenciesView {
+    fn from(dependencies: &Dependencies) -> Self {
+        let keys = dependencies.keys.iter();
+        Self {
+            has_references: !dependencies.is_empty(),
+            keys: keys.map(|key| KeyReferenceView { id: key.id.to_string(), label: key.label.clone() }).collect(),
+            key_count: dependencies.key_count,
+        }
+    }
+}
