@@ -5,6 +5,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let file = "gatehouse/v1/link.proto";
     println!("cargo::rerun-if-changed={root}");
     let descriptors = protox::compile([file], [root])?;
-    tonic_prost_build::configure().compile_fds(descriptors)?;
+    // Shared by all proxies that are sent them.
+    tonic_prost_build::configure().bytes(".gatehouse.v1.Push.packed").compile_fds(descriptors)?;
     Ok(())
 }

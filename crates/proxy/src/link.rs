@@ -10,6 +10,7 @@ mod save;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod work;
 
 use std::path::PathBuf;
@@ -22,6 +23,7 @@ use uuid::Uuid;
 
 use self::backoff::Backoff;
 use self::stream::Ended;
+use self::tls::Certificates;
 pub(crate) use self::work::Perform;
 use crate::last_good::LastGood;
 use crate::seal::Sealer;
@@ -86,24 +88,21 @@ pub(crate) async fn run<P: Perform>(
     last_good: LastGood,
     shutdown: CancellationToken,
 ) -> Result<(), LinkError> {
-    let read =
-        |path: &PathBuf| std::fs::read_to_string(path).map_err(|source| LinkError::File { path: path.clone(), source });
-    let tls = wire::client_tls(&read(&config.ca)?, &read(&config.cert)?, &read(&config.key)?);
-    let tls = Arc::new(tls.map_err(LinkError::Tls)?);
+    let mut certificates = Certificates::load(&config)?;
     if config.controls.is_empty() {
         return Err(LinkError::NoControl);
     }
     let boot = Uuid::new_v4().simple().to_string();
     let node = format!("{}/{boot}", config.pool);
     let saver = save::Saver::start(last_good.clone(), tables.clone(), config.revision, shutdown.clone());
-    let link = stream::Link { node, boot, tables, commands, sealer, last_good, saver, status: config.status };
+    let link = stream::Link { node, boot, tables, commands, sealer, last_good, saver, status: config.status.clone() };
     link.publish(false, false);
 
     let mut backoff = Backoff::default();
     // An endless round, begun anywhere.
     for control in config.controls.iter().cycle().skip(Backoff::random_index(config.controls.len())) {
         let opened = tokio::select! {
-            opened = link.open(control, tls.clone()) => opened,
+            opened = link.open(control, certificates.current(&config)) => opened,
             () = shutdown.cancelled() => break,
         };
         // An open stream ends by itself at the shutdown, with a goodbye.

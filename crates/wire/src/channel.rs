@@ -9,6 +9,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio_rustls::{TlsAcceptor, TlsConnector, server::TlsStream};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::{Channel, Endpoint};
@@ -113,13 +114,13 @@ pub async fn connect(address: &str, tls: Arc<ClientConfig>) -> Result<LinkChanne
 }
 
 /// Connections whose handshake succeeded, for tonic's `serve_with_incoming`. Ends when nobody
-/// reads it any more. A slow handshake delays nobody else and is dropped after 10 s.
+/// reads it any more. A slow handshake delays nobody else and is dropped after 10 s. Each handshake takes the
+/// configuration that `tls` has at its beginning.
 pub fn incoming(
     listener: TcpListener,
-    tls: Arc<ServerConfig>,
+    tls: watch::Receiver<Arc<ServerConfig>>,
 ) -> ReceiverStream<Result<TlsStream<TcpStream>, std::io::Error>> {
     let (accepted, stream) = tokio::sync::mpsc::channel(BACKLOG);
-    let acceptor = TlsAcceptor::from(tls);
     let slots = Arc::new(tokio::sync::Semaphore::new(HANDSHAKES));
     tokio::spawn(async move {
         loop {
@@ -133,7 +134,7 @@ pub fn incoming(
                 tokio::time::sleep(Duration::from_millis(50)).await;
                 continue;
             };
-            let (acceptor, accepted) = (acceptor.clone(), accepted.clone());
+            let (acceptor, accepted) = (TlsAcceptor::from(tls.borrow().clone()), accepted.clone());
             tokio::spawn(async move {
                 let _slot = slot;
                 let _ = tcp.set_nodelay(true);

@@ -19,7 +19,7 @@ pub use self::link::{
     Answer, FromControl, FromProxy, Heartbeat, Hello, PROTOCOL_HIGHEST, PROTOCOL_LOWEST, Refusal, Rejected,
 };
 pub use self::parts::{Joiner, TooLong};
-pub use self::push::{CollectError, Collected, Collector, MESSAGE_LIMIT, Push, PushHead, Upsert};
+pub use self::push::{CollectError, Collected, Collector, MESSAGE_LIMIT, Packed, Push, PushHead, Upsert};
 pub use self::table::{Table, table_from_bytes, table_to_bytes};
 
 /// The generated messages, opaque to everybody else: items of the streams and of the two calls.

@@ -3,6 +3,7 @@
 
 use model::{Resource, ResourceName, Revision};
 use prost::Message as _;
+use prost::bytes::Bytes;
 
 use crate::fields::{parsed, revision, revision_message};
 use crate::{FromControl, Malformed, generated};
@@ -63,40 +64,60 @@ impl Push {
         upserts: impl Iterator<Item = &'a Resource>,
         removes: Vec<ResourceName>,
     ) -> Vec<generated::FromControl> {
-        let mut pushes = vec![generated::Push {
-            nonce: head.nonce,
-            revision: revision_message(head.revision),
-            snapshot: head.snapshot,
-            urgent: head.urgent,
-            removes: removes.iter().map(ToString::to_string).collect(),
-            ..Default::default()
-        }];
+        Packed::of(upserts).push(head, removes)
+    }
+}
+
+/// Resources as a push carries them, encoded once, however many proxies are sent them.
+#[derive(Debug, Clone, Default)]
+pub struct Packed {
+    /// At least one, none longer than a message may be.
+    chunks: Vec<Bytes>,
+}
+
+impl Packed {
+    /// Encodes the resources.
+    pub fn of<'a>(resources: impl Iterator<Item = &'a Resource>) -> Self {
+        let mut chunks = vec![];
+        let mut chunk = generated::Packed::default();
         let mut room = CHUNK_BYTES;
-        for resource in upserts {
+        for resource in resources {
             let message = generated::Resource::from(resource);
             let size = message.encoded_len() + 8;
-            if size > room {
-                pushes.push(generated::Push {
-                    nonce: head.nonce,
-                    revision: revision_message(head.revision),
-                    snapshot: head.snapshot,
-                    urgent: head.urgent,
-                    ..Default::default()
-                });
+            if size > room && !chunk.upserts.is_empty() {
+                chunks.push(std::mem::take(&mut chunk).encode_to_vec().into());
                 room = CHUNK_BYTES;
             }
             room = room.saturating_sub(size);
-            if let Some(push) = pushes.last_mut() {
-                push.upserts.push(message);
-            }
+            chunk.upserts.push(message);
         }
-        let chunks = u32::try_from(pushes.len()).unwrap_or(u32::MAX);
-        let numbered = (0..).zip(pushes);
-        numbered
-            .map(|(chunk, push)| generated::FromControl {
-                body: Some(generated::from_control::Body::Push(generated::Push { chunk, chunks, ..push })),
-            })
-            .collect()
+        chunks.push(chunk.encode_to_vec().into());
+        Self { chunks }
+    }
+
+    /// The messages of a push of exactly these, and of what goes, in the order in which they must be sent.
+    pub fn push(&self, head: PushHead, removes: Vec<ResourceName>) -> Vec<generated::FromControl> {
+        let chunks = u32::try_from(self.chunks.len()).unwrap_or(u32::MAX);
+        let mut removes: Vec<_> = removes.iter().map(ToString::to_string).collect();
+        let message = |(chunk, packed): (u32, &Bytes)| generated::FromControl {
+            body: Some(generated::from_control::Body::Push(generated::Push {
+                nonce: head.nonce,
+                revision: revision_message(head.revision),
+                snapshot: head.snapshot,
+                urgent: head.urgent,
+                chunk,
+                chunks,
+                packed: packed.clone(),
+                removes: std::mem::take(&mut removes),
+                ..Default::default()
+            })),
+        };
+        (0..).zip(&self.chunks).map(message).collect()
+    }
+
+    /// How many bytes are sent, without what is around them.
+    pub fn bytes(&self) -> usize {
+        self.chunks.iter().map(Bytes::len).sum()
     }
 }
 
@@ -116,6 +137,7 @@ impl From<Push> for generated::Push {
             upserts: upserts.collect(),
             removes: push.removes.iter().map(ToString::to_string).collect(),
             urgent: push.head.urgent,
+            packed: Bytes::new(),
         }
     }
 }
@@ -124,7 +146,8 @@ impl TryFrom<generated::Push> for Push {
     type Error = Malformed;
 
     fn try_from(message: generated::Push) -> Result<Self, Malformed> {
-        let upserts = message.upserts.into_iter().map(|resource| {
+        let packed = generated::Packed::decode(message.packed).map_err(|error| Malformed::new("push.packed", error))?;
+        let upserts = message.upserts.into_iter().chain(packed.upserts).map(|resource| {
             let name = resource.name.clone();
             Resource::try_from(resource).map_or_else(|why| Upsert::Unreadable { name, why }, Upsert::Read)
         });

@@ -14,6 +14,11 @@ pub struct Model {
     pub seq: i64,
     pub last_seen: i64,
     pub rejected: String,
+    pub replica: String,
+    pub attached: bool,
+    pub mounts: i32,
+    pub digest_matches: bool,
+    pub since: i64,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

@@ -1,61 +1,336 @@
-//! The whole intended state, as one consistent read.
+//! The intended state: whole, or what changed of it since a revision, each as one consistent read.
 
-use model::{Resource, ResourceName, Revision, ServerId, TenantId};
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+use model::{KeyId, KeyRole, KeyVerifier, Resource, ResourceName, Revision, ServerId, TenantId};
 use sea_orm::{
-    ColumnTrait, Condition, DbBackend, EntityTrait, IsolationLevel, QueryFilter, TransactionOptions, TransactionTrait,
+    ColumnTrait, Condition, DatabaseTransaction, DbBackend, EntityTrait, IsolationLevel, JoinType, QueryFilter,
+    QueryOrder, QuerySelect, RelationDef, TransactionOptions,
 };
+use uuid::Uuid;
 
 use super::{PlatformStore, revision};
-use crate::entity::{api_key, server, tenant};
-use crate::{KeyRecord, ServerRecord, StoreError, TenantRecord};
+use crate::entity::{api_key, egress_rule, outbox, server, tenant, user};
+use crate::timed::Timed;
+use crate::{EgressRuleRecord, KeyRecord, ServerRecord, StoreError, TenantRecord};
+
+/// Changes beyond which reading everything is cheaper than reading each.
+const MAX_CHANGES: usize = 1_000;
+
+/// What should be in force, as it was at one revision.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IntendedState {
+    /// Which one.
+    pub revision: Revision,
+    /// Active tenants, their enabled live servers, their keys that work, and egress rules.
+    pub resources: Vec<Resource>,
+    /// The pools whose proxies serve each of the tenants.
+    pub pools: HashMap<TenantId, Vec<String>>,
+    /// Records that can't be read, and are held back.
+    pub unreadable: Vec<Unreadable>,
+}
+
+/// A record that can't be read. It holds up no other: a revocation must reach the proxies whatever else is
+/// wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unreadable {
+    /// Its name; `None` if not even that can be read.
+    pub name: Option<ResourceName>,
+    /// Its name as it stands in the database.
+    pub text: String,
+    /// Whose it is; `None` for what is for all.
+    pub tenant: Option<TenantId>,
+    /// What is wrong.
+    pub reason: String,
+}
+
+/// What happened since a revision.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Tail {
+    /// Nothing.
+    Unchanged,
+    /// Some resources changed.
+    Changed {
+        /// Which, and whose they are: what is named here and is not among the resources is no longer intended.
+        /// A tenant stands for all that belongs to it.
+        named: Vec<(ResourceName, Option<TenantId>)>,
+        /// The named resources as they are now.
+        state: IntendedState,
+    },
+    /// It can't be told: the revision is none of this history, its outbox rows are gone, or there are too many.
+    Lost,
+}
 
 impl PlatformStore {
-    /// All tenants, enabled live servers, and keys that are neither revoked nor expired, as they were
-    /// at one revision; and the names of those that can't be read. One bad row holds up no other: a
-    /// revocation must reach the proxies whatever else is wrong.
-    pub async fn intended(&self) -> Result<(Revision, Vec<Resource>, Vec<ResourceName>), StoreError> {
-        let db = &self.store.inner.read;
-        // A SQLite transaction reads one snapshot by itself; PostgreSQL must be asked for one.
-        let isolation_level =
-            (db.get_database_backend() == DbBackend::Postgres).then_some(IsolationLevel::RepeatableRead);
-        let tx = db.begin_with_options(TransactionOptions { isolation_level, ..Default::default() }).await?;
+    /// The whole intended state, in five queries.
+    pub async fn intended(&self) -> Result<IntendedState, StoreError> {
+        let tx = self.snapshot().await?;
         let revision = revision::read(&tx).await?;
-        let tenants = tenant::Entity::find().all(&tx).await?;
-        let servers = server::Entity::find()
-            .filter(server::Column::Enabled.eq(true))
-            .filter(server::Column::DeletedAt.is_null())
+        let state = self.read(&tx, revision, None).await?;
+        tx.rollback().await?;
+        Ok(state)
+    }
+
+    /// What changed of the intended state after `after`, read by name: at most six queries, two if nothing did.
+    pub async fn tail(&self, after: Revision) -> Result<Tail, StoreError> {
+        let tx = self.snapshot().await?;
+        let revision = revision::read(&tx).await?;
+        if revision == after {
+            tx.rollback().await?;
+            return Ok(Tail::Unchanged);
+        }
+        if revision.epoch != after.epoch || revision < after {
+            tx.rollback().await?;
+            return Ok(Tail::Lost);
+        }
+        let rows = outbox::Entity::find()
+            .filter(outbox::Column::Seq.gt(after.seq))
+            .order_by_asc(outbox::Column::Seq)
+            .limit(MAX_CHANGES as u64 + 1)
             .all(&tx)
             .await?;
-        let unexpired = Condition::any()
-            .add(api_key::Column::ExpiresAt.is_null())
-            .add(api_key::Column::ExpiresAt.gt(self.store.now()));
-        let keys =
-            api_key::Entity::find().filter(api_key::Column::RevokedAt.is_null()).filter(unexpired).all(&tx).await?;
+        let Some(named) = contiguous(&rows, after.seq, revision.seq) else {
+            tx.rollback().await?;
+            return Ok(Tail::Lost);
+        };
+        let state = self.read(&tx, revision, Some(&Named::of(&named))).await?;
         tx.rollback().await?;
+        Ok(Tail::Changed { named, state })
+    }
 
-        let tenants = tenants.into_iter().map(|row| {
-            let name = ResourceName::Tenant(TenantId(row.id));
-            (name.to_string(), Some(name), TenantRecord::try_from(row).map(|record| Resource::Tenant(record.spec)))
-        });
-        let servers = servers.into_iter().map(|row| {
-            let name = ResourceName::Server(ServerId(row.id));
-            (name.to_string(), Some(name), ServerRecord::try_from(row).map(|record| Resource::Server(record.spec)))
-        });
-        let keys = keys.into_iter().map(|row| {
-            let name = row.id.parse().ok().map(ResourceName::Key);
-            let text = format!("key/{}", row.id.escape_debug());
-            (text, name, KeyRecord::try_from(row).map(|record| Resource::Key(record.verifier)))
-        });
-        let (mut resources, mut unreadable) = (Vec::new(), Vec::new());
-        for (text, name, read) in tenants.chain(servers).chain(keys) {
-            match read {
-                Ok(resource) => resources.push(resource),
-                Err(error) => {
-                    tracing::error!(name = text, %error, alarm = true, "a stored record can't be read and is held back");
-                    unreadable.extend(name);
-                }
+    /// A SQLite transaction reads one snapshot by itself; PostgreSQL must be asked for one.
+    async fn snapshot(&self) -> Result<Timed<DatabaseTransaction>, StoreError> {
+        let db = &self.store.inner.read;
+        let isolation_level =
+            (db.get_database_backend() == DbBackend::Postgres).then_some(IsolationLevel::RepeatableRead);
+        Ok(db.begin_with_options(TransactionOptions { isolation_level, ..Default::default() }).await?)
+    }
+
+    /// Reads everything, or what is named.
+    async fn read(
+        &self,
+        tx: &Timed<DatabaseTransaction>,
+        revision: Revision,
+        only: Option<&Named>,
+    ) -> Result<IntendedState, StoreError> {
+        let mut reading = Reading::new(revision);
+        if only.is_none_or(|named| !named.concerned.is_empty()) {
+            let mut tenants = tenant::Entity::find()
+                .filter(tenant::Column::Active.eq(true))
+                .filter(tenant::Column::DeletedAt.is_null());
+            if let Some(named) = only {
+                tenants = tenants.filter(tenant::Column::Id.is_in(named.concerned.iter().copied()));
+            }
+            let told = |id: &Uuid| only.is_none_or(|named| named.tenants.contains(id));
+            for row in tenants.all(tx).await? {
+                reading.tenant(row, told);
             }
         }
-        Ok((revision, resources, unreadable))
+        if only.is_none_or(|named| !named.tenants.is_empty() || !named.servers.is_empty()) {
+            let mut servers = server::Entity::find()
+                .filter(server::Column::Enabled.eq(true))
+                .filter(server::Column::DeletedAt.is_null());
+            if let Some(named) = only {
+                let ids = server::Column::Id.is_in(named.servers.iter().copied());
+                servers = servers.filter(named.condition(server::Column::TenantId, Some(ids)));
+            }
+            servers.all(tx).await?.into_iter().for_each(|row| reading.server(row));
+        }
+        if only.is_none_or(|named| !named.tenants.is_empty() || !named.keys.is_empty()) {
+            let unexpired = Condition::any()
+                .add(api_key::Column::ExpiresAt.is_null())
+                .add(api_key::Column::ExpiresAt.gt(self.store.now()));
+            let mut keys = api_key::Entity::find().filter(api_key::Column::RevokedAt.is_null()).filter(unexpired);
+            if let Some(named) = only {
+                let ids = api_key::Column::Id.is_in(named.keys.iter().map(KeyId::as_str));
+                keys = keys.filter(named.condition(api_key::Column::TenantId, Some(ids)));
+            }
+            let keys = keys.join(JoinType::LeftJoin, user_of_key()).select_also(user::Entity);
+            keys.all(tx).await?.into_iter().for_each(|(key, user)| reading.key(key, user));
+        }
+        if only.is_none_or(|named| !named.tenants.is_empty() || !named.rules.is_empty()) {
+            let mut rules = egress_rule::Entity::find();
+            if let Some(named) = only {
+                let ids = egress_rule::Column::Id.is_in(named.rules.iter().copied());
+                let of_tenants = egress_rule::Column::TenantId.is_in(named.tenants.iter().copied());
+                rules = rules.filter(Condition::any().add(ids).add(of_tenants));
+            }
+            rules.all(tx).await?.into_iter().for_each(|row| reading.rule(row));
+        }
+        Ok(reading.state)
+    }
+}
+
+/// Keys carry their tenant, so both columns.
+fn user_of_key() -> RelationDef {
+    api_key::Entity::belongs_to(user::Entity)
+        .from((api_key::Column::TenantId, api_key::Column::UserId))
+        .to((user::Column::TenantId, user::Column::Id))
+        .into()
+}
+
+/// What the rows name, if they are all that happened between the two: every seq has a row until it is pruned.
+fn contiguous(rows: &[outbox::Model], after: i64, until: i64) -> Option<Vec<(ResourceName, Option<TenantId>)>> {
+    if rows.len() > MAX_CHANGES {
+        return None;
+    }
+    let seqs: BTreeSet<i64> = rows.iter().map(|row| row.seq).collect();
+    let whole = i64::try_from(seqs.len()).ok()? == until - after && seqs.last() == Some(&until);
+    let named = rows.iter().map(|row| Some((row.name.parse().ok()?, row.tenant_id.map(TenantId))));
+    // Each once, in the order of its last change.
+    let mut seen = HashSet::new();
+    let mut named: Vec<_> =
+        named.rev().collect::<Option<Vec<_>>>()?.into_iter().filter(|(name, _)| seen.insert(*name)).collect();
+    named.reverse();
+    whole.then_some(named)
+}
+
+/// The named resources, by table.
+#[derive(Default)]
+struct Named {
+    /// Tenants that are named themselves: all of theirs is read.
+    tenants: HashSet<Uuid>,
+    /// Tenants of which anything is named.
+    concerned: HashSet<Uuid>,
+    servers: Vec<Uuid>,
+    keys: Vec<KeyId>,
+    rules: Vec<Uuid>,
+}
+
+impl Named {
+    fn of(names: &[(ResourceName, Option<TenantId>)]) -> Self {
+        let mut named = Self::default();
+        for (name, tenant) in names {
+            named.concerned.extend(tenant.map(|tenant| tenant.0));
+            match name {
+                ResourceName::Tenant(id) => {
+                    named.concerned.insert(id.0);
+                    named.tenants.insert(id.0);
+                }
+                ResourceName::Server(id) => named.servers.push(id.0),
+                ResourceName::Key(id) => named.keys.push(*id),
+                ResourceName::Egress(id) => named.rules.push(id.0),
+            }
+        }
+        named
+    }
+
+    /// Rows of the named tenants, and of the concerned ones those with these ids: with the tenant first, as the
+    /// indexes are.
+    fn condition(&self, tenant: impl ColumnTrait, ids: Option<sea_orm::sea_query::Expr>) -> Condition {
+        let listed = Condition::all().add(tenant.is_in(self.concerned.iter().copied())).add_option(ids);
+        Condition::any().add(tenant.is_in(self.tenants.iter().copied())).add(listed)
+    }
+}
+
+/// The rows as they become resources. A tenant's come before what belongs to it.
+struct Reading {
+    state: IntendedState,
+    /// Tenants that are active, readable or not.
+    active: HashSet<Uuid>,
+}
+
+impl Reading {
+    fn new(revision: Revision) -> Self {
+        let state = IntendedState { revision, resources: vec![], pools: HashMap::new(), unreadable: vec![] };
+        Self { state, active: HashSet::new() }
+    }
+
+    /// A tenant's pools are always wanted; the resource only if the tenant itself is.
+    fn tenant(&mut self, row: tenant::Model, told: impl Fn(&Uuid) -> bool) {
+        self.active.insert(row.id);
+        let (id, told) = (TenantId(row.id), told(&row.id));
+        let name = ResourceName::Tenant(id);
+        match TenantRecord::try_from(row) {
+            Ok(record) => {
+                self.state.pools.insert(id, record.pools);
+                if told {
+                    self.state.resources.push(Resource::Tenant(record.spec));
+                }
+            }
+            Err(error) => self.held_back(Some(name), name.to_string(), Some(id), &error),
+        }
+    }
+
+    fn server(&mut self, row: server::Model) {
+        if !self.active.contains(&row.tenant_id) {
+            return;
+        }
+        let (tenant, name) = (TenantId(row.tenant_id), ResourceName::Server(ServerId(row.id)));
+        match ServerRecord::try_from(row) {
+            Ok(record) => self.state.resources.push(Resource::Server(record.spec)),
+            Err(error) => self.held_back(Some(name), name.to_string(), Some(tenant), &error),
+        }
+    }
+
+    /// A user's key does what both may do, and nothing once the user is gone.
+    fn key(&mut self, row: api_key::Model, user: Option<user::Model>) {
+        let user = user.filter(|user| user.active && user.deleted_at.is_none());
+        let orphaned = row.user_id.is_some() && user.is_none();
+        if orphaned || !self.active.contains(&row.tenant_id) {
+            return;
+        }
+        let tenant = TenantId(row.tenant_id);
+        let name = row.id.parse().ok().map(ResourceName::Key);
+        let text = format!("key/{}", row.id.escape_debug());
+        let read = KeyRecord::try_from(row).and_then(|record| match user {
+            None => Ok(record.verifier),
+            Some(user) => {
+                let role = KeyRole::parse(&user.role).ok_or(StoreError::Corrupt { what: "user.role" })?;
+                Ok(KeyVerifier { role: role.min(record.verifier.role), ..record.verifier })
+            }
+        });
+        match read {
+            Ok(verifier) => self.state.resources.push(Resource::Key(verifier)),
+            Err(error) => self.held_back(name, text, Some(tenant), &error),
+        }
+    }
+
+    fn rule(&mut self, row: egress_rule::Model) {
+        if row.tenant_id.is_some_and(|tenant| !self.active.contains(&tenant)) {
+            return;
+        }
+        let (tenant, name) = (row.tenant_id.map(TenantId), ResourceName::Egress(model::EgressRuleId(row.id)));
+        match EgressRuleRecord::try_from(row) {
+            Ok(record) => self.state.resources.push(Resource::Egress(record.rule)),
+            Err(error) => self.held_back(Some(name), name.to_string(), tenant, &error),
+        }
+    }
+
+    fn held_back(&mut self, name: Option<ResourceName>, text: String, tenant: Option<TenantId>, error: &StoreError) {
+        tracing::error!(name = text, %error, alarm = true, "a stored record can't be read and is held back");
+        self.state.unreadable.push(Unreadable { name, text, tenant, reason: error.to_string() });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(seq: i64, server: u128) -> outbox::Model {
+        let name = ResourceName::Server(ServerId(Uuid::from_u128(server))).to_string();
+        outbox::Model { seq, name, tenant_id: None, removed: false, urgent: false, created_at: 0 }
+    }
+
+    fn servers(rows: &[outbox::Model], after: i64, until: i64) -> Option<Vec<u128>> {
+        let named = contiguous(rows, after, until)?;
+        let ids = named.into_iter().map(|(name, _)| match name {
+            ResourceName::Server(id) => id.0.as_u128(),
+            other => panic!("{other}"),
+        });
+        Some(ids.collect())
+    }
+
+    #[test]
+    fn rows_count_only_without_a_gap() {
+        let rows = [row(4, 1), row(5, 2), row(5, 3), row(6, 1)];
+        assert_eq!(servers(&rows, 3, 6), Some(vec![2, 3, 1]), "each once");
+        for (rows, after, until) in [(&rows[1..], 3, 6), (&rows[..3], 3, 6), (&rows[..], 2, 6), (&[][..], 3, 4)] {
+            assert_eq!(servers(rows, after, until), None, "{after} {until}");
+        }
+        let odd = outbox::Model { name: "nonsense/1".to_owned(), ..row(4, 1) };
+        assert_eq!(servers(&[odd], 3, 4), None);
+        let many: Vec<_> = (0..=MAX_CHANGES as i64).map(|seq| row(seq + 1, 1)).collect();
+        assert_eq!(servers(&many, 0, many.len() as i64), None);
     }
 }

@@ -37,10 +37,10 @@ impl PlatformStore {
         rows.into_iter().map(OutboxRow::try_from).collect()
     }
 
-    /// Drops the rows before `before_seq`; answers how many.
-    pub async fn prune_outbox(&self, before_seq: i64) -> Result<u64, StoreError> {
-        let pruned = Entity::delete_many().filter(Column::Seq.lt(before_seq)).exec(&self.store.inner.write).await?;
-        Ok(pruned.rows_affected)
+    /// Drops the rows of changes made before `before` (microseconds since 1970); answers how many.
+    pub async fn prune_outbox(&self, before: i64) -> Result<u64, StoreError> {
+        let old = Entity::delete_many().filter(Column::CreatedAt.lt(before));
+        Ok(old.exec(&self.store.inner.write).await?.rows_affected)
     }
 }
 

@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use model::{Digest, KeyId, Resource, ResourceName, Revision, ServerId};
 use proptest::prelude::*;
 use sea_orm::ConnectionTrait as _;
-use store::{ServerPatch, Store, TenantStore};
+use store::{IntendedState, ServerPatch, Store, TenantStore};
 
 use crate::house::{House, START, actor, key, key_id, server};
 
 async fn names(store: &Store) -> Vec<ResourceName> {
-    store.platform().intended().await.unwrap().1.iter().map(Resource::name).collect()
+    store.platform().intended().await.unwrap().resources.iter().map(Resource::name).collect()
 }
 
 #[tokio::test]
@@ -29,7 +29,7 @@ async fn disabled_deleted_and_revoked_things_are_not_intended() {
     tenant.delete_server(&actor(), deleted, None).await.unwrap();
     let last = tenant.revoke_key(&actor(), key_id(1)).await.unwrap();
 
-    let (revision, resources, _) = house.store.platform().intended().await.unwrap();
+    let IntendedState { revision, resources, .. } = house.store.platform().intended().await.unwrap();
     assert_eq!(revision, last.revision);
     assert_eq!(resources[1..], [Resource::Server(mounted.spec), Resource::Key(kept.verifier)]);
     assert!(matches!(&resources[0], Resource::Tenant(spec) if spec.id == tenant.id()));
@@ -53,16 +53,18 @@ async fn a_row_that_cannot_be_read_holds_up_no_other() {
     let good = tenant.create_server(&actor(), server("good")).await.unwrap().value.spec.id;
     tenant.create_key(&actor(), key(tenant.id(), 1)).await.unwrap();
     tenant.create_key(&actor(), key(tenant.id(), 2)).await.unwrap();
-    let db = sea_orm::Database::connect(format!("sqlite://{}", house.path().display())).await.unwrap();
+    let db = house.raw().await;
     for sql in
         ["UPDATE server SET url = 'nonsense' WHERE name = 'bad'", "UPDATE api_key SET role = 'x' WHERE label = 'key 1'"]
     {
         db.execute_unprepared(sql).await.unwrap();
     }
-    let (_, resources, unreadable) = house.store.platform().intended().await.unwrap();
+    let IntendedState { resources, unreadable, .. } = house.store.platform().intended().await.unwrap();
     let names: Vec<_> = resources.iter().map(Resource::name).collect();
     assert_eq!(names, [ResourceName::Tenant(tenant.id()), ResourceName::Server(good), ResourceName::Key(key_id(2))]);
-    assert_eq!(unreadable, [ResourceName::Server(bad), ResourceName::Key(key_id(1))]);
+    let unreadable: Vec<_> = unreadable.into_iter().map(|one| (one.name, one.tenant)).collect();
+    let of_tenant = |name| (Some(name), Some(tenant.id()));
+    assert_eq!(unreadable, [ResourceName::Server(bad), ResourceName::Key(key_id(1))].map(of_tenant));
 }
 
 #[tokio::test]
@@ -92,7 +94,7 @@ async fn what_is_intended_is_read_at_one_revision_while_others_write() {
         }
     });
     while !writer.is_finished() {
-        let (revision, resources, _) = house.store.platform().intended().await.unwrap();
+        let IntendedState { revision, resources, .. } = house.store.platform().intended().await.unwrap();
         assert_eq!(resources.len() as i64, revision.seq, "one resource per seq, never one more or less");
     }
     writer.await.unwrap();
@@ -171,7 +173,7 @@ impl Walk {
     }
 
     async fn look(&mut self) {
-        let (revision, resources, _) = self.house.store.platform().intended().await.unwrap();
+        let IntendedState { revision, resources, .. } = self.house.store.platform().intended().await.unwrap();
         let table = resources.iter().map(|resource| (resource.name().to_string(), resource.digest())).collect();
         self.seen.push((revision, table));
     }

@@ -1,7 +1,7 @@
 //! Tenants, revision, outbox, sealed envelopes and proxies.
 
 use model::{Limits, Revision, TenantId};
-use store::{NewTenant, ProxyStatus, StoreError};
+use store::{AskedCommand, AuditPage, NewTenant, ProxyStatus, ServerPage, StoreError, TenantPage};
 
 use crate::house::{House, START, actor, server};
 
@@ -14,7 +14,7 @@ async fn a_created_tenant_is_read_back_the_same() {
     assert_eq!(acme.created_at, START);
     assert_eq!(platform.tenant_by_name("acme").await.unwrap(), Some(acme.clone()));
     assert_eq!(platform.tenant(acme.spec.id).await.unwrap(), Some(acme.clone()));
-    assert_eq!(platform.tenants().await.unwrap(), [acme, other]);
+    assert_eq!(platform.tenants(TenantPage { limit: 10, ..Default::default() }).await.unwrap(), [acme, other]);
     assert_eq!(platform.tenant_by_name("none").await.unwrap(), None);
     assert_eq!(platform.tenant(TenantId::fresh()).await.unwrap(), None);
 }
@@ -23,7 +23,7 @@ async fn a_created_tenant_is_read_back_the_same() {
 async fn a_tenants_name_is_unique() {
     let house = House::new().await;
     house.tenant("acme").await;
-    let again = NewTenant { name: "acme".parse().unwrap(), title: "x".to_owned(), limits: Limits::default() };
+    let again = NewTenant::new("acme".parse().unwrap());
     assert!(matches!(house.store.platform().create_tenant(&actor(), again).await, Err(StoreError::NameTaken)));
 }
 
@@ -59,10 +59,10 @@ async fn a_caller_that_goes_away_leaves_no_half_change_and_no_lock() {
         let _ = task.await;
     }
     let last = tenant.create_server(&actor(), server("last")).await.unwrap();
-    let servers = tenant.servers(store::Page { limit: 100, ..Default::default() }).await.unwrap();
+    let servers = tenant.servers(ServerPage { limit: 100, ..Default::default() }).await.unwrap();
     assert_eq!(last.revision.seq, 1 + servers.len() as i64, "as many seqs as records");
     assert_eq!(*house.store.changes().borrow(), last.revision);
-    assert_eq!(tenant.audit(100).await.unwrap().len(), 1 + servers.len());
+    assert_eq!(tenant.audit(AuditPage { limit: 100, ..Default::default() }).await.unwrap().len(), 1 + servers.len());
 }
 
 #[tokio::test]
@@ -88,6 +88,7 @@ async fn outbox_rows_come_in_order_bounded_and_can_be_pruned() {
     let house = House::new().await;
     let tenant = house.tenant("acme").await;
     for number in 0..5 {
+        house.clock.advance_micros(10);
         tenant.create_server(&actor(), server(&format!("s{number}"))).await.unwrap();
     }
     let platform = house.store.platform();
@@ -96,7 +97,7 @@ async fn outbox_rows_come_in_order_bounded_and_can_be_pruned() {
     };
     assert_eq!(seqs(0, 100).await, [1, 2, 3, 4, 5, 6]);
     assert_eq!(seqs(2, 2).await, [3, 4]);
-    assert_eq!(platform.prune_outbox(4).await.unwrap(), 3);
+    assert_eq!(platform.prune_outbox(START + 30).await.unwrap(), 3);
     assert_eq!(seqs(0, 100).await, [4, 5, 6]);
     assert_eq!(seqs(6, 100).await, [0; 0]);
 }
@@ -117,18 +118,89 @@ async fn sealed_envelopes_are_kept_byte_for_byte_and_replaced() {
 async fn proxies_are_kept_by_node_and_forgotten_when_unseen() {
     let house = House::new().await;
     let platform = house.store.platform();
-    let status = |node: &str, last_seen| ProxyStatus {
+    let status = |node: &str, last_seen| status(node, "one", last_seen);
+    platform.put_proxy_statuses(vec![status("default/a", 1), status("default/b", 5)]).await.unwrap();
+    platform.put_proxy_statuses(vec![status("default/a", 9), status("default/c", 7)]).await.unwrap();
+    platform.remove_proxy_statuses("another", vec!["default/b".to_owned()]).await.unwrap();
+    platform.remove_proxy_statuses("one", vec!["default/c".to_owned()]).await.unwrap();
+    let seen = async |since| platform.proxy_statuses(since).await.unwrap();
+    assert_eq!(seen(0).await, [status("default/a", 9), status("default/b", 5)]);
+    assert_eq!(seen(6).await, [status("default/a", 9)]);
+    assert_eq!(platform.forget_proxies(9).await.unwrap(), 1);
+    assert_eq!(seen(0).await, [status("default/a", 9)]);
+}
+
+#[tokio::test]
+async fn the_row_of_a_later_stream_stays() {
+    let house = House::new().await;
+    let platform = house.store.platform();
+    let moved = status("default/a", "two", 20);
+    platform.put_proxy_statuses(vec![moved.clone()]).await.unwrap();
+    let left = ProxyStatus { since: 10, attached: false, ..status("default/a", "one", 30) };
+    platform.put_proxy_statuses(vec![left, status("default/b", "one", 3)]).await.unwrap();
+    assert_eq!(platform.proxy_statuses(0).await.unwrap(), [moved, status("default/b", "one", 3)]);
+}
+
+#[tokio::test]
+async fn thousands_of_proxies_are_a_few_statements() {
+    let house = House::new().await;
+    let platform = house.store.platform();
+    let rows: Vec<_> = (0..1_200).map(|number| status(&format!("default/{number}"), "one", 1_200 - number)).collect();
+    let before: u64 = house.store.tally().statements().0.iter().sum();
+    platform.put_proxy_statuses(rows.clone()).await.unwrap();
+    assert_eq!(house.store.tally().statements().0.iter().sum::<u64>() - before, 3);
+    assert_eq!(platform.proxy_statuses(0).await.unwrap(), rows);
+}
+
+fn status(node: &str, replica: &str, last_seen: i64) -> ProxyStatus {
+    ProxyStatus {
         node: node.to_owned(),
         pool: "default".to_owned(),
         instance: "folder".to_owned(),
+        replica: replica.to_owned(),
+        attached: true,
+        since: last_seen,
         applied: Revision { epoch: 1, seq: last_seen },
+        digest_matches: true,
+        mounts: 2,
         last_seen,
-        rejected: "[]".to_owned(),
-    };
-    platform.put_proxy_statuses(vec![status("default/a", 1), status("default/b", 5)]).await.unwrap();
-    platform.put_proxy_statuses(vec![status("default/a", 9), status("default/c", 7)]).await.unwrap();
-    platform.remove_proxy_status("default/c").await.unwrap();
-    assert_eq!(platform.proxy_statuses().await.unwrap(), [status("default/a", 9), status("default/b", 5)]);
-    assert_eq!(platform.forget_proxies(9).await.unwrap(), 1);
-    assert_eq!(platform.proxy_statuses().await.unwrap(), [status("default/a", 9)]);
+        rejected: "{}".to_owned(),
+    }
+}
+
+#[tokio::test]
+async fn a_command_is_taken_once_and_answered_by_who_took_it() {
+    let house = House::new().await;
+    let platform = house.store.platform();
+    let put = async |node: &str| platform.put_command("asker", node, b"work".to_vec(), START + 100).await.unwrap();
+    let (first, second) = (put("default/a").await, put("default/b").await);
+    let open = async || platform.open_commands().await.unwrap().into_iter().map(|open| open.id).collect::<Vec<_>>();
+    assert_eq!(open().await, [first, second]);
+    let taken = futures::future::join_all(["one", "two", "three"].map(|replica| platform.take_command(first, replica)));
+    let taken: Vec<_> = taken.await.into_iter().map(Result::unwrap).collect();
+    assert_eq!(taken.iter().filter(|taken| **taken).count(), 1);
+    let winner = ["one", "two", "three"][taken.iter().position(|taken| *taken).unwrap()];
+    assert_eq!(open().await, [second]);
+    assert!(!platform.withdraw_command(first).await.unwrap(), "it may have been done");
+    assert!(platform.withdraw_command(second).await.unwrap());
+    assert!(!platform.take_command(second, "one").await.unwrap());
+    assert!(!platform.answer_command(first, "four", b"no".to_vec()).await.unwrap());
+    assert!(platform.answer_command(first, winner, b"yes".to_vec()).await.unwrap());
+    let asked = platform.asked_commands("asker").await.unwrap();
+    let answered = AskedCommand { id: first, taken_by: Some(winner.to_owned()), answer: Some(b"yes".to_vec()) };
+    assert_eq!(asked, [answered]);
+    assert_eq!(platform.asked_commands(winner).await.unwrap(), []);
+    platform.drop_commands(vec![first]).await.unwrap();
+    assert_eq!(platform.asked_commands("asker").await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn a_command_that_nobody_waits_for_is_not_taken_and_goes() {
+    let house = House::new().await;
+    let platform = house.store.platform();
+    platform.put_command("asker", "default/a", vec![], START + 100).await.unwrap();
+    house.clock.advance_micros(100);
+    assert_eq!(platform.open_commands().await.unwrap(), []);
+    assert_eq!(platform.purge_commands(START + 100).await.unwrap(), 0);
+    assert_eq!(platform.purge_commands(START + 101).await.unwrap(), 1);
 }

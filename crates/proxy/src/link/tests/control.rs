@@ -8,7 +8,7 @@ use model::{Digest, Resource, ResourceName, Revision};
 use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
-use tokio::sync::{Mutex, mpsc};
+use tokio::sync::{Mutex, mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 use wire::frame::{
@@ -54,7 +54,7 @@ impl Control {
         let service = Service { accepted, attached: attached.clone(), failing_keys: failing_keys.clone() };
         let service = LinkServer::new(service).max_decoding_message_size(wire::MESSAGE_LIMIT);
         let server = tonic::transport::Server::builder().add_service(service);
-        tokio::spawn(server.serve_with_incoming(wire::incoming(listener, Arc::new(tls))));
+        tokio::spawn(server.serve_with_incoming(wire::incoming(listener, watch::channel(Arc::new(tls)).1)));
         Self { dir, address, streams: Mutex::new(streams), attached, failing_keys }
     }
 
