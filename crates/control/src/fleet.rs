@@ -1,21 +1,28 @@
 //! The attached proxies: serves the link, pushes the intended state to each, and asks them to do things.
 //!
 //! Start with [`session`], the pure rules of pushing; `stream` runs one per attached proxy, `publish`
-//! reads the intended state once for all of them, `roster` is what everybody else may know.
+//! follows the database for all of them, `roster` is what everybody else may know. Several replicas of control
+//! work on one database: `others` is what the rows say of their proxies, `relay` passes commands on to them.
 
 mod ask;
+mod counters;
+mod effective;
 mod housekeeping;
 mod intended;
 mod keys;
+mod others;
 mod publish;
+mod relay;
 mod roster;
 mod service;
 mod session;
+mod shown;
 mod stream;
 #[cfg(test)]
 mod tests;
 mod tickets;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
@@ -24,33 +31,56 @@ use async_trait::async_trait;
 use model::{Clock, Principal, ResourceName, Revision, ServerId, TenantId};
 use store::Store;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{Mutex, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
+use tonic::Status;
+use uuid::Uuid;
 use vault::Vault;
 use wire::server::LinkServer;
 
+pub use self::counters::{Count, LinkCounters, PUSH_MILLIS};
+use self::effective::Question;
 use self::intended::Intended;
 use self::keys::Keys;
+use self::others::Others;
+use self::relay::Relay;
 use self::roster::{MISSED, Roster};
 use self::tickets::Tickets;
-use crate::pki::DEFAULT_POOL;
-use crate::proxies::{AttachedProxy, CommandError, Effective, ObservedProxy, ProbeReport, ProbeRequest, Proxies};
+use crate::proxies::{
+    AttachedProxy, CommandError, Effective, ObservedProxy, ProbeReport, ProbeRequest, Proxies, Reach,
+};
 use crate::timers::scaled;
 
 /// How long open streams may take to end when the process stops.
 const DRAIN: Duration = Duration::from_secs(2);
+/// Snapshots under way at once.
+const SENDS: usize = 32;
+/// While somebody waits for proxies of other replicas, their rows are looked at so often.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// The attached proxies.
 pub struct Fleet {
     store: Store,
     clock: Arc<dyn Clock>,
+    /// The name of this replica, new at every start.
+    replica: String,
+    /// Whether other replicas may live now.
+    shared: bool,
     roster: Roster,
+    others: Others,
+    relay: Relay,
     keys: Keys,
     tickets: Tickets,
+    counters: Arc<LinkCounters>,
     /// Ids of commands; they mean something within one stream only.
     commands: AtomicU64,
     /// `None` until the database was read once.
     intended: watch::Sender<Option<Arc<Intended>>>,
+    /// Held by the one that reads the intended state.
+    reading: Mutex<()>,
+    /// Held by the one that finds out what a proxy's revision means.
+    checking: Mutex<()>,
+    sends: Arc<Semaphore>,
 }
 
 /// The link can't be served.
@@ -64,32 +94,54 @@ pub enum ServeError {
 impl Fleet {
     /// A fleet without proxies. Nothing happens until [`Fleet::serve`].
     pub fn new(store: Store, vault: Arc<Vault>, clock: Arc<dyn Clock>) -> Arc<Self> {
+        let shared = store.is_shared();
+        Self::one_of(store, vault, clock, shared)
+    }
+
+    fn one_of(store: Store, vault: Arc<Vault>, clock: Arc<dyn Clock>, shared: bool) -> Arc<Self> {
+        // New at every start: what an earlier life of this replica has begun is not ours.
+        let replica = Uuid::new_v4().simple().to_string();
         Arc::new(Self {
             keys: Keys::new(store.clone(), vault, clock.clone()),
             tickets: Tickets::new(clock.clone()),
-            roster: Roster::new(clock.clone()),
+            roster: Roster::new(replica.clone(), clock.clone()),
+            others: Others::new(store.clone(), clock.clone(), replica.clone(), shared),
+            relay: Relay::new(),
+            counters: Arc::default(),
             commands: AtomicU64::new(1),
             intended: watch::Sender::new(None),
+            reading: Mutex::default(),
+            checking: Mutex::default(),
+            sends: Arc::new(Semaphore::new(SENDS)),
+            replica,
+            shared,
             store,
             clock,
         })
     }
 
-    /// Serves the link on `listener` until `shutdown`; ends all streams before it returns.
+    /// Serves the link on `listener` until `shutdown`; ends all streams before it returns. New connections are taken
+    /// with the certificates that `tls` has then.
     pub async fn serve(
         self: &Arc<Self>,
         listener: TcpListener,
-        tls: rustls::ServerConfig,
+        tls: watch::Receiver<Arc<rustls::ServerConfig>>,
         shutdown: CancellationToken,
     ) -> Result<(), ServeError> {
-        match self.store.platform().proxy_statuses().await {
-            Ok(statuses) => self.roster.remember(statuses),
-            Err(error) => tracing::warn!(%error, "the proxies' status can't be read"),
-        }
-        let background = [
+        // Proxies that this replica's earlier life has seen a moment ago serve and will come back.
+        housekeeping::look(self).await;
+        let mut background = vec![
             tokio::spawn(publish::run(self.clone(), shutdown.clone())),
             tokio::spawn(housekeeping::run(self.clone(), shutdown.clone())),
         ];
+        if self.shared {
+            let store = self.store.clone();
+            background.extend([
+                tokio::spawn(async move { store.listen().await }),
+                tokio::spawn(housekeeping::run_shared(self.clone(), shutdown.clone())),
+                tokio::spawn(self.clone().run_relay(shutdown.clone())),
+            ]);
+        }
         let service = LinkServer::new(service::Service { fleet: self.clone(), shutdown: shutdown.clone() })
             .max_decoding_message_size(wire::MESSAGE_LIMIT)
             .max_encoding_message_size(wire::MESSAGE_LIMIT);
@@ -98,7 +150,7 @@ impl Fleet {
             .http2_keepalive_timeout(Some(Duration::from_secs(10)))
             .max_concurrent_streams(64)
             .add_service(service)
-            .serve_with_incoming_shutdown(wire::incoming(listener, Arc::new(tls)), shutdown.clone().cancelled_owned());
+            .serve_with_incoming_shutdown(wire::incoming(listener, tls), shutdown.clone().cancelled_owned());
         // A peer that never closes its connection must not keep the process alive.
         let deadline = async {
             shutdown.cancelled().await;
@@ -109,19 +161,42 @@ impl Fleet {
             () = deadline => Ok(()),
         };
         background.iter().for_each(tokio::task::JoinHandle::abort);
+        // The streams that have just ended: another replica may wait for their proxies.
+        housekeeping::write(self).await;
         served
     }
 
-    /// Only the pool `default` has tenants until tenants name their pools.
-    fn pool_serves(pool: &str) -> bool {
-        pool == DEFAULT_POOL
+    /// What is published; nothing before the database was read.
+    fn known(&self) -> Arc<Intended> {
+        self.intended.borrow().clone().unwrap_or_default()
+    }
+
+    fn published(&self) -> Result<Arc<Intended>, Status> {
+        self.intended.borrow().clone().ok_or_else(|| Status::unavailable("the intended state is not known yet"))
+    }
+
+    /// How far a change has come, as far as is known here now.
+    fn look_at(&self, revision: Revision, resource: ResourceName) -> Effective {
+        let (intended, others) = (self.known(), self.others.seen());
+        let question = Question {
+            revision,
+            resource,
+            window: scaled(MISSED),
+            concerns: |pool: &str| intended.concerns(pool, &resource),
+            others: &others,
+        };
+        self.roster.with_nodes(|nodes| effective::effective(nodes, &question))
     }
 }
 
 #[async_trait]
 impl Proxies for Fleet {
     fn attached(&self) -> Vec<AttachedProxy> {
-        self.roster.attached()
+        let mut attached = self.roster.attached();
+        let ours: HashSet<String> = attached.iter().map(|proxy| proxy.node.clone()).collect();
+        attached.extend(self.others.attached().into_iter().filter(|proxy| !ours.contains(&proxy.node)));
+        attached.sort_by(|a, b| a.node.cmp(&b.node));
+        attached
     }
 
     fn attachments(&self) -> watch::Receiver<u64> {
@@ -130,13 +205,23 @@ impl Proxies for Fleet {
 
     async fn effective(&self, revision: Revision, resource: ResourceName, wait: Duration) -> Effective {
         let deadline = tokio::time::Instant::now() + wait;
-        let mut progress = self.roster.progress();
+        let (mut progress, mut hinted) = (self.roster.progress(), self.store.statuses_hinted());
         loop {
-            let effective = self.roster.effective(revision, resource, scaled(MISSED));
+            if self.shared {
+                housekeeping::look(self).await;
+            }
+            let effective = self.look_at(revision, resource);
             if effective.pending == 0 {
                 return effective;
             }
-            if !matches!(tokio::time::timeout_at(deadline, progress.changed()).await, Ok(Ok(()))) {
+            let news = async {
+                tokio::select! {
+                    _ = progress.changed() => (),
+                    _ = hinted.changed(), if self.shared => (),
+                    () = tokio::time::sleep(LOOK), if self.shared => (),
+                }
+            };
+            if tokio::time::timeout_at(deadline, news).await.is_err() {
                 return effective;
             }
         }
@@ -166,11 +251,15 @@ impl Proxies for Fleet {
         self.ask_call(tenant, server, principal, tool, arguments_json).await
     }
 
-    async fn observe(&self) -> Vec<ObservedProxy> {
-        self.ask_observe().await
+    async fn observe(&self, reach: Reach) -> Vec<ObservedProxy> {
+        self.ask_observe(reach).await
     }
 
-    async fn resync(&self, node: Option<&str>, tenant: Option<TenantId>, prune: bool) {
-        self.ask_resync(node, tenant, prune).await;
+    async fn resync(&self, node: &str, prune: Option<Option<TenantId>>) {
+        self.ask_resync(node, prune).await;
+    }
+
+    fn counters(&self) -> Arc<LinkCounters> {
+        self.counters.clone()
     }
 }

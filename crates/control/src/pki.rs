@@ -1,10 +1,12 @@
 //! The plane's own certificates: a CA that only control reads, control's certificate, and one for
 //! the nodes of each pool.
 //!
-//! The CA's key stays a file with mode 0600. A node's
-//! certificate names its pool as `spiffe://gatehouse/pool/NAME`; that name is its permission.
+//! The CA's key stays a file with mode 0600; where certificates are made elsewhere it isn't there, and control
+//! renews nothing. A node's certificate names its pool as `spiffe://gatehouse/pool/NAME`; that name is its
+//! permission. While a CA is replaced, `ca.pem` holds both: first the one of `ca.key`, then the one that goes.
 
 mod files;
+mod follow;
 mod issue;
 mod peer;
 
@@ -13,7 +15,8 @@ use std::path::Path;
 use rcgen::{Issuer, KeyPair};
 
 pub use self::files::PkiError;
-pub use self::peer::{PeerError, pool_of};
+pub(crate) use self::follow::follow;
+pub use self::peer::{Lifetime, PeerError, lifetime_of, pool_of};
 
 /// Names of the files in the folder.
 const CA: (&str, &str) = ("ca.pem", "ca.key");
@@ -34,7 +37,8 @@ pub struct Certified {
 /// The certificates of one plane.
 pub struct Pki {
     ca: String,
-    issuer: Issuer<'static, KeyPair>,
+    /// Absent where certificates are made elsewhere.
+    issuer: Option<Issuer<'static, KeyPair>>,
     control: Certified,
 }
 
@@ -72,13 +76,52 @@ impl Pki {
 
     /// Reads the folder; a private key that others can read is refused.
     pub fn load(dir: &Path) -> Result<Self, PkiError> {
-        let Certified { cert: ca, .. } = files::read(dir, CA)?;
-        Ok(Self { ca, issuer: Self::issuer(dir)?, control: files::read(dir, CONTROL)? })
+        let issuer = files::exists(dir, CA).then(|| Self::issuer(dir)).transpose()?;
+        Ok(Self { ca: files::read_public(dir, CA.0)?, issuer, control: files::read(dir, CONTROL)? })
+    }
+
+    /// Makes new certificates in the folder for those of control and of a proxy that have lived two thirds of their
+    /// life, for as long again. Does nothing without the CA's key. Answers which were made.
+    fn renew(dir: &Path, now: i64) -> Result<Vec<&'static str>, PkiError> {
+        let mut made = vec![];
+        if !files::exists(dir, CA) {
+            return Ok(made);
+        }
+        for pair in [CONTROL, PROXY].into_iter().filter(|pair| files::exists(dir, *pair)) {
+            let der = peer::first_of(&files::read(dir, pair)?.cert)?;
+            let lifetime = peer::lifetime_of(&der)?;
+            if !lifetime.is_ripe(now) {
+                continue;
+            }
+            let issuer = Self::issuer(dir)?;
+            let certified = if pair == CONTROL {
+                issue::control(&issuer)?
+            } else {
+                issue::node(&issuer, &peer::pool_of(&der)?, lifetime.days())?
+            };
+            files::write(dir, pair, &certified)?;
+            made.push(pair.0);
+        }
+        Ok(made)
+    }
+
+    /// The lifetime of control's certificate.
+    pub fn lifetime(&self) -> Result<Lifetime, PeerError> {
+        peer::lifetime_of(&peer::first_of(&self.control.cert)?)
+    }
+
+    /// Whether another reading found the same.
+    fn is_same_as(&self, other: &Self) -> bool {
+        (&self.ca, &self.control.cert, &self.control.key) == (&other.ca, &other.control.cert, &other.control.key)
+    }
+
+    fn signer(&self) -> Result<&Issuer<'static, KeyPair>, PkiError> {
+        self.issuer.as_ref().ok_or(PkiError::NoAuthority)
     }
 
     /// A certificate for the proxies of `pool`: a slug as of a tenant's name.
     pub fn issue_node(&self, pool: &str) -> Result<Certified, PkiError> {
-        issue::node(&self.issuer, pool, issue::LEAF_DAYS)
+        issue::node(self.signer()?, pool, issue::LEAF_DAYS)
     }
 
     /// Writes what a proxy of `pool` needs into a folder of its own: `ca.pem`, `proxy.pem` and
@@ -88,7 +131,7 @@ impl Pki {
         files::folder(out)?;
         let is_kept = keep_days.is_some_and(|left| self.has_time_left(out, pool, left));
         if !is_kept {
-            files::write(out, PROXY, &issue::node(&self.issuer, pool, days)?)?;
+            files::write(out, PROXY, &issue::node(self.signer()?, pool, days)?)?;
             files::write_public(out, CA.0, &self.ca)?;
         }
         Ok(!is_kept)

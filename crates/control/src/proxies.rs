@@ -1,18 +1,23 @@
 //! The attached proxies as the rest of control sees them: the fleet, or a double in tests.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use model::{Digest, Principal, ResourceName, Revision, ServerId, TenantId, Transport, UpstreamUrl};
+use model::{Digest, Principal, ResourceName, Revision, ServerId, ServerSpec, TenantId, Transport, UpstreamUrl};
 use tokio::sync::watch;
 
-/// A proxy whose stream is open.
-#[derive(Debug, Clone)]
+use crate::fleet::LinkCounters;
+
+/// A proxy whose stream to some replica of control is open.
+#[derive(Debug, Clone, Default)]
 pub struct AttachedProxy {
     /// `pool/random-per-boot`.
     pub node: String,
     /// The pool that its certificate names.
     pub pool: String,
+    /// The replica of control that holds its stream.
+    pub replica: String,
     /// When it attached, microseconds since 1970.
     pub since: i64,
     /// The newest revision that it has in its table.
@@ -23,6 +28,11 @@ pub struct AttachedProxy {
     pub rejected: Vec<(ResourceName, String)>,
     /// Mounts in its table.
     pub mounts: u32,
+    /// Its stream was ended by a newer one of the same node id more than three times within the last minute: two
+    /// processes seem to have that id. Known of the proxies of this replica.
+    pub duplicate_node: bool,
+    /// When its certificate ends, microseconds since 1970. Known of the proxies of this replica.
+    pub certificate_until: Option<i64>,
 }
 
 /// How far a change has come, over the proxies seen in the last 60 s.
@@ -104,6 +114,8 @@ pub enum CommandError {
 pub struct ObservedProxy {
     /// The node id.
     pub node: String,
+    /// The pool that its certificate names.
+    pub pool: String,
     /// Whether it answered in time; if not, `mounts` is empty and says nothing.
     pub answered: bool,
     /// What it has mounted.
@@ -129,14 +141,25 @@ pub struct ObservedMount {
     pub internal: bool,
     /// Milliseconds until the upstream is tried again; `None` when it isn't cooling.
     pub cooling_ms: Option<u64>,
+    /// Of an internal mount: all that a record of it needs.
+    pub spec: Option<Box<ServerSpec>>,
+}
+
+/// Which proxies are meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// Those whose streams this replica holds.
+    Own,
+    /// Those of every replica.
+    All,
 }
 
 /// What control asks of the fleet. Two implementations: the fleet, and a double in tests.
 #[async_trait]
 pub trait Proxies: Send + Sync + 'static {
-    /// The proxies whose streams are open.
+    /// The proxies whose streams are open, on any replica.
     fn attached(&self) -> Vec<AttachedProxy>;
-    /// Changes whenever a proxy attaches.
+    /// Changes whenever a proxy attaches to this replica.
     fn attachments(&self) -> watch::Receiver<u64>;
     /// How far a change has come, after a wait of at most `wait`.
     async fn effective(&self, revision: Revision, resource: ResourceName, wait: Duration) -> Effective;
@@ -158,8 +181,13 @@ pub trait Proxies: Send + Sync + 'static {
         tool: &str,
         arguments_json: &str,
     ) -> Result<String, CommandError>;
-    /// Asks every attached proxy what it has mounted.
-    async fn observe(&self) -> Vec<ObservedProxy>;
-    /// Pushes again what differs; `prune` removes internal mounts of the tenant.
-    async fn resync(&self, node: Option<&str>, tenant: Option<TenantId>, prune: bool);
+    /// Asks attached proxies whose pools have tenants what they have mounted.
+    async fn observe(&self, reach: Reach) -> Vec<ObservedProxy>;
+    /// Pushes again to a proxy what differs. `prune` first removes what it was given past control: of one tenant,
+    /// or of all.
+    async fn resync(&self, node: &str, prune: Option<Option<TenantId>>);
+    /// What the link has counted since the start.
+    fn counters(&self) -> Arc<LinkCounters> {
+        Arc::default()
+    }
 }

@@ -115,7 +115,7 @@ pub async fn run(config: Config) -> Result<(), StartError> {
     let pki = Pki::load(&config.pki_dir)?;
     let (tls, served) = watch::channel(Arc::new(pki.server_tls()?));
     let certificates = Part::start("watch on certificates", follow(config.pki_dir.clone(), pki, tls, clock.clone()));
-    let fleet = Fleet::new(store.clone(), Arc::new(vault), clock.clone(), &config.replica);
+    let fleet = Fleet::new(store.clone(), Arc::new(vault), clock.clone());
     let control = Arc::new(Control::new(config, store.clone(), fleet.clone(), clock, &cursor_key));
     metrics::expose(&control);
     fleet.show(&control.metrics);

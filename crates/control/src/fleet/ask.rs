@@ -1,9 +1,10 @@
 //! Asking proxies to do things: probe, list, call, observe, resync. Every wait is bounded.
 
+use std::collections::HashSet;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use model::{Principal, ServerId, TenantId};
+use model::{Principal, Revision, ServerId, TenantId};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 use wire::{Command, Outcome, Probe, Work};
@@ -11,7 +12,7 @@ use wire::{Command, Outcome, Probe, Work};
 use super::stream::Request;
 use super::tickets::Ticket;
 use super::{Fleet, publish};
-use crate::proxies::{CommandError, ObservedMount, ObservedProxy, ProbeReport, ProbeRequest};
+use crate::proxies::{CommandError, ObservedMount, ObservedProxy, ProbeReport, ProbeRequest, Reach};
 
 /// A list may have to open a session with a slow upstream.
 const LIST: Duration = Duration::from_secs(60);
@@ -23,7 +24,8 @@ const RESYNC: Duration = Duration::from_secs(10);
 const MARGIN: Duration = Duration::from_secs(1);
 
 /// A command was not answered.
-enum Unanswered {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Unanswered {
     /// It was never sent.
     NotSent,
     /// The stream ended before the answer came.
@@ -32,19 +34,39 @@ enum Unanswered {
     Late,
 }
 
+impl Unanswered {
+    const ALL: [Self; 3] = [Self::NotSent, Self::Broken, Self::Late];
+
+    /// The word for it in an answer that one replica gives to another.
+    pub(super) fn class(self) -> &'static str {
+        match self {
+            Self::NotSent => "link_not_sent",
+            Self::Broken => "link_broken",
+            Self::Late => "link_late",
+        }
+    }
+
+    /// What another replica said.
+    pub(super) fn of(outcome: &Outcome) -> Option<Self> {
+        let Outcome::Failed { class, .. } = outcome else { return None };
+        Self::ALL.into_iter().find(|unanswered| unanswered.class() == class)
+    }
+}
+
 impl Fleet {
     pub(super) async fn ask_probe(&self, request: ProbeRequest) -> Result<ProbeReport, CommandError> {
         // Initialize, its notification and a list, each with its own first byte.
         let deadline = (request.connect_timeout + request.read_timeout * 3).min(Duration::from_secs(120));
+        let tenant = request.tenant;
         let work = Work::Probe(Probe {
-            tenant: request.tenant,
+            tenant,
             url: request.url,
             transport: request.transport,
             headers: request.headers,
             connect_timeout: request.connect_timeout,
             read_timeout: request.read_timeout,
         });
-        match self.ask_any(work, deadline, None).await? {
+        match self.ask_any(tenant, work, deadline).await? {
             Outcome::Probed(probed) => Ok(ProbeReport {
                 transport: probed.transport,
                 revision: probed.revision,
@@ -62,8 +84,8 @@ impl Fleet {
         server: ServerId,
         principal: Principal,
     ) -> Result<String, CommandError> {
-        let work = Work::List { tenant, server, principal: principal.clone() };
-        match self.ask_any(work, LIST, Some((principal, server))).await? {
+        let work = Work::List { tenant, server, principal };
+        match self.ask_any(tenant, work, LIST).await? {
             Outcome::Listed(tools) => text(tools),
             other => Err(failure(other)),
         }
@@ -81,43 +103,63 @@ impl Fleet {
             return Err(CommandError::Rejected("the principal is of another tenant".to_owned()));
         }
         let (tool, arguments) = (tool.to_owned(), arguments.to_owned());
-        let work = Work::Call { principal: principal.clone(), server, tool, arguments };
-        match self.ask_any(work, CALL, Some((principal, server))).await? {
+        let work = Work::Call { principal, server, tool, arguments };
+        match self.ask_any(tenant, work, CALL).await? {
             Outcome::Called(result) => text(result),
             other => Err(failure(other)),
         }
     }
 
-    pub(super) async fn ask_observe(&self) -> Vec<ObservedProxy> {
-        let asked = self.roster.to_ask().into_iter().map(async |(node, requests)| {
-            let answer = self.ask(&requests, Work::Observe, OBSERVE, None).await;
+    pub(super) async fn ask_observe(&self, reach: Reach) -> Vec<ObservedProxy> {
+        let intended = self.known();
+        let candidates = self.candidates(reach).await.into_iter();
+        let asked = candidates.filter(|one| intended.serves_any(&one.pool)).map(async |one| {
+            let answer = self.ask_node(&one, Work::Observe, OBSERVE).await;
+            let (node, pool) = (one.node, one.pool);
             match answer {
                 Ok(Outcome::Observed(mounts)) => {
-                    ObservedProxy { node, answered: true, mounts: mounts.into_iter().map(mount).collect() }
+                    ObservedProxy { node, pool, answered: true, mounts: mounts.into_iter().map(mount).collect() }
                 }
-                _ => ObservedProxy { node, answered: false, mounts: vec![] },
+                _ => ObservedProxy { node, pool, answered: false, mounts: vec![] },
             }
         });
-        futures::future::join_all(asked).await
+        let mut observed = futures::future::join_all(asked).await;
+        observed.sort_by(|a, b| a.node.cmp(&b.node));
+        observed
     }
 
-    /// Asks each proxy what it really holds, which makes its session compare everything anew, and
-    /// waits until what differed was pushed and answered.
-    pub(super) async fn ask_resync(&self, node: Option<&str>, tenant: Option<TenantId>, prune: bool) {
+    /// Asks a proxy what it really holds, which makes its session compare everything anew, and waits until what
+    /// differed was pushed and answered. What it was given past control goes first, if that is wanted.
+    pub(super) async fn ask_resync(&self, node: &str, prune: Option<Option<TenantId>>) {
+        let Some(one) = self.candidates(Reach::All).await.into_iter().find(|one| one.node == node) else { return };
+        if let Some(tenant) = prune {
+            _ = self.ask_node(&one, Work::PruneInternal(tenant), OBSERVE).await;
+        }
+        // A proxy that doesn't answer is found out by the look that follows.
+        _ = self.ask_node(&one, Work::Resync, RESYNC).await;
+    }
+
+    /// Asks a proxy of this replica. What a resync brings to light is healed before it is answered.
+    pub(super) async fn ask_here(&self, node: &str, work: Work, deadline: Duration) -> Result<Outcome, Unanswered> {
+        let requests = self.roster.requests_of(node).ok_or(Unanswered::NotSent)?;
+        if work != Work::Resync {
+            return self.ask(&requests, work, deadline).await;
+        }
         if let Err(error) = publish::read(self).await {
             tracing::warn!(error = &error as &dyn std::error::Error, "the intended state can't be read");
         }
-        let proxies = self.roster.to_ask().into_iter().filter(|(name, _)| node.is_none_or(|node| node == name));
-        let resyncs = proxies.map(async |(name, requests)| {
-            if prune {
-                _ = self.ask(&requests, Work::PruneInternal(tenant), OBSERVE, None).await;
-            }
-            if self.ask(&requests, Work::Resync, OBSERVE, None).await.is_ok() {
-                self.settled(&name).await;
-            }
-        });
-        // A proxy that doesn't answer is found out by the look that follows.
-        _ = timeout(RESYNC, futures::future::join_all(resyncs)).await;
+        let resynced = self.ask(&requests, work, OBSERVE).await?;
+        _ = timeout(deadline, self.settled(node)).await;
+        // The list is for the session, which has it.
+        Ok(if matches!(resynced, Outcome::Resynced(_)) { Outcome::Resynced(vec![]) } else { resynced })
+    }
+
+    async fn ask_node(&self, one: &Candidate, work: Work, deadline: Duration) -> Result<Outcome, Unanswered> {
+        if one.here {
+            return self.ask_here(&one.node, work, deadline).await;
+        }
+        let outcome = self.ask_elsewhere(&one.node, work, deadline).await?;
+        Unanswered::of(&outcome).map_or(Ok(outcome), Err)
     }
 
     async fn settled(&self, node: &str) {
@@ -129,17 +171,15 @@ impl Fleet {
         }
     }
 
-    /// Asks the proxy that has come furthest. If a command was not even sent, or is safe to repeat
-    /// and its answer was lost with the stream, the next one is asked; a call never runs twice.
-    async fn ask_any(
-        &self,
-        work: Work,
-        deadline: Duration,
-        evidence: Option<(Principal, ServerId)>,
-    ) -> Result<Outcome, CommandError> {
+    /// Asks the proxy of the tenant's pools that has come furthest, one of this replica first. If a command was
+    /// not even sent, or is safe to repeat and its answer was lost with the stream, the next one is asked; a call
+    /// never runs twice.
+    async fn ask_any(&self, tenant: TenantId, work: Work, deadline: Duration) -> Result<Outcome, CommandError> {
         let repeatable = !matches!(work, Work::Call { .. });
-        for (_, requests) in self.roster.to_ask() {
-            match self.ask(&requests, work.clone(), deadline, evidence.clone()).await {
+        let intended = self.known();
+        let candidates = self.candidates(Reach::All).await.into_iter();
+        for one in candidates.filter(|one| intended.serves(&one.pool, tenant)) {
+            match self.ask_node(&one, work.clone(), deadline).await {
                 Ok(outcome) => return Ok(outcome),
                 Err(Unanswered::NotSent) => (),
                 Err(Unanswered::Broken) if repeatable => (),
@@ -153,16 +193,39 @@ impl Fleet {
         Err(CommandError::NoProxyAttached)
     }
 
+    /// Whom to ask: those that have everything before those that have not, ours before others.
+    async fn candidates(&self, reach: Reach) -> Vec<Candidate> {
+        let here = self.roster.candidates().into_iter();
+        let here =
+            here.map(|(node, pool, settled)| Candidate { node, pool, here: true, at: settled.unwrap_or_default() });
+        let mut candidates: Vec<_> = here.collect();
+        if reach == Reach::All && self.shared {
+            if let Err(error) = self.others.look(&self.roster).await {
+                tracing::warn!(error = &error as &dyn std::error::Error, "the proxies of other replicas can't be read");
+            }
+            let ours: HashSet<String> = candidates.iter().map(|one| one.node.clone()).collect();
+            let others = self.others.seen();
+            let others = others.iter().filter(|other| other.attached && !ours.contains(&other.node));
+            candidates.extend(others.map(|other| Candidate {
+                node: other.node.clone(),
+                pool: other.pool.clone(),
+                here: false,
+                at: other.applied,
+            }));
+        }
+        candidates.sort_by(|a, b| b.at.cmp(&a.at).then_with(|| b.here.cmp(&a.here)).then_with(|| a.node.cmp(&b.node)));
+        candidates
+    }
+
     async fn ask(
         &self,
         requests: &mpsc::Sender<Request>,
         work: Work,
         deadline: Duration,
-        evidence: Option<(Principal, ServerId)>,
     ) -> Result<Outcome, Unanswered> {
         let id = self.commands.fetch_add(1, Ordering::Relaxed);
         let issue = |(principal, server)| self.tickets.issue(Ticket { principal, server, command: id });
-        let ticket = evidence.map(issue).unwrap_or_default();
+        let ticket = evidence(&work).map(issue).unwrap_or_default();
         let (reply, answer) = oneshot::channel();
         let command = Command { id, ticket, deadline, work };
         requests.try_send(Request { command, reply }).map_err(|_| Unanswered::NotSent)?;
@@ -171,6 +234,25 @@ impl Fleet {
             Ok(Err(_)) => Err(Unanswered::Broken),
             Err(_) => Err(Unanswered::Late),
         }
+    }
+}
+
+/// A proxy that may be asked.
+struct Candidate {
+    node: String,
+    pool: String,
+    /// Attached to this replica.
+    here: bool,
+    at: Revision,
+}
+
+/// Who stands behind a command, and what it is about.
+fn evidence(work: &Work) -> Option<(Principal, ServerId)> {
+    match work {
+        Work::List { principal, server, .. } | Work::Call { principal, server, .. } => {
+            Some((principal.clone(), *server))
+        }
+        Work::Probe(_) | Work::Observe | Work::PruneInternal(_) | Work::Resync => None,
     }
 }
 
@@ -197,5 +279,6 @@ fn mount(mount: wire::ObservedMount) -> ObservedMount {
         digest: mount.digest,
         internal: mount.internal,
         cooling_ms: mount.cooling_ms,
+        spec: mount.spec,
     }
 }

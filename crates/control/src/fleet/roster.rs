@@ -1,54 +1,82 @@
-//! Which proxies are attached or were a moment ago, and how far each has come.
+//! Which proxies are attached to this replica or were a moment ago, and how far each has come.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use model::{Clock, ResourceName, Revision};
 use store::ProxyStatus;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::Fleet;
 use super::session::Session;
 use super::stream::Request;
-use crate::proxies::{AttachedProxy, Effective, Rejected};
+use crate::proxies::AttachedProxy;
 use crate::timers::scaled;
 
 /// Proxies that are remembered after they left; the oldest beyond it go first.
-const REMEMBERED: usize = 4_096;
+pub(super) const REMEMBERED: usize = 4_096;
 /// A proxy that left is waited for so long.
 pub(super) const MISSED: Duration = Duration::from_secs(60);
+/// Streams of one node that were ended by a newer one within a minute, beyond which two processes must
+/// have the same node id.
+const FLAPS: usize = 3;
 
-/// The proxies. The lock is held for moments and never over IO.
+/// The proxies of this replica. The lock is held for moments and never over IO.
 pub(crate) struct Roster {
     clock: Arc<dyn Clock>,
-    nodes: Mutex<HashMap<String, Node>>,
+    /// This replica's name.
+    replica: String,
+    book: Mutex<Book>,
     /// Tells streams apart, so that an old one can't end the entry of a newer one.
     streams: AtomicU64,
     /// Counts up whenever a proxy has come further.
     progress: watch::Sender<u64>,
     /// Counts up whenever a proxy attaches.
     attachments: watch::Sender<u64>,
+    /// Wakes who writes the rows, when a proxy has come further.
+    unwritten: Notify,
 }
 
-struct Node {
-    pool: String,
-    instance: String,
-    since: i64,
+#[derive(Default)]
+struct Book {
+    nodes: HashMap<String, Node>,
+    /// Whose rows must be written.
+    unwritten: HashSet<String>,
+    /// Whose rows must go.
+    gone: Vec<String>,
+}
+
+pub(super) struct Node {
+    pub(super) pool: String,
+    pub(super) instance: String,
+    pub(super) since: i64,
     /// The stream that the entry belongs to.
     stream: u64,
     /// When its stream ended; `None` while it is attached.
-    left: Option<Instant>,
+    pub(super) left: Option<Instant>,
     requests: mpsc::Sender<Request>,
     replaced: CancellationToken,
-    settled: Option<Revision>,
+    pub(super) settled: Option<Revision>,
     applied: Revision,
     digest_matches: bool,
-    rejected: Vec<(ResourceName, String)>,
+    pub(super) rejected: Vec<(ResourceName, String)>,
     mounts: u32,
     last_seen: i64,
+    /// When its certificate ends, microseconds since 1970.
+    certificate_until: Option<i64>,
+    /// When streams of this node were ended by newer ones, within the last minute.
+    flaps: VecDeque<Instant>,
+}
+
+/// Who attaches.
+pub(crate) struct Arrival<'a> {
+    pub(crate) node: &'a str,
+    pub(crate) pool: &'a str,
+    pub(crate) instance: &'a str,
+    pub(crate) certificate_until: Option<i64>,
+    pub(crate) requests: mpsc::Sender<Request>,
 }
 
 /// The entry of one stream; the stream ends its entry by [`Roster::leave`].
@@ -59,116 +87,116 @@ pub(crate) struct Entry {
     pub(crate) replaced: CancellationToken,
 }
 
+/// What must be written down of the proxies.
+pub(crate) struct Unwritten {
+    pub(crate) rows: Vec<ProxyStatus>,
+    pub(crate) gone: Vec<String>,
+}
+
 impl Roster {
-    pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
+    pub(crate) fn new(replica: String, clock: Arc<dyn Clock>) -> Self {
         Self {
             clock,
-            nodes: Mutex::default(),
+            replica,
+            book: Mutex::default(),
             streams: AtomicU64::new(1),
             progress: watch::Sender::new(0),
             attachments: watch::Sender::new(0),
+            unwritten: Notify::new(),
         }
     }
 
-    /// A stream of `node` came. An older stream of the same node is closed; a node that left and
-    /// was the same process or data folder is forgotten: it will not come back.
-    pub(crate) fn enter(&self, node: &str, pool: &str, instance: &str, requests: mpsc::Sender<Request>) -> Entry {
-        let now = self.clock.now_micros();
+    /// A stream of a node came. An older stream of the same node is closed; a node that left and was the
+    /// same process or data folder is forgotten: it will not come back.
+    pub(crate) fn enter(&self, arrival: Arrival<'_>) -> Entry {
+        let Arrival { node, pool, instance, certificate_until, requests } = arrival;
         let stream = self.streams.fetch_add(1, Ordering::Relaxed);
-        let mut nodes = self.nodes();
-        if let Some(older) = nodes.get(node).filter(|older| older.left.is_none()) {
-            tracing::warn!(node, "a second stream of this node came, the older one is closed");
-            older.replaced.cancel();
+        let mut book = self.book();
+        // Of two streams within one tick of the clock the later must be the newer one.
+        let older_since = book.nodes.get(node).map_or(0, |older| older.since);
+        let now = self.clock.now_micros().max(older_since + 1);
+        let mut flaps = VecDeque::new();
+        if let Some(older) = book.nodes.get_mut(node) {
+            if older.left.is_none() {
+                tracing::warn!(node, "a second stream of this node came, the older one is closed");
+                older.end(node);
+            }
+            flaps = std::mem::take(&mut older.flaps);
         }
-        nodes.retain(|_, other| other.left.is_none() || instance.is_empty() || other.instance != instance);
+        let known = |other: &Node| other.left.is_some() && !instance.is_empty() && other.instance == instance;
+        let forgotten: Vec<_> =
+            book.nodes.iter().filter(|(_, other)| known(other)).map(|(name, _)| name.clone()).collect();
+        for name in forgotten {
+            book.forget(&name);
+        }
         let replaced = CancellationToken::new();
-        nodes.insert(
-            node.to_owned(),
-            Node {
-                pool: pool.to_owned(),
-                instance: instance.to_owned(),
-                since: now,
-                stream,
-                left: None,
-                requests,
-                replaced: replaced.clone(),
-                settled: None,
-                applied: Revision::default(),
-                digest_matches: true,
-                rejected: vec![],
-                mounts: 0,
-                last_seen: now,
-            },
-        );
-        drop(nodes);
+        let entry = Node {
+            pool: pool.to_owned(),
+            instance: instance.to_owned(),
+            since: now,
+            stream,
+            left: None,
+            requests,
+            replaced: replaced.clone(),
+            settled: None,
+            applied: Revision::default(),
+            digest_matches: true,
+            rejected: vec![],
+            mounts: 0,
+            last_seen: now,
+            certificate_until,
+            flaps,
+        };
+        book.gone.retain(|gone| gone != node);
+        book.nodes.insert(node.to_owned(), entry);
+        book.unwritten.insert(node.to_owned());
+        drop(book);
+        self.unwritten.notify_one();
         self.attachments.send_modify(|count| *count += 1);
         Entry { node: node.to_owned(), stream, replaced }
     }
 
-    /// Proxies that another control or this one's earlier life has seen a moment ago: they serve and
-    /// will come back, so they are waited for like those that left. Last seen first.
-    pub(crate) fn remember(&self, statuses: Vec<ProxyStatus>) {
-        let (now, here) = (self.clock.now_micros(), Instant::now());
-        let mut nodes = self.nodes();
-        for status in statuses {
-            let known = |other: &Node| !status.instance.is_empty() && other.instance == status.instance;
-            let age = Duration::from_micros(u64::try_from(now.saturating_sub(status.last_seen)).unwrap_or(0));
-            let Some(left) = here.checked_sub(age).filter(|_| age < scaled(MISSED)) else { continue };
-            if nodes.contains_key(&status.node) || nodes.values().any(known) {
-                continue;
-            }
-            let (requests, _) = mpsc::channel(1);
-            nodes.insert(
-                status.node,
-                Node {
-                    pool: status.pool,
-                    instance: status.instance,
-                    since: status.last_seen,
-                    stream: 0,
-                    left: Some(left),
-                    requests,
-                    replaced: CancellationToken::new(),
-                    settled: None,
-                    applied: status.applied,
-                    digest_matches: true,
-                    rejected: vec![],
-                    mounts: 0,
-                    last_seen: status.last_seen,
-                },
-            );
-        }
-    }
-
     /// The stream ended. A proxy that said goodbye is forgotten at once.
     pub(crate) fn leave(&self, entry: &Entry, goodbye: bool) {
-        let mut nodes = self.nodes();
-        let Some(node) = nodes.get_mut(&entry.node).filter(|node| node.stream == entry.stream) else { return };
+        let mut book = self.book();
+        let Some(node) = book.nodes.get_mut(&entry.node).filter(|node| node.stream == entry.stream) else { return };
         node.left = Some(Instant::now());
+        book.unwritten.insert(entry.node.clone());
         if goodbye {
-            nodes.remove(&entry.node);
+            book.forget(&entry.node);
         }
-        while nodes.len() > REMEMBERED {
-            let oldest = nodes.iter().filter_map(|(name, node)| Some((node.left?, name.clone()))).min();
+        while book.nodes.len() > REMEMBERED {
+            let oldest = book.nodes.iter().filter_map(|(name, node)| Some((node.left?, name.clone()))).min();
             let Some((_, name)) = oldest else { break };
-            nodes.remove(&name);
+            book.nodes.remove(&name);
         }
-        drop(nodes);
+        drop(book);
+        self.unwritten.notify_one();
         self.progress.send_modify(|count| *count += 1);
+    }
+
+    /// A newer stream of the node is held by another replica: ours is closed.
+    pub(crate) fn moved(&self, node: &str, since: i64) {
+        let mut book = self.book();
+        if let Some(ours) = book.nodes.get_mut(node).filter(|ours| ours.left.is_none() && ours.since < since) {
+            tracing::info!(node, "the proxy has attached to another replica, its stream here is closed");
+            ours.end(node);
+        }
     }
 
     /// The proxy has come further.
     pub(crate) fn update(&self, entry: &Entry, session: &Session) {
         let now = self.clock.now_micros();
-        let mut nodes = self.nodes();
-        let Some(node) = nodes.get_mut(&entry.node).filter(|node| node.stream == entry.stream) else { return };
-        node.settled = session.settled();
-        node.applied = session.at();
-        node.digest_matches = session.digest_matches();
-        node.rejected = session.rejected();
-        node.mounts = session.mounts();
+        let mut book = self.book();
+        let Some(node) = book.nodes.get_mut(&entry.node).filter(|node| node.stream == entry.stream) else { return };
+        let news = node.take(session);
         node.last_seen = now;
-        drop(nodes);
-        self.progress.send_modify(|count| *count += 1);
+        book.unwritten.insert(entry.node.clone());
+        drop(book);
+        if news {
+            self.unwritten.notify_one();
+            self.progress.send_modify(|count| *count += 1);
+        }
     }
 
     /// Wakes whenever a proxy has come further.
@@ -181,78 +209,137 @@ impl Roster {
         self.attachments.subscribe()
     }
 
-    /// The attached proxies, by name.
+    /// Waits until there is something to write that another replica may wait for.
+    pub(crate) async fn unwritten(&self) {
+        self.unwritten.notified().await;
+    }
+
+    /// What is to be written, which is then taken as written.
+    pub(crate) fn take_unwritten(&self) -> Unwritten {
+        let mut book = self.book();
+        let names = std::mem::take(&mut book.unwritten);
+        let rows = names.iter().filter_map(|name| Some(book.nodes.get(name)?.row(name, &self.replica))).collect();
+        Unwritten { rows, gone: std::mem::take(&mut book.gone) }
+    }
+
+    /// It could not be written.
+    pub(crate) fn put_back(&self, unwritten: Unwritten) {
+        let mut book = self.book();
+        book.unwritten.extend(unwritten.rows.into_iter().map(|row| row.node));
+        book.gone.extend(unwritten.gone);
+        book.gone.truncate(REMEMBERED);
+    }
+
+    /// The attached proxies.
     pub(crate) fn attached(&self) -> Vec<AttachedProxy> {
-        let nodes = self.nodes();
-        let attached = nodes.iter().filter(|(_, node)| node.left.is_none()).map(|(name, node)| AttachedProxy {
+        let book = self.book();
+        let attached = book.nodes.iter().filter(|(_, node)| node.left.is_none());
+        let attached = attached.map(|(name, node)| AttachedProxy {
             node: name.clone(),
             pool: node.pool.clone(),
+            replica: self.replica.clone(),
             since: node.since,
             applied: node.applied,
             digest_matches: node.digest_matches,
             rejected: node.rejected.clone(),
             mounts: node.mounts,
+            duplicate_node: node.is_duplicate(),
+            certificate_until: node.certificate_until,
         });
-        let mut attached: Vec<_> = attached.collect();
-        attached.sort_by(|a, b| a.node.cmp(&b.node));
-        attached
+        attached.collect()
     }
 
-    /// Whom to ask: attached proxies whose pool has tenants, those that have come furthest first.
-    pub(crate) fn to_ask(&self) -> Vec<(String, mpsc::Sender<Request>)> {
-        let nodes = self.nodes();
-        let mut candidates: Vec<_> =
-            nodes.iter().filter(|(_, node)| node.left.is_none() && Fleet::pool_serves(&node.pool)).collect();
-        candidates.sort_by(|a, b| b.1.settled.cmp(&a.1.settled).then_with(|| a.0.cmp(b.0)));
-        candidates.into_iter().map(|(name, node)| (name.clone(), node.requests.clone())).collect()
+    /// When the attached proxy was heard of that was silent longest, microseconds since 1970.
+    pub(crate) fn oldest_contact(&self) -> Option<i64> {
+        self.book().nodes.values().filter(|node| node.left.is_none()).map(|node| node.last_seen).min()
+    }
+
+    /// How to ask the proxy something, if it is attached here.
+    pub(crate) fn requests_of(&self, node: &str) -> Option<mpsc::Sender<Request>> {
+        self.book().nodes.get(node).filter(|node| node.left.is_none()).map(|node| node.requests.clone())
+    }
+
+    /// Attached proxies, each with its pool and the state that it was brought to.
+    pub(crate) fn candidates(&self) -> Vec<(String, String, Option<Revision>)> {
+        let book = self.book();
+        let attached = book.nodes.iter().filter(|(_, node)| node.left.is_none());
+        attached.map(|(name, node)| (name.clone(), node.pool.clone(), node.settled)).collect()
     }
 
     /// Whether the proxy is attached and waits for a push or its answer.
     pub(crate) fn is_unsettled(&self, node: &str) -> bool {
-        self.nodes().get(node).is_some_and(|node| node.left.is_none() && node.settled.is_none())
+        self.book().nodes.get(node).is_some_and(|node| node.left.is_none() && node.settled.is_none())
     }
 
-    /// How far `revision` of `resource` has come, over the proxies seen within `window`.
-    pub(crate) fn effective(&self, revision: Revision, resource: ResourceName, window: Duration) -> Effective {
-        let mut effective = Effective::default();
-        for (name, node) in self.nodes().iter().filter(|(_, node)| Fleet::pool_serves(&node.pool)) {
-            let seen = node.left.is_none_or(|left| left.elapsed() < window);
-            let reason = node.rejected.iter().find(|(rejected, _)| *rejected == resource);
-            match (node.settled.is_some_and(|settled| settled >= revision), reason) {
-                (true, Some((_, reason))) => {
-                    effective.rejected.push(Rejected { proxy: name.clone(), reason: reason.clone() });
-                }
-                (true, None) if node.left.is_none() => effective.live += 1,
-                _ if seen => effective.pending += 1,
-                _ => (),
-            }
+    /// Looks at all proxies of this replica, those that left included.
+    pub(super) fn with_nodes<T>(&self, look: impl FnOnce(&HashMap<String, Node>) -> T) -> T {
+        look(&self.book().nodes)
+    }
+
+    fn book(&self) -> MutexGuard<'_, Book> {
+        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Book {
+    fn forget(&mut self, node: &str) {
+        self.nodes.remove(node);
+        self.unwritten.remove(node);
+        self.gone.push(node.to_owned());
+    }
+}
+
+impl Node {
+    /// Ends the stream for a newer one.
+    fn end(&mut self, name: &str) {
+        self.replaced.cancel();
+        self.flaps.retain(|at| at.elapsed() < scaled(Duration::from_secs(60)));
+        self.flaps.push_back(Instant::now());
+        if self.is_duplicate() {
+            tracing::error!(node = name, alarm = true, "two processes seem to have the same node id");
         }
-        effective
     }
 
-    /// Rows for the database.
-    pub(crate) fn statuses(&self) -> Vec<ProxyStatus> {
-        let nodes = self.nodes();
-        let attached = nodes.iter().filter(|(_, node)| node.left.is_none());
-        let rows = attached.map(|(name, node)| {
-            let rejected: serde_json::Map<_, _> = node
-                .rejected
-                .iter()
-                .map(|(name, reason)| (name.to_string(), serde_json::Value::from(reason.as_str())))
-                .collect();
-            ProxyStatus {
-                node: name.clone(),
-                pool: node.pool.clone(),
-                instance: node.instance.clone(),
-                applied: node.applied,
-                last_seen: node.last_seen,
-                rejected: serde_json::Value::Object(rejected).to_string(),
-            }
-        });
-        rows.collect()
+    fn is_duplicate(&self) -> bool {
+        let lately = self.flaps.iter().filter(|at| at.elapsed() < scaled(Duration::from_secs(60)));
+        lately.count() > FLAPS
     }
 
-    fn nodes(&self) -> MutexGuard<'_, HashMap<String, Node>> {
-        self.nodes.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Takes over what the session knows; says whether it is more than a sign of life.
+    fn take(&mut self, session: &Session) -> bool {
+        let rejected = session.rejected();
+        let same = self.settled == session.settled()
+            && self.applied == session.at()
+            && self.digest_matches == session.digest_matches()
+            && self.rejected.len() == rejected.len()
+            && self.rejected.iter().all(|one| rejected.contains(one));
+        self.settled = session.settled();
+        self.applied = session.at();
+        self.digest_matches = session.digest_matches();
+        self.rejected = rejected;
+        self.mounts = session.mounts();
+        !same
+    }
+
+    fn row(&self, name: &str, replica: &str) -> ProxyStatus {
+        let rejected: serde_json::Map<_, _> = self
+            .rejected
+            .iter()
+            .map(|(name, reason)| (name.to_string(), serde_json::Value::from(reason.as_str())))
+            .collect();
+        ProxyStatus {
+            node: name.to_owned(),
+            pool: self.pool.clone(),
+            instance: self.instance.clone(),
+            replica: replica.to_owned(),
+            attached: self.left.is_none(),
+            since: self.since,
+            // Not brought to anything yet, or compared anew: not known to have anything.
+            applied: self.settled.unwrap_or(Revision { seq: 0, ..self.applied }),
+            digest_matches: self.digest_matches,
+            mounts: self.mounts,
+            last_seen: self.last_seen,
+            rejected: serde_json::Value::Object(rejected).to_string(),
+        }
     }
 }

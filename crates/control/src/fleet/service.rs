@@ -7,17 +7,18 @@ use model::Revision;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
-use tonic::{Request, Response, Status, Streaming};
+use tonic::{Code, Request, Response, Status, Streaming};
 use wire::frame::{
     ControlFrame, ProxyFrame, ResolveAnswerFrame, ResolveFrame, SealingKeysAnswerFrame, SealingKeysFrame,
 };
 use wire::server::Link;
 use wire::{FromProxy, Hello, PROTOCOL_HIGHEST, PROTOCOL_LOWEST, ResolveQuestion, Resolved};
 
-use super::Fleet;
+use super::roster::Arrival;
 use super::session::Session;
-use super::stream::{OUTGOING, Stream};
-use crate::pki::pool_of;
+use super::stream::{OUTGOING, Stream, too_long};
+use super::{Fleet, publish};
+use crate::pki::{lifetime_of, pool_of};
 use crate::timers::scaled;
 
 /// How long a proxy may take to say who it is.
@@ -35,23 +36,26 @@ impl Link for Service {
     type AttachStream = ReceiverStream<Result<ControlFrame, Status>>;
 
     async fn attach(&self, request: Request<Streaming<ProxyFrame>>) -> Result<Response<Self::AttachStream>, Status> {
-        let pool = peer_pool(&request)?;
+        let Peer { pool, certificate_until } = self.peer(&request)?;
         let mut incoming = request.into_inner();
         let hello = tokio::time::timeout(scaled(HELLO), incoming.message()).await;
-        let hello = match hello.map_err(|_| Status::deadline_exceeded("no Hello came"))?? {
+        let hello = hello.map_err(|_| Status::deadline_exceeded("no Hello came"))?;
+        let hello = match hello.map_err(|status| too_long(&status).unwrap_or(status))? {
             Some(frame) => FromProxy::try_from(frame).map_err(|error| Status::invalid_argument(error.to_string()))?,
             None => return Err(Status::invalid_argument("no Hello came")),
         };
         let FromProxy::Hello(hello) = hello else {
             return Err(Status::failed_precondition("the first message must be Hello"));
         };
-        check_node(&hello.node, &pool)?;
-        check_protocol(&hello)?;
-        self.check_revision(&hello, &pool).await?;
+        self.counted(check_node(&hello.node, &pool).and_then(|()| check_protocol(&hello)))?;
+        self.counted(self.check_revision(&hello, &pool).await)?;
 
         let (outgoing, answers) = mpsc::channel(OUTGOING);
         let (requests, asked) = mpsc::channel(REQUESTS);
-        let entry = self.fleet.roster.enter(&hello.node, &pool, &hello.instance, requests);
+        let (node, instance) = (hello.node.as_str(), hello.instance.as_str());
+        let arrival = Arrival { node, pool: &pool, instance, certificate_until, requests };
+        let entry = self.fleet.roster.enter(arrival);
+        self.fleet.counters.sessions.add(1);
         tracing::info!(node = hello.node, build = hello.build, at = %hello.revision, held = hello.held.len(), "a proxy attached");
         let stream = Stream {
             session: Session::new(&hello),
@@ -61,7 +65,8 @@ impl Link for Service {
             outgoing,
             requests: asked,
             intended: self.fleet.intended.subscribe(),
-            serves: Fleet::pool_serves(&pool),
+            pool,
+            turn: None,
             shutdown: self.shutdown.clone(),
         };
         tokio::spawn(stream.run());
@@ -72,9 +77,10 @@ impl Link for Service {
         &self,
         request: Request<SealingKeysFrame>,
     ) -> Result<Response<SealingKeysAnswerFrame>, Status> {
-        let pool = peer_pool(&request)?;
-        check_node(&String::from(request.into_inner()), &pool)?;
-        if !Fleet::pool_serves(&pool) {
+        let Peer { pool, .. } = self.peer(&request)?;
+        let node = String::from(request.into_inner());
+        self.counted(check_node(&node, &pool))?;
+        if !self.fleet.published()?.serves_any(&pool) {
             return Err(Status::permission_denied("this pool serves no tenant"));
         }
         let keys = self.fleet.keys.get().await.map_err(|error| {
@@ -86,12 +92,15 @@ impl Link for Service {
 
     /// Nothing is bound to anything until connections exist.
     async fn resolve(&self, request: Request<ResolveFrame>) -> Result<Response<ResolveAnswerFrame>, Status> {
-        let pool = peer_pool(&request)?;
+        let Peer { pool, .. } = self.peer(&request)?;
         let question = ResolveQuestion::try_from(request.into_inner())
             .map_err(|error| Status::invalid_argument(error.to_string()))?;
-        check_node(&question.node, &pool)?;
-        if !Fleet::pool_serves(&pool) {
-            return Err(Status::permission_denied("this pool serves no tenant"));
+        self.counted(check_node(&question.node, &pool))?;
+        if !self.fleet.published()?.serves(&pool, question.principal.tenant) {
+            self.fleet.counters.foreign.add(1);
+            tracing::error!(node = question.node, tenant = %question.principal.tenant, alarm = true,
+                "a proxy asked for a credential of a tenant that its pool does not serve");
+            return Err(Status::permission_denied("this pool does not serve the tenant"));
         }
         if !question.ticket.is_empty() {
             let ticket = self.fleet.tickets.redeem(&question.ticket);
@@ -116,33 +125,59 @@ impl Service {
             tracing::warn!(error = &error as &dyn std::error::Error, "the revision can't be read");
             Status::unavailable("the database can't be read now")
         };
-        let ours = match self.published_at_least(hello.revision) {
-            true => return Ok(()),
-            false => self.fleet.store.platform().revision().await.map_err(unavailable)?,
-        };
-        if hello.revision <= ours || !Fleet::pool_serves(pool) {
+        if self.published_at_least(hello.revision) {
+            return Ok(());
+        }
+        // One look for all that come back at once: whoever waited for it finds what it has published.
+        let _turn = self.fleet.checking.lock().await;
+        if self.published_at_least(hello.revision) {
+            return Ok(());
+        }
+        publish::follow(&self.fleet).await.map_err(unavailable)?;
+        if self.published_at_least(hello.revision) || !self.fleet.known().serves_any(pool) {
             return Ok(());
         }
         if hello.revision.epoch >= self.fleet.clock.now_micros() {
             return Err(Status::failed_precondition("the proxy's epoch lies in the future"));
         }
         let raised = self.fleet.store.platform().raise_epoch(hello.revision).await.map_err(unavailable)?;
-        tracing::error!(node = hello.node, theirs = %hello.revision, ours = %ours, raised = %raised, alarm = true,
+        tracing::error!(node = hello.node, theirs = %hello.revision, raised = %raised, alarm = true,
             "a proxy is ahead of the database, which was restored from a backup: every proxy gets a snapshot");
-        Ok(())
+        publish::follow(&self.fleet).await.map_err(unavailable)
     }
 
     /// Spares the database when a whole fleet comes back at once.
     fn published_at_least(&self, revision: Revision) -> bool {
         self.fleet.intended.borrow().as_ref().is_some_and(|intended| intended.revision >= revision)
     }
+
+    /// Who asks, as its certificate says.
+    fn peer<T>(&self, request: &Request<T>) -> Result<Peer, Status> {
+        self.counted(peer(request))
+    }
+
+    fn counted<T>(&self, result: Result<T, Status>) -> Result<T, Status> {
+        result.inspect_err(|status| {
+            self.fleet.counters.refused.add(1);
+            if status.code() == Code::PermissionDenied {
+                self.fleet.counters.foreign.add(1);
+            }
+        })
+    }
 }
 
-/// The pool that the peer's certificate names.
-fn peer_pool<T>(request: &Request<T>) -> Result<String, Status> {
+/// What a peer's certificate says.
+struct Peer {
+    pool: String,
+    /// When it ends, microseconds since 1970.
+    certificate_until: Option<i64>,
+}
+
+fn peer<T>(request: &Request<T>) -> Result<Peer, Status> {
     let certificates = request.peer_certs().ok_or_else(|| Status::unauthenticated("no client certificate"))?;
     let leaf = certificates.first().ok_or_else(|| Status::unauthenticated("no client certificate"))?;
-    pool_of(leaf).map_err(|error| Status::permission_denied(error.to_string()))
+    let pool = pool_of(leaf).map_err(|error| Status::permission_denied(error.to_string()))?;
+    Ok(Peer { pool, certificate_until: lifetime_of(leaf).ok().map(|lifetime| lifetime.until) })
 }
 
 /// `pool/random`, and the pool must be the certificate's.

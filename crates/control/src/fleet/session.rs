@@ -10,7 +10,7 @@ use std::sync::Arc;
 use model::{Digest, ResourceKind, ResourceName, Revision};
 use wire::{Answer, Heartbeat, Hello, PushHead, Refusal};
 
-use super::intended::{Intended, digest_of_table};
+use super::intended::{Stamp, View, digest_of_table};
 
 /// Mismatches in a row after which the table is pushed anew: one may be a heartbeat that was under way.
 const MISMATCHES: u8 = 2;
@@ -26,7 +26,7 @@ pub(crate) struct Session {
     /// What the proxy is at.
     at: Revision,
     /// The state that it was last brought to; `None` makes the next comparison a full one.
-    settled: Option<Arc<Intended>>,
+    settled: Option<Settled>,
     in_flight: Option<InFlight>,
     snapshot_wanted: bool,
     /// What the proxy said it holds crossed a push: compare everything once its answer is here.
@@ -35,11 +35,21 @@ pub(crate) struct Session {
     mismatches: u8,
     refusals: u8,
     digest_matches: bool,
+    strays: u64,
+}
+
+/// What is kept of a state that a proxy was brought to.
+#[derive(Clone, Copy)]
+struct Settled {
+    revision: Revision,
+    stamp: Stamp,
+    digest: Digest,
+    len: usize,
 }
 
 struct InFlight {
     nonce: u64,
-    intended: Arc<Intended>,
+    intended: Arc<View>,
     upserts: Vec<(ResourceName, Digest)>,
     removes: Vec<ResourceName>,
     snapshot: bool,
@@ -73,11 +83,12 @@ impl Session {
             mismatches: 0,
             refusals: 0,
             digest_matches: true,
+            strays: 0,
         }
     }
 
     /// What to push now; `None` while an answer is awaited, or if nothing differs.
-    pub(crate) fn next_push(&mut self, intended: &Arc<Intended>) -> Option<Plan> {
+    pub(crate) fn next_push(&mut self, intended: &Arc<View>) -> Option<Plan> {
         // A replica that lags behind what the proxy has says nothing: proxies never go back.
         if self.in_flight.is_some() || intended.revision < self.at {
             return None;
@@ -86,13 +97,13 @@ impl Session {
             self.snapshot_wanted = true;
         }
         let snapshot = self.snapshot_wanted;
-        if !snapshot && self.settled.as_ref().is_some_and(|settled| settled.is(intended)) {
+        if !snapshot && self.settled.is_some_and(|settled| settled.stamp == intended.stamp()) {
             return None;
         }
         let (upserts, removes) =
             if snapshot { (intended.names().copied().collect(), vec![]) } else { self.difference(intended) };
         if !snapshot && upserts.is_empty() && removes.is_empty() && self.at == intended.revision {
-            self.settle(intended.clone());
+            self.settle(intended);
             return None;
         }
         let urgent = self.takes_something_from_a_key(intended, &upserts, &removes, snapshot);
@@ -110,7 +121,10 @@ impl Session {
 
     /// Takes the answer to the push under way; answers to anything else change nothing.
     pub(crate) fn answered(&mut self, answer: Answer) -> Result<(), Stubborn> {
-        let Some(pushed) = self.in_flight.take_if(|pushed| pushed.nonce == answer.nonce) else { return Ok(()) };
+        let Some(pushed) = self.in_flight.take_if(|pushed| pushed.nonce == answer.nonce) else {
+            self.strays += 1;
+            return Ok(());
+        };
         self.at = answer.revision;
         if let Some(refusal) = answer.refusal {
             self.settled = None;
@@ -138,7 +152,7 @@ impl Session {
         for name in pushed.removes {
             self.held.remove(&name);
         }
-        self.settle(pushed.intended);
+        self.settle(&pushed.intended);
         if std::mem::take(&mut self.recompare) {
             self.settled = None;
         }
@@ -171,8 +185,8 @@ impl Session {
 
     /// The digest of what we believe the proxy to hold.
     pub(crate) fn digest(&self) -> Digest {
-        match &self.settled {
-            Some(settled) if self.rejected.is_empty() && self.held.len() == settled.len() => settled.digest(),
+        match self.settled {
+            Some(settled) if self.rejected.is_empty() && self.held.len() == settled.len => settled.digest,
             _ => digest_of_table(self.held.iter().map(|(name, digest)| (*name, *digest))),
         }
     }
@@ -184,7 +198,18 @@ impl Session {
 
     /// The intended revision that the proxy was brought to.
     pub(crate) fn settled(&self) -> Option<Revision> {
-        self.settled.as_ref().map(|settled| settled.revision)
+        self.settled.map(|settled| settled.revision)
+    }
+
+    /// Whether the next push is a snapshot.
+    pub(crate) fn wants_snapshot(&self, intended: &View) -> bool {
+        let epoch = intended.revision.epoch != self.at.epoch;
+        self.in_flight.is_none() && intended.revision >= self.at && (self.snapshot_wanted || epoch)
+    }
+
+    /// Answers that were none to the push under way: old nonces, unknown ones.
+    pub(crate) fn strays(&self) -> u64 {
+        self.strays
     }
 
     /// Whether an answer is awaited.
@@ -208,20 +233,16 @@ impl Session {
         u32::try_from(servers).unwrap_or(u32::MAX)
     }
 
-    fn settle(&mut self, intended: Arc<Intended>) {
+    fn settle(&mut self, intended: &View) {
         self.rejected.retain(|name, _| intended.digest_of(name).is_some());
-        self.settled = Some(intended);
+        let (revision, stamp) = (intended.revision, intended.stamp());
+        self.settled = Some(Settled { revision, stamp, digest: intended.digest(), len: intended.len() });
     }
 
-    fn difference(&self, intended: &Intended) -> (Vec<ResourceName>, Vec<ResourceName>) {
-        let touched = self.settled.as_ref().and_then(|settled| intended.touched_since(settled));
-        let candidates: Vec<ResourceName> = match touched {
-            Some(touched) => touched.to_vec(),
-            None => {
-                let all: HashSet<_> = intended.names().chain(self.held.keys()).copied().collect();
-                all.into_iter().collect()
-            }
-        };
+    fn difference(&self, intended: &View) -> (Vec<ResourceName>, Vec<ResourceName>) {
+        let touched = self.settled.and_then(|settled| intended.touched_since(settled.stamp));
+        let candidates: HashSet<ResourceName> =
+            touched.unwrap_or_else(|| intended.names().chain(self.held.keys()).copied().collect());
         let (mut upserts, mut removes) = (Vec::new(), Vec::new());
         for name in candidates {
             match intended.digest_of(&name) {
@@ -241,7 +262,7 @@ impl Session {
     /// Whether the push revokes or narrows a key, or ends a tenant, that the proxy holds.
     fn takes_something_from_a_key(
         &self,
-        intended: &Intended,
+        intended: &View,
         upserts: &[ResourceName],
         removes: &[ResourceName],
         snapshot: bool,

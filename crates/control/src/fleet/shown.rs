@@ -1,11 +1,14 @@
 //! The state of the link as metrics.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use model::Revision;
 use telemetry::Metrics;
 
 use super::counters::PUSH_MILLIS;
+use super::roster::REMEMBERED;
+use super::tickets::CAPACITY;
 use super::{Fleet, SENDS};
 
 impl Fleet {
@@ -47,6 +50,10 @@ impl Fleet {
                 }
             },
         );
+        let fleet = self.clone();
+        metrics.bound("tickets", CAPACITY as u64, move || fleet.tickets.len() as u64);
+        let fleet = self.clone();
+        metrics.bound("remembered_proxies", REMEMBERED as u64, move || fleet.roster.with_nodes(HashMap::len) as u64);
         let sends = self.sends.clone();
         metrics.bound("snapshots_under_way", SENDS as u64, move || (SENDS - sends.available_permits()) as u64);
     }

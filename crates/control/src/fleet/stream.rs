@@ -5,15 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use model::crash_here;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tonic::{Status, Streaming};
+use tonic::{Code, Status, Streaming};
 use wire::frame::{ControlFrame, ProxyFrame};
 use wire::{Command, CommandAnswer, FromControl, FromProxy, Heartbeat, Joiner, Outcome, Push};
 
 use super::Fleet;
-use super::intended::Intended;
+use super::intended::{Intended, View};
 use super::roster::Entry;
 use super::session::Session;
 use crate::timers::scaled;
@@ -26,6 +26,8 @@ const COMMANDS: usize = 128;
 const BEAT: Duration = Duration::from_secs(10);
 /// Silence, or a push without its answer, for so long ends the stream.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// How long one proxy may keep others from their snapshots.
+const TURN: Duration = Duration::from_secs(5);
 
 /// Something to ask of a proxy.
 pub(crate) struct Request {
@@ -50,8 +52,17 @@ pub(super) struct Stream {
     pub(super) outgoing: mpsc::Sender<Result<ControlFrame, Status>>,
     pub(super) requests: mpsc::Receiver<Request>,
     pub(super) intended: watch::Receiver<Option<Arc<Intended>>>,
-    pub(super) serves: bool,
+    pub(super) pool: String,
+    /// Held from a snapshot to its answer, so that a whole fleet that comes back is served in turns.
+    pub(super) turn: Option<Turn>,
     pub(super) shutdown: CancellationToken,
+}
+
+/// The right to send a snapshot.
+pub(super) struct Turn {
+    _permit: OwnedSemaphorePermit,
+    /// A proxy that reads slowly gives way then.
+    until: Instant,
 }
 
 impl Stream {
@@ -66,9 +77,6 @@ impl Stream {
             tracing::info!(node = self.entry.node, goodbye, "a proxy left");
         }
         self.fleet.roster.leave(&self.entry, goodbye);
-        if goodbye && let Err(error) = self.fleet.store.platform().remove_proxy_status(&self.entry.node).await {
-            tracing::warn!(%error, "the status of a proxy that left can't be removed");
-        }
     }
 
     async fn attend(&mut self) -> End {
@@ -83,20 +91,36 @@ impl Stream {
                 Ok(false) => (),
                 Err(end) => return end,
             }
+            let awaited = self.session.awaits_answer();
+            let (sends, waits_for_turn) = (self.fleet.sends.clone(), self.waits_for_turn());
+            let turn_ends = self.turn.as_ref().map_or_else(Instant::now, |turn| turn.until);
             tokio::select! {
                 message = self.incoming.message() => {
                     heard = Instant::now();
                     let frame = match message {
                         Ok(Some(frame)) => frame,
-                        Ok(None) | Err(_) => return End::Broken(None),
+                        Ok(None) => return End::Broken(None),
+                        Err(status) => return End::Broken(too_long(&status)),
                     };
+                    let pushed = awaited.then_some(pushed);
                     match joiner.take(frame) {
                         Ok(None) => (),
                         Ok(Some(FromProxy::Goodbye)) => return End::Goodbye,
-                        Ok(Some(message)) => if let Err(status) = self.hear(message, &mut waiting) { return End::Broken(Some(status)) },
+                        Ok(Some(message)) => {
+                            if let Err(status) = self.hear(message, &mut waiting) { return End::Broken(Some(status)) }
+                            if let Some(pushed) = pushed.filter(|_| !self.session.awaits_answer()) {
+                                self.fleet.counters.pushed(pushed.elapsed());
+                                self.turn = None;
+                            }
+                        }
                         Err(error) => return End::Broken(Some(Status::invalid_argument(error.to_string()))),
                     }
                 }
+                permit = sends.acquire_owned(), if waits_for_turn => {
+                    let Ok(permit) = permit else { return End::Broken(None) };
+                    self.turn = Some(Turn { _permit: permit, until: Instant::now() + TURN });
+                }
+                () = tokio::time::sleep_until(turn_ends), if self.turn.is_some() => self.turn = None,
                 changed = self.intended.changed() => if changed.is_err() { return End::Broken(None) },
                 Some(request) = self.requests.recv() => {
                     if waiting.len() < COMMANDS {
@@ -119,6 +143,7 @@ impl Stream {
                     if let Err(end) = self.send(FromControl::Heartbeat(heartbeat)) { return end }
                 }
                 () = self.entry.replaced.cancelled() => {
+                    self.fleet.counters.replaced.add(1);
                     return End::Broken(Some(Status::aborted("a newer stream of this node came")));
                 }
                 () = self.shutdown.cancelled() => return End::Broken(Some(Status::unavailable("control is stopping"))),
@@ -128,20 +153,42 @@ impl Stream {
 
     /// Sends what differs, if no answer is awaited. Says whether anything was sent.
     fn push(&mut self) -> Result<bool, End> {
-        let Some(intended) = self.intended.borrow_and_update().clone() else { return Ok(false) };
-        let intended = if self.serves { intended } else { Arc::new(intended.emptied()) };
+        // Before the look: what comes during it wakes us again.
+        self.intended.mark_unchanged();
+        let Some(view) = self.view() else { return Ok(false) };
+        if self.session.wants_snapshot(&view) && self.turn.is_none() {
+            return Ok(false);
+        }
         let before = self.session.settled();
-        let plan = self.session.next_push(&intended);
+        let plan = self.session.next_push(&view);
         if before != self.session.settled() {
             self.fleet.roster.update(&self.entry, &self.session);
         }
         let Some(plan) = plan else { return Ok(false) };
-        let upserts = plan.upserts.iter().filter_map(|name| intended.resource(name));
-        for frame in Push::split(plan.head, upserts, plan.removes) {
+        let counters = &self.fleet.counters;
+        counters.pushes.add(1);
+        let frames = if plan.head.snapshot {
+            counters.snapshots.add(1);
+            counters.snapshot_bytes.add(view.packed().bytes() as u64);
+            view.packed().push(plan.head, plan.removes)
+        } else {
+            Push::split(plan.head, plan.upserts.iter().filter_map(|name| view.resource(name)), plan.removes)
+        };
+        for frame in frames {
             self.send_frame(frame)?;
         }
         crash_here("push.sent");
         Ok(true)
+    }
+
+    /// What this proxy's pool is to hold.
+    fn view(&self) -> Option<Arc<View>> {
+        let intended = self.intended.borrow();
+        intended.as_ref().map(|intended| intended.view(&self.pool))
+    }
+
+    fn waits_for_turn(&self) -> bool {
+        self.turn.is_none() && self.view().is_some_and(|view| self.session.wants_snapshot(&view))
     }
 
     fn hear(&mut self, message: FromProxy, waiting: &mut HashMap<u64, oneshot::Sender<Outcome>>) -> Result<(), Status> {
@@ -161,11 +208,14 @@ impl Stream {
                 if let Some(refusal) = answer.refusal {
                     tracing::warn!(node = self.entry.node, ?refusal, at = %answer.revision, "a proxy refused a push");
                 }
+                let strays = self.session.strays();
                 self.session.answered(answer).map_err(|stubborn| Status::failed_precondition(stubborn.to_string()))?;
+                self.fleet.counters.nonce_mismatches.add(self.session.strays() - strays);
             }
             FromProxy::Heartbeat(heartbeat) => {
                 self.session.heartbeat(&heartbeat);
                 if !self.session.digest_matches() {
+                    self.fleet.counters.digest_mismatches.add(1);
                     tracing::warn!(node = self.entry.node, "a proxy's table differs from what it acknowledged");
                 }
             }
@@ -193,4 +243,12 @@ impl Stream {
     fn send_frame(&self, frame: ControlFrame) -> Result<(), End> {
         self.outgoing.try_send(Ok(frame)).map_err(|_| End::Broken(None))
     }
+}
+
+/// What a proxy is told that sent more than a message may have; whatever else broke the stream has broken it for
+/// both.
+pub(super) fn too_long(status: &Status) -> Option<Status> {
+    let limit = wire::MESSAGE_LIMIT;
+    (status.code() == Code::OutOfRange)
+        .then(|| Status::resource_exhausted(format!("a message has at most {limit} bytes")))
 }

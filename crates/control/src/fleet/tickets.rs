@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 const LIFETIME_MICROS: i64 = 60_000_000;
 /// Beyond this the oldest half goes: a ticket that was never redeemed is worth nothing.
-const CAPACITY: usize = 8_192;
+pub(super) const CAPACITY: usize = 8_192;
 
 /// For whom a ticket speaks.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,6 +45,11 @@ impl Tickets {
             out.insert(id.clone(), (ticket, now + LIFETIME_MICROS));
         }
         id
+    }
+
+    /// How many are out.
+    pub(crate) fn len(&self) -> usize {
+        self.out.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
 
     /// Takes a ticket in; `None` if it was never issued, was used, or is older than 60 s.

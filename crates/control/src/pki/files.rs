@@ -31,9 +31,15 @@ pub enum PkiError {
         /// Which file.
         path: PathBuf,
     },
+    /// The CA's key is not in the folder.
+    #[error("the folder has no ca.key: certificates of this plane are made elsewhere")]
+    NoAuthority,
     /// A certificate can't be made or understood.
     #[error("a certificate can't be made or understood")]
     Certificate(#[source] rcgen::Error),
+    /// A certificate can't be read.
+    #[error("a certificate can't be read")]
+    Unreadable(#[from] super::PeerError),
     /// The pool is no slug.
     #[error("`{0}` is no name for a pool: 1 to 32 of a-z, 0-9 and -")]
     PoolName(String),
@@ -65,6 +71,12 @@ pub(super) fn read(dir: &Path, (cert, key): (&str, &str)) -> Result<Certified, P
         cert: fs::read_to_string(&cert).map_err(failed(&cert))?,
         key: fs::read_to_string(&key).map_err(failed(&key))?,
     })
+}
+
+/// Reads a file that everybody may read.
+pub(super) fn read_public(dir: &Path, file: &str) -> Result<String, PkiError> {
+    let path = dir.join(file);
+    fs::read_to_string(&path).map_err(failed(&path))
 }
 
 /// Writes both files, the certificate last: where it is, the key that belongs to it is too.

@@ -10,7 +10,8 @@ use super::{Certified, PkiError};
 
 /// The CA lives ten years, like the folder it stands in.
 const AUTHORITY_DAYS: u32 = 3650;
-/// Certificates of processes; they are renewed by hand (`gatehouse-control certificate issue`).
+/// Certificates of processes. Control renews those of its own folder; others come from
+/// `gatehouse-control certificate issue`.
 pub(super) const LEAF_DAYS: u32 = 825;
 
 /// A new plane CA; it may sign leaves only.

@@ -3,7 +3,9 @@
 use std::collections::{HashMap, HashSet};
 
 use model::{Digest, Resource, ServerId, ServerSpec, TenantId};
+use store::IntendedState;
 
+use super::Scope;
 use crate::proxies::{ObservedMount, ObservedProxy};
 
 /// One server that a plan is about.
@@ -34,22 +36,28 @@ pub struct Plan {
 
 impl Plan {
     /// Whether nothing is to be done for this proxy.
-    pub fn is_clean(&self, prune: bool) -> bool {
-        self.answered && self.missing.is_empty() && self.drifted.is_empty() && (self.orphaned.is_empty() || !prune)
+    pub fn is_clean(&self, scope: Scope) -> bool {
+        let orphans_stay = !scope.prune && !scope.adopt;
+        self.answered
+            && self.missing.is_empty()
+            && self.drifted.is_empty()
+            && (self.orphaned.is_empty() || orphans_stay)
     }
 }
 
-/// Compares one proxy's mounts with the intended servers, of one tenant or of all.
-pub fn plan(intended: &[Resource], observed: &ObservedProxy, tenant: Option<TenantId>) -> Plan {
+/// Compares one proxy's mounts with the servers that are intended for its pool, of one tenant or of all.
+pub fn plan(intended: &IntendedState, observed: &ObservedProxy, tenant: Option<TenantId>) -> Plan {
     let mut plan = Plan { node: observed.node.clone(), answered: observed.answered, ..Plan::default() };
     if !observed.answered {
         return plan;
     }
     let in_scope = |of: TenantId| tenant.is_none_or(|only| only == of);
+    let served = |of: &TenantId| intended.pools.get(of).is_some_and(|pools| pools.contains(&observed.pool));
     let pushed: HashMap<ServerId, Digest> =
         observed.mounts.iter().filter(|mount| !mount.internal).map(|mount| (mount.server, mount.digest)).collect();
     let mut known = HashSet::new();
-    for spec in intended.iter().filter_map(server).filter(|spec| in_scope(spec.tenant)) {
+    let specs = intended.resources.iter().filter_map(server);
+    for spec in specs.filter(|spec| in_scope(spec.tenant) && served(&spec.tenant)) {
         known.insert(spec.id);
         match pushed.get(&spec.id) {
             None => plan.missing.push(of_spec(spec)),
@@ -71,7 +79,7 @@ pub fn plan(intended: &[Resource], observed: &ObservedProxy, tenant: Option<Tena
 fn server(resource: &Resource) -> Option<&ServerSpec> {
     match resource {
         Resource::Server(spec) => Some(spec),
-        Resource::Tenant(_) | Resource::Key(_) => None,
+        Resource::Tenant(_) | Resource::Key(_) | Resource::Egress(_) => None,
     }
 }
 

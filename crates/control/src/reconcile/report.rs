@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
 use model::{ResourceName, ServerId, TenantId};
+use store::Unreadable;
 
+use super::adopt::Adopted;
 use super::plan::{Difference, Plan};
 use crate::proxies::{AttachedProxy, ObservedProxy};
 
@@ -60,6 +62,15 @@ pub struct UpstreamLine {
     pub proxies: Vec<String>,
 }
 
+/// A stored record that can't be read: proxies keep what they have of it, a key opens nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnreadableLine {
+    /// The resource's name as it stands in the database.
+    pub resource: String,
+    /// What is wrong with it.
+    pub reason: String,
+}
+
 /// The report of one pass.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
@@ -73,6 +84,10 @@ pub struct Report {
     pub servers: Vec<ServerLine>,
     /// Each upstream that can't be reached: no failure of the pass.
     pub upstreams: Vec<UpstreamLine>,
+    /// Each record that can't be read.
+    pub unreadable: Vec<UnreadableLine>,
+    /// What was to become a record.
+    pub adopted: Vec<Adopted>,
     /// How long it took.
     pub took: Duration,
 }
@@ -84,6 +99,7 @@ pub(super) struct Seen<'a> {
     /// Names of the intended resources in scope: refusals of others are not this tenant's to see.
     pub(super) in_scope: &'a HashSet<ResourceName>,
     pub(super) tenant: Option<TenantId>,
+    pub(super) unreadable: &'a [Unreadable],
 }
 
 impl Report {
@@ -97,6 +113,8 @@ impl Report {
             proxies: Vec::new(),
             servers: Vec::new(),
             upstreams: seen.upstreams(),
+            unreadable: seen.unreadable(),
+            adopted: Vec::new(),
             took,
         };
         for plan in before {
@@ -117,11 +135,12 @@ impl Report {
         report
     }
 
-    /// Whether every proxy answered, refused nothing and has what is intended. An orphan or an
-    /// upstream that can't be reached is no failure.
+    /// Whether every record can be read, every proxy answered, refused nothing and has what is intended, and what
+    /// was to become a record is one. An orphan or an upstream that can't be reached is no failure.
     pub fn is_complete(&self) -> bool {
         let proxies = self.proxies.iter().all(|proxy| proxy.answered && proxy.rejected.is_empty());
-        proxies && self.after.missing == 0 && self.after.drifted == 0
+        let records = self.unreadable.is_empty() && self.adopted.iter().all(|one| one.record.is_ok());
+        proxies && records && self.after.missing == 0 && self.after.drifted == 0
     }
 
     /// Differences that were healed.
@@ -169,6 +188,11 @@ impl Seen<'_> {
         let proxy = self.attached.iter().find(|proxy| proxy.node == node);
         let rejected = proxy.into_iter().flat_map(|proxy| &proxy.rejected);
         rejected.filter(|(name, _)| self.in_scope.contains(name)).cloned().collect()
+    }
+
+    fn unreadable(&self) -> Vec<UnreadableLine> {
+        let in_scope = self.unreadable.iter().filter(|one| self.tenant.is_none_or(|only| one.tenant == Some(only)));
+        in_scope.map(|one| UnreadableLine { resource: one.text.clone(), reason: one.reason.clone() }).collect()
     }
 
     /// One line for each upstream, whoever and however many can't reach it.

@@ -37,7 +37,7 @@ impl Proxy {
         digest_of_table(self.held.values().copied())
     }
 
-    fn apply(&mut self, plan: &Plan, intended: &Intended, reject: impl Fn(&ResourceName) -> bool) -> Answer {
+    fn apply(&mut self, plan: &Plan, intended: &View, reject: impl Fn(&ResourceName) -> bool) -> Answer {
         let mut rejected = vec![];
         if plan.head.snapshot {
             let stays: HashSet<_> = plan.upserts.iter().copied().collect();
@@ -93,12 +93,16 @@ fn revision(seq: i64) -> Revision {
     Revision { epoch: 1, seq }
 }
 
-fn state(seq: i64, resources: Vec<Resource>, before: &Intended) -> Arc<Intended> {
-    Arc::new(Intended::build(revision(seq), resources, &[], before))
+fn state(seq: i64, resources: Vec<Resource>, before: &View) -> Arc<View> {
+    at(revision(seq), resources, before)
+}
+
+fn at(revision: Revision, resources: Vec<Resource>, before: &View) -> Arc<View> {
+    Arc::new(before.replaced(revision, resources))
 }
 
 /// Brings the proxy to `intended` in one push and answers what was pushed.
-fn bring(session: &mut Session, proxy: &mut Proxy, intended: &Arc<Intended>) -> Option<Plan> {
+fn bring(session: &mut Session, proxy: &mut Proxy, intended: &Arc<View>) -> Option<Plan> {
     let plan = session.next_push(intended)?;
     let answer = proxy.apply(&plan, intended, |_| false);
     session.answered(answer).unwrap();
@@ -108,7 +112,7 @@ fn bring(session: &mut Session, proxy: &mut Proxy, intended: &Arc<Intended>) -> 
 
 #[test]
 fn an_empty_proxy_gets_a_snapshot_and_then_only_differences() {
-    let (mut proxy, empty) = (Proxy::default(), Intended::default());
+    let (mut proxy, empty) = (Proxy::default(), View::default());
     let mut session = Session::new(&proxy.hello());
     let first = state(1, vec![tenant(1, 1), tenant(2, 1)], &empty);
     let plan = bring(&mut session, &mut proxy, &first).unwrap();
@@ -124,7 +128,7 @@ fn an_empty_proxy_gets_a_snapshot_and_then_only_differences() {
 #[test]
 fn a_proxy_that_holds_everything_is_told_nothing() {
     let mut proxy = Proxy::default();
-    let intended = state(5, vec![tenant(1, 1)], &Intended::default());
+    let intended = state(5, vec![tenant(1, 1)], &View::default());
     bring(&mut Session::new(&proxy.hello()), &mut proxy, &intended);
     let mut again = Session::new(&proxy.hello());
     assert!(again.next_push(&intended).is_none());
@@ -138,7 +142,7 @@ fn a_proxy_that_holds_everything_is_told_nothing() {
 fn changes_during_a_push_become_one_push() {
     let mut proxy = Proxy::default();
     let mut session = Session::new(&proxy.hello());
-    let mut states = vec![state(1, vec![tenant(1, 0)], &Intended::default())];
+    let mut states = vec![state(1, vec![tenant(1, 0)], &View::default())];
     let plan = session.next_push(&states[0]).unwrap();
     for version in 1..1_000 {
         let next = state(i64::from(version) + 1, vec![tenant(1, version)], states.last().unwrap());
@@ -155,7 +159,7 @@ fn changes_during_a_push_become_one_push() {
 fn a_rejected_resource_is_remembered_until_it_changes() {
     let mut proxy = Proxy::default();
     let mut session = Session::new(&proxy.hello());
-    let first = state(1, vec![tenant(1, 1), tenant(2, 1)], &Intended::default());
+    let first = state(1, vec![tenant(1, 1), tenant(2, 1)], &View::default());
     let bad = tenant(2, 0).name();
     let plan = session.next_push(&first).unwrap();
     session.answered(proxy.apply(&plan, &first, |name| *name == bad)).unwrap();
@@ -173,7 +177,7 @@ fn a_rejected_resource_is_remembered_until_it_changes() {
 fn two_mismatching_heartbeats_lead_to_a_snapshot() {
     let mut proxy = Proxy::default();
     let mut session = Session::new(&proxy.hello());
-    let intended = state(1, vec![tenant(1, 1), tenant(2, 1)], &Intended::default());
+    let intended = state(1, vec![tenant(1, 1), tenant(2, 1)], &View::default());
     bring(&mut session, &mut proxy, &intended);
     session.heartbeat(&proxy.heartbeat());
     assert!(session.digest_matches());
@@ -191,7 +195,7 @@ fn two_mismatching_heartbeats_lead_to_a_snapshot() {
 fn a_resync_pushes_what_the_proxy_really_lacks() {
     let mut proxy = Proxy::default();
     let mut session = Session::new(&proxy.hello());
-    let intended = state(1, vec![tenant(1, 1), tenant(2, 1)], &Intended::default());
+    let intended = state(1, vec![tenant(1, 1), tenant(2, 1)], &View::default());
     bring(&mut session, &mut proxy, &intended);
     session.resynced(proxy.held());
     assert!(session.next_push(&intended).is_none(), "nothing is wrong");
@@ -204,7 +208,7 @@ fn a_resync_pushes_what_the_proxy_really_lacks() {
 fn a_resync_that_crosses_a_push_is_compared_after_its_answer() {
     let mut proxy = Proxy::default();
     let mut session = Session::new(&proxy.hello());
-    let first = state(1, vec![tenant(1, 1), tenant(2, 1)], &Intended::default());
+    let first = state(1, vec![tenant(1, 1), tenant(2, 1)], &View::default());
     bring(&mut session, &mut proxy, &first);
     let second = state(2, vec![tenant(1, 1), tenant(2, 1), tenant(3, 1)], &first);
     proxy.held.pop_first();
@@ -220,7 +224,7 @@ fn a_resync_that_crosses_a_push_is_compared_after_its_answer() {
 fn a_state_corrected_without_a_new_revision_is_pushed() {
     let mut proxy = Proxy::default();
     let mut session = Session::new(&proxy.hello());
-    let first = state(1, vec![tenant(1, 1)], &Intended::default());
+    let first = state(1, vec![tenant(1, 1)], &View::default());
     bring(&mut session, &mut proxy, &first);
     let corrected = state(1, vec![tenant(1, 2)], &first);
     bring(&mut session, &mut proxy, &corrected).unwrap();
@@ -233,23 +237,14 @@ fn a_state_corrected_without_a_new_revision_is_pushed() {
 }
 
 #[test]
-fn what_cannot_be_read_stays_as_it_was_except_keys() {
-    let before = Intended::build(revision(1), vec![tenant(1, 1), key(None)], &[], &Intended::default());
-    let names = [tenant(1, 0).name(), key(None).name()];
-    let after = Intended::build(revision(2), vec![tenant(2, 1)], &names, &before);
-    assert_eq!(after.digest_of(&names[0]), before.digest_of(&names[0]));
-    assert_eq!((after.digest_of(&names[1]), after.len()), (None, 2));
-}
-
-#[test]
 fn proxies_never_go_back_except_into_a_new_epoch() {
     let mut proxy = Proxy::default();
-    let new = state(9, vec![tenant(1, 1)], &Intended::default());
+    let new = state(9, vec![tenant(1, 1)], &View::default());
     bring(&mut Session::new(&proxy.hello()), &mut proxy, &new);
     let mut session = Session::new(&proxy.hello());
-    let old = state(8, vec![], &Intended::default());
+    let old = state(8, vec![], &View::default());
     assert!(session.next_push(&old).is_none(), "a replica that lags");
-    let restored = Arc::new(Intended::build(Revision { epoch: 2, seq: 3 }, vec![tenant(2, 1)], &[], &old));
+    let restored = at(Revision { epoch: 2, seq: 3 }, vec![tenant(2, 1)], &old);
     let plan = bring(&mut session, &mut proxy, &restored).unwrap();
     assert!(plan.head.snapshot);
     assert_eq!(proxy.held().len(), 1);
@@ -259,7 +254,7 @@ fn proxies_never_go_back_except_into_a_new_epoch() {
 fn what_takes_something_from_a_key_is_urgent() {
     let mut proxy = Proxy::default();
     let mut session = Session::new(&proxy.hello());
-    let base = state(1, vec![tenant(1, 1), key(None)], &Intended::default());
+    let base = state(1, vec![tenant(1, 1), key(None)], &View::default());
     assert!(!bring(&mut session, &mut proxy, &base).unwrap().head.urgent);
     let narrowed = state(2, vec![tenant(1, 1), key(Some(7))], &base);
     assert!(bring(&mut session, &mut proxy, &narrowed).unwrap().head.urgent);
@@ -273,10 +268,11 @@ fn what_takes_something_from_a_key_is_urgent() {
 fn answers_to_other_pushes_change_nothing() {
     let proxy = Proxy::default();
     let mut session = Session::new(&proxy.hello());
-    let intended = state(1, vec![tenant(1, 1)], &Intended::default());
+    let intended = state(1, vec![tenant(1, 1)], &View::default());
     session.next_push(&intended).unwrap();
     let stray = Answer { nonce: 99, revision: revision(5), rejected: vec![], refusal: None, held: vec![] };
     session.answered(stray).unwrap();
+    assert_eq!(session.strays(), 1);
     assert!(session.awaits_answer());
     assert_eq!(session.at(), Revision::default());
 }
@@ -284,7 +280,7 @@ fn answers_to_other_pushes_change_nothing() {
 #[test]
 fn a_proxy_that_refuses_everything_is_given_up() {
     let mut session = Session::new(&Proxy::default().hello());
-    let intended = state(1, vec![tenant(1, 1)], &Intended::default());
+    let intended = state(1, vec![tenant(1, 1)], &View::default());
     for turn in 1..=3 {
         let plan = session.next_push(&intended).unwrap();
         let refused = Answer {
@@ -330,7 +326,7 @@ proptest! {
     fn every_history_converges(steps in steps()) {
         let mut wanted: BTreeMap<u8, u32> = BTreeMap::new();
         let mut seq = 1;
-        let mut intended = state(seq, vec![], &Intended::default());
+        let mut intended = state(seq, vec![], &View::default());
         let mut proxy = Proxy::default();
         let mut session = Session::new(&proxy.hello());
         let mut answer: Option<Answer> = None;

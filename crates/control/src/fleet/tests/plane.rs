@@ -1,15 +1,15 @@
 //! A control of one's own: database, certificates, fleet and listener in a temporary folder.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use model::{
     KeyId, KeyRole, KeyText, KeyVerifier, Limits, Principal, ResourceName, Revision, ServerId, SystemClock, TenantId,
-    Transport, UpstreamUrl,
+    UpstreamUrl,
 };
 use store::{Actor, NewKey, NewServer, NewTenant, Store};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use vault::Vault;
@@ -19,12 +19,16 @@ use crate::fleet::Fleet;
 use crate::pki::Pki;
 
 pub(super) struct Plane {
-    dir: TempDir,
+    dir: Arc<TempDir>,
     pub(super) store: Store,
-    pub(super) pki: Pki,
+    pub(super) pki: Arc<Pki>,
     pub(super) fleet: Arc<Fleet>,
     pub(super) tenant: TenantId,
     address: String,
+    /// Whether there are other replicas.
+    shared: bool,
+    /// The certificates that the link is served with.
+    tls: watch::Sender<Arc<rustls::ServerConfig>>,
     serving: Option<(JoinHandle<()>, CancellationToken)>,
 }
 
@@ -40,28 +44,52 @@ impl Added {
 }
 
 impl Plane {
-    /// Serves, with one tenant.
+    /// Serves, with one tenant, as the only replica.
     pub(super) async fn start() -> Self {
+        Self::made(false).await
+    }
+
+    /// Serves, with one tenant, as one of several replicas.
+    pub(super) async fn start_shared() -> Self {
+        Self::made(true).await
+    }
+
+    async fn made(shared: bool) -> Self {
         let dir = tempfile::tempdir().unwrap();
         Pki::init(dir.path()).unwrap();
         Vault::init_kek(&dir.path().join("kek")).unwrap();
-        let url = format!("sqlite://{}?mode=rwc", dir.path().join("gatehouse.db").display());
-        let store = Store::connect(&url, Arc::new(SystemClock)).await.unwrap();
-        let new = NewTenant { name: "default".parse().unwrap(), title: "Default".into(), limits: Limits::generous() };
+        let store = Self::open(&dir).await;
+        let new = NewTenant { limits: Limits::generous(), ..NewTenant::new("default".parse().unwrap()) };
         let tenant = store.platform().create_tenant(&Actor::system("test"), new).await.unwrap().value.spec.id;
-        let pki = Pki::load(dir.path()).unwrap();
-        let fleet = Self::fleet(&store, &dir);
-        let mut plane = Self { dir, store, pki, fleet, tenant, address: String::new(), serving: None };
+        let pki = Arc::new(Pki::load(dir.path()).unwrap());
+        Self::on(Arc::new(dir), store, pki, tenant, shared).await
+    }
+
+    /// Another replica on the same database, through connections of its own.
+    pub(super) async fn replica(&self) -> Self {
+        let store = Self::open(&self.dir).await;
+        Self::on(self.dir.clone(), store, self.pki.clone(), self.tenant, true).await
+    }
+
+    async fn open(dir: &TempDir) -> Store {
+        let url = format!("sqlite://{}?mode=rwc", dir.path().join("gatehouse.db").display());
+        Store::connect(&url, Arc::new(SystemClock)).await.unwrap()
+    }
+
+    async fn on(dir: Arc<TempDir>, store: Store, pki: Arc<Pki>, tenant: TenantId, shared: bool) -> Self {
+        let fleet = Self::fleet(&store, &dir, shared);
+        let tls = watch::Sender::new(Arc::new(pki.server_tls().unwrap()));
+        let mut plane = Self { dir, store, pki, fleet, tenant, address: String::new(), shared, tls, serving: None };
         plane.serve().await;
         plane
     }
 
     /// A fresh fleet on a fresh port: what a restarted process would be.
     pub(super) async fn serve(&mut self) {
-        self.fleet = Self::fleet(&self.store, &self.dir);
+        self.fleet = Self::fleet(&self.store, &self.dir, self.shared);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         self.address = listener.local_addr().unwrap().to_string();
-        let (fleet, tls, shutdown) = (self.fleet.clone(), self.pki.server_tls().unwrap(), CancellationToken::new());
+        let (fleet, tls, shutdown) = (self.fleet.clone(), self.tls.subscribe(), CancellationToken::new());
         let stop = shutdown.clone();
         let serving = tokio::spawn(async move { fleet.serve(listener, tls, stop).await.unwrap() });
         self.serving = Some((serving, shutdown));
@@ -73,9 +101,21 @@ impl Plane {
         serving.await.unwrap();
     }
 
-    fn fleet(store: &Store, dir: &TempDir) -> Arc<Fleet> {
+    /// New connections are taken with these certificates.
+    pub(super) fn serve_with(&self, tls: rustls::ServerConfig) {
+        self.tls.send_replace(Arc::new(tls));
+    }
+
+    fn fleet(store: &Store, dir: &TempDir, shared: bool) -> Arc<Fleet> {
         let vault = Vault::open(&dir.path().join("kek")).unwrap();
-        Fleet::new(store.clone(), Arc::new(vault), Arc::new(SystemClock))
+        Fleet::one_of(store.clone(), Arc::new(vault), Arc::new(SystemClock), shared)
+    }
+
+    /// Another tenant, for the proxies of these pools.
+    pub(super) async fn add_tenant(&self, name: &str, pools: &[&str]) -> TenantId {
+        let pools = pools.iter().map(|pool| (*pool).to_owned()).collect();
+        let new = NewTenant { limits: Limits::generous(), pools, ..NewTenant::new(name.parse().unwrap()) };
+        self.store.platform().create_tenant(&Actor::system("test"), new).await.unwrap().value.spec.id
     }
 
     pub(super) fn client_tls(&self, pool: &str) -> rustls::ClientConfig {
@@ -126,20 +166,13 @@ impl Plane {
     }
 
     pub(super) async fn add_server(&self, name: &str) -> Added {
-        let new = NewServer {
-            name: name.parse().unwrap(),
-            title: name.to_owned(),
-            transport: Transport::Auto,
-            url: UpstreamUrl::parse(&format!("http://127.0.0.1:9/{name}")).unwrap(),
-            headers: vec![],
-            connect_timeout: Duration::from_secs(1),
-            read_timeout: Duration::from_secs(1),
-            disabled_tools: vec![],
-            trust_hints: false,
-            enabled: true,
-        };
-        let tenant = self.store.tenant(self.tenant);
-        let committed = tenant.create_server(&Actor::system("test"), new).await.unwrap();
+        self.add_server_of(self.tenant, name).await
+    }
+
+    pub(super) async fn add_server_of(&self, tenant: TenantId, name: &str) -> Added {
+        let url = UpstreamUrl::parse(&format!("http://127.0.0.1:9/{name}")).unwrap();
+        let new = NewServer::new(name.parse().unwrap(), name.to_owned(), url);
+        let committed = self.store.tenant(tenant).create_server(&Actor::system("test"), new).await.unwrap();
         Added { id: committed.value.spec.id, revision: committed.revision }
     }
 

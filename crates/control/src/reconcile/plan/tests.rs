@@ -36,11 +36,23 @@ fn mount(spec: &ServerSpec, internal: bool) -> ObservedMount {
         digest: spec.digest(),
         internal,
         cooling_ms: None,
+        spec: None,
     }
 }
 
 fn proxy(mounts: Vec<ObservedMount>) -> ObservedProxy {
-    ObservedProxy { node: "default/1".to_owned(), answered: true, mounts }
+    ObservedProxy { node: "default/1".to_owned(), pool: "default".to_owned(), answered: true, mounts }
+}
+
+/// Intended, all in the pool `default`.
+fn state(resources: &[Resource]) -> IntendedState {
+    let pools = resources.iter().filter_map(Resource::tenant).map(|tenant| (tenant, vec!["default".to_owned()]));
+    let pools = pools.collect();
+    IntendedState { revision: Default::default(), resources: resources.to_vec(), pools, unreadable: vec![] }
+}
+
+fn scope(prune: bool, adopt: bool) -> Scope {
+    Scope { prune, adopt, ..Scope::default() }
 }
 
 fn names(differences: &[Difference]) -> Vec<&str> {
@@ -64,26 +76,27 @@ fn each_kind_of_difference_is_named() {
         [Resource::Tenant(settings), Resource::Server(same.clone()), Resource::Server(gone), Resource::Server(new)];
     let observed = proxy(vec![mount(&same, false), mount(&moved, false), mount(&stray, false), mount(&orphan, true)]);
 
-    let plan = plan(&intended, &observed, None);
+    let plan = plan(&state(&intended), &observed, None);
 
     assert_eq!(names(&plan.missing), ["gone"]);
     assert_eq!(names(&plan.drifted), ["moved", "stray"]);
     assert_eq!(names(&plan.orphaned), ["orphan"]);
-    assert!(!plan.is_clean(false));
+    assert!(!plan.is_clean(scope(false, false)));
 }
 
 #[test]
 fn an_orphan_is_work_only_for_a_prune() {
     let orphan = spec(TenantId::fresh(), "orphan");
-    let plan = plan(&[], &proxy(vec![mount(&orphan, true)]), None);
+    let plan = plan(&state(&[]), &proxy(vec![mount(&orphan, true)]), None);
     assert_eq!(names(&plan.orphaned), ["orphan"]);
-    assert!(plan.is_clean(false) && !plan.is_clean(true));
+    assert!(plan.is_clean(scope(false, false)));
+    assert!(!plan.is_clean(scope(true, false)) && !plan.is_clean(scope(false, true)));
 }
 
 #[test]
 fn an_internal_mount_does_not_stand_in_for_a_missing_one() {
     let record = spec(TenantId::fresh(), "notes");
-    let plan = plan(&[Resource::Server(record.clone())], &proxy(vec![mount(&record, true)]), None);
+    let plan = plan(&state(&[Resource::Server(record.clone())]), &proxy(vec![mount(&record, true)]), None);
     assert_eq!((names(&plan.missing), names(&plan.orphaned)), (vec!["notes"], vec!["notes"]));
 }
 
@@ -92,15 +105,24 @@ fn another_tenants_differences_are_out_of_scope() {
     let (ours, theirs) = (TenantId::fresh(), TenantId::fresh());
     let intended = [Resource::Server(spec(ours, "ours")), Resource::Server(spec(theirs, "theirs"))];
     let observed = proxy(vec![mount(&spec(theirs, "stray"), false), mount(&spec(theirs, "orphan"), true)]);
-    let plan = plan(&intended, &observed, Some(ours));
+    let plan = plan(&state(&intended), &observed, Some(ours));
     assert_eq!(plan.counts(), crate::reconcile::Counts { missing: 1, orphaned: 0, drifted: 0 });
     assert_eq!(names(&plan.missing), ["ours"]);
 }
 
 #[test]
 fn a_proxy_that_did_not_answer_is_neither_clean_nor_blamed() {
-    let silent = ObservedProxy { node: "default/2".to_owned(), answered: false, mounts: Vec::new() };
-    let plan = plan(&[Resource::Server(spec(TenantId::fresh(), "a"))], &silent, None);
+    let silent = ObservedProxy { answered: false, ..proxy(Vec::new()) };
+    let plan = plan(&state(&[Resource::Server(spec(TenantId::fresh(), "a"))]), &silent, None);
     assert_eq!(plan.counts(), crate::reconcile::Counts::default());
-    assert!(!plan.is_clean(false));
+    assert!(!plan.is_clean(scope(false, false)));
+}
+
+#[test]
+fn a_proxy_misses_nothing_that_its_pool_does_not_serve() {
+    let tenant = TenantId::fresh();
+    let (record, stray) = (spec(tenant, "a"), spec(tenant, "b"));
+    let edge = ObservedProxy { pool: "edge".to_owned(), ..proxy(vec![mount(&stray, false)]) };
+    let plan = plan(&state(&[Resource::Server(record), Resource::Server(stray.clone())]), &edge, None);
+    assert_eq!((names(&plan.missing), names(&plan.drifted)), (vec![], vec!["b"]), "it must let go of it");
 }
