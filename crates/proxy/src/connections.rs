@@ -320,3 +320,43 @@ async fn say_goodbye(way: &Way, id: HeaderValue, revision: Revision) {
         Err(error) => tracing::debug!(class = error.class(), "an upstream session could not be ended"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use ::tests::{Upstream, eventually};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_session_that_rested_too_long_is_ended_over_there() {
+        let upstream = Upstream::start().await;
+        let spec = model::ServerSpec {
+            id: model::ServerId::fresh(),
+            tenant: model::TenantId::fresh(),
+            name: "notes".parse().unwrap(),
+            title: String::new(),
+            generation: model::Generation(1),
+            transport: model::Transport::StreamableHttp,
+            url: model::UpstreamUrl::parse(&upstream.url()).unwrap(),
+            headers: Vec::new(),
+            connect_timeout: Duration::from_secs(10),
+            read_timeout: Duration::from_secs(10),
+            disabled_tools: Vec::new(),
+            trust_hints: false,
+            retry_count: 0,
+            retry_delay: Duration::ZERO,
+            limits: model::ServerLimits::default(),
+        };
+        let egress = egress::Egress::new(egress::Policy { dev: true, ..egress::Policy::default() }).unwrap();
+        let mount = Arc::new(Mount::new(spec, &egress, &model::Limits::default(), false, None).unwrap());
+        let connections = Connections::resting(Duration::from_millis(50));
+        let behalf = Behalf { key: "0123456789abcdef".parse().unwrap(), hub: Arc::default() };
+        connections.shared(&mount, &behalf).await.unwrap();
+        assert_eq!(upstream.sessions(), 1);
+        let swept = async || {
+            connections.sweep(|_| true).await;
+            (upstream.sessions() == 0).then_some(())
+        };
+        eventually("the session is ended", swept).await;
+    }
+}

@@ -120,6 +120,29 @@ async fn a_revocation_is_on_disk_before_its_answer() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_address_rule_that_is_taken_away_is_off_the_disk_before_its_answer() {
+    let control = Control::start().await;
+    let proxy = Proxy::start(&control);
+    let mut stream = control.accept().await;
+    let rule: model::EgressRule = "10.0.0.0/8 --http".parse().unwrap();
+    let less = Resource::Egress(model::EgressRule { http: false, ..rule.clone() });
+    let rule = Resource::Egress(rule);
+    stream.push(at(1), true, false, &[tenant(), rule.clone()], vec![]).await;
+    // Urgent or not: after a restart nothing may be open that is closed now.
+    for (seq, upserts, removes, left) in [
+        (2, vec![less.clone()], vec![], vec![tenant(), less]),
+        (3, vec![rule.clone()], vec![], vec![tenant(), rule.clone()]),
+        (4, vec![], vec![rule.name()], vec![tenant()]),
+    ] {
+        stream.push(at(seq), false, false, &upserts, removes).await;
+        let on_disk = LastGood::open(proxy.dir.path()).unwrap().load();
+        assert_eq!((on_disk.revision, on_disk.resources), (at(seq), left));
+        std::fs::remove_file(proxy.dir.path().join("table")).unwrap();
+        assert_eq!(LastGood::open(proxy.dir.path()).unwrap().load().revision, at(seq), "nor in the older generation");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn control_hears_nothing_of_a_revocation_that_is_not_on_disk() {
     let control = Control::start().await;
     let proxy = Proxy::start(&control);

@@ -30,6 +30,7 @@ pub(crate) struct House {
     pub(crate) readiness: Arc<Readiness>,
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) street: Arc<Street>,
+    metrics: Metrics,
     base: String,
     ended: CancellationToken,
 }
@@ -92,15 +93,15 @@ impl House {
         readiness.table_is_there();
         readiness.heard(MORNING);
         let sealer = Arc::new(Sealer::with_own_key());
-        let hosts = Hosts::default();
-        let gate = Gate::new(tables.clone(), sealer, clock.clone(), hosts, readiness.clone(), egress, &Metrics::new());
+        let (hosts, metrics) = (Hosts::default(), Metrics::new());
+        let gate = Gate::new(tables.clone(), sealer, clock.clone(), hosts, readiness.clone(), egress, &metrics);
         let gate = Arc::new(gate);
         let commands = Commands::new(gate.clone());
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
         let ended = CancellationToken::new();
         tokio::spawn(serve(listener, gate, ended.clone()));
-        let house = Self { tables, commands, readiness, clock, street, base, ended };
+        let house = Self { tables, commands, readiness, clock, street, metrics, base, ended };
         house.put([Resource::Tenant(tenant())]);
         house
     }
@@ -136,6 +137,17 @@ impl House {
         };
         self.put([Resource::Key(verifier.clone())]);
         Key { text: text.expose().expose().to_owned(), verifier }
+    }
+
+    /// How many requests to a server ended with this outcome.
+    pub(crate) fn ended(&self, server: &str, outcome: &str) -> u32 {
+        let series = format!(
+            r#"gatehouse_upstream_requests_total{{outcome="{outcome}",server="{server}",tenant="{}"}} "#,
+            tenant().id
+        );
+        let text = self.metrics.render();
+        let value = text.lines().find_map(|line| line.strip_prefix(&series));
+        value.map_or(0, |value| value.parse().unwrap())
     }
 
     /// The URL of a path.

@@ -5,6 +5,7 @@ mod disabled;
 mod house;
 mod keys;
 mod limits;
+mod outcomes;
 mod retries;
 mod rules;
 mod sessions;
