@@ -21,6 +21,7 @@ pub(crate) enum AuditVerb {
 
 /// Which changes to list.
 #[derive(Debug, Clone, Args)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct AuditLs {
     /// Only from then on: 2026-01-31, 2026-01-31T12:00:00Z, or 24h for so long ago
     #[arg(long, value_name = "WHEN")]

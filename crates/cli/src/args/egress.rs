@@ -33,6 +33,7 @@ pub(crate) enum EgressVerb {
 
 /// A new rule; with the global --tenant it holds for that tenant only.
 #[derive(Debug, Clone, Args)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct Allow {
     /// Name or address range and its ports, e.g. wiki.tools.svc:8080 [default: 443, with --http also 80]
     #[arg(value_name = "HOST|CIDR[:PORTS]")]

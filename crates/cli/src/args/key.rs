@@ -43,6 +43,7 @@ pub(crate) enum KeyVerb {
 
 /// A new key.
 #[derive(Debug, Clone, Args)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct KeyCreate {
     /// What it is for
     #[arg(long, default_value = "")]

@@ -121,6 +121,7 @@ pub(crate) struct ServerLs {
 
 /// A new server.
 #[derive(Debug, Clone, Args)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct Add {
     /// Its slug: 1 to 32 of a-z, 0-9 and -; tools appear as NAME__tool
     pub(crate) name: String,

@@ -59,6 +59,7 @@ pub(crate) enum TenantVerb {
 
 /// A new tenant.
 #[derive(Debug, Clone, Args)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct TenantCreate {
     /// Its slug: 1 to 32 of a-z, 0-9 and -; it stays for ever
     pub(crate) name: String,

@@ -66,6 +66,7 @@ pub(crate) struct UserLs {
 
 /// A new user.
 #[derive(Debug, Clone, Args)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct UserCreate {
     /// How the user is known here, e.g. ann or ann@example.com
     pub(crate) login: String,
