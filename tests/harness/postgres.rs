@@ -281,7 +281,6 @@ fn start(watched: u32, folder: &Path, port: u16) -> Guarded {
         "listen_addresses=127.0.0.1",
         "unix_socket_directories=",
         "fsync=off",
-        "synchronous_commit=off",
         "full_page_writes=off",
         "max_connections=300",
         "shared_buffers=32MB",

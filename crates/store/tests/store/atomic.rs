@@ -1,14 +1,9 @@
 //! A change whose audit or outbox row can't be written never happened.
 
 use model::Revision;
-use sea_orm::{ConnectionTrait, Database, DatabaseConnection};
-use store::{NewTenant, Page, ServerPatch};
+use store::{AuditPage, KeyPage, NewTenant, ServerPage, ServerPatch};
 
 use crate::house::{House, actor, key, key_id, server};
-
-async fn raw(house: &House) -> DatabaseConnection {
-    Database::connect(format!("sqlite://{}", house.path().display())).await.unwrap()
-}
 
 async fn refused_when_no_row_goes_into(table: &str) {
     let house = House::new().await;
@@ -18,17 +13,15 @@ async fn refused_when_no_row_goes_into(table: &str) {
     let platform = house.store.platform();
     let before = (
         platform.intended().await.unwrap(),
-        tenant.audit(100).await.unwrap(),
+        tenant.audit(AuditPage { limit: 100, ..Default::default() }).await.unwrap(),
         platform.outbox_since(0, 100).await.unwrap(),
     );
     let mut changes = house.store.changes();
     changes.borrow_and_update();
 
-    let raw = raw(&house).await;
-    let trigger = format!("CREATE TRIGGER broken BEFORE INSERT ON {table} BEGIN SELECT RAISE(ABORT, 'disk full'); END");
-    raw.execute_unprepared(&trigger).await.unwrap();
+    house.refuse_rows_of(table).await;
     let disable = ServerPatch { enabled: Some(false), ..Default::default() };
-    let new = NewTenant { name: "other".parse().unwrap(), title: "o".to_owned(), limits: Default::default() };
+    let new = NewTenant::new("other".parse().unwrap());
     assert!(tenant.create_server(&actor(), server("wiki")).await.is_err());
     assert!(tenant.patch_server(&actor(), id, None, disable).await.is_err());
     assert!(tenant.delete_server(&actor(), id, None).await.is_err());
@@ -38,17 +31,17 @@ async fn refused_when_no_row_goes_into(table: &str) {
 
     let after = (
         platform.intended().await.unwrap(),
-        tenant.audit(100).await.unwrap(),
+        tenant.audit(AuditPage { limit: 100, ..Default::default() }).await.unwrap(),
         platform.outbox_since(0, 100).await.unwrap(),
     );
     assert_eq!(after, before);
     assert!(!changes.has_changed().unwrap());
-    assert_eq!(tenant.servers(Page { limit: 10, ..Page::default() }).await.unwrap().len(), 1);
-    assert_eq!(tenant.keys().await.unwrap().len(), 1);
+    assert_eq!(tenant.servers(ServerPage { limit: 10, ..Default::default() }).await.unwrap().len(), 1);
+    assert_eq!(tenant.keys(KeyPage { limit: 10, ..Default::default() }).await.unwrap().len(), 1);
 
-    raw.execute_unprepared("DROP TRIGGER broken").await.unwrap();
+    house.accept_rows_of(table).await;
     let committed = tenant.create_server(&actor(), server("wiki")).await.unwrap();
-    let (Revision { seq, .. }, ..) = before.0;
+    let Revision { seq, .. } = before.0.revision;
     assert_eq!(committed.revision.seq, seq + 1, "no seq was lost");
 }
 
@@ -66,8 +59,7 @@ async fn a_change_without_its_outbox_row_never_happened() {
 async fn an_epoch_is_not_raised_without_its_audit_row() {
     let house = House::new().await;
     let before = house.store.platform().revision().await.unwrap();
-    let trigger = "CREATE TRIGGER broken BEFORE INSERT ON audit BEGIN SELECT RAISE(ABORT, 'disk full'); END";
-    raw(&house).await.execute_unprepared(trigger).await.unwrap();
+    house.refuse_rows_of("audit").await;
     assert!(house.store.platform().raise_epoch(Revision { seq: before.seq + 1, ..before }).await.is_err());
     assert_eq!(house.store.platform().revision().await.unwrap(), before);
 }

@@ -1,36 +1,72 @@
 //! A database of its own for each test, and the records that tests begin with.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use model::{KeyId, KeyRole, KeyVerifier, Limits, ManualClock, TenantId, Transport, UpstreamUrl};
+use sea_orm::{ConnectionTrait as _, Database, DatabaseConnection};
 use store::{Actor, NewKey, NewServer, NewTenant, Store, TenantRecord, TenantStore};
+
+use crate::DATABASE;
 
 /// When every house begins.
 pub(crate) const START: i64 = 1_800_000_000_000_000;
 
+/// The two databases; each of the two test programs runs the whole suite on one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(dead_code, reason = "each of the two programs is one of them")]
+pub(crate) enum Kind {
+    Sqlite,
+    Postgres,
+}
+
 pub(crate) struct House {
     pub(crate) store: Store,
     pub(crate) clock: Arc<ManualClock>,
-    folder: tempfile::TempDir,
+    /// Where the database is.
+    pub(crate) url: String,
+    _folder: tempfile::TempDir,
 }
 
 impl House {
     pub(crate) async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
+        let url = empty_database(&folder);
         let clock = Arc::new(ManualClock::at(START));
-        let store = Store::connect(&url(&folder), clock.clone()).await.unwrap();
-        Self { store, clock, folder }
+        let store = Store::connect(&url, clock.clone()).await.unwrap();
+        Self { store, clock, url, _folder: folder }
     }
 
-    pub(crate) fn path(&self) -> PathBuf {
-        self.folder.path().join("gatehouse.db")
-    }
-
-    /// Another process on the same file.
+    /// Another process on the same database.
     pub(crate) async fn second_process(&self) -> Store {
-        Store::connect(&url(&self.folder), self.clock.clone()).await.unwrap()
+        Store::connect(&self.url, self.clock.clone()).await.unwrap()
+    }
+
+    /// The database past the store.
+    pub(crate) async fn raw(&self) -> DatabaseConnection {
+        Database::connect(&self.url).await.unwrap()
+    }
+
+    /// Makes the database refuse new rows of a table, as a full disk would.
+    pub(crate) async fn refuse_rows_of(&self, table: &str) {
+        let (sqlite, postgres) = (
+            format!("CREATE TRIGGER broken BEFORE INSERT ON {table} BEGIN SELECT RAISE(ABORT, 'disk full'); END"),
+            format!(
+                "CREATE FUNCTION broken() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'disk full'; END $$; \
+                 CREATE TRIGGER broken BEFORE INSERT ON {table} FOR EACH STATEMENT EXECUTE FUNCTION broken()"
+            ),
+        );
+        let sql = if DATABASE == Kind::Sqlite { sqlite } else { postgres };
+        self.raw().await.execute_unprepared(&sql).await.unwrap();
+    }
+
+    /// Takes `refuse_rows_of` back.
+    pub(crate) async fn accept_rows_of(&self, table: &str) {
+        let sql = match DATABASE {
+            Kind::Sqlite => "DROP TRIGGER broken".to_owned(),
+            Kind::Postgres => format!("DROP TRIGGER broken ON {table}; DROP FUNCTION broken()"),
+        };
+        self.raw().await.execute_unprepared(&sql).await.unwrap();
     }
 
     pub(crate) async fn tenant(&self, name: &str) -> TenantStore {
@@ -38,13 +74,22 @@ impl House {
     }
 
     pub(crate) async fn tenant_with(&self, name: &str, limits: Limits) -> TenantRecord {
-        let new = NewTenant { name: name.parse().unwrap(), title: name.to_owned(), limits };
-        self.store.platform().create_tenant(&actor(), new).await.unwrap().value
+        tenant_in(&self.store, name, limits).await
     }
 }
 
-fn url(folder: &tempfile::TempDir) -> String {
-    format!("sqlite://{}/gatehouse.db?mode=rwc", folder.path().display())
+/// The same in any store.
+pub(crate) async fn tenant_in(store: &Store, name: &str, limits: Limits) -> TenantRecord {
+    let new = NewTenant { limits, ..NewTenant::new(name.parse().unwrap()) };
+    store.platform().create_tenant(&actor(), new).await.unwrap().value
+}
+
+/// The address of a database that has no schema yet.
+pub(crate) fn empty_database(folder: &tempfile::TempDir) -> String {
+    match DATABASE {
+        Kind::Sqlite => format!("sqlite://{}/gatehouse.db?mode=rwc", folder.path().display()),
+        Kind::Postgres => tests::postgres::database().expect("without SKIP=postgres: this program is about PostgreSQL"),
+    }
 }
 
 pub(crate) fn actor() -> Actor {
@@ -59,17 +104,16 @@ pub(crate) fn actor() -> Actor {
 }
 
 pub(crate) fn server(name: &str) -> NewServer {
+    let url = UpstreamUrl::parse(&format!("https://{name}.example/mcp?token=hidden")).unwrap();
     NewServer {
-        name: name.parse().unwrap(),
-        title: format!("{name} for people"),
         transport: Transport::Auto,
-        url: UpstreamUrl::parse(&format!("https://{name}.example/mcp?token=hidden")).unwrap(),
         headers: vec![("X-Team".to_owned(), "a \"b\" ☃".to_owned()), ("X-Team".to_owned(), "second".to_owned())],
         connect_timeout: Duration::from_millis(1_500),
         read_timeout: Duration::from_secs(30),
         disabled_tools: vec!["drop_table".to_owned()],
         trust_hints: true,
         enabled: true,
+        ..NewServer::new(name.parse().unwrap(), format!("{name} for people"), url)
     }
 }
 

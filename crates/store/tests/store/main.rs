@@ -1,4 +1,4 @@
-//! The store's promises, each on a database file of its own.
+//! The store's promises on SQLite, each on a file of its own.
 
 #![allow(
     clippy::unwrap_used,
@@ -8,11 +8,8 @@
     reason = "in a test a panic is the answer"
 )]
 
-mod atomic;
-mod house;
-mod intended;
-mod isolation;
-mod keys;
-mod opening;
-mod platform;
-mod servers;
+mod file;
+
+const DATABASE: house::Kind = house::Kind::Sqlite;
+
+include!("suite.rs");

@@ -1,23 +1,14 @@
-//! Opening a database: made closed to others, migrated once, found again.
+//! Opening a database: migrated once, found again, with rules of its own.
 
-use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 
+use migrations::{Migrator, MigratorTrait as _, SchemaManager};
 use model::{ManualClock, Revision};
-use sea_orm::{ConnectionTrait, Database, DbBackend, Statement};
-use store::{Store, StoreError};
+use sea_orm::{ConnectionTrait as _, Database, SqlErr};
+use store::{Store, TenantPage};
 
-use crate::house::{House, START, actor, server};
-
-#[tokio::test]
-async fn the_database_file_and_its_log_are_closed_to_others() {
-    let house = House::new().await;
-    house.tenant("acme").await;
-    for entry in std::fs::read_dir(house.path().parent().unwrap()).unwrap() {
-        let entry = entry.unwrap();
-        assert_eq!(entry.metadata().unwrap().permissions().mode() & 0o777, 0o600, "{:?}", entry.path());
-    }
-}
+use crate::DATABASE;
+use crate::house::{House, Kind, START, actor, empty_database, server};
 
 #[tokio::test]
 async fn a_known_database_comes_back_with_its_epoch_and_records() {
@@ -36,7 +27,7 @@ async fn a_known_database_comes_back_with_its_epoch_and_records() {
 #[tokio::test]
 async fn processes_that_start_together_migrate_once() {
     let folder = tempfile::tempdir().unwrap();
-    let url = format!("sqlite://{}/gatehouse.db?mode=rwc", folder.path().display());
+    let url = empty_database(&folder);
     let starts: Vec<_> = (0..6)
         .map(|number| {
             let (url, clock) = (url.clone(), Arc::new(ManualClock::at(START + number)));
@@ -52,31 +43,60 @@ async fn processes_that_start_together_migrate_once() {
 }
 
 #[tokio::test]
-async fn other_addresses_and_unusable_folders_are_refused_clearly() {
-    let clock = || Arc::new(ManualClock::at(START));
-    for url in ["", "gatehouse.db", "mysql://x/y", "sqlite::memory:", "sqlite://:memory:"] {
-        assert!(matches!(Store::connect(url, clock()).await, Err(StoreError::Address)), "{url}");
-    }
-    let refused = Store::connect("sqlite:///nonexistent/folder/x.db?mode=rwc", clock()).await.unwrap_err();
-    assert!(refused.to_string().contains("/nonexistent/folder/x.db"), "{refused}");
-}
-
-#[tokio::test]
 async fn the_database_itself_refuses_what_must_not_be() {
     let house = House::new().await;
     let tenant = house.tenant("acme").await;
     tenant.create_server(&actor(), server("notes")).await.unwrap();
-    let raw = Database::connect(format!("sqlite://{}", house.path().display())).await.unwrap();
-    let copy = |name: &str, title: &str, tenant: &str| {
+    let raw = house.raw().await;
+    let fresh = if DATABASE == Kind::Sqlite { "randomblob(16)" } else { "gen_random_uuid()" };
+    let copy = async |name: &str, title: &str, tenant: &str| {
         let columns = "generation, transport, url, headers, connect_timeout_ms, read_timeout_ms, disabled_tools, \
                        trust_hints, enabled, created_at, updated_at, deleted_at";
         let sql = format!(
-            "INSERT INTO server (id, tenant_id, name, title, {columns}) SELECT randomblob(16), {tenant}, {name}, {title}, {columns} FROM server LIMIT 1"
+            "INSERT INTO server (id, tenant_id, name, title, {columns}) SELECT {fresh}, {tenant}, {name}, {title}, {columns} FROM server LIMIT 1"
         );
-        raw.execute_raw(Statement::from_string(DbBackend::Sqlite, sql))
+        raw.execute_unprepared(&sql).await.map_err(|refused| refused.sql_err())
     };
-    assert!(copy("'free'", "title", "tenant_id").await.unwrap_err().to_string().contains("UNIQUE"), "title");
-    assert!(copy("name", "'free'", "tenant_id").await.unwrap_err().to_string().contains("UNIQUE"), "name");
-    assert!(copy("'free'", "'free'", "randomblob(16)").await.unwrap_err().to_string().contains("FOREIGN"), "tenant");
+    let unique = |refused| matches!(refused, Err(Some(SqlErr::UniqueConstraintViolation(_))));
+    assert!(unique(copy("'free'", "title", "tenant_id").await), "title");
+    assert!(unique(copy("name", "'free'", "tenant_id").await), "name");
+    let stranger = copy("'free'", "'free'", fresh).await;
+    assert!(matches!(stranger, Err(Some(SqlErr::ForeignKeyConstraintViolation(_)))), "tenant");
     assert!(copy("'free'", "'free'", "tenant_id").await.is_ok());
+}
+
+#[tokio::test]
+async fn the_schema_goes_up_and_down_and_up_again() {
+    let house = House::new().await;
+    house.tenant("acme").await;
+    house.store.clone().close().await.unwrap();
+    let raw = house.raw().await;
+    let tables = async || {
+        let schema = SchemaManager::new(&raw);
+        let mut found = Vec::new();
+        for table in ["tenant", "user", "department", "api_key", "server", "outbox", "audit", "idempotency", "command"]
+        {
+            found.push((table, schema.has_table(table).await.unwrap()));
+        }
+        found
+    };
+    let up = tables().await;
+    assert!(up.iter().all(|(_, there)| *there), "{up:?}");
+    Migrator::down(&raw, None).await.unwrap();
+    assert!(tables().await.iter().all(|(_, there)| !there));
+    raw.close().await.unwrap();
+    let again = house.second_process().await;
+    assert_eq!(again.platform().tenants(TenantPage { limit: 10, ..Default::default() }).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn each_step_of_the_schema_can_be_taken_back_and_forth() {
+    let folder = tempfile::tempdir().unwrap();
+    let raw = Database::connect(empty_database(&folder)).await.unwrap();
+    for _ in Migrator::migrations() {
+        Migrator::up(&raw, Some(1)).await.unwrap();
+        Migrator::down(&raw, Some(1)).await.unwrap();
+        Migrator::up(&raw, Some(1)).await.unwrap();
+    }
+    assert!(Migrator::get_pending_migrations(&raw).await.unwrap().is_empty());
 }
