@@ -9,6 +9,7 @@ mod run;
 mod signals;
 
 mod keys;
+mod purge;
 pub mod reconcile;
 mod rest;
 mod serve;

@@ -20,7 +20,7 @@ use crate::fleet::Fleet;
 use crate::pki::{Pki, PkiError, follow};
 use crate::serve::Slots;
 use crate::timers::scaled;
-use crate::{Control, metrics, rest, serve, signals};
+use crate::{Control, metrics, purge, rest, serve, signals};
 
 /// How long closing the database may take.
 const CLOSING: Duration = Duration::from_secs(2);
@@ -137,8 +137,9 @@ pub async fn run(config: Config) -> Result<(), StartError> {
         let reconciler = control.reconciler.clone();
         async move { reconciler.run_forever().await }
     });
+    let purge = Part::start("purge", purge::run_forever(store.clone(), control.clock.clone(), config.audit_days));
     let metrics = serve::serve(metrics_listener.into(), Slots::new(), metrics::router(&control), link_shutdown.clone());
-    let mut parts = [link, reconciler, certificates, Part::start("metrics", metrics)];
+    let mut parts = [link, reconciler, certificates, purge, Part::start("metrics", metrics)];
     let draining = tokio::spawn({
         let (control, shutdown) = (control.clone(), shutdown.clone());
         async move {
