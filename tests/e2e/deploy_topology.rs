@@ -26,7 +26,7 @@ async fn what_is_added_through_one_control_is_called_through_the_proxies_of_all(
     }
 
     // Jobs run at every start: they change nothing the second time.
-    assert_eq!(topology.again("init").await.trim(), "{\"existing\":true}");
+    assert!(topology.again("init").await.contains("its keys stay as they are"));
     topology.again("node-certificate").await;
 
     // One control less, and back again: nobody notices but those who ask it.

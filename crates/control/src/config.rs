@@ -34,8 +34,6 @@ pub struct Config {
     pub kek_file: PathBuf,
     /// The folder with the plane's CA and certificates.
     pub pki_dir: PathBuf,
-    /// What this replica is called among those of one database, for people; default: the machine's name.
-    pub replica: String,
     /// Days for which audit rows are kept, 1 to 36500; default 400.
     pub audit_days: u32,
     /// Upstreams on loopback over plain http are allowed, listeners off loopback are not.
@@ -85,7 +83,6 @@ impl Config {
             redis: redis(settings),
             kek_file: settings.required("kek_file").into(),
             pki_dir: settings.required("pki_dir").into(),
-            replica: replica(settings),
             audit_days: audit_days(settings),
             dev: settings.flag("dev"),
             public_url: settings.url("public_url"),
@@ -184,21 +181,6 @@ fn redis(settings: &mut Settings) -> Option<Secret> {
     Some(redis)
 }
 
-/// One to 64 letters, digits, dots, dashes and underscores.
-fn replica(settings: &mut Settings) -> String {
-    let Some(name) = settings.text("replica") else { return machine() };
-    if name.len() > 64 || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte)) {
-        settings.wrong("replica", "must be 1 to 64 letters, digits, dots, dashes and underscores");
-    }
-    name
-}
-
-fn machine() -> String {
-    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let name = name.trim();
-    if name.is_empty() { "control".to_owned() } else { name.chars().take(64).collect() }
-}
-
 fn audit_days(settings: &mut Settings) -> u32 {
     const MUST: &str = "must be a number of days, 1 to 36500";
     let days = settings.parsed("audit_days", MUST).unwrap_or(AUDIT_DAYS);
@@ -277,8 +259,6 @@ mod tests {
             ("tls_cert = \"c\"\ntls_key = \"k\"", None),
             ("tls_cert = \"c\"", Some("`tls_key`: required with `tls_cert`")),
             ("tls_key = \"k\"", Some("`tls_cert`: required with `tls_key`")),
-            ("replica = \"control-1.eu\"", None),
-            ("replica = \"one two\"", Some("`replica`")),
             ("audit_days = 30", None),
             ("audit_days = \"30\"", None),
             ("audit_days = 40000", Some("`audit_days`")),

@@ -50,7 +50,6 @@ pub const SETTINGS: &[Setting] = &[
     secret("redis", &[Control]),
     setting("kek_file", &[Control]),
     setting("pki_dir", &[Control]),
-    setting("replica", &[Control]),
     setting("audit_days", &[Control]),
     setting("control", &[Proxy]),
     setting("link_ca", &[Proxy]),
