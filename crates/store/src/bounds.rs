@@ -33,3 +33,127 @@ where
 {
     if those.count(db).await? < u64::from(limit) { Ok(()) } else { Err(StoreError::Bound { what, limit }) }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use model::{KeyId, KeyRole, KeyVerifier, ManualClock, UpstreamUrl};
+
+    use super::*;
+    use crate::{
+        Actor, KeyPage, NewDepartment, NewEgressRule, NewKey, NewServer, NewTenant, NewUser, Store, TenantStore,
+    };
+
+    async fn store(clock: Arc<ManualClock>) -> (tempfile::TempDir, Store, TenantStore) {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite://{}/x.db?mode=rwc", folder.path().display());
+        let store = Store::connect(&url, clock).await.unwrap();
+        let new = NewTenant::new("acme".parse().unwrap());
+        let tenant = store.platform().create_tenant(&actor(), new).await.unwrap().value.spec.id;
+        let tenant = store.tenant(tenant);
+        (folder, store, tenant)
+    }
+
+    fn actor() -> Actor {
+        Actor::system("test")
+    }
+
+    fn bound<T: std::fmt::Debug>(answer: Result<T, StoreError>) -> (&'static str, u32) {
+        match answer {
+            Err(StoreError::Bound { what, limit }) => (what, limit),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn only_live_keys_count() {
+        let clock = Arc::new(ManualClock::at(1));
+        let (_folder, _store, tenant) = store(clock.clone()).await;
+        let id = |number: u32| -> KeyId { format!("key{number:013}").parse().unwrap() };
+        let create = async |number: u32, expires_at: Option<i64>| {
+            clock.advance_micros(1);
+            let verifier = KeyVerifier {
+                id: id(number),
+                tenant: tenant.id(),
+                user: None,
+                role: KeyRole::User,
+                sha256: [0; 32],
+                servers: None,
+                expires_at,
+            };
+            tenant.create_key(&actor(), NewKey { verifier, evidence: [0; 32], label: String::new() }).await.map(drop)
+        };
+        create(0, None).await.unwrap();
+        create(1, Some(50)).await.unwrap();
+        create(2, None).await.unwrap();
+        assert!(matches!(create(3, None).await, Err(StoreError::QuotaKeys { limit: 3 })));
+        tenant.revoke_key(&actor(), id(2)).await.unwrap();
+        create(4, None).await.unwrap();
+        clock.advance_micros(50);
+        create(5, None).await.unwrap();
+        assert!(matches!(create(6, None).await, Err(StoreError::QuotaKeys { limit: 3 })));
+        let live = KeyPage { live: Some(true), limit: 9, ..KeyPage::default() };
+        let listed: Vec<_> = tenant.keys(live).await.unwrap().into_iter().map(|key| key.verifier.id).collect();
+        assert_eq!(listed, [id(0), id(4), id(5)]);
+    }
+
+    #[tokio::test]
+    async fn users_departments_and_memberships_have_bounds_that_deletions_make_room_in() {
+        let (_folder, _store, tenant) = store(Arc::new(ManualClock::at(1))).await;
+        let mut departments = Vec::new();
+        let department =
+            |name: &str| NewDepartment { name: name.parse().unwrap(), title: String::new(), external_id: None };
+        for name in ["a", "b", "c"] {
+            departments.push(tenant.create_department(&actor(), department(name)).await.unwrap().value.id);
+        }
+        assert_eq!(bound(tenant.create_department(&actor(), department("d")).await), ("departments", 3));
+        tenant.delete_department(&actor(), departments[2], None).await.unwrap();
+        departments[2] = tenant.create_department(&actor(), department("d")).await.unwrap().value.id;
+
+        let user = |login: &str, departments: &[_]| NewUser {
+            login: login.to_owned(),
+            title: String::new(),
+            external_id: None,
+            departments: departments.to_vec(),
+            role: KeyRole::User,
+            active: true,
+        };
+        let many = tenant.create_user(&actor(), user("a", &departments)).await;
+        assert_eq!(bound(many), ("departments of one user", 2));
+        let first = tenant.create_user(&actor(), user("a", &departments[..2])).await.unwrap().value.id;
+        for login in ["b", "c"] {
+            tenant.create_user(&actor(), user(login, &[])).await.unwrap();
+        }
+        assert_eq!(bound(tenant.create_user(&actor(), user("d", &[])).await), ("users", 3));
+        tenant.delete_user(&actor(), first, None).await.unwrap();
+        tenant.create_user(&actor(), user("d", &[])).await.unwrap();
+        assert_eq!(bound(tenant.restore_user(&actor(), first).await), ("users", 3));
+    }
+
+    #[tokio::test]
+    async fn egress_rules_and_disabled_tools_have_bounds() {
+        let (_folder, store, tenant) = store(Arc::new(ManualClock::at(1))).await;
+        let rule = |host: &str| NewEgressRule {
+            tenant: None,
+            host: host.parse().unwrap(),
+            ports: None,
+            http: false,
+            reason: "test".to_owned(),
+        };
+        for host in ["a", "b", "c"] {
+            store.platform().create_egress_rule(&actor(), rule(host)).await.unwrap();
+        }
+        assert_eq!(bound(store.platform().create_egress_rule(&actor(), rule("d")).await), ("egress rules", 3));
+
+        let url = UpstreamUrl::parse("https://x.example/").unwrap();
+        let new = NewServer::new("notes".parse().unwrap(), "Notes".to_owned(), url);
+        let id = tenant.create_server(&actor(), new).await.unwrap().value.spec.id;
+        for tool in ["a", "b", "a"] {
+            tenant.set_tool(&actor(), id, None, tool, false).await.unwrap();
+        }
+        assert_eq!(bound(tenant.set_tool(&actor(), id, None, "c", false).await), ("disabled tools", 2));
+        tenant.set_tool(&actor(), id, None, "a", true).await.unwrap();
+        tenant.set_tool(&actor(), id, None, "c", false).await.unwrap();
+    }
+}

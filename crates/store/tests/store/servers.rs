@@ -2,13 +2,17 @@
 
 use std::time::Duration;
 
-use model::{Generation, Limits, ServerId, TenantId, Transport, UpstreamUrl};
-use store::{Page, ServerPatch, StoreError};
+use model::{Generation, Limits, ServerId, ServerLimits, TenantId, Transport, UpstreamUrl};
+use store::{AuditPage, ServerLimitsPatch, ServerPage, ServerPatch, StoreError};
 
 use crate::house::{House, START, actor, server};
 
-fn all() -> Page {
-    Page { limit: 100, ..Page::default() }
+fn all() -> ServerPage {
+    ServerPage { limit: 100, ..ServerPage::default() }
+}
+
+fn newest(limit: u32) -> AuditPage {
+    AuditPage { limit, ..AuditPage::default() }
 }
 
 #[tokio::test]
@@ -131,12 +135,119 @@ async fn a_patch_changes_the_named_fields_and_no_others() {
         read_timeout: Some(Duration::from_micros(10_000_999)),
         disabled_tools: Some(vec![]),
         trust_hints: Some(false),
+        retry_count: Some(10),
+        retry_delay: Some(Duration::from_secs(60)),
+        limits: ServerLimitsPatch { concurrent: Some(Some(3)), ..Default::default() },
+        description: Some(Some("a text".to_owned())),
+        tags: Some(vec!["a".to_owned(), "b".to_owned()]),
+        icon: Some(Some("book".to_owned())),
         enabled: Some(false),
     };
     let new = tenant.patch_server(&actor(), old.spec.id, None, everything).await.unwrap().value;
     assert_eq!(new.spec.read_timeout, Duration::from_secs(10), "kept in whole milliseconds");
     assert_eq!((new.enabled, new.spec.transport, new.spec.generation), (false, Transport::Sse, Generation(3)));
+    assert_eq!((new.spec.retry_count, new.spec.retry_delay), (10, Duration::from_secs(60)));
+    assert_eq!((new.description.as_deref(), new.icon.as_deref(), new.tags.len()), (Some("a text"), Some("book"), 2));
     assert_eq!(tenant.server(old.spec.id).await.unwrap(), Some(new));
+}
+
+#[tokio::test]
+async fn absent_keeps_and_null_clears() {
+    let house = House::new().await;
+    let tenant = house.tenant("acme").await;
+    let mut new = server("notes");
+    new.description = Some("a text".to_owned());
+    new.icon = Some("book".to_owned());
+    new.limits = ServerLimits { concurrent: Some(4), response_bytes: Some(5), call_secs: Some(6) };
+    let old = tenant.create_server(&actor(), new).await.unwrap().value;
+    let patch = ServerPatch {
+        description: Some(None),
+        limits: ServerLimitsPatch { response_bytes: Some(None), call_secs: Some(Some(9)), ..Default::default() },
+        ..Default::default()
+    };
+    let new = tenant.patch_server(&actor(), old.spec.id, None, patch).await.unwrap().value;
+    assert_eq!((new.description.as_ref(), new.icon.as_deref()), (None, Some("book")));
+    let limits = ServerLimits { concurrent: Some(4), response_bytes: None, call_secs: Some(9) };
+    assert_eq!(new.spec.limits, limits);
+    assert_eq!(tenant.server(old.spec.id).await.unwrap(), Some(new));
+}
+
+#[tokio::test]
+async fn who_made_and_who_changed_a_server_are_known() {
+    let house = House::new().await;
+    let tenant = house.tenant("acme").await;
+    let made = tenant.create_server(&store::Actor::system("importer"), server("notes")).await.unwrap().value;
+    assert_eq!((made.created_by.as_deref(), made.updated_by.as_deref()), (Some("importer"), Some("importer")));
+    let patch = ServerPatch { enabled: Some(false), ..Default::default() };
+    let changed = tenant.patch_server(&actor(), made.spec.id, None, patch).await.unwrap().value;
+    assert_eq!(changed.created_by.as_deref(), Some("importer"));
+    assert_eq!(changed.updated_by.as_deref(), Some("adminadminadmin0"));
+}
+
+#[tokio::test]
+async fn two_hundred_edits_that_name_what_they_read_lose_no_update() {
+    let house = House::new().await;
+    let tenant = house.tenant("acme").await;
+    let mut new = server("notes");
+    new.disabled_tools = Vec::new();
+    let id = tenant.create_server(&actor(), new).await.unwrap().value.spec.id;
+    let tasks: Vec<_> = (0..200)
+        .map(|number| {
+            let tenant = tenant.clone();
+            tokio::spawn(async move {
+                loop {
+                    let read = tenant.server(id).await.unwrap().unwrap().spec;
+                    let mut tools = read.disabled_tools;
+                    tools.push(format!("tool {number}"));
+                    let patch = ServerPatch { disabled_tools: Some(tools), ..Default::default() };
+                    match tenant.patch_server(&actor(), id, Some(read.generation), patch).await {
+                        Err(StoreError::Stale { current }) => assert!(current > read.generation),
+                        done => break done.unwrap(),
+                    }
+                }
+            })
+        })
+        .collect();
+    for task in tasks {
+        task.await.unwrap();
+    }
+    let spec = tenant.server(id).await.unwrap().unwrap().spec;
+    assert_eq!(spec.generation, Generation(201));
+    let mut tools = spec.disabled_tools;
+    tools.sort_unstable();
+    tools.dedup();
+    assert_eq!(tools.len(), 200);
+}
+
+#[tokio::test]
+async fn tools_that_are_switched_at_once_are_all_switched() {
+    let house = House::new().await;
+    let tenant = house.tenant("acme").await;
+    let mut new = server("notes");
+    new.disabled_tools = (0..20).map(|number| format!("old {number}")).collect();
+    let id = tenant.create_server(&actor(), new).await.unwrap().value.spec.id;
+    let tasks: Vec<_> = (0..20)
+        .flat_map(|number| [(format!("old {number}"), true), (format!("new {number}"), false)])
+        .map(|(tool, enabled)| {
+            let tenant = tenant.clone();
+            tokio::spawn(async move { tenant.set_tool(&actor(), id, None, &tool, enabled).await })
+        })
+        .collect();
+    for task in tasks {
+        task.await.unwrap().unwrap();
+    }
+    let spec = tenant.server(id).await.unwrap().unwrap().spec;
+    let mut tools = spec.disabled_tools;
+    tools.sort_unstable();
+    let mut expected: Vec<_> = (0..20).map(|number| format!("new {number}")).collect();
+    expected.sort_unstable();
+    assert_eq!((tools, spec.generation), (expected, Generation(41)));
+
+    let before = house.store.platform().revision().await.unwrap();
+    let again = tenant.set_tool(&actor(), id, None, "new 0", false).await.unwrap();
+    assert_eq!((again.value.spec.generation, again.revision), (Generation(41), before), "nothing to switch");
+    let stale = tenant.set_tool(&actor(), id, Some(Generation(1)), "new 0", true).await;
+    assert!(matches!(stale, Err(StoreError::Stale { current: Generation(41) })));
 }
 
 #[tokio::test]
@@ -188,7 +299,7 @@ async fn a_patch_that_changes_nothing_commits_nothing() {
     let answer = tenant.patch_server(&actor(), created.value.spec.id, None, same).await.unwrap();
     assert_eq!(answer, created);
     assert_eq!(house.store.platform().revision().await.unwrap(), created.revision);
-    assert_eq!(tenant.audit(10).await.unwrap().len(), 2, "the tenant's and the server's creation");
+    assert_eq!(tenant.audit(newest(10)).await.unwrap().len(), 2, "the tenant's and the server's creation");
 }
 
 #[tokio::test]
@@ -238,21 +349,21 @@ async fn lists_are_paged_in_the_order_of_making() {
     let mut seen = Vec::new();
     let mut after = None;
     loop {
-        let page = tenant.servers(Page { after, limit: 3, ..Page::default() }).await.unwrap();
+        let page = tenant.servers(ServerPage { after, limit: 3, ..ServerPage::default() }).await.unwrap();
         assert!(page.len() <= 3);
         let Some(last) = page.last() else { break };
         after = Some(last.spec.id);
         seen.extend(page.iter().map(|record| record.spec.id));
     }
     assert_eq!(seen, ids);
-    assert_eq!(tenant.servers(Page::default()).await.unwrap().len(), 1, "a limit of 0 is 1");
+    assert_eq!(tenant.servers(ServerPage::default()).await.unwrap().len(), 1, "a limit of 0 is 1");
 }
 
 #[tokio::test]
 async fn lists_are_searched_literally_and_whatever_the_case() {
     let house = House::new().await;
     let tenant = house.tenant("acme").await;
-    for (name, title) in [("notes", "100% Sure"), ("wiki", "a_b"), ("mail", "axb \\ c")] {
+    for (name, title) in [("notes", "100% Sure"), ("wiki", "a_b"), ("mail", "axb \\ c"), ("ecole", "École")] {
         let mut new = server(name);
         new.title = title.to_owned();
         tenant.create_server(&actor(), new).await.unwrap();
@@ -268,12 +379,14 @@ async fn lists_are_searched_literally_and_whatever_the_case() {
         (Some("\\"), None, vec!["mail"]),
         (Some("sure"), None, vec!["notes"]),
         (Some("'; drop table server; --"), None, vec![]),
-        (Some(""), None, vec!["notes", "wiki", "mail"]),
-        (None, Some(true), vec!["notes", "wiki"]),
+        (Some("École"), None, vec!["ecole"]),
+        (Some("\\%"), None, vec![]),
+        (Some(""), None, vec!["notes", "wiki", "mail", "ecole"]),
+        (None, Some(true), vec!["notes", "wiki", "ecole"]),
         (None, Some(false), vec!["mail"]),
         (Some("i"), Some(true), vec!["wiki"]),
     ] {
-        let page = Page { search: search.map(str::to_owned), enabled, after: None, limit: 10 };
+        let page = ServerPage { search: search.map(str::to_owned), enabled, limit: 10, ..ServerPage::default() };
         let names: Vec<_> =
             tenant.servers(page).await.unwrap().into_iter().map(|record| record.spec.name.to_string()).collect();
         assert_eq!(names, found, "{search:?} {enabled:?}");
@@ -289,7 +402,7 @@ async fn every_change_has_an_audit_row_without_secrets() {
     tenant.patch_server(&actor(), id, None, disable).await.unwrap();
     tenant.delete_server(&actor(), id, None).await.unwrap();
 
-    let rows = tenant.audit(10).await.unwrap();
+    let rows = tenant.audit(newest(10)).await.unwrap();
     let actions: Vec<_> = rows.iter().map(|row| row.action.as_str()).collect();
     assert_eq!(actions, ["server.delete", "server.change", "server.create", "tenant.create"]);
     for row in &rows[..3] {
@@ -306,5 +419,37 @@ async fn every_change_has_an_audit_row_without_secrets() {
     assert_eq!((rows[0].after.is_none(), rows[2].before.is_none()), (true, true));
     assert!(rows[1].before.as_ref().unwrap().contains("\"enabled\":true"));
     assert!(rows[1].after.as_ref().unwrap().contains("\"enabled\":false"));
-    assert_eq!(tenant.audit(2).await.unwrap(), rows[..2]);
+    assert_eq!(tenant.audit(newest(2)).await.unwrap(), rows[..2]);
+}
+
+#[tokio::test]
+async fn lists_are_narrowed_to_exactly_one_tag() {
+    let house = House::new().await;
+    let tenant = house.tenant("acme").await;
+    for (name, tags) in [
+        ("one", vec!["prod", "eu"]),
+        ("two", vec!["prod-eu", "a\"prod"]),
+        ("three", vec!["Prod", "\\"]),
+        ("four", vec!["eu", "x%y", "prod"]),
+    ] {
+        let mut new = server(name);
+        new.tags = tags.into_iter().map(str::to_owned).collect();
+        tenant.create_server(&actor(), new).await.unwrap();
+    }
+    for (tag, found) in [
+        ("prod", vec!["one", "four"]),
+        ("eu", vec!["one", "four"]),
+        ("Prod", vec!["three"]),
+        ("a\"prod", vec!["two"]),
+        ("\\", vec!["three"]),
+        ("x%y", vec!["four"]),
+        ("%", vec![]),
+        ("pro", vec![]),
+        ("", vec![]),
+    ] {
+        let page = ServerPage { tag: Some(tag.to_owned()), ..all() };
+        let names: Vec<_> =
+            tenant.servers(page).await.unwrap().into_iter().map(|record| record.spec.name.to_string()).collect();
+        assert_eq!(names, found, "{tag}");
+    }
 }
