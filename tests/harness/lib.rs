@@ -10,6 +10,7 @@
 pub mod admin;
 pub mod arrows;
 pub mod behaviour;
+pub mod collector;
 pub mod compose;
 pub mod deploy;
 pub mod forwarder;
@@ -22,6 +23,7 @@ pub mod packages;
 pub mod patience;
 pub mod postgres;
 pub mod process;
+pub mod prometheus;
 pub mod redis;
 pub mod relay;
 pub mod replicas;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use axum::http::{Method, StatusCode};
-use telemetry::{Histogram, HistogramVec, IntCounterVec, IntGauge, Metrics};
+use telemetry::{Histogram, HistogramVec, IntCounterVec, Metrics};
 
 /// The counters of control; registered before anything is served.
 #[derive(Clone)]
@@ -12,8 +12,6 @@ pub(crate) struct Counters {
     seconds: HistogramVec,
     passes: IntCounterVec,
     pass_seconds: Histogram,
-    /// Open connections of REST.
-    pub(crate) connections: IntGauge,
 }
 
 impl Counters {
@@ -21,7 +19,9 @@ impl Counters {
         let passes =
             metrics.counters("gatehouse_reconcile_passes_total", "Passes of the reconciler, by outcome.", &["outcome"]);
         // Shown from the beginning, so that the first one is seen as a rise.
-        ["complete", "incomplete", "failed", "nobody"].map(|outcome| passes.with_label_values(&[outcome]));
+        for outcome in ["complete", "incomplete", "failed", "nobody"] {
+            passes.with_label_values(&[outcome]);
+        }
         Self {
             answers: metrics.counters(
                 "gatehouse_rest_requests_total",
@@ -31,7 +31,6 @@ impl Counters {
             seconds: metrics.seconds_by("gatehouse_rest_seconds", "Latency of REST, by route.", &["route"]),
             passes,
             pass_seconds: metrics.seconds("gatehouse_reconcile_seconds", "Passes of the reconciler."),
-            connections: metrics.gauge("gatehouse_rest_connections", "Open connections of REST."),
         }
     }
 
