@@ -9,7 +9,7 @@ mod bound;
 mod departments;
 mod erase;
 mod key_life;
-mod keys;
+pub(crate) mod keys;
 mod liveness;
 pub(crate) mod manifests;
 mod memberships;

@@ -4,7 +4,7 @@ use model::{EgressRuleId, Generation, ResourceName};
 use sea_orm::{ColumnTrait, Condition, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect};
 
 use super::PlatformStore;
-use super::tenants::tenant_at;
+use super::tenants::{live, tenant_at};
 use crate::bounds::{EGRESS_RULES, room_for_one};
 use crate::change::{Change, Deed, Notice};
 use crate::entity::egress_rule::{Column, Entity};
@@ -21,9 +21,10 @@ impl PlatformStore {
         new: NewEgressRule,
     ) -> Result<Committed<EgressRuleRecord>, StoreError> {
         let change = Change::begin(&self.store).await?;
-        if let Some(tenant) = new.tenant {
-            tenant_at(&change, super::tenants::live(), tenant, None).await?;
-        }
+        let intended = match new.tenant {
+            Some(tenant) => tenant_at(&change, live(), tenant, None).await?.is_live(),
+            None => true,
+        };
         let same = Condition::all()
             .add(match new.tenant {
                 Some(tenant) => Column::TenantId.eq(tenant.0),
@@ -42,7 +43,7 @@ impl PlatformStore {
         let record = EgressRuleRecord::new(actor, new, change.now);
         Entity::insert(record.clone().into_row()).exec_without_returning(&change.tx).await?;
         let deed = deed("egress.create", &record, false);
-        let notice = notice(&record, true);
+        let notice = notice(&record, intended);
         change.commit(actor, deed, [notice], record).await
     }
 
@@ -80,7 +81,8 @@ impl PlatformStore {
         let record = EgressRuleRecord::try_from(row)?;
         expect(record.generation, expected)?;
         Entity::delete_by_id(id.0).exec(&change.tx).await?;
-        change.commit(actor, deed("egress.delete", &record, true), [notice(&record, false)], ()).await
+        let gone = Notice { urgent: true, ..notice(&record, false) };
+        change.commit(actor, deed("egress.delete", &record, true), [gone], ()).await
     }
 }
 
@@ -92,5 +94,5 @@ fn deed(action: &'static str, record: &EgressRuleRecord, gone: bool) -> Deed {
 
 fn notice(record: &EgressRuleRecord, intended: bool) -> Notice {
     let name = ResourceName::Egress(record.rule.id);
-    Notice { tenant: record.rule.tenant, name, removed: !intended, urgent: !intended }
+    Notice { tenant: record.rule.tenant, name, removed: !intended, urgent: false }
 }

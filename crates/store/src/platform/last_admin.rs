@@ -5,6 +5,7 @@ use sea_orm::{ColumnTrait, EntityTrait, QueryFilter};
 
 use crate::change::Change;
 use crate::entity::api_key::{Column, Entity};
+use crate::tenant::keys::live;
 use crate::{KeyRecord, Store, StoreError};
 
 /// Whether a platform admin's key opened something when the change began. A platform that has none yet
@@ -28,8 +29,7 @@ impl LastAdmin {
 }
 
 async fn an_admin_lives(store: &Store, change: &Change) -> Result<bool, StoreError> {
-    let query =
-        Entity::find().filter(Column::Role.eq(KeyRole::PlatformAdmin.as_str())).filter(Column::RevokedAt.is_null());
+    let query = Entity::find().filter(Column::Role.eq(KeyRole::PlatformAdmin.as_str())).filter(live(change.now));
     for row in query.all(&change.tx).await? {
         let tenant = store.tenant(TenantId(row.tenant_id));
         // A key that can't be read opens nothing.

@@ -209,7 +209,7 @@ impl TenantStore {
 }
 
 /// Neither revoked nor expired at `now`.
-fn live(now: i64) -> Condition {
+pub(crate) fn live(now: i64) -> Condition {
     let unexpired = Condition::any().add(Column::ExpiresAt.is_null()).add(Column::ExpiresAt.gt(now));
     Condition::all().add(Column::RevokedAt.is_null()).add(unexpired)
 }

@@ -114,7 +114,21 @@ async fn an_inactive_or_deleted_tenant_takes_all_it_has_with_it_urgently_and_bri
     asleep.verifier.user = Some(sleeper);
     tenant.create_key(&actor(), asleep).await.unwrap();
 
-    let mut names = [ResourceName::Tenant(id), ResourceName::Server(mounted), ResourceName::Key(key_id(1))];
+    let rule = NewEgressRule {
+        tenant: Some(id),
+        host: "notes.internal".parse().unwrap(),
+        ports: None,
+        http: true,
+        reason: "in the cluster".to_owned(),
+    };
+    let rule = platform.create_egress_rule(&actor(), rule).await.unwrap().value.rule.id;
+
+    let mut names = [
+        ResourceName::Tenant(id),
+        ResourceName::Server(mounted),
+        ResourceName::Key(key_id(1)),
+        ResourceName::Egress(rule),
+    ];
     names.sort_by_key(ToString::to_string);
     let told = async |since: i64| -> Vec<_> {
         let rows = platform.outbox_since(since, 100).await.unwrap();
