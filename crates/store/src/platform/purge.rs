@@ -124,7 +124,7 @@ impl PlatformStore {
             match self.purge_tenant(&Actor::system("purge"), model::TenantId(tenant.id)).await {
                 Ok(_) => removed += 1,
                 // Another replica was first, or it was restored.
-                Err(StoreError::NotFound) => (),
+                Err(StoreError::NotFound | StoreError::StillLive) => (),
                 Err(error) => return Err(error),
             }
         }
