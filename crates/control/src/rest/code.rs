@@ -12,6 +12,7 @@ macro_rules! codes {
 
         impl Code {
             /// All of them, by status.
+            #[cfg(test)]
             pub(crate) const ALL: &[Self] = &[$($(Self::$name,)*)*];
 
             /// The word in `code`.

@@ -18,7 +18,7 @@ use crate::rest::trace::carried;
 /// A key with the fingerprint of the request that it came with.
 pub(crate) struct Slot {
     word: String,
-    fingerprint: [u8; 32],
+    pub(crate) fingerprint: [u8; 32],
 }
 
 impl Slot {

@@ -32,8 +32,9 @@ pub(super) struct House {
     pub(super) platform: String,
     pub(super) admin: String,
     pub(super) client: String,
+    pub(super) viewer: String,
     pub(super) other_admin: String,
-    _dir: TempDir,
+    dir: Arc<TempDir>,
 }
 
 /// An answer, read to its end.
@@ -66,32 +67,43 @@ impl Reply {
 
 impl House {
     pub(super) async fn open() -> Self {
-        let dir = tempfile::tempdir().unwrap();
+        let dir = Arc::new(tempfile::tempdir().unwrap());
         let clock = Arc::new(ManualClock::at(1_800_000_000_000_000));
-        let database = format!("sqlite://{}?mode=rwc", dir.path().join("gatehouse.db").display());
-        let store = Store::connect(&database, clock.clone()).await.unwrap();
-        let config = format!(
-            "database = \"{database}\"\nkek_file = \"kek\"\npki_dir = \"pki\"\ndev = true\n\
-             own_listeners = [\"127.0.0.1:5010\"]\n"
-        );
-        let proxies = Arc::new(Double::new(store.clone()));
-        proxies.speaks(NOTES, TOOLS);
-        proxies.speaks(OTHER, TOOLS);
-        let config = Config::parse(&config).unwrap();
-        let app = Arc::new(Control::new(config, store.clone(), proxies.clone(), clock.clone(), &[7; 32]));
-        let (acme, other) = (tenant(&store, "acme").await, tenant(&store, "other").await);
+        let (app, proxies) = app(&dir, &clock).await;
+        let store = &app.store;
+        let (acme, other) = (tenant(store, "acme").await, tenant(store, "other").await);
         Self {
             rest: rest(app.clone()),
-            platform: key(&store, acme, KeyRole::PlatformAdmin).await,
-            admin: key(&store, acme, KeyRole::TenantAdmin).await,
-            client: key(&store, acme, KeyRole::User).await,
-            other_admin: key(&store, other, KeyRole::TenantAdmin).await,
+            platform: key(store, acme, KeyRole::PlatformAdmin).await,
+            admin: key(store, acme, KeyRole::TenantAdmin).await,
+            client: key(store, acme, KeyRole::User).await,
+            viewer: key(store, acme, KeyRole::Viewer).await,
+            other_admin: key(store, other, KeyRole::TenantAdmin).await,
             app,
             proxies,
             clock,
             acme,
             other,
-            _dir: dir,
+            dir,
+        }
+    }
+
+    /// Another process on the same database, as after a restart or beside the first.
+    pub(super) async fn replica(&self) -> Self {
+        let (app, proxies) = app(&self.dir, &self.clock).await;
+        Self {
+            rest: rest(app.clone()),
+            app,
+            proxies,
+            clock: self.clock.clone(),
+            acme: self.acme,
+            other: self.other,
+            platform: self.platform.clone(),
+            admin: self.admin.clone(),
+            client: self.client.clone(),
+            viewer: self.viewer.clone(),
+            other_admin: self.other_admin.clone(),
+            dir: self.dir.clone(),
         }
     }
 
@@ -145,6 +157,21 @@ impl House {
         assert_eq!(reply.status, StatusCode::CREATED, "{}", reply.text);
         reply.json()
     }
+}
+
+async fn app(dir: &TempDir, clock: &Arc<ManualClock>) -> (App, Arc<Double>) {
+    let database = format!("sqlite://{}?mode=rwc", dir.path().join("gatehouse.db").display());
+    let store = Store::connect(&database, clock.clone()).await.unwrap();
+    let config = format!(
+        "database = \"{database}\"\nkek_file = \"kek\"\npki_dir = \"pki\"\ndev = true\n\
+         own_listeners = [\"127.0.0.1:5010\"]\n"
+    );
+    let proxies = Arc::new(Double::new(store.clone()));
+    proxies.speaks(NOTES, TOOLS);
+    proxies.speaks(OTHER, TOOLS);
+    let config = Config::parse(&config).unwrap();
+    let app = Arc::new(Control::new(config, store, proxies.clone(), clock.clone(), &[7; 32]));
+    (app, proxies)
 }
 
 pub(super) fn bearer(headers: &mut HeaderMap, key: &str) {

@@ -132,7 +132,7 @@ async fn native_routes_take_known_parameters_once() {
         ("GET", "/api/v1/servers?limit=1&enabled=true&search=a", ""),
         ("GET", "/api/v1/servers?limits=1", "unknown_parameter"),
         ("GET", "/api/v1/servers?limit=1&limit=2", "duplicate_parameter"),
-        ("GET", "/api/v1/keys?search=a", "unknown_parameter"),
+        ("GET", "/api/v1/keys?colour=a", "unknown_parameter"),
         ("POST", "/api/v1/recover?dryrun=true", "unknown_parameter"),
         ("POST", "/api/v1/recover?dry_run=true&dry_run=false", "duplicate_parameter"),
     ] {

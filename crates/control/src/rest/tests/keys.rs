@@ -37,11 +37,12 @@ async fn servers_restrict_keys_of_clients_only_and_are_slugs() {
     let house = House::open().await;
     for (body, code) in [
         (r#"{"servers":["notes"]}"#, ""),
-        (r#"{"role":"client","servers":[]}"#, ""),
+        (r#"{"role":"user","servers":[]}"#, ""),
         (r#"{"role":"tenant_admin","servers":["notes"]}"#, "role"),
         (r#"{"role":"platform_admin","servers":[]}"#, "role"),
         (r#"{"servers":["My Notes"]}"#, "slug"),
-        (r#"{"servers":[""]}"#, "slug"),
+        (r#"{"servers":[""]}"#, "required"),
+        (r#"{"servers":["a","a"]}"#, "duplicate"),
     ] {
         let reply = house.ask(&house.platform, "POST", "/api/v1/keys", body).await;
         let expected = if code.is_empty() { 201 } else { 422 };
