@@ -16,6 +16,9 @@ const DOORS: &[(&str, &[&str])] = &[
 /// Ways past the entities.
 const RAW: &[&str] = &["Statement::from", "execute_raw", "query_one_raw", "query_all_raw", "from_raw_sql"];
 
+/// Files that hand on what others ask (deadlines), or speak to the database of no data (hints between processes).
+const CARRIERS: &[&str] = &["timed.rs", "hints.rs"];
+
 /// A source file below `crates/store/src`.
 #[derive(Debug, Clone)]
 pub struct Source {
@@ -78,7 +81,7 @@ fn of_file(source: &Source) -> Vec<String> {
         if line.contains("entity") && line.trim_start().starts_with("pub ") {
             found.push(format!("{path}: entities leave the crate: {}", line.trim()));
         }
-        if RAW.iter().any(|raw| line.contains(raw)) {
+        if !CARRIERS.contains(&path) && RAW.iter().any(|raw| line.contains(raw)) {
             found.push(format!("{path}: `{function}` speaks SQL past the entities"));
         }
         for verb in ["find", "insert", "update", "delete"] {
