@@ -54,12 +54,13 @@ impl Gate {
         // If a length stood beside it, hyper has dropped that: who counts otherwise must not get a second answer.
         let last = request.headers().contains_key(TRANSFER_ENCODING);
         let span = spans::server(&request);
-        let answering = async {
+        // Pinned where it stands: moving the future of a request costs more than the span does.
+        let answering = std::pin::pin!(async {
             match self.admit(request).await {
                 Ok(response) => response,
                 Err(Refused { fault, id }) => refused(self, &fault, id.as_deref(), None),
             }
-        };
+        });
         let mut response = span.scope(answering).await;
         if last {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));

@@ -1,6 +1,7 @@
 //! One client message to one mount: session, place, cooldown, send, and the answer back.
 
 use std::borrow::Cow;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -108,40 +109,46 @@ impl Gate {
         call: Option<Held>,
     ) -> Result<(Answered, Guards), Failure> {
         // Before the queue, so that a cooling upstream costs nothing; whether this is the trial is asked after it.
-        if let Some(left) = mount.cooldown.remaining(Instant::now()) {
+        let now = Instant::now();
+        if let Some(left) = mount.cooldown.remaining(now) {
             return Err(Failure::Cooling(left));
         }
-        let limits = &asked.who.tenant.usage.limits;
-        let deadline = tokio::time::Instant::now() + mount.call_time(limits);
+        let deadline = tokio::time::Instant::from_std(now) + mount.call_time(&asked.who.tenant.usage.limits);
         let flight = self.flights.begin(asked.session.uid, asked.id.clone(), mount, mint_id());
         let cancelled = flight.cancelled();
-        let waiting = async {
-            let place = mount.places.take().await.ok_or(Failure::Busy)?;
-            mount.cooldown.admit(Instant::now()).map_err(Failure::Cooling)?;
-            // Whether a session could be opened is counted where it is opened; nothing of the call is out before.
-            let connected = tokio::time::timeout_at(deadline, self.connected(asked, mount))
-                .await
-                .map_err(|_| EgressError::ConnectTimeout)??;
-            let sending = Sending { connected, renamed, flight: &flight, deadline };
-            let answered = tokio::time::timeout_at(deadline, self.answered(asked, mount, sending)).await;
-            let outcome = answered.unwrap_or(Err(Failure::Deadline));
-            match &outcome {
-                // Its end tells.
-                Ok(Answered::Streamed(_) | Answered::Events(_)) => mount.cooldown.answers(),
-                outcome => settle(mount, outcome),
+        let (answer, place) = {
+            // Pinned where they stand, here and below: moving the future of a call costs more than polling it.
+            let waiting = pin!(async {
+                let place = mount.places.take().await.ok_or(Failure::Busy)?;
+                mount.cooldown.admit(Instant::now()).map_err(Failure::Cooling)?;
+                // Whether a session could be opened is counted where it is opened; nothing of the call is out before.
+                let connected = match self.own(asked, mount) {
+                    Some(connected) => connected,
+                    None => Box::pin(tokio::time::timeout_at(deadline, self.connected(asked, mount)))
+                        .await
+                        .map_err(|_| EgressError::ConnectTimeout)??,
+                };
+                let sending = Sending { connected, renamed, flight: &flight, deadline };
+                let answered = pin!(self.answered(asked, mount, sending));
+                let outcome = tokio::time::timeout_at(deadline, answered).await.unwrap_or(Err(Failure::Deadline));
+                match &outcome {
+                    // Its end tells.
+                    Ok(Answered::Streamed(_) | Answered::Events(_)) => mount.cooldown.answers(),
+                    outcome => settle(mount, outcome),
+                }
+                if matches!(&outcome, Err(failure) if failure.is_late())
+                    && let Some(Route { connected: Some(connected), id, .. }) = flight.route()
+                {
+                    give_up(mount.clone(), connected, id);
+                }
+                Ok::<_, Failure>((outcome?, place))
+            });
+            tokio::select! {
+                biased;
+                answered = waiting => answered?,
+                // Nobody counts it: an upstream must not answer what was cancelled.
+                () = cancelled.cancelled() => return Err(Failure::Cancelled),
             }
-            if matches!(&outcome, Err(failure) if failure.is_late())
-                && let Some(Route { connected: Some(connected), id, .. }) = flight.route()
-            {
-                give_up(mount.clone(), connected, id);
-            }
-            Ok::<_, Failure>((outcome?, place))
-        };
-        let (answer, place) = tokio::select! {
-            biased;
-            answered = waiting => answered?,
-            // Nobody counts it: an upstream must not answer what was cancelled.
-            () = cancelled.cancelled() => return Err(Failure::Cancelled),
         };
         Ok((answer, Guards { call, place: Some(place), flight: Some(flight), ..Guards::default() }))
     }
@@ -235,12 +242,16 @@ impl Gate {
 
     /// The upstream session for this request: the client session's own where it still fits, else the shared one.
     pub(crate) async fn connected(&self, asked: &Asked<'_>, mount: &Arc<Mount>) -> Result<Connected, Failure> {
-        if let Some(session) = own_session(asked.session, mount)
-            && !self.connections.is_replaced(asked.session.uid)
-        {
-            return Ok(Connected::Http(session));
+        match self.own(asked, mount) {
+            Some(own) => Ok(own),
+            None => Ok(Box::pin(self.connections.shared(mount, &asked.behalf())).await?.connected.clone()),
         }
-        Ok(Box::pin(self.connections.shared(mount, &asked.behalf())).await?.connected.clone())
+    }
+
+    /// The client session's own upstream session, where it still fits.
+    fn own(&self, asked: &Asked<'_>, mount: &Mount) -> Option<Connected> {
+        let session = own_session(asked.session, mount)?;
+        (!self.connections.is_replaced(asked.session.uid)).then_some(Connected::Http(session))
     }
 
     async fn connected_anew(&self, asked: &Asked<'_>, mount: &Arc<Mount>) -> Result<Connected, Failure> {
