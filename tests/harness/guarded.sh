@@ -1,5 +1,5 @@
 # Runs a server that must not outlive who started it: guarded.sh PID FOLDER PROGRAM ARGS…
-# When the process PID is gone, the server is ended and FOLDER removed. Ends with the server.
+# When the process PID is gone, the server is ended and FOLDER removed, with its lock file. Ends with the server.
 watched=$1 folder=$2
 shift 2
 "$@" &
@@ -13,5 +13,5 @@ server=$!
 ) &
 watcher=$!
 wait "$server"
-[ -d "/proc/$watched" ] || rm -rf "$folder"
+[ -d "/proc/$watched" ] || rm -rf "$folder" "$folder.lock"
 kill "$watcher"

@@ -104,7 +104,8 @@ impl PlatformStore {
             .try_insert()
             .exec_without_returning(&tx)
             .await?;
-        if matches!(inserted, TryInsertResult::Inserted(_)) {
+        // A conflict is told as an insert of no rows.
+        if matches!(inserted, TryInsertResult::Inserted(1)) {
             forget_oldest(&tx, place.tenant).await?;
             tx.commit().await?;
             return Ok(Seen::Fresh(Claim { place, since: now }));
