@@ -77,7 +77,7 @@ impl Settings {
                 }
                 Some((setting, true)) => match value.as_str() {
                     Some(path) => {
-                        if let Some(value) = self.from_file(&key, path) {
+                        if let Some(value) = self.read_value(&key, path) {
                             self.given.insert(setting.name, value);
                         }
                     }
@@ -107,7 +107,7 @@ impl Settings {
             return;
         }
         let value = match is_file {
-            true => self.from_file(name, &text),
+            true => self.read_value(name, &text),
             false => Some(Given { value: Value::String(text), from: name.to_owned() }),
         };
         if let Some(value) = value {
@@ -116,7 +116,7 @@ impl Settings {
     }
 
     /// The text of a file, without the line's end that editors leave.
-    fn from_file(&mut self, key: &str, path: &str) -> Option<Given> {
+    fn read_value(&mut self, key: &str, path: &str) -> Option<Given> {
         let text = match std::fs::read_to_string(path) {
             Ok(text) if text.len() <= LARGEST_VALUE => text,
             Ok(_) => {
