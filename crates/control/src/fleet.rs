@@ -51,6 +51,8 @@ use crate::proxies::{
 };
 use crate::timers::scaled;
 
+/// How long a proxy's question waits for the first read of the database.
+const FIRST_READ: Duration = Duration::from_secs(5);
 /// How long open streams may take to end when the process stops.
 const DRAIN: Duration = Duration::from_secs(2);
 /// Snapshots under way at once.
@@ -171,8 +173,12 @@ impl Fleet {
         self.intended.borrow().clone().unwrap_or_default()
     }
 
-    fn published(&self) -> Result<Arc<Intended>, Status> {
-        self.intended.borrow().clone().ok_or_else(|| Status::unavailable("the intended state is not known yet"))
+    /// What is published; a control that has just started is given a moment to read it.
+    async fn published(&self) -> Result<Arc<Intended>, Status> {
+        let mut intended = self.intended.subscribe();
+        let known = tokio::time::timeout(scaled(FIRST_READ), intended.wait_for(Option::is_some)).await;
+        let known = known.ok().and_then(|known| known.ok()?.clone());
+        known.ok_or_else(|| Status::unavailable("the intended state is not known yet"))
     }
 
     /// How far a change has come, as far as is known here now.

@@ -80,7 +80,7 @@ impl Link for Service {
         let Peer { pool, .. } = self.peer(&request)?;
         let node = String::from(request.into_inner());
         self.counted(check_node(&node, &pool))?;
-        if !self.fleet.published()?.serves_any(&pool) {
+        if !self.fleet.published().await?.serves_any(&pool) {
             return Err(Status::permission_denied("this pool serves no tenant"));
         }
         let keys = self.fleet.keys.get().await.map_err(|error| {
@@ -96,7 +96,7 @@ impl Link for Service {
         let question = ResolveQuestion::try_from(request.into_inner())
             .map_err(|error| Status::invalid_argument(error.to_string()))?;
         self.counted(check_node(&question.node, &pool))?;
-        if !self.fleet.published()?.serves(&pool, question.principal.tenant) {
+        if !self.fleet.published().await?.serves(&pool, question.principal.tenant) {
             self.fleet.counters.foreign.add(1);
             tracing::error!(node = question.node, tenant = %question.principal.tenant, alarm = true,
                 "a proxy asked for a credential of a tenant that its pool does not serve");

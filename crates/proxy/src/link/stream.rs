@@ -39,6 +39,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// for, so that it comes first.
 const MISMATCHES: u8 = 3;
 const KEYS_EVERY: Duration = Duration::from_secs(3600);
+const KEYS_AGAIN: Duration = Duration::from_secs(2);
 /// How long control may take to accept the stream.
 const ACCEPT: Duration = Duration::from_secs(15);
 /// How long the goodbye may take.
@@ -160,7 +161,7 @@ impl<P: Perform> Attached<'_, P> {
     pub(super) async fn serve(mut self, shutdown: &CancellationToken) -> Ended {
         let mut beat = tokio::time::interval(scaled(BEAT));
         let mut keys_due = tokio::time::interval(scaled(KEYS_EVERY));
-        keys_due.reset();
+        keys_due.reset_after(self.keys_pause());
         let opened = Instant::now();
         let mut heard = opened;
         let reason = loop {
@@ -186,8 +187,9 @@ impl<P: Perform> Attached<'_, P> {
                 _ = keys_due.tick() => self.fetch_keys(),
                 Some(_) = self.running.join_next() => (),
                 Some(fetched) = self.fetching.join_next() => {
-                    // After a failure the next heartbeat asks again.
+                    // After a failure with a key at hand the next heartbeat asks again.
                     self.sealing_key = fetched.ok().filter(|id| *id != 0).unwrap_or(self.sealing_key);
+                    keys_due.reset_after(self.keys_pause());
                 }
                 () = shutdown.cancelled() => {
                     self.goodbye().await;
@@ -287,6 +289,11 @@ impl<P: Perform> Attached<'_, P> {
         let answer = |outcome| FromProxy::Command(CommandAnswer { id, outcome }).into_frames();
         let frames = answer(outcome).or_else(|too_long| answer(rejected(&too_long.to_string())));
         self.send_frames(frames.map_err(|error| error.to_string())?)
+    }
+
+    /// Without any key nobody can be served.
+    fn keys_pause(&self) -> Duration {
+        scaled(if self.sealing_key == 0 { KEYS_AGAIN } else { KEYS_EVERY })
     }
 
     fn fetch_keys(&mut self) {
