@@ -77,6 +77,9 @@ async fn a_session_outlives_the_proxy_with_and_without_control() {
     house.kill(Plane::Proxy).await;
     let pid = house.start_alone(Plane::Proxy, &[]);
     house.wait_ready(Plane::Proxy).await;
+    // Its table may be from a moment before the server came; control brings what is missing.
+    let listed = async || aggregate.tools().await.contains(&"notes__echo".to_owned()).then_some(());
+    tests::eventually("the server is there again", listed).await;
     both("restarted").await;
     // The table is written a moment after it was applied; what is killed before that starts empty.
     let table = house.dir().join("proxy");
