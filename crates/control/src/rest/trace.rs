@@ -16,7 +16,7 @@ use crate::App;
 /// The outermost layer: takes the trace of a `traceparent` header, or begins one, and counts and logs the
 /// answer.
 pub(crate) async fn layer(State(app): State<App>, request: Request, next: Next) -> Response {
-    let span = begun(request.headers());
+    let span = if is_probe(request.uri().path()) { trace::Span::default() } else { begun(request.headers()) };
     let logged = tracing::info_span!("request", trace_id = span.trace_id());
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     // The route and not the path: there are few of them.
@@ -50,4 +50,9 @@ pub(crate) async fn layer(State(app): State<App>, request: Request, next: Next) 
 fn begun(headers: &HeaderMap) -> trace::Span {
     let header = |name| headers.get(name).and_then(|value| value.to_str().ok());
     trace::server(header("traceparent"), header("tracestate"))
+}
+
+/// Asked every few seconds, and never of interest.
+fn is_probe(path: &str) -> bool {
+    matches!(path, "/livez" | "/readyz")
 }

@@ -27,7 +27,6 @@ pub enum Kind {
 }
 
 /// A piece of work; it ends when this is dropped.
-#[derive(Default)]
 #[must_use = "a span that is dropped has ended"]
 pub struct Span(Current);
 
@@ -95,6 +94,13 @@ impl Span {
         if let Some(recording) = &self.0.recording {
             recording.describe(describe);
         }
+    }
+}
+
+impl Default for Span {
+    /// A span of a trace of its own that nobody records.
+    fn default() -> Self {
+        Self::silent(None)
     }
 }
 
