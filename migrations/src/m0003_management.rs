@@ -299,6 +299,7 @@ fn indexes() -> Vec<IndexCreateStatement> {
             .table(Membership::Table)
             .col(Membership::TenantId)
             .col(Membership::DepartmentId)
+            .col(Membership::UserId)
             .to_owned(),
         index("egress_rule_tenant").table(EgressRule::Table).col(EgressRule::TenantId).to_owned(),
         index("idempotency_age").table(Idempotency::Table).col(Idempotency::CreatedAt).to_owned(),

@@ -17,6 +17,8 @@ mod own;
 mod server_life;
 mod servers;
 mod tools;
+#[cfg(test)]
+mod tests;
 mod user_life;
 mod users;
 
