@@ -3,13 +3,16 @@
 use std::path::Path;
 
 /// Entities whose rows belong to a tenant.
-const TENANT_DATA: &[&str] = &["server", "manifest", "api_key", "audit", "user", "department", "membership"];
+const TENANT_DATA: &[&str] =
+    &["server", "manifest", "api_key", "audit", "user", "department", "membership", "idempotency"];
 
 /// The doors that must see all tenants, with what they may do there.
 const DOORS: &[(&str, &[&str])] = &[
     ("platform/intended.rs", &["find"]),
     ("platform/keys.rs", &["find"]),
     ("platform/last_admin.rs", &["find"]),
+    ("platform/idempotency.rs", &["find", "insert", "update", "delete"]),
+    ("platform/purge.rs", &["find", "delete"]),
     ("change.rs", &["insert"]),
 ];
 

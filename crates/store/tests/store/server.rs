@@ -1,13 +1,16 @@
 //! What only PostgreSQL has: a server that can be away, slow, full or read-only, and other clients on it.
 
+mod slow_wire;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use model::{Limits, ManualClock};
 use sea_orm::{ConnectionTrait as _, TransactionTrait as _};
 use store::{ServerPage, Store, StoreError, TenantStore};
-use tests::{Postgres, eventually};
+use tests::{Postgres, eventually, patient};
 
+use self::slow_wire::SlowWire;
 use crate::house::{House, START, actor, server, tenant_in};
 
 fn all() -> ServerPage {
@@ -42,12 +45,31 @@ async fn refuses(tenant: &TenantStore) {
     }
 }
 
+/// Where the server of a house listens.
+fn address_of(house: &House) -> std::net::SocketAddr {
+    house.url.split(['@', '/']).find_map(|part| part.parse().ok()).unwrap()
+}
+
+/// How many connections stores have to the database.
+async fn connections(house: &House) -> i64 {
+    count(house, "").await
+}
+
 /// How many statements of the store run at the server.
 async fn busy(house: &House) -> i64 {
-    let sql = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
-               AND application_name = 'gatehouse-control' AND state = 'active'";
+    count(house, "AND state = 'active'").await
+}
+
+async fn count(house: &House, those: &str) -> i64 {
+    let sql = format!(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
+         AND application_name = 'gatehouse-control' {those}"
+    );
     let statement = sea_orm::Statement::from_string(sea_orm::DbBackend::Postgres, sql);
-    house.raw().await.query_one_raw(statement).await.unwrap().unwrap().try_get_by_index(0).unwrap()
+    let raw = house.raw().await;
+    let counted = raw.query_one_raw(statement).await.unwrap().unwrap().try_get_by_index(0).unwrap();
+    raw.close().await.unwrap();
+    counted
 }
 
 #[tokio::test]
@@ -142,4 +164,45 @@ async fn a_full_disk_and_a_read_only_database_refuse_writes_and_serve_reads() {
     assert!(matches!(refused, StoreError::Full(_)), "{refused:?}");
     assert!(tenant.server_by_name("freed").await.unwrap().is_some());
     assert!(tenant.server_by_name("late").await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn a_slow_server_costs_its_callers_their_deadline_and_the_server_no_more_connections() {
+    let house = House::new().await;
+    let home = address_of(&house);
+    let wire = SlowWire::to(home).await;
+    let url = house.url.replace(&home.to_string(), &wire.address.to_string());
+    let store = Store::connect(&url, Arc::new(ManualClock::at(START))).await.unwrap();
+    let tenant = tenant(&store).await;
+    wire.be_late(Duration::from_secs(2));
+    let calls: Vec<_> = (0..40)
+        .map(|number| {
+            let tenant = tenant.clone();
+            tokio::spawn(async move {
+                match number % 2 {
+                    0 => tenant.servers(all()).await.map(drop),
+                    _ => tenant.create_server(&actor(), server(&format!("s{number}"))).await.map(drop),
+                }
+            })
+        })
+        .collect();
+    for call in calls {
+        let answer = patient("a slow call ends", call).await.unwrap();
+        assert!(matches!(answer, Ok(()) | Err(StoreError::Unavailable(_))), "{answer:?}");
+        assert!(connections(&house).await <= 24, "those of the two stores");
+    }
+    wire.be_late(Duration::ZERO);
+    eventually("it is used again", || async { tenant.create_server(&actor(), server("after")).await.ok().map(drop) })
+        .await;
+}
+
+#[tokio::test]
+async fn the_address_says_whether_the_connection_must_be_encrypted() {
+    let house = House::new().await;
+    let clock = || Arc::new(ManualClock::at(START));
+    for wanted in ["sslmode=require", "sslmode=verify-full&sslrootcert=/nonexistent/ca.pem"] {
+        let refused = Store::connect(&format!("{}?{wanted}", house.url), clock()).await;
+        assert!(refused.is_err(), "this server has no certificate: {wanted}");
+    }
+    assert!(Store::connect(&house.url.replacen("postgres:", "postgresql:", 1), clock()).await.is_ok());
 }
