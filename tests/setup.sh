@@ -12,7 +12,7 @@ node_packages=(
   @modelcontextprotocol/server-everything@2026.8.31
   mcp-remote@0.15.1
 )
-python_packages=(mcp==2.3.0)
+python_packages=(mcp==2.3.0 schemathesis==4.32.5)
 
 skips() { [[ ",${SKIP:-}," == *",$1,"* ]]; }
 

@@ -26,6 +26,7 @@ mod misbehaving;
 mod mounting;
 mod observability;
 mod offers;
+mod openapi;
 mod real_clients;
 mod recover;
 mod replicas;

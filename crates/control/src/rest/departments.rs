@@ -110,9 +110,10 @@ pub(crate) async fn restore(
     Segment(named): Segment,
 ) -> Result<Answer, Problem> {
     let tenant = caller.store(&app);
-    let id = match named.parse() {
-        Ok(id) => id,
-        Err(_) => newest_deleted(&tenant, &named).await?.ok_or(Problem::NotFound)?.id,
+    let id = match (find(&tenant, &named).await?, named.parse()) {
+        (Some(live), _) => live.id,
+        (None, Ok(id)) => id,
+        (None, Err(_)) => newest_deleted(&tenant, &named).await?.ok_or(Problem::NotFound)?.id,
     };
     let restored = tenant.restore_department(&caller.actor(), id).await?.value;
     let view = RestoredView { record: DepartmentView::from(&restored.record), enter_again: restored.enter_again };

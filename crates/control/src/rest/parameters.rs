@@ -66,7 +66,7 @@ impl Parameters {
 
     /// An RFC 3339 instant, as microseconds since 1970.
     pub(crate) fn instant(&self, name: &'static str) -> Result<Option<i64>, Problem> {
-        let Some(text) = self.text(name) else { return Ok(None) };
+        let Some(text) = self.last(name) else { return Ok(None) };
         micros(text).map(Some).ok_or_else(|| bad(Code::Instant, format!("`{name}` must be an RFC 3339 instant")))
     }
 

@@ -111,10 +111,11 @@ pub(crate) async fn restore(
     Segment(named): Segment,
 ) -> Result<Answer, Problem> {
     let platform = app.store.platform();
-    let id = match named.parse::<TenantId>() {
-        Ok(id) => id,
+    let id = match (find(&app, &named).await?, named.parse()) {
+        (Some(live), _) => live.spec.id,
+        (None, Ok(id)) => id,
         // A name of a deleted tenant is taken for ever, so it names one.
-        Err(_) => deleted(&app, &named).await?.ok_or(Problem::NotFound)?.spec.id,
+        (None, Err(_)) => deleted(&app, &named).await?.ok_or(Problem::NotFound)?.spec.id,
     };
     let Committed { value, revision } = platform.restore_tenant(&caller.actor(), id).await?;
     Ok(changed(&app, Committed { value: value.record, revision }).await)

@@ -2,11 +2,14 @@
 //! the proxies.
 
 mod access;
+mod concurrent;
 mod double;
 mod house;
 mod idempotency;
 mod input;
 mod keys;
+mod nouns;
+mod paging;
 mod records;
 mod recover;
 mod seed;
