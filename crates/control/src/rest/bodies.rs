@@ -4,6 +4,7 @@
 pub(crate) mod call;
 pub(crate) mod department;
 pub(crate) mod egress_rule;
+mod headers;
 pub(crate) mod key;
 pub(crate) mod recover;
 pub(crate) mod server;

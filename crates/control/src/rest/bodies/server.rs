@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use axum::http::{HeaderName, HeaderValue};
 use model::{ServerLimits, Transport, TransportError, UpstreamUrl};
 use serde_json::Value;
 use store::{ServerLimitsPatch, ServerPatch};
 use utoipa::ToSchema;
 
 use super::MAX_TITLE;
+use super::headers::headers;
 use crate::rest::code::Code;
 use crate::rest::fields::{Change, Fields, Wrong, count, flag, number, prose, slug, text, texts, words};
 use crate::rest::views::TransportView;
@@ -21,9 +21,6 @@ const CONNECT: std::ops::RangeInclusive<u64> = 100..=60_000;
 const READ: std::ops::RangeInclusive<u64> = 1_000..=600_000;
 const CONNECT_DEFAULT: Duration = Duration::from_secs(10);
 const READ_DEFAULT: Duration = Duration::from_secs(30);
-/// Public headers of one server, and characters of one value.
-const MAX_HEADERS: usize = 32;
-const MAX_VALUE: usize = 4096;
 /// Entries of `disabled_tools`, and characters of one.
 const MAX_TOOLS: usize = 2000;
 const MAX_TOOL: usize = 256;
@@ -308,99 +305,6 @@ fn transport(value: Value) -> Result<Transport, Wrong> {
 
 fn timeout(fields: &mut Fields, name: &str, range: std::ops::RangeInclusive<u64>) -> Change<Duration> {
     fields.change(name, |value| number(range)(value).map(Duration::from_millis))
-}
-
-/// The public headers, each mistake with the header's path.
-fn headers(fields: &mut Fields) -> Change<Vec<(String, String)>> {
-    let object = fields.change("headers", |value| match value {
-        Value::Object(members) if members.len() > MAX_HEADERS => {
-            Err((Code::TooMany, format!("at most {MAX_HEADERS} headers")))
-        }
-        Value::Object(members) => Ok(members),
-        _ => Err((Code::Type, "must be an object of names and texts".to_owned())),
-    });
-    let members = match object {
-        Change::Keep => return Change::Keep,
-        Change::Clear => return Change::Clear,
-        Change::Set(members) => members,
-    };
-    let mut headers: Vec<(String, String)> = Vec::new();
-    for (name, value) in members {
-        let twice = headers.iter().any(|(other, _)| other.eq_ignore_ascii_case(&name));
-        let read = if twice {
-            Err((Code::HeaderNotAllowed, "stands twice".to_owned()))
-        } else {
-            header_name(&name).and_then(|()| header_value(value))
-        };
-        match read {
-            Ok(value) => headers.push((name, value)),
-            Err(wrong) => {
-                let shown: String = name.chars().filter(|ch| !ch.is_control()).take(64).collect();
-                fields.wrong(format!("headers.{shown}"), wrong);
-            }
-        }
-    }
-    Change::Set(headers)
-}
-
-/// Refuses what the gateway itself sets, and what carries a secret: secrets are connections.
-fn header_name(name: &str) -> Result<(), Wrong> {
-    const OURS: [&str; 15] = [
-        "host",
-        "content-length",
-        "content-type",
-        "content-encoding",
-        "accept",
-        "accept-encoding",
-        "transfer-encoding",
-        "connection",
-        "keep-alive",
-        "te",
-        "trailer",
-        "upgrade",
-        "expect",
-        "last-event-id",
-        "traceparent",
-    ];
-    const SECRET: [&str; 7] = ["authorization", "cookie", "x-api-key", "api-key", "apikey", "secret", "token"];
-    let not_allowed = |why: &str| Err((Code::HeaderNotAllowed, why.to_owned()));
-    let Ok(parsed) = HeaderName::try_from(name) else { return not_allowed("is not a header name") };
-    let name = parsed.as_str();
-    match name {
-        _ if SECRET.contains(&name)
-            || name.starts_with("proxy-")
-            || name.ends_with("-secret")
-            || name.ends_with("-token") =>
-        {
-            not_allowed("carries a credential: credentials are connections")
-        }
-        _ if OURS.contains(&name) || name.starts_with("mcp-") => not_allowed("is set by the gateway"),
-        _ => Ok(()),
-    }
-}
-
-fn header_value(value: Value) -> Result<String, Wrong> {
-    let Value::String(value) = value else { return Err((Code::Type, "must be a text".to_owned())) };
-    let fits = value.len() <= MAX_VALUE && HeaderValue::from_str(&value).is_ok() && value.is_ascii();
-    let trimmed = value.trim() == value;
-    if is_masked(&value) {
-        return Err((
-            Code::MaskedValueRejected,
-            "looks masked: send the value itself, or leave the header away".to_owned(),
-        ));
-    }
-    if fits && trimmed {
-        Ok(value)
-    } else {
-        Err((Code::HeaderValue, format!("must be at most {MAX_VALUE} printable ASCII characters without outer spaces")))
-    }
-}
-
-/// Whether a value is what somebody shows in the place of a secret, so that a form that was read and
-/// sent back doesn't overwrite the real one.
-fn is_masked(value: &str) -> bool {
-    let value = value.to_ascii_lowercase();
-    value.contains("***") || value.contains("•••") || value.starts_with("xxxx") || value == "<redacted>"
 }
 
 #[cfg(test)]

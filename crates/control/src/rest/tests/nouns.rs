@@ -212,10 +212,8 @@ async fn an_egress_rule_counts_for_the_next_add() {
     house.proxies.speaks(url, "[]");
     let add = async || house.admin("POST", "/api/v1/servers", &format!(r#"{{"url":"{url}"}}"#)).await;
     let refused = add().await;
-    assert_eq!(refused.told(), (422, "https_required".to_owned()), "{}", refused.text);
-    assert!(
-        refused.json()["detail"].as_str().unwrap().contains("gatehouse egress allow wiki.corp:8080 --http --reason")
-    );
+    assert_eq!(refused.told(), (422, "address_blocked".to_owned()), "{}", refused.text);
+    assert_eq!(refused.json()["hint"], "gatehouse egress allow wiki.corp:8080 --http --reason '…'");
     let rule = r#"{"host":"wiki.corp","ports":"8080","http":true,"reason":"in-cluster wiki","tenant":"acme"}"#;
     let made = house.any("POST", "/api/v1/egress-rules", rule).await;
     assert_eq!(made.status, StatusCode::CREATED, "{}", made.text);
@@ -228,7 +226,7 @@ async fn an_egress_rule_counts_for_the_next_add() {
     assert_eq!(house.any("POST", "/api/v1/egress-rules", rule).await.told(), (409, "name_taken".to_owned()));
     let path = format!("/api/v1/egress-rules/{}", made["id"].as_str().unwrap());
     assert_eq!(house.any("DELETE", &path, "").await.status, StatusCode::OK);
-    assert_eq!(add().await.code(), "https_required");
+    assert_eq!(add().await.code(), "address_blocked");
     for (body, code) in [
         (r#"{"host":"wiki.corp"}"#, "required"),
         (r#"{"host":"*.corp","reason":"x"}"#, "host"),
