@@ -26,7 +26,7 @@ async fn every_query_of_dashboard_and_alerts_finds_data_in_a_house_that_lived() 
     let house = plan.env("OTEL_BSP_SCHEDULE_DELAY", "200").start().await;
     let listeners = Listeners::of(&house);
     let Some(prometheus) = Prometheus::start(&listeners) else { return };
-    let _life = Life::lived(&house).await;
+    let life = Life::lived(&house).await;
 
     let mut waiting: BTreeMap<String, String> = dashboard();
     waiting.extend(alerts());
@@ -34,6 +34,7 @@ async fn every_query_of_dashboard_and_alerts_finds_data_in_a_house_that_lived() 
     let left = std::cell::RefCell::new(waiting);
     let found = async {
         eventually("every query finds data", || async {
+            life.goes_on(&house).await;
             let asked: Vec<(String, String)> = left.borrow().clone().into_iter().collect();
             for (name, query) in asked {
                 let found = prometheus.query(&query).await;
@@ -127,8 +128,8 @@ async fn outcomes_are_told_by_layer_and_series_go_with_their_server() {
 
 /// What happened in a house before somebody looks.
 struct Life {
-    _upstreams: Vec<Upstream>,
-    _mcp: Vec<Mcp>,
+    upstreams: Vec<Upstream>,
+    sessions: Vec<Mcp>,
 }
 
 impl Life {
@@ -167,7 +168,16 @@ impl Life {
         let aggregate = house.mcp().await;
         aggregate.tools().await;
         sessions.push(aggregate);
-        Self { _upstreams: vec![notes, streams, closed, passing, dead], _mcp: sessions }
+        Self { upstreams: vec![notes, streams, closed, passing, dead], sessions }
+    }
+
+    /// A little of everything again: rates need something that rises while somebody looks.
+    async fn goes_on(&self, house: &Gatehouse) {
+        let admin = house.admin();
+        self.sessions[0].call("echo", json!({"text": "still well"})).await;
+        admin.add("passing", &self.upstreams[0].url()).await;
+        admin.remove("passing").await.expect(200);
+        admin.recover(false).await.expect(200);
     }
 }
 
