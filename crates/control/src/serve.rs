@@ -26,6 +26,25 @@ struct Bounds {
     header: Duration,
 }
 
+/// The connections that one listener may have at once.
+#[derive(Debug, Clone)]
+pub(crate) struct Slots(Arc<Semaphore>);
+
+impl Slots {
+    /// As many as a listener may have.
+    pub(crate) const MOST: u64 = BOUNDS.connections as u64;
+
+    /// All free.
+    pub(crate) fn new() -> Self {
+        Self(Arc::new(Semaphore::new(BOUNDS.connections)))
+    }
+
+    /// How many are taken, the one included that waits for the next connection.
+    pub(crate) fn taken(&self) -> u64 {
+        Self::MOST.saturating_sub(self.0.available_permits() as u64)
+    }
+}
+
 const BOUNDS: Bounds = Bounds { connections: 1024, header: Duration::from_secs(10) };
 /// How long requests under way may take to end when the process stops.
 const DRAIN: Duration = Duration::from_secs(30);
@@ -33,13 +52,13 @@ const DRAIN: Duration = Duration::from_secs(30);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves until `shutdown`, then lets requests under way end, for at most 30 s.
-pub(crate) async fn serve(listener: Listener, rest: Rest, shutdown: CancellationToken) {
-    within(BOUNDS, listener, rest, shutdown).await;
+pub(crate) async fn serve(listener: Listener, slots: Slots, rest: Rest, shutdown: CancellationToken) {
+    within(BOUNDS, listener, slots, rest, shutdown).await;
 }
 
-async fn within(bounds: Bounds, listener: Listener, rest: Rest, shutdown: CancellationToken) {
+async fn within(bounds: Bounds, listener: Listener, slots: Slots, rest: Rest, shutdown: CancellationToken) {
     let graceful = GracefulShutdown::new();
-    let slots = Arc::new(Semaphore::new(bounds.connections));
+    let Slots(slots) = slots;
     let accept = async || {
         let permit = slots.clone().acquire_owned().await.ok()?;
         match listener.accept().await {
@@ -98,10 +117,11 @@ mod tests {
     async fn silent_connections_lose_their_slots() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
+        let slots = Slots(Arc::new(Semaphore::new(2)));
         let bounds = Bounds { connections: 2, header: Duration::from_millis(50) };
         let rest = Rest::new(Router::new().route("/livez", get(async || "ok")));
         let shutdown = CancellationToken::new();
-        let serving = tokio::spawn(within(bounds, listener.into(), rest, shutdown.clone()));
+        let serving = tokio::spawn(within(bounds, listener.into(), slots, rest, shutdown.clone()));
         let mut silent = Vec::new();
         for _ in 0..5 {
             silent.push(TcpStream::connect(address).await.unwrap());

@@ -11,7 +11,7 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use model::{Clock, SystemClock};
-use telemetry::Metrics;
+use telemetry::{Metrics, Otlp};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -22,6 +22,7 @@ use crate::gate::Gate;
 use crate::hosts::Hosts;
 use crate::last_good::{LastGood, LastGoodError};
 use crate::link::{self, LinkConfig, LinkStatus};
+use crate::metrics;
 use crate::readiness::Readiness;
 use crate::seal::Sealer;
 use crate::server::{DRAIN, serve};
@@ -57,6 +58,7 @@ pub enum StartError {
 /// to control as soon as it answers.
 pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), StartError> {
     let metrics = Metrics::new();
+    let otlp = Otlp::start("gatehouse-proxy", &metrics);
     let listener = Listener::new(bind(config.listen).await?, config.tls.as_ref())?;
     let metrics_listener = bind(config.metrics_listen).await?;
     let policy =
@@ -79,6 +81,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Star
     let gate =
         Arc::new(Gate::new(tables.clone(), sealer.clone(), clock.clone(), hosts, readiness.clone(), egress, &metrics));
     let (status, heard) = watch::channel(LinkStatus::default());
+    metrics::expose(&metrics, &gate, heard.clone(), config.dev);
     let link_config = LinkConfig {
         controls: config.control,
         ca: config.link_ca,
@@ -113,7 +116,9 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Star
     };
     tokio::join!(serve(listener, gate, shutdown), commands_finish);
     link_stop.cancel();
-    match link.await {
+    let link = link.await;
+    otlp.finish().await;
+    match link {
         Ok(Ok(ended)) => ended.map_err(StartError::Link),
         Ok(Err(error)) | Err(error) => {
             tracing::error!(%error, "the link's task broke");
