@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use self::bodies::{change_body, create_body};
 use super::effects::{effects, probed};
-use super::records::{Records, each, query};
+use super::records::{Records, each, items, query};
 use super::tools;
 use crate::api::Api;
 use crate::args::{ServerLs, ServerVerb, ToolVerb};
@@ -71,14 +71,25 @@ fn failed_test(tested: &Value) -> Option<String> {
     failed.then(|| screen::plain(&format!("{} ({})", cell(tested, "message"), cell(tested, "class"))))
 }
 
-/// Forgets servers that were removed before.
+/// Forgets servers that were removed before. One that was not is left to control, which refuses.
 async fn purge(api: &Api, servers: &[String], screen: Screen) -> Result<(), Failure> {
+    let removed = api.list(&["servers"], &[("deleted", "true")]).await?;
     let purged = async |server: &str| {
-        let etag = api.get(&["servers", server]).await?.etag;
-        let answer = api.delete(&["servers", server], &[("purge", "true")], etag.as_deref()).await;
+        let (id, version) = match tombstone(&removed, server) {
+            Some(found) => found,
+            None => (server.to_owned(), api.get(&["servers", server]).await?.etag.unwrap_or_default()),
+        };
+        let answer = api.delete(&["servers", &id], &[("purge", "true")], Some(&version)).await;
         Ok(answer?.body)
     };
     each(servers, "forgotten", screen, purged).await
+}
+
+/// Id and version of a removed server; of several with one name the last that was made.
+fn tombstone(removed: &Value, server: &str) -> Option<(String, String)> {
+    let is_meant = |item: &&Value| cell(item, "id") == server || cell(item, "name") == server;
+    let found = items(removed).filter(is_meant).last()?;
+    Some((cell(found, "id"), format!("\"{}\"", cell(found, "generation"))))
 }
 
 async fn dependencies(api: &Api, server: &str, screen: Screen) -> Result<(), Failure> {
@@ -128,6 +139,17 @@ mod tests {
         assert_eq!(asked(&ls(Some("n"))), [("search", "n")]);
         let more = ServerLs { tag: Some("t".to_owned()), disabled: true, deleted: true, ..ls(None) };
         assert_eq!(asked(&more), [("tag", "t"), ("enabled", "false"), ("deleted", "true")]);
+    }
+
+    #[test]
+    fn a_removed_server_is_meant_by_its_id_or_as_the_last_of_its_name() {
+        let removed = json!({"items": [
+            {"id": "1", "name": "notes", "generation": 3}, {"id": "2", "name": "notes", "generation": 5},
+        ]});
+        for (server, meant) in [("1", Some(("1", "\"3\""))), ("notes", Some(("2", "\"5\""))), ("web", None)] {
+            let found = tombstone(&removed, server);
+            assert_eq!(found.as_ref().map(|(id, version)| (id.as_str(), version.as_str())), meant, "{server}");
+        }
     }
 
     #[test]
