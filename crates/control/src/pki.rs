@@ -202,6 +202,50 @@ mod tests {
     }
 
     #[test]
+    fn certificates_are_renewed_at_two_thirds_of_their_life_and_only_with_the_cas_key() {
+        let dir = tempfile::tempdir().unwrap();
+        Pki::init(dir.path()).unwrap();
+        let text = |file: &str| std::fs::read_to_string(dir.path().join(file)).unwrap();
+        let before = Pki::load(dir.path()).unwrap();
+        let Lifetime { from, until } = before.lifetime().unwrap();
+        let third = (until - from) / 3;
+        assert_eq!(Pki::renew(dir.path(), from + third).unwrap(), [""; 0]);
+        let key = std::fs::read(dir.path().join("ca.key")).unwrap();
+        std::fs::remove_file(dir.path().join("ca.key")).unwrap();
+        assert_eq!(Pki::renew(dir.path(), until).unwrap(), [""; 0], "made elsewhere");
+        assert!(matches!(Pki::load(dir.path()).unwrap().issue_node("edge"), Err(PkiError::NoAuthority)));
+        files::write(dir.path(), CA, &Certified { cert: text("ca.pem"), key: String::from_utf8(key).unwrap() })
+            .unwrap();
+
+        let proxy = text("proxy.pem");
+        assert_eq!(Pki::renew(dir.path(), from + 2 * third + 1).unwrap(), ["control.pem", "proxy.pem"]);
+        let after = Pki::load(dir.path()).unwrap();
+        assert!(!after.is_same_as(&before) && after.server_tls().is_ok());
+        assert_ne!(text("proxy.pem"), proxy);
+        let renewed = peer::first_of(&text("proxy.pem")).unwrap();
+        assert_eq!(pool_of(&renewed).unwrap(), DEFAULT_POOL);
+        let old = peer::lifetime_of(&peer::first_of(&proxy).unwrap()).unwrap();
+        assert_eq!(peer::lifetime_of(&renewed).unwrap().days(), old.days(), "for as long again");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn files_that_change_are_served_and_broken_ones_change_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        Pki::init(dir.path()).unwrap();
+        let pki = Pki::load(dir.path()).unwrap();
+        let (tls, mut served) = tokio::sync::watch::channel(std::sync::Arc::new(pki.server_tls().unwrap()));
+        let clock = std::sync::Arc::new(model::SystemClock);
+        let following = tokio::spawn(follow(dir.path().to_owned(), pki, tls, clock));
+        std::fs::write(dir.path().join("control.pem"), "half a cert").unwrap();
+        tokio::time::sleep(std::time::Duration::from_secs(60)).await;
+        assert!(!served.has_changed().unwrap());
+        let new = issue::control(&Pki::issuer(dir.path()).unwrap()).unwrap();
+        files::write(dir.path(), CONTROL, &new).unwrap();
+        served.changed().await.unwrap();
+        following.abort();
+    }
+
+    #[test]
     fn a_key_that_others_can_read_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         Pki::init(dir.path()).unwrap();

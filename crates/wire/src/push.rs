@@ -45,6 +45,7 @@ pub struct PushHead {
 
 /// One resource of a push, read or not.
 #[derive(Debug, Clone, PartialEq)]
+#[allow(clippy::large_enum_variant, reason = "nearly all of them are read, and are taken out at once")]
 pub enum Upsert {
     /// It was read.
     Read(Resource),

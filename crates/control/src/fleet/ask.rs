@@ -177,8 +177,14 @@ impl Fleet {
     async fn ask_any(&self, tenant: TenantId, work: Work, deadline: Duration) -> Result<Outcome, CommandError> {
         let repeatable = !matches!(work, Work::Call { .. });
         let intended = self.known();
-        let candidates = self.candidates(Reach::All).await.into_iter();
-        for one in candidates.filter(|one| intended.serves(&one.pool, tenant)) {
+        let mut tried = HashSet::new();
+        loop {
+            // Anew each time: a proxy whose stream broke may have come back to another replica.
+            let candidates = self.candidates(Reach::All).await.into_iter();
+            let mut candidates = candidates.filter(|one| intended.serves(&one.pool, tenant));
+            let Some(one) = candidates.find(|one| !tried.contains(&one.place())) else {
+                return Err(CommandError::NoProxyAttached);
+            };
             match self.ask_node(&one, work.clone(), deadline).await {
                 Ok(outcome) => return Ok(outcome),
                 Err(Unanswered::NotSent) => (),
@@ -189,15 +195,20 @@ impl Fleet {
                 }
                 Err(Unanswered::Late) => return Err(CommandError::TimedOut),
             }
+            tried.insert(one.place());
         }
-        Err(CommandError::NoProxyAttached)
     }
 
     /// Whom to ask: those that have everything before those that have not, ours before others.
     async fn candidates(&self, reach: Reach) -> Vec<Candidate> {
         let here = self.roster.candidates().into_iter();
-        let here =
-            here.map(|(node, pool, settled)| Candidate { node, pool, here: true, at: settled.unwrap_or_default() });
+        let here = here.map(|(node, since, pool, settled)| Candidate {
+            node,
+            pool,
+            here: true,
+            since,
+            at: settled.unwrap_or_default(),
+        });
         let mut candidates: Vec<_> = here.collect();
         if reach == Reach::All && self.shared {
             if let Err(error) = self.others.look(&self.roster).await {
@@ -210,6 +221,7 @@ impl Fleet {
                 node: other.node.clone(),
                 pool: other.pool.clone(),
                 here: false,
+                since: other.since,
                 at: other.applied,
             }));
         }
@@ -243,7 +255,16 @@ struct Candidate {
     pool: String,
     /// Attached to this replica.
     here: bool,
+    /// When its stream began, microseconds since 1970.
+    since: i64,
     at: Revision,
+}
+
+impl Candidate {
+    /// The stream that it would be asked over.
+    fn place(&self) -> (String, i64) {
+        (self.node.clone(), self.since)
+    }
 }
 
 /// Who stands behind a command, and what it is about.

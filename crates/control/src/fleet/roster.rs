@@ -259,11 +259,11 @@ impl Roster {
         self.book().nodes.get(node).filter(|node| node.left.is_none()).map(|node| node.requests.clone())
     }
 
-    /// Attached proxies, each with its pool and the state that it was brought to.
-    pub(crate) fn candidates(&self) -> Vec<(String, String, Option<Revision>)> {
+    /// Attached proxies: which, since when, in which pool, and the state that each was brought to.
+    pub(crate) fn candidates(&self) -> Vec<(String, i64, String, Option<Revision>)> {
         let book = self.book();
         let attached = book.nodes.iter().filter(|(_, node)| node.left.is_none());
-        attached.map(|(name, node)| (name.clone(), node.pool.clone(), node.settled)).collect()
+        attached.map(|(name, node)| (name.clone(), node.since, node.pool.clone(), node.settled)).collect()
     }
 
     /// Whether the proxy is attached and waits for a push or its answer.

@@ -1,7 +1,11 @@
 //! The fleet over real mutual TLS and a real database, against proxies that a test can hold in its hand.
 
 mod plane;
+mod pools;
 mod proxy;
+mod replicas;
+mod storm;
+mod strangers;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -11,8 +15,9 @@ use tonic::Code;
 use wire::{Outcome, Work};
 
 use self::plane::Plane;
-use self::proxy::{Proxy, attach_error};
-use crate::proxies::{CommandError, ProbeRequest, Proxies as _};
+use self::proxy::Proxy;
+use super::housekeeping;
+use crate::proxies::{CommandError, ProbeRequest, Proxies as _, Reach};
 
 /// Longer than anything here takes; reached only by a test that fails.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -58,27 +63,6 @@ async fn a_rejected_resource_spoils_no_other_and_is_reported() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn strangers_get_nothing() {
-    let plane = Plane::start().await;
-    let other = Plane::start().await;
-    plane.add_server("secret").await;
-    // A certificate of another CA, and none at all, end in the handshake.
-    assert!(plane.try_channel(other.client_tls_trusting(&plane)).await.is_err());
-    assert!(plane.try_channel(plane.client_tls_without_certificate()).await.is_err());
-    // A control of another CA is not spoken to.
-    assert!(plane.try_channel(other.client_tls("default")).await.is_err());
-    // A node that names itself after another pool.
-    let status = attach_error(&plane, "edge", "default/a").await;
-    assert_eq!(status.code(), Code::PermissionDenied);
-    // A pool without tenants is attached and told that there is nothing.
-    let mut proxy = Proxy::attach_in_pool(&plane, "edge", "edge/a").await;
-    let state = proxy.wait(|state| state.pushes == 1).await;
-    assert!(state.resources.is_empty());
-    assert_eq!(proxy.sealing_keys().await.unwrap_err().code(), Code::PermissionDenied);
-    assert!(plane.fleet.observe().await.is_empty(), "it is asked for nothing either");
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn after_a_restart_of_control_only_differences_are_pushed() {
     let mut plane = Plane::start().await;
     plane.add_server("one").await;
@@ -92,19 +76,6 @@ async fn after_a_restart_of_control_only_differences_are_pushed() {
     proxy.reattach(&plane).await;
     let state = proxy.reach(three.revision).await;
     assert_eq!((state.snapshots, state.last_push), (1, vec![three.name()]));
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_second_stream_of_a_node_ends_the_first() {
-    let plane = Plane::start().await;
-    let mut older = Proxy::attach(&plane, "default/a").await;
-    older.wait(|state| state.pushes == 1).await;
-    let mut newer = Proxy::attach(&plane, "default/a").await;
-    let state = older.wait(|state| !state.attached).await;
-    assert_eq!(state.ended, Some(Code::Aborted));
-    let server = plane.add_server("one").await;
-    newer.reach(server.revision).await;
-    assert_eq!(plane.fleet.attached().len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -156,14 +127,14 @@ async fn a_resync_brings_back_what_a_proxy_has_lost() {
     let kept = plane.add_server("kept").await;
     let mut proxy = Proxy::attach(&plane, "default/a").await;
     proxy.reach(kept.revision).await;
-    plane.fleet.resync(None, None, false).await;
+    plane.fleet.resync("default/a", None).await;
     assert_eq!(proxy.state().pushes, 1, "nothing was wrong");
     proxy.lose(lost.name());
-    plane.fleet.resync(None, None, true).await;
+    plane.fleet.resync("default/a", Some(None)).await;
     let state = proxy.state();
     assert!(state.resources.contains_key(&lost.name()));
     assert_eq!((state.last_push, state.prunes), (vec![lost.name()], 1));
-    let observed = plane.fleet.observe().await;
+    let observed = plane.fleet.observe(Reach::Own).await;
     assert!(observed[0].answered && observed[0].mounts.len() == 2);
 }
 
@@ -201,7 +172,7 @@ async fn a_restarted_control_waits_for_the_proxies_that_were_attached() {
     let mut plane = Plane::start().await;
     let mut proxy = Proxy::attach(&plane, "default/a").await;
     let gone = Proxy::attach(&plane, "default/b").await;
-    plane.store.platform().put_proxy_statuses(plane.fleet.roster.statuses()).await.unwrap();
+    housekeeping::write(&plane.fleet).await;
     gone.goodbye().await;
     plane.stop().await;
     proxy.wait(|state| !state.attached).await;

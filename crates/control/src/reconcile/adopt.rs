@@ -114,3 +114,127 @@ async fn create(store: &Store, actor: &Actor, spec: &ServerSpec) -> Result<(Serv
 fn is_refusal(error: &StoreError) -> bool {
     matches!(error, StoreError::Quota { .. } | StoreError::NameTaken | StoreError::TitleTaken | StoreError::NotFound)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use model::{Limits, SystemClock, UpstreamUrl};
+    use store::NewTenant;
+
+    use super::*;
+    use crate::proxies::ObservedMount;
+
+    struct House {
+        store: Store,
+        tenant: TenantId,
+        _dir: tempfile::TempDir,
+    }
+
+    async fn house(servers: u32) -> House {
+        let dir = tempfile::tempdir().unwrap();
+        let url = format!("sqlite://{}?mode=rwc", dir.path().join("db").display());
+        let store = Store::connect(&url, Arc::new(SystemClock)).await.unwrap();
+        let limits = Limits { servers, ..Limits::default() };
+        let new = NewTenant { limits, ..NewTenant::new("acme".parse().unwrap()) };
+        let tenant = store.platform().create_tenant(&Actor::system("test"), new).await.unwrap().value.spec.id;
+        House { store, tenant, _dir: dir }
+    }
+
+    impl House {
+        /// A mount that was made past control, as a proxy has it.
+        fn mount(&self, name: &str, url: &str) -> ObservedMount {
+            let new = NewServer::new(name.parse().unwrap(), name.to_owned(), UpstreamUrl::parse(url).unwrap());
+            let spec = ServerSpec {
+                id: ServerId::fresh(),
+                tenant: self.tenant,
+                name: new.name,
+                title: new.title,
+                generation: model::Generation(1),
+                transport: model::Transport::Sse,
+                url: new.url,
+                headers: new.headers,
+                connect_timeout: new.connect_timeout,
+                read_timeout: new.read_timeout,
+                disabled_tools: new.disabled_tools,
+                trust_hints: new.trust_hints,
+                retry_count: new.retry_count,
+                retry_delay: new.retry_delay,
+                limits: new.limits,
+            };
+            ObservedMount {
+                tenant: self.tenant,
+                server: spec.id,
+                name: spec.name.to_string(),
+                title: spec.title.clone(),
+                url: spec.url.as_str().to_owned(),
+                digest: spec.digest(),
+                internal: true,
+                cooling_ms: None,
+                spec: Some(Box::new(spec)),
+            }
+        }
+
+        async fn adopt(&self, observed: &[ObservedProxy]) -> Vec<Adopted> {
+            let intended = self.store.platform().intended().await.unwrap();
+            let actor = Actor::system("test");
+            adopt(&self.store, &actor, &intended, observed, Some(self.tenant)).await.unwrap()
+        }
+
+        async fn names(&self) -> Vec<(String, String)> {
+            let intended = self.store.platform().intended().await.unwrap();
+            let servers = intended.resources.into_iter().filter_map(|resource| match resource {
+                model::Resource::Server(spec) => Some((spec.name.to_string(), spec.url.as_str().to_owned())),
+                _ => None,
+            });
+            let mut names: Vec<_> = servers.collect();
+            names.sort();
+            names
+        }
+    }
+
+    fn proxy(pool: &str, mounts: Vec<ObservedMount>) -> ObservedProxy {
+        ObservedProxy { node: format!("{pool}/1"), pool: pool.to_owned(), answered: true, mounts }
+    }
+
+    const ONE: &str = "https://one.example/";
+    const TWO: &str = "https://two.example/";
+
+    #[tokio::test]
+    async fn the_same_mount_on_two_proxies_is_one_record_and_another_gets_the_next_name() {
+        let house = house(10).await;
+        let mounts = [house.mount("notes", ONE), house.mount("notes", ONE), house.mount("notes", TWO)];
+        let ids: Vec<_> = mounts.iter().map(|mount| mount.server).collect();
+        let [first, second, third] = mounts;
+        let adopted = house
+            .adopt(&[proxy("default", vec![first]), proxy("default", vec![second]), proxy("default", vec![third])])
+            .await;
+        let expected = [("notes", ONE), ("notes-2", TWO)].map(|(name, url)| (name.to_owned(), url.to_owned()));
+        assert_eq!(house.names().await, expected);
+        assert_eq!((adopted.len(), adopted[0].mounts.as_slice()), (2, &ids[..2]));
+        let orphan = |server| Difference { tenant: house.tenant, server, name: "notes".to_owned() };
+        assert!(is_all_of(&adopted, &[orphan(ids[1]), orphan(ids[2])]));
+        assert!(!is_all_of(&adopted, &[orphan(ServerId::fresh())]) && !is_all_of(&adopted, &[]));
+    }
+
+    #[tokio::test]
+    async fn what_cannot_become_a_record_says_why_and_holds_up_no_other() {
+        let house = house(1).await;
+        let silent = ObservedMount { spec: None, ..house.mount("silent", ONE) };
+        let mounts = vec![silent, house.mount("notes", ONE), house.mount("more", TWO)];
+        let adopted = house.adopt(&[proxy("default", mounts)]).await;
+        let made: Vec<_> = adopted.iter().map(|one| one.record.is_ok()).collect();
+        assert_eq!(made, [false, true, false]);
+        assert!(adopted[2].record.as_ref().unwrap_err().contains("at most 1"), "{adopted:?}");
+    }
+
+    #[tokio::test]
+    async fn a_proxy_makes_no_records_for_tenants_that_its_pool_does_not_serve() {
+        let house = house(10).await;
+        assert_eq!(house.adopt(&[proxy("edge", vec![house.mount("notes", ONE)])]).await, []);
+        let mut foreign = house.mount("notes", ONE);
+        foreign.spec.as_mut().unwrap().tenant = TenantId::fresh();
+        assert_eq!(house.adopt(&[proxy("default", vec![foreign])]).await, []);
+        assert_eq!(house.names().await, []);
+    }
+}

@@ -118,6 +118,11 @@ impl Plane {
         self.store.platform().create_tenant(&Actor::system("test"), new).await.unwrap().value.spec.id
     }
 
+    /// The text of one of the plane's files.
+    pub(super) fn dir_file(&self, name: &str) -> String {
+        std::fs::read_to_string(self.dir.path().join(name)).unwrap()
+    }
+
     pub(super) fn client_tls(&self, pool: &str) -> rustls::ClientConfig {
         let node = self.pki.issue_node(pool).unwrap();
         wire::client_tls(self.pki.ca(), &node.cert, &node.key).unwrap()

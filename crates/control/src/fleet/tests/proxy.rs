@@ -31,6 +31,11 @@ pub(super) struct State {
     pub(super) last_push: Vec<ResourceName>,
     pub(super) tickets: Vec<String>,
     pub(super) prunes: u32,
+    /// Calls of tools that came, and probes.
+    pub(super) calls: u32,
+    pub(super) probes: u32,
+    /// Says nothing to calls and probes.
+    pub(super) mute: bool,
     leaving: bool,
 }
 
@@ -40,49 +45,66 @@ pub(super) struct Proxy {
     state: Arc<watch::Sender<State>>,
     seen: watch::Receiver<State>,
     reject: Option<ResourceName>,
+    /// The stream's own half ends it.
+    outgoing: mpsc::WeakSender<ProxyFrame>,
     serving: JoinHandle<()>,
 }
 
-impl Proxy {
-    pub(super) async fn attach(plane: &Plane, node: &str) -> Self {
-        Self::start(plane, "default", node, State::default(), None).await.unwrap()
-    }
+/// How a proxy comes to control.
+pub(super) struct Wants<'a> {
+    pub(super) pool: &'a str,
+    pub(super) node: &'a str,
+    pub(super) protocol: (u32, u32),
+    pub(super) state: State,
+    pub(super) reject: Option<ResourceName>,
+    /// A connection that others use too; one of its own otherwise.
+    pub(super) channel: Option<LinkChannel>,
+}
 
-    pub(super) async fn attach_in_pool(plane: &Plane, pool: &str, node: &str) -> Self {
-        Self::start(plane, pool, node, State::default(), None).await.unwrap()
+impl<'a> Wants<'a> {
+    pub(super) fn new(node: &'a str) -> Self {
+        let pool = node.split('/').next().unwrap();
+        Self { pool, node, protocol: (1, 1), state: State::default(), reject: None, channel: None }
+    }
+}
+
+impl Proxy {
+    /// Attaches in the pool that the node names.
+    pub(super) async fn attach(plane: &Plane, node: &str) -> Self {
+        Self::start(plane, Wants::new(node)).await.unwrap()
     }
 
     pub(super) async fn attach_rejecting(plane: &Plane, node: &str, reject: ResourceName) -> Self {
-        Self::start(plane, "default", node, State::default(), Some(reject)).await.unwrap()
+        Self::start(plane, Wants { reject: Some(reject), ..Wants::new(node) }).await.unwrap()
     }
 
     pub(super) async fn attach_holding(plane: &Plane, node: &str, at: Revision, name: ResourceName) -> Self {
         let state = State { at, resources: HashMap::from([(name, Digest([1; 32]))]), ..State::default() };
-        Self::start(plane, "default", node, state, None).await.unwrap()
+        Self::start(plane, Wants { state, ..Wants::new(node) }).await.unwrap()
     }
 
     /// Opens a new stream with what the proxy holds.
     pub(super) async fn reattach(&mut self, plane: &Plane) {
         let node = self.node.clone();
-        *self = Self::start(plane, "default", &node, self.state(), self.reject).await.unwrap();
+        let wants = Wants { state: State { ended: None, ..self.state() }, reject: self.reject, ..Wants::new(&node) };
+        *self = Self::start(plane, wants).await.unwrap();
     }
 
-    async fn start(
-        plane: &Plane,
-        pool: &str,
-        node: &str,
-        mut state: State,
-        reject: Option<ResourceName>,
-    ) -> Result<Self, Status> {
+    pub(super) async fn start(plane: &Plane, wants: Wants<'_>) -> Result<Self, Status> {
+        let Wants { pool, node, protocol, mut state, reject, channel } = wants;
         plane.published().await;
-        let mut client = LinkClient::new(plane.channel(pool).await).max_decoding_message_size(wire::MESSAGE_LIMIT);
+        let channel = match channel {
+            Some(channel) => channel,
+            None => plane.channel(pool).await,
+        };
+        let mut client = LinkClient::new(channel).max_decoding_message_size(wire::MESSAGE_LIMIT);
         let (outgoing, sent) = mpsc::channel(64);
         let hello = Hello {
             node: node.to_owned(),
             boot: node.to_owned(),
             instance: node.to_owned(),
             build: "test".to_owned(),
-            protocol: (1, 1),
+            protocol,
             revision: state.at,
             held: state.resources.clone().into_iter().collect(),
         };
@@ -91,8 +113,9 @@ impl Proxy {
         state.attached = true;
         let (state, seen) = watch::channel(state);
         let state = Arc::new(state);
+        let weak = outgoing.downgrade();
         let serving = tokio::spawn(serve(incoming, outgoing, state.clone(), reject));
-        Ok(Self { node: node.to_owned(), client, state, seen, reject, serving })
+        Ok(Self { node: node.to_owned(), client, state, seen, reject, outgoing: weak, serving })
     }
 
     /// Waits until the proxy is at `revision` or beyond.
@@ -107,6 +130,21 @@ impl Proxy {
 
     pub(super) fn state(&self) -> State {
         self.seen.borrow().clone()
+    }
+
+    /// From now on it says nothing to calls and probes.
+    pub(super) fn mute(&self) {
+        self.state.send_modify(|state| state.mute = true);
+    }
+
+    /// Waits until control has ended the stream; says how.
+    pub(super) async fn ended(&mut self) -> Code {
+        self.wait(|state| state.ended.is_some()).await.ended.unwrap()
+    }
+
+    /// Sends anything at all.
+    pub(super) async fn say(&self, message: FromProxy) {
+        self.outgoing.upgrade().unwrap().send(message.into()).await.unwrap();
     }
 
     /// Forgets a resource, as a fault would.
@@ -150,11 +188,6 @@ impl Drop for Proxy {
     fn drop(&mut self) {
         self.serving.abort();
     }
-}
-
-/// What control answers to a Hello that it does not like.
-pub(super) async fn attach_error(plane: &Plane, pool: &str, node: &str) -> Status {
-    Proxy::start(plane, pool, node, State::default(), None).await.err().unwrap()
 }
 
 async fn serve(
@@ -217,6 +250,14 @@ fn hear(
         FromControl::Command(command) => {
             state.send_modify(|state| state.tickets.push(command.ticket.clone()));
             let held: Vec<_> = state.borrow().resources.clone().into_iter().collect();
+            state.send_modify(|state| match &command.work {
+                Work::Call { .. } => state.calls += 1,
+                Work::Probe(_) => state.probes += 1,
+                _ => (),
+            });
+            if state.borrow().mute && matches!(command.work, Work::Call { .. } | Work::Probe(_)) {
+                return None;
+            }
             let outcome = match &command.work {
                 Work::Resync => Outcome::Resynced(held),
                 Work::Observe => Outcome::Observed(mounts(&held)),
