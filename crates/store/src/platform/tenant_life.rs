@@ -7,8 +7,8 @@ use uuid::Uuid;
 use super::PlatformStore;
 use super::tenants::{deed, live, tenant_at, tombstones};
 use crate::change::{Change, Notice};
+use crate::entity::egress_rule;
 use crate::entity::tenant::{Column, Entity};
-use crate::entity::{egress_rule, idempotency};
 use crate::{Actor, Committed, Restored, StoreError, TenantRecord};
 
 impl PlatformStore {
@@ -66,8 +66,6 @@ impl PlatformStore {
         self.store.tenant(id).erase_all(&change.tx).await?;
         let own = egress_rule::Column::TenantId.eq(id.0);
         egress_rule::Entity::delete_many().filter(own).exec(&change.tx).await?;
-        let own = idempotency::Column::TenantId.eq(id.0);
-        idempotency::Entity::delete_many().filter(own).exec(&change.tx).await?;
         Entity::delete_many().filter(Column::Id.eq(id.0)).exec(&change.tx).await?;
         change.commit(actor, deed("tenant.purge", Some(&record), None), notices, ()).await
     }
