@@ -72,7 +72,7 @@ impl Guarded {
     /// Waits until the server accepts connections; panics if it ends or takes too long.
     pub(crate) fn accepts(&mut self, address: SocketAddr, folder: &Path) {
         let end = Instant::now() + PATIENCE;
-        while TcpStream::connect_timeout(&address, Duration::from_secs(1)).is_err() {
+        while !listens(address) {
             let log = || std::fs::read_to_string(folder.join("server.log")).unwrap_or_default();
             assert!(self.guard.try_wait().is_ok_and(|ended| ended.is_none()), "the server ended: {}", log());
             assert!(Instant::now() < end, "the server does not listen on {address}: {}", log());
@@ -85,6 +85,11 @@ fn send(pid: u32, signal: Signal) {
     if let Ok(pid) = i32::try_from(pid) {
         let _ = kill(Pid::from_raw(pid), signal);
     }
+}
+
+/// Whether somebody accepts connections there.
+pub(crate) fn listens(address: SocketAddr) -> bool {
+    TcpStream::connect_timeout(&address, Duration::from_secs(1)).is_ok()
 }
 
 /// A port of 127.0.0.1 that nobody listens on.

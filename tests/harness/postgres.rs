@@ -18,7 +18,7 @@ use nix::sys::signal::Signal;
 use nix::unistd::{User, geteuid};
 use tempfile::TempDir;
 
-use crate::guarded::{Guarded, free_port};
+use crate::guarded::{Guarded, free_port, listens};
 use crate::packages::skipped;
 use crate::patience::PATIENCE;
 
@@ -62,7 +62,7 @@ fn shared() -> u16 {
     let _lock = Flock::lock(file, FlockArg::LockExclusive).expect("the lock");
     let written = folder.join("port");
     let running = std::fs::read_to_string(&written).ok().and_then(|text| text.parse::<u16>().ok());
-    if let Some(port) = running.filter(|port| std::net::TcpStream::connect(("127.0.0.1", *port)).is_ok()) {
+    if let Some(port) = running.filter(|port| listens(SocketAddr::from(([127, 0, 0, 1], *port)))) {
         return port;
     }
     let _ = std::fs::remove_dir_all(&folder);

@@ -1,16 +1,14 @@
 //! What only PostgreSQL has: a server that can be away, slow, full or read-only, and other clients on it.
 
-mod slow_wire;
-
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use model::{Limits, ManualClock};
 use sea_orm::{ConnectionTrait as _, TransactionTrait as _};
 use store::{ServerPage, Store, StoreError, TenantStore};
+use tests::relay::Relay;
 use tests::{Postgres, eventually, patient};
 
-use self::slow_wire::SlowWire;
 use crate::house::{House, START, actor, server, tenant_in};
 
 fn all() -> ServerPage {
@@ -170,11 +168,11 @@ async fn a_full_disk_and_a_read_only_database_refuse_writes_and_serve_reads() {
 async fn a_slow_server_costs_its_callers_their_deadline_and_the_server_no_more_connections() {
     let house = House::new().await;
     let home = address_of(&house);
-    let wire = SlowWire::to(home).await;
-    let url = house.url.replace(&home.to_string(), &wire.address.to_string());
+    let wire = Relay::to(home).await;
+    let url = house.url.replace(&home.to_string(), &wire.address().to_string());
     let store = Store::connect(&url, Arc::new(ManualClock::at(START))).await.unwrap();
     let tenant = tenant(&store).await;
-    wire.be_late(Duration::from_secs(2));
+    wire.slow(Duration::from_secs(2));
     let calls: Vec<_> = (0..40)
         .map(|number| {
             let tenant = tenant.clone();
@@ -191,7 +189,7 @@ async fn a_slow_server_costs_its_callers_their_deadline_and_the_server_no_more_c
         assert!(matches!(answer, Ok(()) | Err(StoreError::Unavailable(_))), "{answer:?}");
         assert!(connections(&house).await <= 24, "those of the two stores");
     }
-    wire.be_late(Duration::ZERO);
+    wire.slow(Duration::ZERO);
     eventually("it is used again", || async { tenant.create_server(&actor(), server("after")).await.ok().map(drop) })
         .await;
 }
