@@ -92,13 +92,8 @@ impl Egress {
         let tls = tls.or_else(|| tls::public_roots().ok()).map(tls::http1_only);
         let sweeper = Arc::<Sweeper>::default();
         sweeper.retire(policy.revision);
-        let shared = Shared {
-            policy: ArcSwap::from_pointee(policy),
-            resolver,
-            dialer,
-            tls: tls.map(Arc::new),
-            sweeper,
-        };
+        let shared =
+            Shared { policy: ArcSwap::from_pointee(policy), resolver, dialer, tls: tls.map(Arc::new), sweeper };
         Self { shared: Arc::new(shared) }
     }
 

@@ -111,12 +111,12 @@ impl Body {
 
     /// A JSON answer too large to be looked at as a whole.
     pub(crate) fn answer(answer: Box<StreamedAnswer>, guards: Guards) -> Self {
-        Self { kind: Kind::Answer(answer), guards: guards }
+        Self { kind: Kind::Answer(answer), guards }
     }
 
     /// Events of an upstream.
     pub(crate) fn events(events: Box<EventRelay>, guards: Guards) -> Self {
-        Self { kind: Kind::Events(events), guards: guards }
+        Self { kind: Kind::Events(events), guards }
     }
 
     /// The notifications of a GET stream.

@@ -28,8 +28,8 @@ mod listen;
 mod lists;
 mod methods;
 mod relay;
-mod spans;
 mod retry;
+mod spans;
 
 mod built_in;
 mod connections;
