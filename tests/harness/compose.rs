@@ -204,11 +204,11 @@ impl Topology {
             return self.folder.path().join("secrets").join(secret);
         }
         let volumes = &self.services[service].volumes;
-        let mounted = volumes.iter().filter_map(|(target, volume)| {
+        let mut mounted = volumes.iter().filter_map(|(target, volume)| {
             let below = Path::new(path).strip_prefix(target).ok()?;
             Some(self.folder.path().join("volumes").join(volume).join(below))
         });
-        let place = mounted.last().unwrap_or_else(|| panic!("{service}: {path} is on no volume"));
+        let place = mounted.next_back().unwrap_or_else(|| panic!("{service}: {path} is on no volume"));
         std::fs::create_dir_all(place.parent().expect("a folder")).expect("a folder");
         place
     }
