@@ -89,7 +89,8 @@ impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.status == 401 {
             return f.write_str(
-                "the key is not accepted (unknown, revoked or ended); `gatehouse up --new-keys` makes two new ones",
+                "the key is not accepted (unknown, revoked or ended, or its user or tenant is disabled); \
+                 `gatehouse up --new-keys` makes two new ones for a folder",
             );
         }
         if !self.about.is_empty() {
