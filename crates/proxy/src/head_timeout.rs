@@ -141,13 +141,13 @@ mod tests {
         let (mut stream, phase) = HeadTimeout::new(server, PATIENCE);
         let mut read = [0; 8];
         client.write_all(b"head").await.unwrap();
-        stream.read(&mut read).await.unwrap();
+        assert_eq!(stream.read(&mut read).await.unwrap(), 4);
         let serving = phase.serve();
         assert!(tokio::time::timeout(PATIENCE * 5, stream.read(&mut read)).await.is_err(), "it waits for its answer");
         drop(serving);
         assert!(tokio::time::timeout(PATIENCE * 5, stream.read(&mut read)).await.is_err(), "it rests");
         client.write_all(b"he").await.unwrap();
-        stream.read(&mut read).await.unwrap();
+        assert_eq!(stream.read(&mut read).await.unwrap(), 2);
         let begun = Instant::now();
         assert_eq!(stream.read(&mut read).await.unwrap_err().kind(), io::ErrorKind::TimedOut);
         assert_eq!(begun.elapsed(), PATIENCE);
