@@ -14,5 +14,6 @@ mod platform;
 mod purge;
 mod server_life;
 mod servers;
+mod tail;
 mod tenants;
 mod users;
