@@ -12,7 +12,7 @@ use super::house::{House, NOTES, bearer};
 #[tokio::test]
 async fn concurrent_edits_of_one_server_lose_no_update() {
     let edits = if std::env::var_os("GATEHOUSE_LONG").is_some() { 10_000 } else { 200 };
-    let editors = 8;
+    let editors = 4;
     let house = Arc::new(House::open().await);
     house.add("notes", NOTES).await;
     let (next, retries) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
