@@ -28,7 +28,7 @@ pub struct Config {
     pub tls: Option<CertificateFiles>,
     /// `sqlite:///path/gatehouse.db` or `postgres://user@host/name`, with `database_password` put in.
     pub database: Secret,
-    /// `redis://…` or `rediss://…`; without it replicas wait for each other by asking the database.
+    /// `redis://…` or `rediss://…`; without it replicas wake each other by the database's NOTIFY alone.
     pub redis: Option<Secret>,
     /// The file with the key that encrypts keys, 32 bytes, mode 0600.
     pub kek_file: PathBuf,

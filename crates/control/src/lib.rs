@@ -8,6 +8,7 @@ pub mod init;
 mod run;
 mod signals;
 
+mod hints;
 mod keys;
 mod purge;
 pub mod reconcile;

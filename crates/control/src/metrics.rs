@@ -2,9 +2,12 @@
 
 mod counters;
 
+use std::sync::Arc;
+
 use axum::Router;
 use axum::http::header;
 use axum::routing::get;
+use coordination::Coordination;
 use store::STATEMENT_SECONDS;
 use telemetry::Metrics;
 use tower::util::BoxCloneSyncService;
@@ -59,6 +62,15 @@ pub(crate) fn expose(app: &App) {
     );
     let asked = app.reconciler.clone();
     metrics.bound("asked_passes", Reconciler::MOST_ASKED, move || asked.asked());
+}
+
+/// How often Redis was missed.
+pub(crate) fn show_redis(metrics: &Metrics, coordination: Arc<Coordination>) {
+    metrics.observe_counts(
+        &[("gatehouse_redis_missed_total", "Hints and marks that Redis was needed for and did not take.")],
+        &[],
+        move |readings| readings.put(0, &[], coordination.degraded() as f64),
+    );
 }
 
 fn database(metrics: &Metrics, app: &App) {

@@ -1,10 +1,11 @@
 //! The job that removes for good what was deleted, revoked or answered long ago.
 //!
-//! Every replica has one: a pass is safe beside others and goes on where a cut one was.
+//! Every replica has one: a pass is safe beside others and goes on where a cut one was. With Redis one replica's is enough.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use coordination::{Coordination, Mark};
 use model::Clock;
 use store::{Purged, Retention, Store, StoreError};
 
@@ -16,12 +17,16 @@ const FIRST: Duration = Duration::from_secs(300);
 const EVERY: Duration = Duration::from_secs(3600);
 
 /// Passes until it is aborted; a pass that fails is logged and made up for by the next.
-pub(crate) async fn run_forever(store: Store, clock: Arc<dyn Clock>, audit_days: u32) {
+pub(crate) async fn run_forever(store: Store, clock: Arc<dyn Clock>, audit_days: u32, coordination: Arc<Coordination>) {
     let keep = Retention { audit_days, ..Retention::default() };
     let mut wait = FIRST;
     loop {
         tokio::time::sleep(scaled(wait)).await;
         wait = EVERY;
+        // Another replica is at it: a second pass would find nothing.
+        if coordination.mark("purge", scaled(EVERY / 2)).await == Mark::Taken {
+            continue;
+        }
         match pass(&store, &*clock, keep).await {
             Ok(purged) if purged == Purged::default() => (),
             Ok(purged) => tracing::info!(?purged, "what nobody needs any more was removed"),

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use coordination::Coordination;
 use daemon::{CertificateError, Listener};
 use futures::{FutureExt as _, future};
 use model::{Clock, SystemClock};
@@ -17,6 +18,7 @@ use vault::{Vault, VaultError};
 
 use crate::config::Config;
 use crate::fleet::Fleet;
+use crate::hints;
 use crate::pki::{Pki, PkiError, follow};
 use crate::serve::Slots;
 use crate::timers::scaled;
@@ -59,6 +61,9 @@ pub enum StartError {
     /// Signals can't be listened to.
     #[error("can't listen to signals")]
     Signals(#[source] std::io::Error),
+    /// The address of Redis is none.
+    #[error("`redis` can't be used")]
+    Redis(#[from] coordination::AddressError),
     /// A task that lives as long as the process ended before it; a new process starts it again.
     #[error("the {0} ended before the process")]
     Ended(&'static str),
@@ -110,6 +115,10 @@ pub async fn run(config: Config) -> Result<(), StartError> {
     let link_listener = bind("link_listen", config.link_listen).await?;
     let metrics_listener = bind("metrics_listen", config.metrics_listen).await?;
     let store = Store::connect(config.database.expose(), clock.clone()).await?;
+    let coordination = Arc::new(match &config.redis {
+        Some(url) => Coordination::over_redis(url.expose())?,
+        None => Coordination::in_process(),
+    });
     let vault = Vault::open(&config.kek_file)?;
     let cursor_key = vault.cursor_key()?;
     let pki = Pki::load(&config.pki_dir)?;
@@ -119,6 +128,7 @@ pub async fn run(config: Config) -> Result<(), StartError> {
     let control = Arc::new(Control::new(config, store.clone(), fleet.clone(), clock, &cursor_key));
     metrics::expose(&control);
     fleet.show(&control.metrics);
+    metrics::show_redis(&control.metrics, coordination.clone());
     let otlp = Otlp::start("gatehouse-control", &control.metrics);
     let config = &control.config;
     tracing::info!(rest = %config.listen, link = %config.link_listen, metrics = %config.metrics_listen, "control serves");
@@ -137,9 +147,16 @@ pub async fn run(config: Config) -> Result<(), StartError> {
         let reconciler = control.reconciler.clone();
         async move { reconciler.run_forever().await }
     });
-    let purge = Part::start("purge", purge::run_forever(store.clone(), control.clock.clone(), config.audit_days));
+    let purge = Part::start(
+        "purge",
+        purge::run_forever(store.clone(), control.clock.clone(), config.audit_days, coordination.clone()),
+    );
+    let hints = Part::start("way of hints", {
+        let (store, coordination, elsewhere) = (store.clone(), coordination.clone(), config.redis.is_some());
+        async move { if elsewhere { hints::carry(store, coordination).await } else { future::pending().await } }
+    });
     let metrics = serve::serve(metrics_listener.into(), Slots::new(), metrics::router(&control), link_shutdown.clone());
-    let mut parts = [link, reconciler, certificates, purge, Part::start("metrics", metrics)];
+    let mut parts = [link, reconciler, certificates, purge, hints, Part::start("metrics", metrics)];
     let draining = tokio::spawn({
         let (control, shutdown) = (control.clone(), shutdown.clone());
         async move {

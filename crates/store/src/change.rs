@@ -157,6 +157,8 @@ pub(crate) async fn commit(store: Store, tx: Timed<DatabaseTransaction>, revisio
             *seen = revision.max(*seen);
             newer
         });
+        // Nobody may be carrying it.
+        _ = store.inner.heard.said.send(Hint::Change);
         Ok(())
     });
     task.await.map_err(|_| StoreError::Interrupted)?

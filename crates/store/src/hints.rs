@@ -1,11 +1,12 @@
-//! Waking other processes on the same database: NOTIFY and LISTEN on PostgreSQL, nothing on SQLite. A hint is
-//! never more than that: whoever waits for one polls as well.
+//! Waking other processes on the same database: NOTIFY and LISTEN on PostgreSQL, nothing on SQLite, and any other
+//! way that carries [`Store::said`] to their [`Store::wake`]. A hint is never more than that: whoever waits for
+//! one polls as well.
 
 use std::time::Duration;
 
 use sea_orm::sqlx::postgres::PgListener;
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement};
-use tokio::sync::watch;
+use tokio::sync::{broadcast, watch};
 
 use crate::Store;
 
@@ -26,7 +27,8 @@ pub enum Hint {
 }
 
 impl Hint {
-    const ALL: [Self; 3] = [Self::Change, Self::Status, Self::Command];
+    /// Every hint.
+    pub const ALL: [Self; 3] = [Self::Change, Self::Status, Self::Command];
 
     /// The word of the hint.
     pub fn as_str(self) -> &'static str {
@@ -38,11 +40,25 @@ impl Hint {
     }
 }
 
-/// Counters of the hints that other processes gave.
-#[derive(Debug, Default)]
+/// Hints that this process gives and a listener may be behind; one that is lost is made up for by polling.
+const BEHIND: usize = 64;
+
+/// Counters of the hints that other processes gave, and those that this one gives.
+#[derive(Debug)]
 pub(crate) struct Heard {
     status: watch::Sender<u64>,
     command: watch::Sender<u64>,
+    pub(crate) said: broadcast::Sender<Hint>,
+}
+
+impl Default for Heard {
+    fn default() -> Self {
+        Self {
+            status: watch::Sender::default(),
+            command: watch::Sender::default(),
+            said: broadcast::Sender::new(BEHIND),
+        }
+    }
 }
 
 impl Store {
@@ -61,8 +77,24 @@ impl Store {
         self.inner.heard.command.subscribe()
     }
 
+    /// The hints that this process gives from now on: what another way than the database's own may carry.
+    pub fn said(&self) -> broadcast::Receiver<Hint> {
+        self.inner.heard.said.subscribe()
+    }
+
+    /// Another process gave a hint.
+    pub fn wake(&self, hint: Hint) {
+        match hint {
+            Hint::Change => self.inner.changes.send_modify(|_| ()),
+            Hint::Status => self.inner.heard.status.send_modify(|count| *count += 1),
+            Hint::Command => self.inner.heard.command.send_modify(|count| *count += 1),
+        }
+    }
+
     /// Wakes the other processes. Not being able to is no failure: they poll.
     pub async fn hint(&self, hint: Hint) {
+        // Nobody may be carrying it.
+        _ = self.inner.heard.said.send(hint);
         if let Err(error) = notify(&self.inner.write, hint).await {
             tracing::debug!(%error, hint = hint.as_str(), "no hint could be given");
         }
@@ -85,20 +117,12 @@ impl Store {
         let mut listener = PgListener::connect_with(self.inner.read.untimed().get_postgres_connection_pool()).await?;
         listener.listen(CHANNEL).await?;
         // What was said before anybody listened is not known: look once.
-        Hint::ALL.into_iter().for_each(|hint| self.heard(hint));
+        Hint::ALL.into_iter().for_each(|hint| self.wake(hint));
         while let Some(notification) = listener.try_recv().await? {
             let said = Hint::ALL.into_iter().filter(|hint| hint.as_str() == notification.payload());
-            said.for_each(|hint| self.heard(hint));
+            said.for_each(|hint| self.wake(hint));
         }
         Ok(())
-    }
-
-    fn heard(&self, hint: Hint) {
-        match hint {
-            Hint::Change => self.inner.changes.send_modify(|_| ()),
-            Hint::Status => self.inner.heard.status.send_modify(|count| *count += 1),
-            Hint::Command => self.inner.heard.command.send_modify(|count| *count += 1),
-        }
     }
 }
 
