@@ -183,12 +183,13 @@ impl Fleet {
 
     /// How far a change has come, as far as is known here now.
     fn look_at(&self, revision: Revision, resource: ResourceName) -> Effective {
-        let (intended, others) = (self.known(), self.others.seen());
+        let (intended, others) = (self.intended.borrow().clone(), self.others.seen());
         let question = Question {
             revision,
             resource,
             window: scaled(MISSED),
-            concerns: |pool: &str| intended.concerns(pool, &resource),
+            // Before anything is known, every proxy may be to have it.
+            concerns: |pool: &str| intended.as_ref().is_none_or(|known| known.concerns(pool, &resource)),
             others: &others,
         };
         self.roster.with_nodes(|nodes| effective::effective(nodes, &question))
@@ -213,7 +214,7 @@ impl Proxies for Fleet {
         let deadline = tokio::time::Instant::now() + wait;
         let (mut progress, mut hinted) = (self.roster.progress(), self.store.statuses_hinted());
         loop {
-            if self.shared {
+            if self.shared || self.intended.borrow().is_none() {
                 housekeeping::look(self).await;
             }
             let effective = self.look_at(revision, resource);
