@@ -2,6 +2,7 @@
 # dependencies and builds all of them again.
 CARGO ?= cargo
 ARGS ?=
+TARGET := $(or $(CARGO_TARGET_DIR),target)
 SHAPE := --workspace --all-targets
 NEXTEST := $(CARGO) nextest run --workspace
 # What SKIP may leave out, and the tests that are about nothing else than a part.
@@ -19,7 +20,7 @@ help: ## Print this
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: build ## Build both processes, start them here (folder .gatehouse) and print what to paste
-	@target/debug/gatehouse --data-dir .gatehouse up $(ARGS)
+	@$(TARGET)/debug/gatehouse --data-dir .gatehouse up $(ARGS)
 
 test: setup build ## Everything that can be tested here; SKIP=postgres,node leaves parts out
 	@status=0; $(CARGO) test --workspace --doc --quiet || status=$$?; $(NEXTEST) -E 'all() $(LEFT_OUT)' $(ARGS) || status=$$?; \
@@ -48,7 +49,7 @@ long: setup build ## The end-to-end tests and the store's with the full counts o
 
 bench: ## Cost per call beside a bare reverse proxy, in turns, e.g. ARGS=--quick
 	$(CARGO) build --release -p control -p proxy -p bench
-	target/release/bench $(ARGS)
+	$(TARGET)/release/bench $(ARGS)
 
 setup:
 	@tests/setup.sh
