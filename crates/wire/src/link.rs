@@ -6,10 +6,10 @@ use crate::fields::{digest, held, held_messages, revision, revision_message};
 use crate::generated::{self, from_control, from_proxy};
 use crate::{Command, CommandAnswer, Malformed, Push};
 
-/// The oldest revision of this protocol that this build speaks.
-pub const PROTOCOL_LOWEST: u32 = 1;
+/// The oldest revision of this protocol that this build speaks: 1 had no packed pushes and another digest of tables.
+pub const PROTOCOL_LOWEST: u32 = 2;
 /// The newest revision of this protocol that this build speaks.
-pub const PROTOCOL_HIGHEST: u32 = 1;
+pub const PROTOCOL_HIGHEST: u32 = 2;
 
 /// What a proxy says.
 #[derive(Debug, Clone, PartialEq)]

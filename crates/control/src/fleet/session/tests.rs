@@ -23,7 +23,7 @@ impl Proxy {
             boot: "1".into(),
             instance: "1".into(),
             build: "test".into(),
-            protocol: (1, 1),
+            protocol: (wire::PROTOCOL_LOWEST, wire::PROTOCOL_HIGHEST),
             revision: self.at,
             held: self.held(),
         }

@@ -64,7 +64,14 @@ pub(super) struct Wants<'a> {
 impl<'a> Wants<'a> {
     pub(super) fn new(node: &'a str) -> Self {
         let pool = node.split('/').next().unwrap();
-        Self { pool, node, protocol: (1, 1), state: State::default(), reject: None, channel: None }
+        Self {
+            pool,
+            node,
+            protocol: (wire::PROTOCOL_LOWEST, wire::PROTOCOL_HIGHEST),
+            state: State::default(),
+            reject: None,
+            channel: None,
+        }
     }
 }
 
