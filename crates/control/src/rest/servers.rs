@@ -162,7 +162,13 @@ pub(crate) async fn restore(
     Segment(named): Segment,
 ) -> Result<Answer, Problem> {
     let tenant = caller.store(&app);
-    let id = find_any(&tenant, &named).await?.spec.id;
+    let found = find_any(&tenant, &named).await?;
+    let by_name = named == found.spec.name.as_str();
+    if by_name && found.deleted_at.is_none() && newest_deleted(&tenant, &named).await?.is_some() {
+        // The deleted one is meant: to say that the live one is back would be no answer.
+        return Err(Problem::Taken { field: "name" });
+    }
+    let id = found.spec.id;
     let committed = tenant.restore_server(&caller.actor(), id).await?;
     let effective = app.servers.settled(committed.revision, model::ResourceName::Server(id)).await;
     let record = committed.value.record;
