@@ -34,7 +34,7 @@ pub(crate) fn target(access: &args::Access, key_variable: Option<Secret>) -> Res
         None => parse(KNOWN_URL)?,
     };
     let control = match &access.url {
-        Some(named) => parse(named)?,
+        Some(named) => of_control(named)?,
         None => local.clone(),
     };
     let is_local = control.origin() == local.origin();
@@ -49,6 +49,17 @@ pub(crate) fn target(access: &args::Access, key_variable: Option<Secret>) -> Res
         _ => None,
     };
     Ok(Target { control, mcp, key, tenant: access.tenant.clone() })
+}
+
+/// What somebody typed as control's URL. A server's URL in its place would get the key.
+fn of_control(text: &str) -> Result<Url, Failure> {
+    let url = parse(text)?;
+    let path = url.path().trim_end_matches('/');
+    if path.ends_with("/mcp") || path.ends_with("/sse") {
+        let what = format!("--url is where control is, and {text} is an MCP endpoint");
+        return Err(Failure::Usage(format!("{what}; a server gets a new one by `gatehouse server set NAME --to URL`")));
+    }
+    Ok(url)
 }
 
 fn parse(text: &str) -> Result<Url, Failure> {
@@ -84,6 +95,23 @@ fn checked(key: Secret, from: &str) -> Result<Secret, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_servers_url_is_not_taken_for_that_of_control() {
+        for (url, taken) in [
+            ("https://gatehouse.example", true),
+            ("https://example.com/gatehouse/", true),
+            ("https://notes.example/mcp", false),
+            ("https://notes.example/mcp/", false),
+            ("https://notes.example/sse", false),
+        ] {
+            let said = of_control(url).map_err(|failure| (failure.exit_code(), failure.to_string()));
+            assert_eq!(said.is_ok(), taken, "{url}");
+            if let Err((code, told)) = said {
+                assert!(code == 2 && told.contains("server set NAME --to"), "{told}");
+            }
+        }
+    }
 
     struct Folder {
         _dir: tempfile::TempDir,

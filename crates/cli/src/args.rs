@@ -79,7 +79,7 @@ pub(crate) enum Verb {
         /// Name or id of the server
         server: String,
     },
-    /// Call a tool of a server
+    /// Call a tool of a server, as an admin who tries it; others call with an MCP client
     Call(Call),
     /// People who hold keys
     #[command(subcommand)]

@@ -174,7 +174,7 @@ pub(crate) fn is_https(url: &Url) -> Result<bool, Refusal> {
 }
 
 /// Names that no rule opens: metadata services, and `localhost` outside dev mode.
-fn refused_always(name: &str, dev: bool) -> Result<(), Refusal> {
+pub(crate) fn refused_always(name: &str, dev: bool) -> Result<(), Refusal> {
     if name.is_empty() || name.len() > 253 {
         return Err(Refusal::HostName);
     }

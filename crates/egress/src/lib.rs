@@ -43,6 +43,7 @@ pub use self::body::Body;
 pub use self::dial::{Dialed, Dialer, SystemDialer};
 pub use self::error::{EgressError, Sent};
 pub use self::resolve::{Resolver, SystemResolver};
+pub use self::rule::opens_nothing;
 pub use self::socket::{Io, Socket};
 pub use self::upstream::Upstream;
 

@@ -39,6 +39,7 @@ pub(crate) fn read(text: &str) -> Result<Document, Vec<Mistake>> {
     })?;
     let mut reader = Reader::default();
     reader.document(node);
+    reader.mistakes.sort_by_key(|mistake| mistake.line);
     if reader.mistakes.is_empty() { Ok(reader.document) } else { Err(reader.mistakes) }
 }
 

@@ -35,7 +35,40 @@ fn asked<'a>(ls: &'a AuditLs, since: Option<&'a str>, until: Option<&'a str>) ->
 }
 
 fn listed(document: &Value) -> String {
-    let row = |entry: &Value| ["at", "actor", "action", "object"].map(|member| cell(entry, member));
+    let row = |entry: &Value| {
+        let [at, actor, action, object] = ["at", "actor", "action", "object"].map(|member| cell(entry, member));
+        [at, actor, action, name(entry), object]
+    };
     let rows: Vec<_> = items(document).map(row).collect();
-    if rows.is_empty() { "nothing was changed".to_owned() } else { table(["WHEN", "WHO", "WHAT", "OBJECT"], &rows) }
+    if rows.is_empty() {
+        "nothing was changed".to_owned()
+    } else {
+        table(["WHEN", "WHO", "WHAT", "NAME", "OBJECT"], &rows)
+    }
+}
+
+/// How people call the object: as it was called after the change, or before its end.
+fn name(entry: &Value) -> String {
+    let told = ["after", "before"].into_iter().filter_map(|state| entry.get(state));
+    let names = told.flat_map(|state| ["name", "login", "label", "host"].map(|member| cell(state, member)));
+    names.into_iter().find(|name| !name.is_empty()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_object_is_told_by_what_people_call_it() {
+        for (entry, called) in [
+            (json!({"before": null, "after": {"name": "notes"}}), "notes"),
+            (json!({"before": {"login": "ann"}, "after": null}), "ann"),
+            (json!({"before": {"label": "old"}, "after": {"label": "new"}}), "new"),
+            (json!({"object": "server/1"}), ""),
+        ] {
+            assert_eq!(name(&entry), called, "{entry}");
+        }
+    }
 }

@@ -1,7 +1,9 @@
 //! `gatehouse key …`.
 
+use std::collections::HashSet;
+
 use model::KeyText;
-use serde_json::Value;
+use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
@@ -24,8 +26,8 @@ pub(super) async fn run(api: &Api, verb: KeyVerb, screen: Screen) -> Result<(), 
         }
         KeyVerb::Ls => {
             let keys = api.list(&["keys"], &[]).await?;
-            let logins = if screen == Screen::Text { logins(api).await? } else { Names::default() };
-            screen.show(&keys, |document| listed(document, &logins, now))
+            let holders = if screen == Screen::Text { Holders::of(api).await? } else { Holders::default() };
+            screen.show(&keys, |document| listed(document, &holders, now))
         }
         KeyVerb::Show { id } => screen.show(&api.get(&["keys", &id_of(&id)?]).await?.body, screen::members),
         KeyVerb::Set(set) => {
@@ -36,7 +38,7 @@ pub(super) async fn run(api: &Api, verb: KeyVerb, screen: Screen) -> Result<(), 
         KeyVerb::Rotate(rotate) => {
             let id = id_of(&rotate.id)?;
             let made = api.post(&["keys", &id, "rotate"], &rotate_body(&rotate)).await?.body;
-            let until = if rotate.no_grace { "has ended" } else { "serves on for the grace" };
+            let until = if rotate.no_grace { "has ended" } else { "serves on for the grace: `key ls` says until when" };
             screen.show(&made, |made| shown_once(made, &format!(" The old key {id} {until}.")))
         }
         KeyVerb::Revoke { ids } => {
@@ -46,15 +48,33 @@ pub(super) async fn run(api: &Api, verb: KeyVerb, screen: Screen) -> Result<(), 
     }
 }
 
-/// The logins of the users, as far as this key may see them.
-async fn logins(api: &Api) -> Result<Names, Failure> {
-    let mut names = Names::default();
-    match api.list(&["users"], &[]).await {
-        Ok(users) => names.learn(Kind::User, items(&users)),
-        Err(Failure::Refused(problem)) if problem.status == 403 => {}
-        Err(failure) => return Err(failure),
+/// The users who hold keys, as far as this key may see them.
+#[derive(Debug, Default)]
+struct Holders {
+    logins: Names,
+    /// Ids of those whose keys are refused.
+    disabled: HashSet<String>,
+}
+
+impl Holders {
+    async fn of(api: &Api) -> Result<Self, Failure> {
+        match api.list(&["users"], &[]).await {
+            Ok(users) => Ok(Self::among(&users)),
+            // A user sees nobody's keys but their own.
+            Err(Failure::Refused(problem)) if problem.status == 403 => {
+                let me = api.get(&["me"]).await?.body;
+                Ok(Self::among(&json!({ "items": [me.get("user")] })))
+            }
+            Err(failure) => Err(failure),
+        }
     }
-    Ok(names)
+
+    fn among(users: &Value) -> Self {
+        let mut logins = Names::default();
+        logins.learn(Kind::User, items(users));
+        let disabled = |user: &&Value| user.get("active").and_then(Value::as_bool) == Some(false);
+        Self { logins, disabled: items(users).filter(disabled).map(|user| cell(user, "id")).collect() }
+    }
 }
 
 fn shown_once(made: &Value, more: &str) -> String {
@@ -100,15 +120,15 @@ fn end(span: Option<Span>, now: OffsetDateTime) -> Result<Option<String>, Failur
     span.map(|span| span.after(now).ok_or_else(too_far)).transpose()
 }
 
-fn listed(document: &Value, logins: &Names, now: OffsetDateTime) -> String {
+fn listed(document: &Value, holders: &Holders, now: OffsetDateTime) -> String {
     let row = |key: &Value| {
         let restricted = key.get("servers").is_some_and(Value::is_array);
         let ends = Some(cell(key, "expires_at")).filter(|ends| !ends.is_empty());
         [
             cell(key, "id"),
-            logins.of(key, "user"),
+            holders.logins.of(key, "user"),
             cell(key, "role"),
-            state(key, now).to_owned(),
+            state(key, holders, now).to_owned(),
             if restricted { screen::names(key, "servers") } else { "all".to_owned() },
             ends.unwrap_or_else(|| "never".to_owned()),
             cell(key, "label"),
@@ -118,11 +138,12 @@ fn listed(document: &Value, logins: &Names, now: OffsetDateTime) -> String {
     table(["ID", "USER", "ROLE", "STATE", "SERVERS", "ENDS", "LABEL"], &rows)
 }
 
-fn state(key: &Value, now: OffsetDateTime) -> &'static str {
+fn state(key: &Value, holders: &Holders, now: OffsetDateTime) -> &'static str {
     let at = |member| OffsetDateTime::parse(&cell(key, member), &Rfc3339).ok();
     match (at("revoked_at"), at("expires_at")) {
         (Some(_), _) => "revoked",
         (None, Some(end)) if end <= now => "expired",
+        _ if holders.disabled.contains(&cell(key, "user")) => "user disabled",
         _ => "live",
     }
 }
@@ -130,7 +151,6 @@ fn state(key: &Value, now: OffsetDateTime) -> &'static str {
 #[cfg(test)]
 mod tests {
     use clap::Parser;
-    use serde_json::json;
 
     use super::*;
     use crate::args::{Cli, Verb};
@@ -183,14 +203,15 @@ mod tests {
             {"id": "a", "user": "ann", "role": "user", "servers": ["notes", "web"], "expires_at": "2026-06-02T00:00:00Z"},
             {"id": "b", "user": "u2", "role": "user", "servers": null, "expires_at": "2026-05-31T00:00:00.5Z"},
             {"id": "c", "user": "u", "role": "user", "servers": [], "expires_at": null, "revoked_at": "2026-05-01T00:00:00Z"},
+            {"id": "d", "user": "u3", "role": "user", "servers": null, "expires_at": null},
         ]});
-        let mut logins = Names::default();
-        logins.learn(Kind::User, [&json!({"id": "u2", "login": "bob"})]);
-        let told = listed(&document, &logins, now);
+        let users = json!({"items": [{"id": "u2", "login": "bob"}, {"id": "u3", "login": "eve", "active": false}]});
+        let told = listed(&document, &Holders::among(&users), now);
         let words = |line: usize| told.lines().nth(line).unwrap().split_whitespace().collect::<Vec<_>>();
         assert_eq!(words(1)[3..5], ["live", "notes,web"]);
         assert_eq!(words(2)[1], "bob");
         assert_eq!(words(2)[3..5], ["expired", "all"]);
         assert_eq!(words(3)[3], "revoked");
+        assert_eq!(words(4)[1..5], ["eve", "user", "user", "disabled"]);
     }
 }

@@ -17,7 +17,7 @@ pub(super) async fn run(api: &Api, verb: TenantVerb, screen: Screen) -> Result<(
         TenantVerb::Create(create) => TENANTS.create(api, &create_body(&create).value(), screen).await,
         TenantVerb::Ls { deleted } => {
             let list = api.list(&["tenants"], &query(&[], &[("deleted", deleted)])).await?;
-            screen.show(&list, listed)
+            screen.show(&list, |list| listed(list, deleted))
         }
         TenantVerb::Show { name } => TENANTS.show(api, &name, screen).await,
         TenantVerb::Set(set) => TENANTS.set(api, &set.tenant, &set_body(&set).change()?, screen).await,
@@ -65,7 +65,11 @@ fn limits(limits: &TenantLimits) -> Body {
         .with("call_secs", limits.call_secs)
 }
 
-fn listed(document: &Value) -> String {
+fn listed(document: &Value, deleted: bool) -> String {
+    if deleted {
+        let row = |tenant: &Value| ["name", "deleted_at", "id", "title"].map(|member| cell(tenant, member));
+        return table(["NAME", "REMOVED", "ID", "TITLE"], &items(document).map(row).collect::<Vec<_>>());
+    }
     let row =
         |tenant: &Value| [cell(tenant, "name"), state(tenant, "active"), cell(tenant, "id"), cell(tenant, "title")];
     table(["NAME", "STATE", "ID", "TITLE"], &items(document).map(row).collect::<Vec<_>>())
@@ -85,6 +89,13 @@ mod tests {
             Verb::Tenant(TenantVerb::Set(set)) => set_body(&set).change().unwrap(),
             other => panic!("{other:?}"),
         }
+    }
+
+    #[test]
+    fn a_removed_tenant_is_told_with_its_end_and_not_as_enabled() {
+        let list = json!({"items": [{"name": "acme", "active": true, "deleted_at": "2026-01-31T12:00:00Z"}]});
+        let told = listed(&list, true);
+        assert!(told.contains("REMOVED") && told.contains("2026-01-31") && !told.contains("enabled"), "{told}");
     }
 
     #[test]

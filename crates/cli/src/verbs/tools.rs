@@ -31,7 +31,24 @@ pub(super) async fn refresh(api: &Api, server: &str, screen: Screen) -> Result<(
 pub(super) async fn switch(api: &Api, server: &str, tool: &str, on: bool, screen: Screen) -> Result<(), Failure> {
     let (action, done) = if on { ("enable", "offered") } else { ("disable", "hidden") };
     let answer = api.post(&["servers", server, "tools", tool, action], &json!({})).await?.body;
-    screen.show(&answer, |answer| screen::plain(&format!("{tool} of {server} is {done}")) + &effects(answer))
+    // It may be hidden before it is there, but most often a name that nobody offers is a slip.
+    let unknown = screen == Screen::Text && !on && !is_offered(api, server, tool).await;
+    screen.show(&answer, |answer| {
+        let note = if unknown {
+            format!("\n  {server} offers no tool of this name now: `gatehouse tools {server}`")
+        } else {
+            String::new()
+        };
+        screen::plain(&format!("{tool} of {server} is {done}")) + &effects(answer) + &note
+    })
+}
+
+/// Whether the server offered the tool when it was asked last; yes if that can't be known.
+async fn is_offered(api: &Api, server: &str, tool: &str) -> bool {
+    match api.get(&["servers", server, "tools"]).await {
+        Ok(answer) => super::records::items(&answer.body).any(|offered| cell(offered, "name") == tool),
+        Err(_) => true,
+    }
 }
 
 fn listed(server: &str, answer: &Value) -> String {

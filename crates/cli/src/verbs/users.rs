@@ -17,7 +17,7 @@ pub(super) async fn run(api: &Api, verb: UserVerb, screen: Screen) -> Result<(),
         UserVerb::Create(create) => USERS.create(api, &create_body(&create).value(), screen).await,
         UserVerb::Ls(ls) => {
             let query = query(&[("search", ls.search.as_deref())], &[("deleted", ls.deleted)]);
-            screen.show(&api.list(&["users"], &query).await?, listed)
+            screen.show(&api.list(&["users"], &query).await?, |list| listed(list, ls.deleted))
         }
         UserVerb::Show { login } => USERS.show(api, &login, screen).await,
         UserVerb::Set(set) => USERS.set(api, &set.user, &set_body(&set).change()?, screen).await,
@@ -48,7 +48,11 @@ fn set_body(set: &UserSet) -> Body {
         .with("role", set.role.map(|role| role.as_str()))
 }
 
-fn listed(document: &Value) -> String {
+fn listed(document: &Value, deleted: bool) -> String {
+    if deleted {
+        let row = |user: &Value| ["login", "deleted_at", "role", "id", "title"].map(|member| cell(user, member));
+        return table(["LOGIN", "REMOVED", "ROLE", "ID", "TITLE"], &items(document).map(row).collect::<Vec<_>>());
+    }
     let row = |user: &Value| {
         [
             cell(user, "login"),
@@ -94,7 +98,7 @@ mod tests {
     fn a_list_tells_departments_by_name() {
         let list = json!({"items": [{"login": "ann", "active": false, "role": "user",
             "departments": [{"id": "1", "name": "labs"}, {"id": "2", "name": "board"}]}]});
-        let told = listed(&list);
+        let told = listed(&list, false);
         assert!(told.lines().nth(1).unwrap().starts_with("ann    disabled  user  labs,board"), "{told}");
     }
 }

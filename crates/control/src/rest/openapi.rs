@@ -24,7 +24,8 @@ use crate::rest::{
         title = "Gatehouse",
         description = "The management service of Gatehouse, a gateway for MCP. Keys are sent as `Authorization: Bearer \
             ghk_…`. Changes name the `ETag` that was read in `If-Match`; creates may carry an `Idempotency-Key`. \
-            Errors are `application/problem+json` with a stable `code`.",
+            A platform admin names the tenant in `Gatehouse-Tenant`. Errors are `application/problem+json` with a \
+            stable `code`.",
         license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0")
     ),
     paths(

@@ -193,13 +193,17 @@ impl Problem {
             Self::Quota(_, limit) => return format!("there may be {limit} of them"),
             Self::LastAdmin => "without it nobody could administer the platform; make another platform admin first",
             Self::ServerLive => "only a deleted server can be purged",
-            Self::Referenced(_) => "other records name it",
-            Self::ChainFull => "the key and the one that it replaces, or that replaces it, live already",
+            Self::Referenced(_) => "keys name it: change or revoke them first; its dependencies list them",
+            Self::ChainFull => {
+                "the key and the one that it replaces, or that replaces it, live already: revoke one of them first"
+            }
             Self::KeyEnded => "the key is revoked or has expired",
             Self::RecoverBusy => "too many passes wait already; try again",
             Self::Unreachable { class, message } => return format!("{message} ({class}); nothing was saved"),
             Self::AddressBlocked { hint: Some(hint) } => {
-                return format!("the address policy does not allow this address; to allow it: {hint}");
+                return format!(
+                    "the address policy does not allow this address; a platform admin allows it, with --tenant for one tenant only: {hint}"
+                );
             }
             Self::AddressBlocked { hint: None } => "the address policy does not allow this address",
             Self::Upstream { class, message } => return format!("{message} ({class})"),

@@ -384,8 +384,8 @@ pub(crate) async fn no_head() -> impl IntoResponse {
     ([(header::ALLOW, "GET,POST")], Problem::Method)
 }
 
-/// Mounts again what should be mounted. GET is the seed's; it changes state, so it asks for a bearer key
-/// like every other call here.
+/// Mounts again what should be mounted. GET is for old clients; it changes state, so it asks for a key like
+/// every other call here.
 #[utoipa::path(get, path = "/api/mcp/recover", tag = "compatibility", operation_id = "seedRecoverByGet",
     responses((status = 200, body = Object)))]
 pub(crate) async fn recover_by_get(app: State<App>, admin: SeedAdmin) -> SeedAnswer {

@@ -146,6 +146,10 @@ pub(crate) async fn restore(
 ) -> Result<Answer, Problem> {
     let tenant = caller.store(&app);
     let id = match (find(&tenant, &named).await?, named.parse()) {
+        // By a login that is taken again, the deleted one is meant.
+        (Some(live), Err(_)) if newest_deleted(&tenant, &named).await?.is_some_and(|gone| gone.id != live.id) => {
+            return Err(Problem::Taken { field: "login" });
+        }
         (Some(live), _) => live.id,
         (None, Ok(id)) => id,
         (None, Err(_)) => newest_deleted(&tenant, &named).await?.ok_or(Problem::NotFound)?.id,

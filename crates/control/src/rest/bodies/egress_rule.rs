@@ -46,7 +46,12 @@ pub(crate) struct Create {
 pub(crate) fn create(fields: &mut Fields) -> Option<Create> {
     fields.immutable(&["id", "generation", "created_by", "created_at", "updated_at"]);
     let host = fields.required("host", |value| {
-        text(253)(value)?.parse::<HostPattern>().map_err(|error| (Code::Host, error.to_string()))
+        let host = text(253)(value)?.parse::<HostPattern>().map_err(|error| (Code::Host, error.to_string()))?;
+        if egress::opens_nothing(&host) {
+            let why = "is never reached, whatever a rule says: cloud metadata, link-local, multicast or reserved";
+            return Err((Code::Host, why.to_owned()));
+        }
+        Ok(host)
     });
     let ports = fields.optional("ports", |value| {
         EgressRule::parse_ports(&text(16)(value)?).map_err(|error| (Code::Ports, error.to_string()))
@@ -65,5 +70,13 @@ mod tests {
     #[test]
     fn the_document_and_the_parser_know_the_same_members() {
         agree::<EgressRuleCreate, _>(create);
+    }
+
+    #[test]
+    fn a_rule_that_would_open_nothing_is_refused_by_its_host() {
+        for (host, taken) in [("10.0.0.0/8", true), ("169.254.169.254", false), ("metadata.google.internal", false)] {
+            let mut fields = Fields::of(serde_json::json!({"host": host, "reason": "r"})).unwrap();
+            assert_eq!((create(&mut fields).is_some(), fields.finish().is_ok()), (taken, taken), "{host}");
+        }
     }
 }

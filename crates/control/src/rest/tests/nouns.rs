@@ -80,6 +80,11 @@ async fn what_is_deleted_comes_back_unless_its_name_was_taken_since() {
         let id = id.as_str().unwrap();
         let taken = house.any("POST", &format!("/api/v1/{noun}/{id}/restore"), "").await;
         assert_eq!(taken.told(), (409, "name_taken".to_owned()), "{noun}: {}", taken.text);
+        assert_eq!(
+            restore().await.told(),
+            (409, "name_taken".to_owned()),
+            "{noun}: by its name the deleted one is meant"
+        );
     }
 }
 
