@@ -139,16 +139,13 @@ impl PlatformStore {
         }
         let after =
             json!({ "servers": servers, "users": users, "departments": departments, "keys": keys, "audit": audit });
-        let deed = Deed {
-            tenant: None,
-            action: "purge.run",
-            object: "expired".to_owned(),
-            before: None,
-            after: Some(after),
-        };
+        let deed =
+            Deed { tenant: None, action: "purge.run", object: "expired".to_owned(), before: None, after: Some(after) };
         let tx = begin_write(&self.store).await?;
         append_audit(&tx, now, &Actor::system("purge"), deed).await?;
-        Ok(tx.commit().await?)
+        tx.commit().await?;
+        self.store.tally().changed();
+        Ok(())
     }
 }
 

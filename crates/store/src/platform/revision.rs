@@ -44,6 +44,7 @@ impl PlatformStore {
         };
         change::append_audit(&tx, now, &Actor::system("fleet"), deed).await?;
         change::commit(self.store.clone(), tx, new).await?;
+        self.store.tally().changed();
         Ok(new)
     }
 }

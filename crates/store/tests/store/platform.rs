@@ -72,6 +72,7 @@ async fn a_raised_epoch_is_newer_than_every_revision_before() {
     let old = house.store.platform().revision().await.unwrap();
     let changes = house.store.changes();
     let above = Revision { seq: old.seq + 1, ..old };
+    let counted = house.store.tally().changes();
     let new = house.store.platform().raise_epoch(above).await.unwrap();
     assert!(new > old && new.seq == old.seq);
     house.clock.advance_micros(-1_000_000);
@@ -81,6 +82,7 @@ async fn a_raised_epoch_is_newer_than_every_revision_before() {
     assert!(newest > new, "even with the clock set back");
     assert_eq!(house.store.platform().revision().await.unwrap(), newest);
     assert_eq!(*changes.borrow(), newest);
+    assert_eq!(house.store.tally().changes(), counted + 2, "each with its audit row");
 }
 
 #[tokio::test]

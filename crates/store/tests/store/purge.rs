@@ -64,11 +64,13 @@ async fn the_dead_are_kept_for_ninety_days_and_then_go_alone() {
     house.clock.advance_micros(90 * DAY - 1_000);
     let early = purge(&house).await;
     assert_eq!((early.servers, early.users, early.departments, early.keys), (0, 0, 0, 0));
+    let counted = house.store.tally().changes();
 
     house.clock.advance_micros(10_000);
     let revision = house.store.platform().revision().await.unwrap();
     let purged = purge(&house).await;
     assert_eq!((purged.servers, purged.users, purged.departments, purged.keys), (1, 1, 1, 3));
+    assert_eq!(house.store.tally().changes(), counted + 1, "the pass has its audit row");
     assert_eq!(house.store.platform().revision().await.unwrap(), revision, "proxies have nothing to learn of it");
     for deleted in [true, false] {
         let page = ServerPage { deleted, limit: 10, ..Default::default() };
