@@ -50,7 +50,7 @@ pub use self::key_record::{KeyPage, KeyPatch, KeyRecord, KeyRotation, LiveKey, M
 pub use self::platform::PlatformStore;
 pub use self::platform::commands::{AskedCommand, OpenCommand};
 pub use self::platform::idempotency::{Claim, Place, Seen, StoredAnswer};
-pub use self::platform::intended::{IntendedState, Tail, Unreadable};
+pub use self::platform::intended::{Commit, IntendedState, Tail, Unreadable};
 pub use self::platform::outbox::OutboxRow;
 pub use self::platform::proxy_status::ProxyStatus;
 pub use self::platform::purge::{Purged, Retention};

@@ -1,6 +1,6 @@
 //! The intended state: whole, or what changed of it since a revision, each as one consistent read.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use model::{KeyId, KeyRole, KeyVerifier, Resource, ResourceName, Revision, ServerId, TenantId};
 use sea_orm::{
@@ -44,6 +44,17 @@ pub struct Unreadable {
     pub reason: String,
 }
 
+/// One committed change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Commit {
+    /// The revision that holds it.
+    pub revision: Revision,
+    /// When it was made, microseconds since 1970.
+    pub at: i64,
+    /// It takes something away from somebody: a revocation.
+    pub urgent: bool,
+}
+
 /// What happened since a revision.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Tail {
@@ -56,6 +67,8 @@ pub enum Tail {
         named: Vec<(ResourceName, Option<TenantId>)>,
         /// The named resources as they are now.
         state: IntendedState,
+        /// When these changes were committed, in their order.
+        commits: Vec<Commit>,
     },
     /// It can't be told: the revision is none of this history, its outbox rows are gone, or there are too many.
     Lost,
@@ -95,7 +108,7 @@ impl PlatformStore {
         };
         let state = self.read(&tx, revision, Some(&Named::of(&named))).await?;
         tx.rollback().await?;
-        Ok(Tail::Changed { named, state })
+        Ok(Tail::Changed { named, state, commits: commits(revision.epoch, &rows) })
     }
 
     /// A SQLite transaction reads one snapshot by itself; PostgreSQL must be asked for one.
@@ -183,6 +196,16 @@ fn contiguous(rows: &[outbox::Model], after: i64, until: i64) -> Option<Vec<(Res
         named.rev().collect::<Option<Vec<_>>>()?.into_iter().filter(|(name, _)| seen.insert(*name)).collect();
     named.reverse();
     whole.then_some(named)
+}
+
+/// One for each seq, in its order.
+fn commits(epoch: i64, rows: &[outbox::Model]) -> Vec<Commit> {
+    let mut commits: BTreeMap<i64, Commit> = BTreeMap::new();
+    for row in rows {
+        let commit = Commit { revision: Revision { epoch, seq: row.seq }, at: row.created_at, urgent: false };
+        commits.entry(row.seq).or_insert(commit).urgent |= row.urgent;
+    }
+    commits.into_values().collect()
 }
 
 /// The named resources, by table.

@@ -3,20 +3,34 @@
 use std::time::Duration;
 
 use model::{Resource, ResourceName, Revision};
-use store::{Hint, IntendedState, ServerPatch, Tail, TenantPatch};
+use store::{Commit, Hint, IntendedState, ServerPatch, Tail, TenantPatch};
 
 use crate::DATABASE;
-use crate::house::{House, Kind, START, actor, key, server};
+use crate::house::{House, Kind, START, actor, key, key_id, server};
 
 async fn tail(house: &House, after: Revision) -> (Vec<ResourceName>, IntendedState) {
     match house.store.platform().tail(after).await.unwrap() {
-        Tail::Changed { named, state } => (named.into_iter().map(|(name, _)| name).collect(), state),
+        Tail::Changed { named, state, .. } => (named.into_iter().map(|(name, _)| name).collect(), state),
         other => panic!("{other:?}"),
     }
 }
 
 fn names(state: &IntendedState) -> Vec<ResourceName> {
     state.resources.iter().map(Resource::name).collect()
+}
+
+#[tokio::test]
+async fn a_change_is_told_with_its_time_and_whether_it_takes_something_away() {
+    let house = House::new().await;
+    let tenant = house.tenant("acme").await;
+    let since = house.store.platform().revision().await.unwrap();
+    house.clock.advance_micros(1_000);
+    let made = tenant.create_key(&actor(), key(tenant.id(), 1)).await.unwrap().revision;
+    house.clock.advance_micros(1_000);
+    let revoked = tenant.revoke_key(&actor(), key_id(1)).await.unwrap().revision;
+    let Tail::Changed { commits, .. } = house.store.platform().tail(since).await.unwrap() else { panic!("unchanged") };
+    let told = |revision, at, urgent| Commit { revision, at: START + at, urgent };
+    assert_eq!(commits, [told(made, 1_000, false), told(revoked, 2_000, true)]);
 }
 
 #[tokio::test]
