@@ -10,6 +10,7 @@ mod effective;
 mod housekeeping;
 mod intended;
 mod keys;
+mod lag;
 mod others;
 mod publish;
 mod relay;
@@ -38,10 +39,11 @@ use uuid::Uuid;
 use vault::Vault;
 use wire::server::LinkServer;
 
-pub use self::counters::{Count, LinkCounters, PUSH_MILLIS};
+pub use self::counters::{Count, Latency, LinkCounters, PUSH_MILLIS};
 use self::effective::Question;
 use self::intended::Intended;
 use self::keys::Keys;
+use self::lag::Lag;
 use self::others::Others;
 use self::relay::Relay;
 use self::roster::{MISSED, Roster};
@@ -83,6 +85,8 @@ pub struct Fleet {
     /// Held by the one that finds out what a proxy's revision means.
     checking: Mutex<()>,
     sends: Arc<Semaphore>,
+    /// The changes that not every proxy has.
+    lag: Lag,
 }
 
 /// The link can't be served.
@@ -115,6 +119,7 @@ impl Fleet {
             reading: Mutex::default(),
             checking: Mutex::default(),
             sends: Arc::new(Semaphore::new(SENDS)),
+            lag: Lag::default(),
             replica,
             shared,
             store,
@@ -179,6 +184,18 @@ impl Fleet {
         let known = tokio::time::timeout(scaled(FIRST_READ), intended.wait_for(Option::is_some)).await;
         let known = known.ok().and_then(|known| known.ok()?.clone());
         known.ok_or_else(|| Status::unavailable("the intended state is not known yet"))
+    }
+
+    /// Counts the changes that the last attached proxy has by now.
+    fn acknowledged(&self) {
+        if self.lag.len() == 0 {
+            return;
+        }
+        let now = self.clock.now_micros();
+        for commit in self.lag.reached(self.roster.reached()) {
+            let lag = if commit.urgent { &self.counters.revoke_lag } else { &self.counters.config_lag };
+            lag.took(Duration::from_micros(u64::try_from(now - commit.at).unwrap_or(0)));
+        }
     }
 
     /// How far a change has come, as far as is known here now.

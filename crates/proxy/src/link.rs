@@ -6,7 +6,9 @@
 mod apply;
 mod backoff;
 mod keys;
+mod queues;
 mod save;
+mod spans;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -22,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use self::backoff::Backoff;
+pub(crate) use self::queues::Queues;
 use self::stream::Ended;
 use self::tls::Certificates;
 pub(crate) use self::work::Perform;
@@ -86,6 +89,7 @@ pub(crate) async fn run<P: Perform>(
     commands: P,
     sealer: Arc<Sealer>,
     last_good: LastGood,
+    queues: Queues,
     shutdown: CancellationToken,
 ) -> Result<(), LinkError> {
     let mut certificates = Certificates::load(&config)?;
@@ -95,7 +99,8 @@ pub(crate) async fn run<P: Perform>(
     let boot = Uuid::new_v4().simple().to_string();
     let node = format!("{}/{boot}", config.pool);
     let saver = save::Saver::start(last_good.clone(), tables.clone(), config.revision, shutdown.clone());
-    let link = stream::Link { node, boot, tables, commands, sealer, last_good, saver, status: config.status.clone() };
+    let status = config.status.clone();
+    let link = stream::Link { node, boot, tables, commands, sealer, last_good, saver, queues, status };
     link.publish(false, false);
 
     let mut backoff = Backoff::default();

@@ -21,7 +21,7 @@ use crate::config::Config;
 use crate::gate::Gate;
 use crate::hosts::Hosts;
 use crate::last_good::{LastGood, LastGoodError};
-use crate::link::{self, LinkConfig, LinkStatus};
+use crate::link::{self, LinkConfig, LinkStatus, Queues};
 use crate::metrics;
 use crate::readiness::Readiness;
 use crate::seal::Sealer;
@@ -82,6 +82,8 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Star
         Arc::new(Gate::new(tables.clone(), sealer.clone(), clock.clone(), hosts, readiness.clone(), egress, &metrics));
     let (status, heard) = watch::channel(LinkStatus::default());
     metrics::expose(&metrics, &gate, heard.clone(), config.dev);
+    let queues = Queues::default();
+    queues.show(&metrics);
     let link_config = LinkConfig {
         controls: config.control,
         ca: config.link_ca,
@@ -94,8 +96,15 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Star
     let commands = Commands::new(gate.clone());
     // The link outlives the drain: what is under way may still need control.
     let link_stop = CancellationToken::new();
-    let link =
-        tokio::spawn(link::run(link_config, tables, commands.clone(), sealer, last_good.clone(), link_stop.clone()));
+    let link = tokio::spawn(link::run(
+        link_config,
+        tables,
+        commands.clone(),
+        sealer,
+        last_good.clone(),
+        queues,
+        link_stop.clone(),
+    ));
     tokio::spawn(keep_ready(heard, readiness, clock, last_good));
     tokio::spawn(serve_metrics(metrics_listener, metrics, gate.clone()));
     tracing::info!(listen = %config.listen, "proxy serves");

@@ -18,6 +18,8 @@ pub struct Command {
     pub ticket: String,
     /// How long the proxy has for the answer.
     pub deadline: Duration,
+    /// The span that waits for the answer, as W3C trace context writes it.
+    pub traceparent: Option<String>,
     /// What is to be done.
     pub work: Work,
 }
@@ -53,6 +55,20 @@ pub enum Work {
     PruneInternal(Option<TenantId>),
     /// Say what the table holds.
     Resync,
+}
+
+impl Work {
+    /// The word for it in spans.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Probe(_) => "probe",
+            Self::List { .. } => "list",
+            Self::Call { .. } => "call",
+            Self::Observe => "observe",
+            Self::PruneInternal(_) => "prune",
+            Self::Resync => "resync",
+        }
+    }
 }
 
 /// A server to be probed.
@@ -199,7 +215,8 @@ impl From<Command> for generated::Command {
             }
             Work::Resync => Body::Resync(generated::Resync {}),
         };
-        Self { id: command.id, ticket: command.ticket, deadline_ms: millis(command.deadline), body: Some(body) }
+        let Command { id, ticket, deadline, traceparent, .. } = command;
+        Self { id, ticket, deadline_ms: millis(deadline), traceparent, body: Some(body) }
     }
 }
 
@@ -234,7 +251,8 @@ impl TryFrom<generated::Command> for Command {
             }
             Body::Resync(generated::Resync {}) => Work::Resync,
         };
-        Ok(Self { id: message.id, ticket: message.ticket, deadline: Duration::from_millis(message.deadline_ms), work })
+        let generated::Command { id, ticket, deadline_ms, traceparent, .. } = message;
+        Ok(Self { id, ticket, deadline: Duration::from_millis(deadline_ms), traceparent, work })
     }
 }
 
@@ -406,8 +424,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn commands_survive_the_wire(id: u64, ticket: String, ms: u32, work in works()) {
-            let command = Command { id, ticket, deadline: Duration::from_millis(ms.into()), work };
+        fn commands_survive_the_wire(
+            id: u64, ticket: String, ms: u32, traceparent: Option<String>, work in works()
+        ) {
+            let command = Command { id, ticket, deadline: Duration::from_millis(ms.into()), traceparent, work };
             prop_assert_eq!(Command::from_bytes(&command.to_bytes()).unwrap(), command);
         }
 

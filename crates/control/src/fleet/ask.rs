@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use model::{Principal, Revision, ServerId, TenantId};
+use telemetry::trace::{self, Kind};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 use wire::{Command, Outcome, Probe, Work};
@@ -143,12 +144,12 @@ impl Fleet {
     pub(super) async fn ask_here(&self, node: &str, work: Work, deadline: Duration) -> Result<Outcome, Unanswered> {
         let requests = self.roster.requests_of(node).ok_or(Unanswered::NotSent)?;
         if work != Work::Resync {
-            return self.ask(&requests, work, deadline).await;
+            return self.ask(node, &requests, work, deadline).await;
         }
         if let Err(error) = publish::read(self).await {
             tracing::warn!(error = &error as &dyn std::error::Error, "the intended state can't be read");
         }
-        let resynced = self.ask(&requests, work, OBSERVE).await?;
+        let resynced = self.ask(node, &requests, work, OBSERVE).await?;
         _ = timeout(deadline, self.settled(node)).await;
         // The list is for the session, which has it.
         Ok(if matches!(resynced, Outcome::Resynced(_)) { Outcome::Resynced(vec![]) } else { resynced })
@@ -229,17 +230,42 @@ impl Fleet {
         candidates
     }
 
+    /// Asks over a stream, in a span that the proxy goes on with.
     async fn ask(
+        &self,
+        node: &str,
+        requests: &mpsc::Sender<Request>,
+        work: Work,
+        deadline: Duration,
+    ) -> Result<Outcome, Unanswered> {
+        let span = trace::step("command");
+        span.describe(|span| {
+            span.kind(Kind::Client);
+            span.name(&format!("command {}", work.as_str()));
+            span.text("gatehouse.node", node);
+        });
+        let traceparent = span.context().or_else(trace::current).map(|context| context.to_string());
+        let answered = self.ask_of(requests, work, deadline, traceparent).await;
+        match &answered {
+            Ok(Outcome::Failed { class, .. }) => span.describe(|span| span.failed(class)),
+            Ok(_) => (),
+            Err(unanswered) => span.describe(|span| span.failed(unanswered.class())),
+        }
+        answered
+    }
+
+    async fn ask_of(
         &self,
         requests: &mpsc::Sender<Request>,
         work: Work,
         deadline: Duration,
+        traceparent: Option<String>,
     ) -> Result<Outcome, Unanswered> {
         let id = self.commands.fetch_add(1, Ordering::Relaxed);
         let issue = |(principal, server)| self.tickets.issue(Ticket { principal, server, command: id });
         let ticket = evidence(&work).map(issue).unwrap_or_default();
         let (reply, answer) = oneshot::channel();
-        let command = Command { id, ticket, deadline, work };
+        let command = Command { id, ticket, deadline, traceparent, work };
         requests.try_send(Request { command, reply }).map_err(|_| Unanswered::NotSent)?;
         match timeout(deadline + MARGIN, answer).await {
             Ok(Ok(outcome)) => Ok(outcome),

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// Upper bounds of the classes of push latency, in milliseconds; one class more for what took longer.
+/// Upper bounds of the classes of a latency of the link, in milliseconds; one class more for what took longer.
 pub const PUSH_MILLIS: [u64; 10] = [1, 2, 5, 10, 25, 50, 100, 250, 1_000, 5_000];
 
 /// A number that only grows.
@@ -46,20 +46,34 @@ pub struct LinkCounters {
     pub whole_reads: Count,
     /// Commands that were passed on through the database.
     pub relayed: Count,
-    /// From a push to its answer, in the classes of [`PUSH_MILLIS`].
-    pub push_latency: [Count; PUSH_MILLIS.len() + 1],
-    /// The sum of all of them, in microseconds.
-    pub push_micros: Count,
+    /// From a push to its answer, of each proxy.
+    pub push: Latency,
+    /// From the commit of a change to the answer of the last attached proxy; revocations apart.
+    pub config_lag: Latency,
+    /// The same of changes that take something from a key.
+    pub revoke_lag: Latency,
 }
 
-impl LinkCounters {
-    pub(crate) fn pushed(&self, took: Duration) {
+/// How long something took each time.
+#[derive(Debug, Default)]
+pub struct Latency {
+    classes: [Count; PUSH_MILLIS.len() + 1],
+    micros: Count,
+}
+
+impl Latency {
+    /// How often it fell into each class of [`PUSH_MILLIS`], and the sum in seconds.
+    pub fn read(&self) -> (Vec<u64>, f64) {
+        (self.classes.iter().map(Count::get).collect(), self.micros.get() as f64 / 1e6)
+    }
+
+    pub(crate) fn took(&self, took: Duration) {
         let millis = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
         let class = PUSH_MILLIS.partition_point(|bound| *bound < millis);
-        if let Some(count) = self.push_latency.get(class) {
+        if let Some(count) = self.classes.get(class) {
             count.add(1);
         }
-        self.push_micros.add(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
+        self.micros.add(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
     }
 }
 
@@ -69,11 +83,12 @@ mod tests {
 
     #[test]
     fn a_latency_counts_in_the_first_class_that_holds_it() {
-        let counters = LinkCounters::default();
+        let latency = Latency::default();
         for millis in [0, 1, 2, 3, 5_000, 5_001] {
-            counters.pushed(Duration::from_millis(millis));
+            latency.took(Duration::from_millis(millis));
         }
-        let classes: Vec<_> = counters.push_latency.iter().map(Count::get).collect();
+        let (classes, seconds) = latency.read();
         assert_eq!(classes, [2, 1, 1, 0, 0, 0, 0, 0, 0, 1, 1]);
+        assert!((seconds - 10.007).abs() < 1e-9);
     }
 }

@@ -57,8 +57,11 @@ pub(super) async fn follow(fleet: &Fleet) -> Result<(), StoreError> {
     };
     match fleet.store.platform().tail(before.revision).await? {
         Tail::Unchanged => Ok(()),
-        Tail::Changed { named, state } => {
+        Tail::Changed { named, state, commits } => {
+            // Before anybody can answer.
+            fleet.lag.published(commits);
             fleet.intended.send_replace(Some(Arc::new(before.changed(&named, state))));
+            fleet.acknowledged();
             Ok(())
         }
         Tail::Lost => {

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use store::{Hint, OpenCommand, StoreError};
+use telemetry::trace;
 use tokio::sync::{Notify, Semaphore, oneshot};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -22,7 +23,7 @@ const IDLE: Duration = Duration::from_millis(500);
 /// How long the replica that holds a proxy may take to take a command.
 const TAKING: Duration = Duration::from_secs(3);
 /// Commands of other replicas that are done here at once; more wait in their rows.
-const DOING: usize = 256;
+pub(super) const DOING: usize = 256;
 
 /// The commands of this replica that others do.
 pub(super) struct Relay {
@@ -44,6 +45,11 @@ impl Relay {
         Self { waiting: Mutex::default(), asked: Notify::new(), doing: Arc::new(Semaphore::new(DOING)) }
     }
 
+    /// How many commands of other replicas are done here now.
+    pub(super) fn doing(&self) -> usize {
+        DOING - self.doing.available_permits()
+    }
+
     fn waiting(&self) -> MutexGuard<'_, HashMap<Uuid, Waiting>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -63,7 +69,8 @@ impl Fleet {
     ) -> Result<Outcome, Unanswered> {
         self.counters.relayed.add(1);
         // The ticket is made by who holds the stream: it is redeemed there.
-        let body = Command { id: 0, ticket: String::new(), deadline, work }.to_bytes();
+        let traceparent = trace::current().map(|context| context.to_string());
+        let body = Command { id: 0, ticket: String::new(), deadline, traceparent, work }.to_bytes();
         let deadline_at = self.clock.now_micros() + i64::try_from(deadline.as_micros()).unwrap_or(i64::MAX / 2);
         let written = self.store.platform().put_command(&self.replica, node, body, deadline_at).await;
         let id = written.map_err(|error| unwritten(&error))?;
@@ -169,7 +176,11 @@ impl Fleet {
 
     async fn do_for_another(&self, command: OpenCommand) {
         let outcome = match Command::from_bytes(&command.body) {
-            Ok(Command { work, deadline, .. }) => self.ask_here(&command.node, work, deadline).await,
+            Ok(Command { work, deadline, traceparent, .. }) => {
+                let span = trace::server(traceparent.as_deref(), None);
+                span.describe(|span| span.name(&format!("relay {}", work.as_str())));
+                span.scope(self.ask_here(&command.node, work, deadline)).await
+            }
             Err(error) => Ok(Outcome::Failed { class: "rejected".to_owned(), message: error.to_string() }),
         };
         // Unanswered is unanswered: who asked finds out by its deadline, or because the proxy left.

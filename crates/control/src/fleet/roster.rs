@@ -1,7 +1,7 @@
 //! Which proxies are attached to this replica or were a moment ago, and how far each has come.
 
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,10 @@ use model::{Clock, ResourceName, Revision};
 use store::ProxyStatus;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
+use tonic::Status;
+use wire::frame::ControlFrame;
 
+use super::lag::Reached;
 use super::session::Session;
 use super::stream::Request;
 use crate::proxies::AttachedProxy;
@@ -56,7 +59,7 @@ pub(super) struct Node {
     stream: u64,
     /// When its stream ended; `None` while it is attached.
     pub(super) left: Option<Instant>,
-    requests: mpsc::Sender<Request>,
+    queues: Queues,
     replaced: CancellationToken,
     pub(super) settled: Option<Revision>,
     applied: Revision,
@@ -76,7 +79,26 @@ pub(crate) struct Arrival<'a> {
     pub(crate) pool: &'a str,
     pub(crate) instance: &'a str,
     pub(crate) certificate_until: Option<i64>,
+    pub(crate) queues: Queues,
+}
+
+/// What waits for one proxy.
+#[derive(Clone)]
+pub(crate) struct Queues {
+    /// Commands that the stream has yet to take.
     pub(crate) requests: mpsc::Sender<Request>,
+    /// Messages that the proxy has yet to read. The stream's own half keeps it open.
+    pub(crate) messages: mpsc::WeakSender<Result<ControlFrame, Status>>,
+    /// Commands that it has yet to answer.
+    pub(crate) commands: Arc<AtomicUsize>,
+}
+
+/// How full the fullest queues are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Fullest {
+    pub(crate) requests: usize,
+    pub(crate) messages: usize,
+    pub(crate) commands: usize,
 }
 
 /// The entry of one stream; the stream ends its entry by [`Roster::leave`].
@@ -109,7 +131,7 @@ impl Roster {
     /// A stream of a node came. An older stream of the same node is closed; a node that left and was the
     /// same process or data folder is forgotten: it will not come back.
     pub(crate) fn enter(&self, arrival: Arrival<'_>) -> Entry {
-        let Arrival { node, pool, instance, certificate_until, requests } = arrival;
+        let Arrival { node, pool, instance, certificate_until, queues } = arrival;
         let stream = self.streams.fetch_add(1, Ordering::Relaxed);
         let mut book = self.book();
         // Of two streams within one tick of the clock the later must be the newer one.
@@ -136,7 +158,7 @@ impl Roster {
             since: now,
             stream,
             left: None,
-            requests,
+            queues,
             replaced: replaced.clone(),
             settled: None,
             applied: Revision::default(),
@@ -254,9 +276,27 @@ impl Roster {
         self.book().nodes.values().filter(|node| node.left.is_none()).map(|node| node.last_seen).min()
     }
 
+    /// How far all attached proxies have come.
+    pub(crate) fn reached(&self) -> Reached {
+        let book = self.book();
+        let attached = book.nodes.values().filter(|node| node.left.is_none());
+        match attached.map(|node| node.settled).min() {
+            None => Reached::Nobody,
+            Some(None) => Reached::Nothing,
+            Some(Some(revision)) => Reached::All(revision),
+        }
+    }
+
+    /// How full the queues of the attached proxies are, each as the fullest has it.
+    pub(crate) fn fullest(&self) -> Fullest {
+        let book = self.book();
+        let attached = book.nodes.values().filter(|node| node.left.is_none());
+        attached.fold(Fullest::default(), |fullest, node| fullest.or(node.queues.fill()))
+    }
+
     /// How to ask the proxy something, if it is attached here.
     pub(crate) fn requests_of(&self, node: &str) -> Option<mpsc::Sender<Request>> {
-        self.book().nodes.get(node).filter(|node| node.left.is_none()).map(|node| node.requests.clone())
+        self.book().nodes.get(node).filter(|node| node.left.is_none()).map(|node| node.queues.requests.clone())
     }
 
     /// Attached proxies: which, since when, in which pool, and the state that each was brought to.
@@ -278,6 +318,27 @@ impl Roster {
 
     fn book(&self) -> MutexGuard<'_, Book> {
         self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Queues {
+    fn fill(&self) -> Fullest {
+        let messages = self.messages.upgrade();
+        Fullest {
+            requests: self.requests.max_capacity() - self.requests.capacity(),
+            messages: messages.map_or(0, |messages| messages.max_capacity() - messages.capacity()),
+            commands: self.commands.load(Ordering::Relaxed),
+        }
+    }
+}
+
+impl Fullest {
+    fn or(self, other: Self) -> Self {
+        Self {
+            requests: self.requests.max(other.requests),
+            messages: self.messages.max(other.messages),
+            commands: self.commands.max(other.commands),
+        }
     }
 }
 

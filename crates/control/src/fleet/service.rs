@@ -14,7 +14,7 @@ use wire::frame::{
 use wire::server::Link;
 use wire::{FromProxy, Hello, PROTOCOL_HIGHEST, PROTOCOL_LOWEST, ResolveQuestion, Resolved};
 
-use super::roster::Arrival;
+use super::roster::{Arrival, Queues};
 use super::session::Session;
 use super::stream::{OUTGOING, Stream, too_long};
 use super::{Fleet, publish};
@@ -24,7 +24,7 @@ use crate::timers::scaled;
 /// How long a proxy may take to say who it is.
 const HELLO: Duration = Duration::from_secs(10);
 /// Commands that wait to be sent to one proxy.
-const REQUESTS: usize = 64;
+pub(super) const REQUESTS: usize = 64;
 
 pub(super) struct Service {
     pub(super) fleet: Arc<Fleet>,
@@ -48,12 +48,15 @@ impl Link for Service {
             return Err(Status::failed_precondition("the first message must be Hello"));
         };
         self.counted(check_node(&hello.node, &pool).and_then(|()| check_protocol(&hello)))?;
+        self.counted(check_instance(&hello.instance))?;
         self.counted(self.check_revision(&hello, &pool).await)?;
 
         let (outgoing, answers) = mpsc::channel(OUTGOING);
         let (requests, asked) = mpsc::channel(REQUESTS);
         let (node, instance) = (hello.node.as_str(), hello.instance.as_str());
-        let arrival = Arrival { node, pool: &pool, instance, certificate_until, requests };
+        let queues = Queues { requests, messages: outgoing.downgrade(), commands: Arc::default() };
+        let commands = queues.commands.clone();
+        let arrival = Arrival { node, pool: &pool, instance, certificate_until, queues };
         let entry = self.fleet.roster.enter(arrival);
         self.fleet.counters.sessions.add(1);
         tracing::info!(node = hello.node, build = hello.build, at = %hello.revision, held = hello.held.len(), "a proxy attached");
@@ -64,6 +67,8 @@ impl Link for Service {
             incoming,
             outgoing,
             requests: asked,
+            commands,
+            pushing: None,
             intended: self.fleet.intended.subscribe(),
             pool,
             turn: None,
@@ -194,6 +199,16 @@ fn check_node(node: &str, pool: &str) -> Result<(), Status> {
     Err(Status::permission_denied(format!("the node id must be {pool}/ and 1 to 64 of a-z, 0-9 and -")))
 }
 
+/// It is kept beside those of all other proxies, so one must not spoil the rest.
+fn check_instance(instance: &str) -> Result<(), Status> {
+    let fits = instance.len() <= 128 && instance.bytes().all(|byte| byte.is_ascii_graphic());
+    if fits {
+        Ok(())
+    } else {
+        Err(Status::invalid_argument("the instance must be at most 128 printable characters of ASCII"))
+    }
+}
+
 fn check_protocol(hello: &Hello) -> Result<(), Status> {
     let (lowest, highest) = hello.protocol;
     if lowest <= PROTOCOL_HIGHEST && highest >= PROTOCOL_LOWEST {
@@ -221,6 +236,16 @@ mod tests {
             assert_eq!(check_node(node, pool).is_ok(), fits, "{node}");
         }
         assert!(check_node(&format!("p/{}", "x".repeat(65)), "p").is_err());
+    }
+
+    #[test]
+    fn an_instance_is_a_short_word_or_nothing() {
+        let long = "x".repeat(129);
+        for (instance, fits) in
+            [("", true), ("default/0a1b-2c", true), ("a\0", false), ("a b", false), (long.as_str(), false)]
+        {
+            assert_eq!(check_instance(instance).is_ok(), fits, "{instance:?}");
+        }
     }
 
     #[test]

@@ -6,8 +6,12 @@ use std::sync::Arc;
 use model::Revision;
 use telemetry::Metrics;
 
-use super::counters::PUSH_MILLIS;
+use super::counters::{Latency, LinkCounters, PUSH_MILLIS};
+use super::lag::UNDER_WAY;
+use super::relay::DOING;
 use super::roster::REMEMBERED;
+use super::service::REQUESTS;
+use super::stream::{COMMANDS, OUTGOING};
 use super::tickets::CAPACITY;
 use super::{Fleet, SENDS};
 
@@ -15,6 +19,7 @@ impl Fleet {
     /// Shows the link in the metrics of the process.
     pub(crate) fn show(self: &Arc<Self>, metrics: &Metrics) {
         self.show_counters(metrics);
+        self.show_bounds(metrics);
         let fleet = self.clone();
         metrics.observe(
             &[
@@ -50,12 +55,6 @@ impl Fleet {
                 }
             },
         );
-        let fleet = self.clone();
-        metrics.bound("tickets", CAPACITY as u64, move || fleet.tickets.len() as u64);
-        let fleet = self.clone();
-        metrics.bound("remembered_proxies", REMEMBERED as u64, move || fleet.roster.with_nodes(HashMap::len) as u64);
-        let sends = self.sends.clone();
-        metrics.bound("snapshots_under_way", SENDS as u64, move || (SENDS - sends.available_permits()) as u64);
     }
 
     fn show_counters(&self, metrics: &Metrics) {
@@ -92,15 +91,50 @@ impl Fleet {
                 counts.into_iter().enumerate().for_each(|(at, count)| readings.put(at, &[], count.get() as f64));
             },
         );
-        let counters = self.counters.clone();
-        metrics.observe_seconds(
-            "gatehouse_push_seconds",
-            "From a push to its answer, for each proxy.",
-            &PUSH_MILLIS.map(|millis| millis as f64 / 1e3),
-            move || {
-                let classes = counters.push_latency.iter().map(|class| class.get()).collect();
-                (classes, counters.push_micros.get() as f64 / 1e6)
-            },
-        );
+        for (name, help, latency) in [
+            (
+                "gatehouse_push_seconds",
+                "From a push to its answer, for each proxy.",
+                (|counters| &counters.push) as fn(&LinkCounters) -> &Latency,
+            ),
+            (
+                "gatehouse_config_lag_seconds",
+                "From the commit of a change to the answer of the last proxy attached here; revocations apart.",
+                |counters| &counters.config_lag,
+            ),
+            (
+                "gatehouse_revoke_lag_seconds",
+                "From the commit of a revocation to the answer of the last proxy attached here.",
+                |counters| &counters.revoke_lag,
+            ),
+        ] {
+            let counters = self.counters.clone();
+            let bounds = PUSH_MILLIS.map(|millis| millis as f64 / 1e3);
+            metrics.observe_seconds(name, help, &bounds, move || latency(&counters).read());
+        }
+    }
+
+    fn show_bounds(self: &Arc<Self>, metrics: &Metrics) {
+        let fleet = self.clone();
+        metrics.bound("tickets", CAPACITY as u64, move || fleet.tickets.len() as u64);
+        let fleet = self.clone();
+        metrics.bound("remembered_proxies", REMEMBERED as u64, move || fleet.roster.with_nodes(HashMap::len) as u64);
+        let sends = self.sends.clone();
+        metrics.bound("snapshots_under_way", SENDS as u64, move || (SENDS - sends.available_permits()) as u64);
+        let fleet = self.clone();
+        metrics.bound("relayed_commands", DOING as u64, move || fleet.relay.doing() as u64);
+        let fleet = self.clone();
+        metrics.bound("changes_under_way", UNDER_WAY as u64, move || fleet.lag.len() as u64);
+        let fleet = self.clone();
+        metrics.bounds_by(move |fill| {
+            let fullest = fleet.roster.fullest();
+            for (bound, used, limit) in [
+                ("proxy_requests", fullest.requests, REQUESTS),
+                ("proxy_commands", fullest.commands, COMMANDS),
+                ("proxy_messages", fullest.messages, OUTGOING),
+            ] {
+                fill(bound, ["", ""], used as u64, limit as u64);
+            }
+        });
     }
 }

@@ -2,9 +2,11 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use model::crash_here;
+use telemetry::trace::{self, Kind, Span};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -15,14 +17,14 @@ use wire::{Command, CommandAnswer, FromControl, FromProxy, Heartbeat, Joiner, Ou
 use super::Fleet;
 use super::intended::{Intended, View};
 use super::roster::Entry;
-use super::session::Session;
+use super::session::{Plan, Session};
 use crate::timers::scaled;
 
 /// Frames that wait for the proxy to read them. More than a whole push and every command together,
 /// so a full queue means a proxy that has stopped reading.
 pub(super) const OUTGOING: usize = 256;
 /// Commands that wait for their answers.
-const COMMANDS: usize = 128;
+pub(super) const COMMANDS: usize = 128;
 const BEAT: Duration = Duration::from_secs(10);
 /// Silence, or a push without its answer, for so long ends the stream.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -51,6 +53,10 @@ pub(super) struct Stream {
     pub(super) incoming: Streaming<ProxyFrame>,
     pub(super) outgoing: mpsc::Sender<Result<ControlFrame, Status>>,
     pub(super) requests: mpsc::Receiver<Request>,
+    /// How many commands wait for their answers, for whoever shows it.
+    pub(super) commands: Arc<AtomicUsize>,
+    /// The span of the push whose answer is awaited.
+    pub(super) pushing: Option<Span>,
     pub(super) intended: watch::Receiver<Option<Arc<Intended>>>,
     pub(super) pool: String,
     /// Held from a snapshot to its answer, so that a whole fleet that comes back is served in turns.
@@ -76,7 +82,12 @@ impl Stream {
         } else {
             tracing::info!(node = self.entry.node, goodbye, "a proxy left");
         }
+        if let Some(span) = self.pushing.take() {
+            span.describe(|span| span.failed("broken"));
+        }
         self.fleet.roster.leave(&self.entry, goodbye);
+        // Whoever waits for the slowest does no longer wait for this one.
+        self.fleet.acknowledged();
     }
 
     async fn attend(&mut self) -> End {
@@ -86,6 +97,7 @@ impl Stream {
         let mut joiner = Joiner::default();
         let mut pushed = Instant::now();
         loop {
+            self.commands.store(waiting.len(), Ordering::Relaxed);
             match self.push() {
                 Ok(true) => pushed = Instant::now(),
                 Ok(false) => (),
@@ -109,8 +121,9 @@ impl Stream {
                         Ok(Some(message)) => {
                             if let Err(status) = self.hear(message, &mut waiting) { return End::Broken(Some(status)) }
                             if let Some(pushed) = pushed.filter(|_| !self.session.awaits_answer()) {
-                                self.fleet.counters.pushed(pushed.elapsed());
+                                self.fleet.counters.push.took(pushed.elapsed());
                                 self.turn = None;
+                                self.pushing = None;
                             }
                         }
                         Err(error) => return End::Broken(Some(Status::invalid_argument(error.to_string()))),
@@ -163,8 +176,10 @@ impl Stream {
         let plan = self.session.next_push(&view);
         if before != self.session.settled() {
             self.fleet.roster.update(&self.entry, &self.session);
+            self.fleet.acknowledged();
         }
         let Some(plan) = plan else { return Ok(false) };
+        self.pushing = Some(self.span(&plan));
         let counters = &self.fleet.counters;
         counters.pushes.add(1);
         let frames = if plan.head.snapshot {
@@ -179,6 +194,21 @@ impl Stream {
         }
         crash_here("push.sent");
         Ok(true)
+    }
+
+    /// The span of a push, a trace of its own: it brings together what any number of requests changed.
+    fn span(&self, plan: &Plan) -> Span {
+        let span = trace::step("push");
+        span.describe(|span| {
+            span.kind(Kind::Client);
+            span.text("gatehouse.node", &self.entry.node);
+            span.text("gatehouse.revision", plan.head.revision.to_string());
+            span.text("gatehouse.snapshot", plan.head.snapshot.to_string());
+            span.text("gatehouse.urgent", plan.head.urgent.to_string());
+            span.number("gatehouse.upserts", i64::try_from(plan.upserts.len()).unwrap_or(i64::MAX));
+            span.number("gatehouse.removes", i64::try_from(plan.removes.len()).unwrap_or(i64::MAX));
+        });
+        span
     }
 
     /// What this proxy's pool is to hold.
@@ -204,6 +234,9 @@ impl Stream {
                         reason = rejected.reason,
                         "a proxy rejected a resource"
                     );
+                }
+                if let (Some(span), Some(_)) = (&self.pushing, &answer.refusal) {
+                    span.describe(|span| span.failed("refused"));
                 }
                 if let Some(refusal) = answer.refusal {
                     tracing::warn!(node = self.entry.node, ?refusal, at = %answer.revision, "a proxy refused a push");
@@ -233,6 +266,9 @@ impl Stream {
             }
         }
         self.fleet.roster.update(&self.entry, &self.session);
+        if self.fleet.lag.is_waited_for(self.session.settled()) {
+            self.fleet.acknowledged();
+        }
         Ok(())
     }
 

@@ -45,6 +45,59 @@ async fn an_attached_proxy_gets_a_snapshot_and_then_what_changes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_lag_of_a_change_counts_once_when_the_last_proxy_has_it() {
+    let plane = Plane::start().await;
+    let (mut first, mut second) = (Proxy::attach(&plane, "default/a").await, Proxy::attach(&plane, "default/b").await);
+    let (key, made) = plane.add_key().await;
+    first.reach(made).await;
+    second.reach(made).await;
+    let counters = plane.fleet.counters();
+    let (config, revoke) = (|| seen(&counters.config_lag), || seen(&counters.revoke_lag));
+    let before = counted("the key's lag counts", || (config() > 0).then(config)).await;
+    assert_eq!(revoke(), 0);
+    plane.revoke_key(key).await;
+    counted("the revocation's lag counts", || (revoke() == 1).then_some(())).await;
+    assert_eq!((config(), plane.fleet.lag.len()), (before, 0));
+
+    let metrics = telemetry::Metrics::new();
+    plane.fleet.show(&metrics);
+    let text = metrics.render();
+    assert!(text.contains("gatehouse_revoke_lag_seconds_count 1"), "{text}");
+    for bound in ["proxy_requests", "proxy_commands", "proxy_messages", "relayed_commands", "changes_under_way"] {
+        assert!(text.contains(&format!("gatehouse_bound_used{{bound=\"{bound}\"")), "{bound}\n{text}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn commands_that_wait_for_their_answers_are_shown() {
+    let plane = Plane::start().await;
+    let added = plane.add_server("notes").await;
+    let mut proxy = Proxy::attach(&plane, "default/a").await;
+    proxy.reach(added.revision).await;
+    proxy.mute();
+    let (fleet, principal) = (plane.fleet.clone(), plane.principal());
+    let waiting = tokio::spawn(async move { fleet.call(principal.tenant, added.id, principal, "echo", "{}").await });
+    counted("a command waits", || (plane.fleet.roster.fullest().commands == 1).then_some(())).await;
+    waiting.abort();
+}
+
+fn seen(latency: &super::Latency) -> u64 {
+    latency.read().0.iter().sum()
+}
+
+async fn counted<T>(what: &str, mut until: impl FnMut() -> Option<T>) -> T {
+    let look = async {
+        loop {
+            if let Some(found) = until() {
+                return found;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, look).await.unwrap_or_else(|_| panic!("it never came: {what}"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_rejected_resource_spoils_no_other_and_is_reported() {
     let plane = Plane::start().await;
     let bad = plane.add_server("bad").await;

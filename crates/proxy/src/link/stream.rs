@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use model::{Revision, crash_here};
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
@@ -17,19 +17,15 @@ use wire::{
     MESSAGE_LIMIT, Outcome, PROTOCOL_HIGHEST, PROTOCOL_LOWEST, Rejected, Work,
 };
 
+use super::queues::{OUTGOING, Queues};
 use super::save::Saver;
 use super::work::{Perform, observe, perform, rejected};
-use super::{LinkStatus, apply, keys};
+use super::{LinkStatus, apply, keys, spans};
 use crate::last_good::LastGood;
 use crate::seal::Sealer;
 use crate::table::Tables;
 use crate::timers::scaled;
 
-/// Messages that wait to be sent. More than all commands and answers together, so a full queue
-/// means a stream that has stopped moving.
-const OUTGOING: usize = 256;
-/// Commands done at once; more are refused.
-const COMMANDS: usize = 64;
 /// Beyond this the list of what is held outgrows a message: control sends a snapshot instead.
 const HELD: usize = 30_000;
 const BEAT: Duration = Duration::from_secs(10);
@@ -54,6 +50,7 @@ pub(super) struct Link<P> {
     pub(super) sealer: Arc<Sealer>,
     pub(super) last_good: LastGood,
     pub(super) saver: Saver,
+    pub(super) queues: Queues,
     pub(super) status: watch::Sender<LinkStatus>,
 }
 
@@ -92,6 +89,7 @@ impl<P: Perform> Link<P> {
             return Err(Ended::Refused(Status::deadline_exceeded("control did not answer for the sealing keys")));
         };
         let (outgoing, sent) = mpsc::channel(OUTGOING);
+        self.queues.begun(&outgoing);
         _ = outgoing.try_send(FromProxy::Hello(self.hello()).into());
         let accepted = tokio::time::timeout(scaled(ACCEPT), client.attach(ReceiverStream::new(sent))).await;
         let incoming = match accepted {
@@ -108,7 +106,6 @@ impl<P: Perform> Link<P> {
             outgoing,
             collector: Collector::default(),
             running: JoinSet::new(),
-            slots: Arc::new(Semaphore::new(COMMANDS)),
             sealing_key,
             fetching: JoinSet::new(),
             mismatches: 0,
@@ -148,7 +145,6 @@ pub(super) struct Attached<'a, P> {
     collector: Collector,
     /// Commands under way; they end with the stream, since nobody would hear their answers.
     running: JoinSet<()>,
-    slots: Arc<Semaphore>,
     sealing_key: u32,
     /// One fetch of the sealing keys at a time; it answers the id of the current one, 0 if it failed.
     fetching: JoinSet<u32>,
@@ -266,18 +262,20 @@ impl<P: Perform> Attached<'_, P> {
     /// What needs the pipeline runs beside the stream; the rest is answered in its turn, because
     /// control relies on its place among the pushes.
     fn command(&mut self, command: Command) -> Result<(), String> {
-        let Command { id, deadline, work, ticket: _ } = command;
+        let Command { id, deadline, traceparent, work, ticket: _ } = command;
         let tables = &self.link.tables;
         let outcome = match work {
             Work::Resync => Outcome::Resynced(tables.held()),
             Work::PruneInternal(tenant) => Outcome::Pruned(tables.remove_internal(tenant)),
             Work::Observe => observe(&self.link.commands, tables),
-            Work::Probe(_) | Work::List { .. } | Work::Call { .. } => match self.slots.clone().try_acquire_owned() {
-                Err(_) => rejected("too many commands are under way on this proxy"),
-                Ok(slot) => {
+            Work::Probe(_) | Work::List { .. } | Work::Call { .. } => match self.link.queues.command() {
+                None => rejected("too many commands are under way on this proxy"),
+                Some(slot) => {
                     let (commands, outgoing) = (self.link.commands.clone(), self.outgoing.clone());
                     self.running.spawn(async move {
-                        let outcome = perform(commands, work, deadline).await;
+                        let span = spans::command(traceparent.as_deref(), &work);
+                        let outcome = span.scope(perform(commands, work, deadline)).await;
+                        spans::ended(span, &outcome);
                         let answer = FromProxy::Command(CommandAnswer { id, outcome });
                         _ = outgoing.send(answer.into()).await;
                         drop(slot);

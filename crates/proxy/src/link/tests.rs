@@ -19,7 +19,7 @@ use uuid::Uuid;
 use wire::{FromProxy, Outcome, Refusal, Work};
 
 use self::control::Control;
-use super::{LinkConfig, LinkError, LinkStatus, Perform, run};
+use super::{LinkConfig, LinkError, LinkStatus, Perform, Queues, run};
 use crate::last_good::LastGood;
 use crate::seal::Sealer;
 use crate::table::Tables;
@@ -291,7 +291,8 @@ async fn a_link_without_files_or_addresses_says_so() {
         status,
     };
     let last_good = LastGood::open(dir.path()).unwrap();
-    let ended = run(config, tables(), Hand, Arc::default(), last_good, CancellationToken::new()).await;
+    let ended =
+        run(config, tables(), Hand, Arc::default(), last_good, Queues::default(), CancellationToken::new()).await;
     assert!(matches!(ended, Err(LinkError::File { path, .. }) if path == missing));
 }
 
@@ -360,7 +361,7 @@ impl Proxy {
             status: publish,
         };
         let shutdown = CancellationToken::new();
-        let link = run(config, tables.clone(), Hand, sealer.clone(), last_good, shutdown.clone());
+        let link = run(config, tables.clone(), Hand, sealer.clone(), last_good, Queues::default(), shutdown.clone());
         let running = Some(tokio::spawn(async move { link.await.unwrap() }));
         Self { dir, tables, sealer, status, shutdown, running }
     }

@@ -110,7 +110,7 @@ impl Attached {
     }
 
     pub(super) fn command(&self, id: u64, deadline: Duration, work: Work) {
-        let command = Command { id, ticket: String::new(), deadline, work };
+        let command = Command { id, ticket: String::new(), deadline, traceparent: None, work };
         self.outgoing.try_send(Ok(FromControl::Command(command).into())).unwrap();
     }
 
