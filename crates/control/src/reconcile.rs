@@ -14,8 +14,9 @@ use std::time::{Duration, Instant};
 
 use model::{TenantId, crash_here};
 use store::{Actor, IntendedState, Store, StoreError};
-use telemetry::trace;
+use telemetry::trace::{self, Span};
 use tokio::sync::{Mutex as Turn, Semaphore};
+use tracing::Instrument as _;
 
 pub use self::adopt::Adopted;
 pub use self::plan::{Difference, Plan, plan};
@@ -93,12 +94,11 @@ impl Reconciler {
     /// One pass over the proxies of all replicas that `actor` asked for, who is named where records are made.
     pub async fn run_by(&self, actor: &Actor, scope: Scope) -> Result<Report, RecoverError> {
         let _asked = self.asked.try_acquire().map_err(|_| RecoverError::Busy)?;
-        self.pass(actor, scope, Reach::All).await
+        self.pass(&trace::step("reconcile"), actor, scope, Reach::All).await
     }
 
-    /// One pass, counted, in a span of its own.
-    async fn pass(&self, actor: &Actor, scope: Scope, reach: Reach) -> Result<Report, RecoverError> {
-        let span = trace::step("reconcile");
+    /// One pass, counted, in its span.
+    async fn pass(&self, span: &Span, actor: &Actor, scope: Scope, reach: Reach) -> Result<Report, RecoverError> {
         let begun = Instant::now();
         let result = span.scope(self.healed(actor, scope, reach)).await;
         let outcome = match &result {
@@ -184,12 +184,17 @@ impl Reconciler {
         let actor = Actor::system("recover");
         let mut attachments = self.proxies.attachments();
         loop {
-            match self.pass(&actor, Scope::default(), Reach::Own).await {
+            let span = trace::step("reconcile");
+            let logged = tracing::info_span!("pass", trace_id = span.trace_id());
+            let passed = self.pass(&span, &actor, Scope::default(), Reach::Own).instrument(logged.clone()).await;
+            logged.in_scope(|| match passed {
                 Ok(report) if report.is_complete() => tracing::debug!(?report, "mounts are as intended"),
                 Ok(report) => tracing::warn!(?report, "mounts differ from what is intended"),
                 Err(RecoverError::NoProxyAttached) => tracing::debug!("no proxy is attached"),
                 Err(error) => tracing::error!(error = %telemetry::chain(&error), "recover failed"),
-            }
+            });
+            // The pause is no part of it.
+            drop(span);
             tokio::select! {
                 () = tokio::time::sleep(scaled(jittered(INTERVAL))) => (),
                 changed = attachments.changed() => if changed.is_err() { return },
