@@ -111,6 +111,65 @@ async fn an_error_of_the_gateway_names_the_trace() {
 }
 
 #[tokio::test]
+async fn a_collector_behind_tls_is_known_by_its_ca() {
+    let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let ca = folder.path().join("ca.pem");
+    std::fs::write(&ca, made.cert.pem()).unwrap();
+    let collector = Collector::start_with_tls(&made.cert.pem(), &made.signing_key.serialize_pem()).await;
+    let _house = watched(&collector, &[("OTEL_EXPORTER_OTLP_CERTIFICATE", ca.to_str().unwrap())]).await;
+    for service in ["gatehouse-control", "gatehouse-proxy"] {
+        eventually(&format!("the metrics of {service} arrive"), || async {
+            (!collector.metrics(service).is_empty()).then_some(())
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn the_log_of_a_pass_names_its_trace() {
+    let collector = Collector::start().await;
+    let house = watched(&collector, &[("GATEHOUSE_LOG", "info,control=debug")]).await;
+    let _notes = mounted(&house.admin(), "notes").await;
+    eventually("a line of a pass has the trace of a pass", || async {
+        let log = std::fs::read_to_string(house.dir().join("up.log")).unwrap_or_default();
+        let lines: Vec<&str> = log.lines().filter(|line| line.contains("mounts are as intended")).collect();
+        let passes = collector.spans().into_iter().filter(|span| span.name == "reconcile");
+        passes.map(|span| span.trace).any(|trace| lines.iter().any(|line| line.contains(&trace))).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn pushes_and_commands_have_spans_and_a_command_goes_on_in_the_proxy() {
+    let collector = Collector::start().await;
+    let house = watched(&collector, &[]).await;
+    let upstream = mounted(&house.admin(), "notes").await;
+    let pushed = |span: &SeenSpan| span.name == "push" && span.attributes.get("gatehouse.snapshot").is_some();
+    let push = collector.span("the span of a push arrives", pushed).await;
+    assert_eq!((push.service.as_str(), push.failed), ("gatehouse-control", false));
+    assert!(push.attributes["gatehouse.node"].starts_with("default/"), "{push:?}");
+
+    let call = json!({"tool": "echo", "arguments": {"text": "sesame"}});
+    house.admin().post("/api/v1/servers/notes/call", &call).await.expect(200);
+    let named = |name: &str| {
+        let name = name.to_owned();
+        move |span: &SeenSpan| span.name == name
+    };
+    let rest = collector.span("the span of REST arrives", named("POST /api/v1/servers/{server}/call")).await;
+    let of_call = |span: &SeenSpan| span.name == "command call" && span.trace == rest.trace;
+    let asked = collector.span("control's span arrives", |span| of_call(span) && span.kind == CLIENT).await;
+    let done = collector.span("the proxy's span arrives", |span| of_call(span) && span.kind == SERVER).await;
+    assert_eq!((asked.service.as_str(), done.service.as_str()), ("gatehouse-control", "gatehouse-proxy"));
+    assert_eq!((&asked.parent, &done.parent), (&rest.id, &asked.id));
+    let below = |span: &SeenSpan| span.parent == done.id && span.kind == CLIENT;
+    let sent = collector.span("the span of the request to the upstream arrives", below).await;
+    let expected = format!("00-{}-{}-01", rest.trace, sent.id);
+    assert!(handed_on(&upstream).contains(&expected), "{:?}", handed_on(&upstream));
+    assert!(!format!("{:?}", collector.spans()).contains("sesame"), "an argument stands in a span");
+}
+
+#[tokio::test]
 async fn both_processes_send_the_metrics_that_they_show() {
     let collector = Collector::start().await;
     let house = watched(&collector, &[("OTEL_TRACES_EXPORTER", "none")]).await;

@@ -17,11 +17,13 @@ use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::metadata::MetadataMap;
+use tonic::transport::{Identity, Server, ServerTlsConfig};
 use tonic::{Request, Response, Status};
 
 /// A running collector; ends when it is dropped.
 pub struct Collector {
     address: SocketAddr,
+    scheme: &'static str,
     seen: Arc<Seen>,
     _ends: DropGuard,
 }
@@ -59,20 +61,30 @@ pub struct SeenSpan {
 impl Collector {
     /// Starts on a free port of 127.0.0.1.
     pub async fn start() -> Self {
+        Self::serve(Server::builder(), "http").await
+    }
+
+    /// The same with this certificate and key (PEM), for 127.0.0.1.
+    pub async fn start_with_tls(certificate: &str, key: &str) -> Self {
+        let tls = ServerTlsConfig::new().identity(Identity::from_pem(certificate, key));
+        Self::serve(Server::builder().tls_config(tls).expect("a certificate with its key"), "https").await
+    }
+
+    async fn serve(mut server: Server, scheme: &'static str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("its address");
         let (seen, ends) = (Arc::<Seen>::default(), CancellationToken::new());
-        let serving = tonic::transport::Server::builder()
+        let serving = server
             .add_service(TraceServiceServer::from_arc(seen.clone()))
             .add_service(MetricsServiceServer::from_arc(seen.clone()))
             .serve_with_incoming_shutdown(TcpListenerStream::new(listener), ends.clone().cancelled_owned());
         tokio::spawn(serving);
-        Self { address, seen, _ends: ends.drop_guard() }
+        Self { address, scheme, seen, _ends: ends.drop_guard() }
     }
 
     /// Where it listens.
     pub fn endpoint(&self) -> String {
-        format!("http://{}", self.address)
+        format!("{}://{}", self.scheme, self.address)
     }
 
     /// Every span so far.

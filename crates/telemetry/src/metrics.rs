@@ -71,7 +71,12 @@ impl Metrics {
 
     /// A family of such distributions, as [`Metrics::counters`].
     pub fn seconds_by(&self, name: &'static str, help: &'static str, labels: &[&str]) -> HistogramVec {
-        let made = |name: &str| HistogramVec::new(HistogramOpts::new(name, help).buckets(SECONDS.to_vec()), labels);
+        self.seconds_in(name, help, labels, SECONDS)
+    }
+
+    /// The same in the caller's classes, for families of many: `bounds` are in seconds and rise.
+    pub fn seconds_in(&self, name: &'static str, help: &'static str, labels: &[&str], bounds: &[f64]) -> HistogramVec {
+        let made = |name: &str| HistogramVec::new(HistogramOpts::new(name, help).buckets(bounds.to_vec()), labels);
         self.registered(name, made(name), || made(SPARE))
     }
 

@@ -18,6 +18,9 @@ use super::settings::Target;
 use super::{scope, text};
 use crate::Metrics;
 
+/// Most points of one message, each of half a kilobyte at the most: collectors take 4 MiB unless told otherwise.
+const POINTS: usize = 2_000;
+
 /// Exports until `stop`, and once more then.
 pub(super) async fn run(
     target: Target,
@@ -34,21 +37,45 @@ pub(super) async fn run(
             () = tokio::time::sleep(interval) => false,
             () = stop.cancelled() => true,
         };
-        let metrics = metrics.gather().iter().map(|family| converted(family, begun, nanos())).collect();
-        let scope_metrics = vec![ScopeMetrics { scope: scope(), metrics, ..ScopeMetrics::default() }];
-        let resource_metrics =
-            vec![ResourceMetrics { resource: Some(resource.clone()), scope_metrics, ..ResourceMetrics::default() }];
-        let request = sender.request(ExportMetricsServiceRequest { resource_metrics });
-        // What was not taken is not kept: the next reading says more.
-        let _taken = sender.sent(client.export(request)).await;
+        for metrics in batches(&metrics.gather(), begun, nanos()) {
+            let scope_metrics = vec![ScopeMetrics { scope: scope(), metrics, ..ScopeMetrics::default() }];
+            let resource_metrics =
+                vec![ResourceMetrics { resource: Some(resource.clone()), scope_metrics, ..ResourceMetrics::default() }];
+            let request = sender.request(ExportMetricsServiceRequest { resource_metrics });
+            // What was not taken is not kept: the next reading says more.
+            if !sender.sent(client.export(request)).await {
+                break;
+            }
+        }
         if last {
             return;
         }
     }
 }
 
-/// One family under the name that `/metrics` shows; counters and histograms are sums since `begun`.
-fn converted(family: &MetricFamily, begun: u64, now: u64) -> Metric {
+/// Everything, in messages that a collector takes: the families of thousands of servers are divided.
+fn batches(families: &[MetricFamily], begun: u64, now: u64) -> Vec<Vec<Metric>> {
+    let (mut batches, mut batch, mut left) = (vec![], vec![], POINTS);
+    for family in families {
+        let mut rest = family.get_metric();
+        while !rest.is_empty() {
+            let (taken, later) = rest.split_at(rest.len().min(left));
+            batch.push(converted(family, taken, begun, now));
+            left -= taken.len();
+            rest = later;
+            if left == 0 {
+                batches.push(std::mem::take(&mut batch));
+                left = POINTS;
+            }
+        }
+    }
+    batches.push(batch);
+    batches.retain(|batch| !batch.is_empty());
+    batches
+}
+
+/// Metrics of one family under the name that `/metrics` shows; counters and histograms are sums since `begun`.
+fn converted(family: &MetricFamily, metrics: &[proto::Metric], begun: u64, now: u64) -> Metric {
     let number = |metric: &proto::Metric, value: f64| NumberDataPoint {
         attributes: attributes(metric),
         start_time_unix_nano: begun,
@@ -56,9 +83,8 @@ fn converted(family: &MetricFamily, begun: u64, now: u64) -> Metric {
         value: Some(Value::AsDouble(value)),
         ..NumberDataPoint::default()
     };
-    let numbers = |value: fn(&proto::Metric) -> f64| {
-        family.get_metric().iter().map(|metric| number(metric, value(metric))).collect()
-    };
+    let numbers =
+        |value: fn(&proto::Metric) -> f64| metrics.iter().map(|metric| number(metric, value(metric))).collect();
     let aggregation_temporality = AggregationTemporality::Cumulative.into();
     let data = match family.get_field_type() {
         MetricType::COUNTER => Data::Sum(Sum {
@@ -67,7 +93,7 @@ fn converted(family: &MetricFamily, begun: u64, now: u64) -> Metric {
             is_monotonic: true,
         }),
         MetricType::HISTOGRAM => Data::Histogram(Histogram {
-            data_points: family.get_metric().iter().map(|metric| distribution(metric, begun, now)).collect(),
+            data_points: metrics.iter().map(|metric| distribution(metric, begun, now)).collect(),
             aggregation_temporality,
         }),
         _ => Data::Gauge(Gauge { data_points: numbers(|metric| metric.get_gauge().get_value()) }),
@@ -126,7 +152,7 @@ mod tests {
         metrics.gauge("streams", "Open streams.").set(2);
         let latency = metrics.seconds("latency_seconds", "Latency.");
         [0.0002, 0.002, 100.0].into_iter().for_each(|seconds| latency.observe(seconds));
-        let sent: Vec<Metric> = metrics.gather().iter().map(|family| converted(family, 1, 2)).collect();
+        let sent: Vec<Metric> = batches(&metrics.gather(), 1, 2).concat();
         let named = |name: &str| sent.iter().find(|metric| metric.name == name).and_then(|metric| metric.data.clone());
         let Some(Data::Sum(calls)) = named("calls_total") else { panic!("{sent:?}") };
         assert!(calls.is_monotonic);
@@ -139,5 +165,28 @@ mod tests {
         assert_eq!(point.bucket_counts.len(), point.explicit_bounds.len() + 1);
         assert_eq!((point.count, point.bucket_counts.iter().sum::<u64>()), (3, 3));
         assert_eq!(point.bucket_counts.last(), Some(&1), "what is above every bound");
+    }
+
+    #[test]
+    fn what_is_too_much_for_one_message_goes_in_several() {
+        let metrics = Metrics::new();
+        let latency = metrics.seconds_by("latency_seconds", "Latency.", &["tenant", "server"]);
+        let tenant = "01890000-0000-7000-8000-000000000000";
+        (0..5_000).for_each(|at| latency.with_label_values(&[tenant, &format!("{at:064}")]).observe(0.1));
+        let sent = batches(&metrics.gather(), 1, 2);
+        let points = |batch: &Vec<Metric>| -> usize {
+            let data = batch.iter().filter_map(|metric| metric.data.as_ref());
+            data.map(|data| match data {
+                Data::Histogram(histogram) => histogram.data_points.len(),
+                Data::Gauge(gauge) => gauge.data_points.len(),
+                _ => 0,
+            })
+            .sum()
+        };
+        let counts: Vec<usize> = sent.iter().map(points).collect();
+        assert_eq!(counts.iter().sum::<usize>(), 5_001, "{counts:?}");
+        assert!(counts.iter().all(|count| *count <= POINTS), "{counts:?}");
+        let longest = sent.iter().map(|batch| batch.iter().map(prost::Message::encoded_len).sum::<usize>()).max();
+        assert!(longest.is_some_and(|bytes| bytes < 2 << 20), "{longest:?}");
     }
 }

@@ -3,8 +3,10 @@
 use std::fmt;
 use std::time::Duration;
 
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject as _;
 use tonic::metadata::{AsciiMetadataKey, AsciiMetadataValue, MetadataMap};
-use tonic::transport::{ClientTlsConfig, Endpoint};
+use tonic::transport::{Certificate, ClientTlsConfig, Endpoint};
 
 use crate::trace::Sampler;
 
@@ -144,7 +146,17 @@ impl<F: Fn(&str) -> Option<String>> Reader<F> {
             self.complaints.push(format!("{name} must be grpc, the only protocol spoken here; nothing is exported"));
             return None;
         }
-        let Some(endpoint) = parsed_endpoint(endpoint) else {
+        let ca = match self.of_signal(signal, "CERTIFICATE") {
+            None => None,
+            Some((name, path)) => match ca(&path) {
+                Some(ca) => Some(ca),
+                None => {
+                    self.complaints.push(format!("{name} must be a file of PEM certificates; nothing is exported"));
+                    return None;
+                }
+            },
+        };
+        let Some(endpoint) = parsed_endpoint(endpoint, ca) else {
             self.complaints.push(format!("{name} must be http:// or https:// with host and port; nothing is exported"));
             return None;
         };
@@ -194,13 +206,26 @@ impl<F: Fn(&str) -> Option<String>> Reader<F> {
     }
 }
 
-fn parsed_endpoint(text: String) -> Option<Endpoint> {
+/// The certificates that the file holds, if it holds any and nothing else of their kind.
+fn ca(path: &str) -> Option<Certificate> {
+    let pem = std::fs::read(path).ok()?;
+    let found: Vec<_> = CertificateDer::pem_slice_iter(&pem).collect::<Result<_, _>>().ok()?;
+    (!found.is_empty()).then(|| Certificate::from_pem(pem))
+}
+
+/// A collector behind TLS is known by `ca`, or else by a public root.
+fn parsed_endpoint(text: String, ca: Option<Certificate>) -> Option<Endpoint> {
     let secure = text.starts_with("https://");
     if !secure && !text.starts_with("http://") {
         return None;
     }
     let endpoint = Endpoint::from_shared(text).ok()?;
-    if secure { endpoint.tls_config(ClientTlsConfig::new().with_enabled_roots()).ok() } else { Some(endpoint) }
+    let tls = ClientTlsConfig::new();
+    let tls = match ca {
+        Some(ca) => tls.ca_certificate(ca),
+        None => tls.with_enabled_roots(),
+    };
+    if secure { endpoint.tls_config(tls).ok() } else { Some(endpoint) }
 }
 
 fn parsed_headers(text: &str) -> Option<MetadataMap> {
@@ -274,6 +299,8 @@ mod tests {
             ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "sesame", false),
             ("OTEL_EXPORTER_OTLP_HEADERS", "sesame", false),
             ("OTEL_EXPORTER_OTLP_HEADERS", "authorization=sesame%0a", false),
+            ("OTEL_EXPORTER_OTLP_CERTIFICATE", "/no/such/sesame.pem", false),
+            ("OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE", "/dev/null", false),
             ("OTEL_EXPORTER_OTLP_TIMEOUT", "sesame", true),
             ("OTEL_TRACES_EXPORTER", "sesame", false),
             ("OTEL_SDK_DISABLED", "sesame", true),
