@@ -98,6 +98,11 @@ impl Egress {
         Self { shared: Arc::new(shared) }
     }
 
+    /// Look-ups of names under way and how many there may be at once, where the resolver has a bound.
+    pub fn lookups(&self) -> Option<(u64, u64)> {
+        self.shared.resolver.fill()
+    }
+
     /// Replaces the policy. A changed `revision` retires every pooled connection (none is used again,
     /// those that rest are closed within a second), the same one keeps them; requests in flight finish.
     pub fn set_policy(&self, policy: Policy) {

@@ -19,6 +19,11 @@ const LOOKUPS: usize = 64;
 pub trait Resolver: Send + Sync + 'static {
     /// All addresses of `host` with `port`. May take as long as it likes: the caller has a limit.
     fn resolve(&self, host: String, port: u16) -> BoxFuture<'static, io::Result<Vec<SocketAddr>>>;
+
+    /// Look-ups under way and how many there may be at once, where that is bounded.
+    fn fill(&self) -> Option<(u64, u64)> {
+        None
+    }
 }
 
 /// The resolver of the operating system.
@@ -45,5 +50,22 @@ impl Resolver for SystemResolver {
             lookup.await.map_err(io::Error::other)?
         }
         .boxed()
+    }
+
+    fn fill(&self) -> Option<(u64, u64)> {
+        Some(((LOOKUPS - self.lookups.available_permits()) as u64, LOOKUPS as u64))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_system_says_how_many_lookups_are_under_way() {
+        let resolver = SystemResolver::default();
+        assert_eq!(resolver.fill(), Some((0, 64)));
+        let _held = resolver.lookups.clone().acquire_owned().await.unwrap();
+        assert_eq!(resolver.fill(), Some((1, 64)));
     }
 }

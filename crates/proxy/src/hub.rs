@@ -106,6 +106,15 @@ impl Hub {
                 .any(|listener| listener.key == key && listener.hears.of(mount.spec.id, mount.name()))
     }
 
+    /// How many events wait for the slowest reader, and how many may.
+    pub(crate) fn fill(&self) -> (usize, usize) {
+        if self.count.load(Ordering::Acquire) == 0 {
+            return (0, BACKLOG);
+        }
+        let waiting = |listener: &Listener| BACKLOG.saturating_sub(listener.events.capacity());
+        (self.lock().values().map(waiting).max().unwrap_or(0), BACKLOG)
+    }
+
     /// Whether the stream of this session is open.
     pub(crate) fn is_open(&self, uid: Uid) -> bool {
         self.lock().get(&uid).is_some_and(|listener| !listener.events.is_closed())
@@ -250,6 +259,20 @@ mod tests {
         tokio::time::sleep(Duration::from_secs(1)).await;
         assert!(stream.events.try_recv().is_err());
         assert_eq!(hub.epoch(), 101);
+    }
+
+    #[tokio::test]
+    async fn the_slowest_reader_says_how_full_the_hub_is() {
+        let hub = Arc::new(Hub::default());
+        let notes = mount("notes");
+        assert_eq!(hub.fill(), (0, BACKLOG));
+        let mut quick = hub.listen(Uid([1; 8]), key(), Hears::All(None)).unwrap();
+        let _slow = hub.listen(Uid([2; 8]), key(), Hears::All(None)).unwrap();
+        for _ in 0..3 {
+            hub.tell(key(), &notes, None, &Bytes::from_static(b"event"));
+            quick.events.recv().await.unwrap();
+        }
+        assert_eq!(hub.fill(), (3, BACKLOG));
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,6 +1,7 @@
 //! What the data plane counts; handles are made once and then cost one atomic each.
 
 mod bounds;
+mod own;
 mod series;
 
 use std::sync::Arc;

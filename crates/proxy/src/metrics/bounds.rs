@@ -1,14 +1,17 @@
 //! What is looked at when somebody asks: the table, the link, who cools, and the fill of every bound.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use telemetry::Metrics;
 use tokio::sync::watch;
 
+use super::own::{self, Fill};
+use super::series::{MOST, OTHER};
 use crate::gate::Gate;
 use crate::link::LinkStatus;
 use crate::server::CONNECTIONS;
+use crate::table::Mount;
 
 /// Shows the state of the proxy in its metrics.
 pub(crate) fn expose(metrics: &Metrics, gate: &Arc<Gate>, link: watch::Receiver<LinkStatus>, dev: bool) {
@@ -69,7 +72,7 @@ fn table(metrics: &Metrics, gate: Arc<Gate>) {
         &[("gatehouse_tenant_info", "1; the labels are a tenant's id and its name. At most 10,000.")],
         &["tenant", "name"],
         move |readings| {
-            for tenant in named.tables.load().tenants().take(super::series::MOST) {
+            for tenant in named.tables.load().tenants().take(MOST) {
                 readings.put(0, &[&tenant.spec.id.to_string(), tenant.spec.name.as_str()], 1.0);
             }
         },
@@ -78,13 +81,14 @@ fn table(metrics: &Metrics, gate: Arc<Gate>) {
         &[("gatehouse_upstream_cooling_seconds", "Until the upstream is tried again; only of those that cool.")],
         &["tenant", "server"],
         move |readings| {
-            let now = Instant::now();
-            for mount in cooling.tables.load().mounts() {
-                if let Some(left) = mount.cooldown.remaining(now) {
-                    let tenant = mount.spec.tenant.to_string();
-                    readings.put(0, &[&tenant, mount.name()], left.as_secs_f64());
-                }
-            }
+            let (table, now) = (cooling.tables.load(), Instant::now());
+            let all = table.mounts().filter_map(|mount| Some((mount, mount.cooldown.remaining(now)?)));
+            let named = |(mount, left): (&Arc<Mount>, Duration)| {
+                (labels(mount), vec![Fill { bound: "", used: left.as_secs_f64(), limit: 1.0 }])
+            };
+            own::show(MOST, [OTHER, OTHER], all.map(named), |_, [tenant, server], used, _| {
+                readings.put(0, &[tenant, server], used);
+            });
         },
     );
 }
@@ -99,22 +103,38 @@ fn bounds(metrics: &Metrics, gate: &Arc<Gate>) {
     metrics.bound("ended_sessions", crate::gate::ENDED, move || ended.entry_count());
     let (most, used) = gate.lists.fill();
     metrics.bound("merged_lists_bytes", most, used);
+    let egress = gate.egress.clone();
+    metrics.bounds_by(move |fill| {
+        if let Some((used, most)) = egress.lookups() {
+            fill("dns_lookups", ["", ""], used, most);
+        }
+    });
 }
 
 /// Of tenants and servers only what is in use: the others are as many as there are records.
 fn tenants(metrics: &Metrics, gate: Arc<Gate>) {
     metrics.bounds_by(move |fill| {
         let table = gate.tables.load();
-        for tenant in table.tenants() {
-            let id = tenant.spec.id.to_string();
-            for (name, used, limit) in tenant.usage.fill().into_iter().filter(|(_, used, _)| *used > 0) {
-                fill(name, [&id, ""], u64::from(used), u64::from(limit));
-            }
-        }
-        for mount in table.mounts() {
-            for (name, used, limit) in mount.fill().into_iter().filter(|(_, used, _)| *used > 0) {
-                fill(name, [&mount.spec.tenant.to_string(), mount.name()], used, limit);
-            }
-        }
+        let mut fill = |bound, labels: [&str; 2], used: f64, limit: f64| fill(bound, labels, used as u64, limit as u64);
+        let tenants = table.tenants().map(|tenant| {
+            let (waiting, most) = tenant.hub.fill();
+            let mut fills = vec![Fill { bound: "tenant_stream_events", used: waiting as f64, limit: most as f64 }];
+            fills.extend(tenant.usage.fill().map(|(bound, used, limit)| Fill {
+                bound,
+                used: f64::from(used),
+                limit: f64::from(limit),
+            }));
+            ([tenant.spec.id.to_string(), String::new()], fills)
+        });
+        own::show(MOST, [OTHER, ""], tenants, &mut fill);
+        let mounts = table.mounts().map(|mount| {
+            let fills = mount.fill().map(|(bound, used, limit)| Fill { bound, used: used as f64, limit: limit as f64 });
+            (labels(mount), fills.into())
+        });
+        own::show(MOST, [OTHER, OTHER], mounts, &mut fill);
     });
+}
+
+fn labels(mount: &Mount) -> [String; 2] {
+    [mount.spec.tenant.to_string(), mount.name().to_owned()]
 }

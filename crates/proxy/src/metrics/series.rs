@@ -1,7 +1,10 @@
 //! The series of single servers: made with a server's first request, gone with its last mount, bounded in number.
+//!
+//! Thousands of servers are scraped at once, so what never happened to a server has no series, but for the two
+//! outcomes that an alert divides by each other.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use telemetry::{Histogram, HistogramVec, IntCounter, IntCounterVec, Metrics};
@@ -9,7 +12,10 @@ use telemetry::{Histogram, HistogramVec, IntCounter, IntCounterVec, Metrics};
 /// Servers with series of their own. Those beyond share one, whose tenant and server are [`OTHER`].
 pub(super) const MOST: usize = 10_000;
 /// See [`MOST`]; a slug can't be spelled like this.
-const OTHER: &str = "_other";
+pub(super) const OTHER: &str = "_other";
+
+/// Classes of latency, in seconds: few, because each server has each of them.
+const SECONDS: [f64; 6] = [0.005, 0.025, 0.1, 0.5, 2.5, 30.0];
 
 /// Every outcome and its word.
 const OUTCOMES: [(Outcome, &str); 6] = [
@@ -64,8 +70,8 @@ pub(super) struct Servers {
 /// The handles of one server.
 pub(crate) struct Series {
     key: [Box<str>; 2],
-    outcomes: [IntCounter; OUTCOMES.len()],
-    failures: [IntCounter; CLASSES.len()],
+    outcomes: [OnceLock<IntCounter>; OUTCOMES.len()],
+    failures: [OnceLock<IntCounter>; CLASSES.len()],
     seconds: Histogram,
     servers: Arc<Servers>,
 }
@@ -83,10 +89,11 @@ impl Servers {
                 "Transport errors by class; `auth` is a 401 or 403 of the upstream's.",
                 &["tenant", "server", "class"],
             ),
-            seconds: metrics.seconds_by(
+            seconds: metrics.seconds_in(
                 "gatehouse_upstream_seconds",
                 "From taking up a request for an upstream to the outcome, queue and retries included.",
                 &["tenant", "server"],
+                &SECONDS,
             ),
             known: Mutex::default(),
         }
@@ -103,12 +110,14 @@ impl Servers {
         }
         let [tenant, server] = key.each_ref().map(|part| &**part);
         let series = Arc::new(Series {
-            outcomes: OUTCOMES.map(|(_, word)| self.requests.with_label_values(&[tenant, server, word])),
-            failures: CLASSES.map(|class| self.failures.with_label_values(&[tenant, server, class])),
+            outcomes: [const { OnceLock::new() }; OUTCOMES.len()],
+            failures: [const { OnceLock::new() }; CLASSES.len()],
             seconds: self.seconds.with_label_values(&[tenant, server]),
             servers: self.clone(),
             key,
         });
+        series.outcome(Outcome::Ok);
+        series.outcome(Outcome::TransportError);
         known.insert(series.key.clone(), Arc::downgrade(&series));
         series
     }
@@ -121,7 +130,7 @@ impl Servers {
 impl Series {
     /// Counts one request.
     pub(crate) fn ended(&self, outcome: Outcome, took: Duration) {
-        if let Some(counter) = self.outcomes.get(outcome as usize) {
+        if let Some(counter) = self.outcome(outcome) {
             counter.inc();
         }
         self.seconds.observe(took.as_secs_f64());
@@ -130,9 +139,19 @@ impl Series {
     /// Counts why one failed.
     pub(crate) fn failed(&self, class: &str) {
         let at = CLASSES.iter().position(|known| *known == class).unwrap_or(CLASSES.len() - 1);
-        if let Some(counter) = self.failures.get(at) {
-            counter.inc();
+        if let (Some(counter), Some(class)) = (self.failures.get(at), CLASSES.get(at)) {
+            counter.get_or_init(|| self.servers.failures.with_label_values(&self.labels(class))).inc();
         }
+    }
+
+    fn outcome(&self, outcome: Outcome) -> Option<&IntCounter> {
+        let (counter, (_, word)) = (self.outcomes.get(outcome as usize)?, OUTCOMES.get(outcome as usize)?);
+        Some(counter.get_or_init(|| self.servers.requests.with_label_values(&self.labels(word))))
+    }
+
+    fn labels<'a>(&'a self, third: &'a str) -> [&'a str; 3] {
+        let [tenant, server] = &self.key;
+        [tenant, server, third]
     }
 }
 
@@ -145,10 +164,11 @@ impl Drop for Series {
         }
         known.remove(&self.key);
         let [tenant, server] = self.key.each_ref().map(|part| &**part);
-        let removed = OUTCOMES
-            .iter()
-            .map(|(_, word)| self.servers.requests.remove_label_values(&[tenant, server, word]))
-            .chain(CLASSES.iter().map(|class| self.servers.failures.remove_label_values(&[tenant, server, class])))
+        let outcomes = OUTCOMES.iter().zip(&self.outcomes).filter(|(_, counter)| counter.get().is_some());
+        let failures = CLASSES.iter().zip(&self.failures).filter(|(_, counter)| counter.get().is_some());
+        let removed = outcomes
+            .map(|((_, word), _)| self.servers.requests.remove_label_values(&[tenant, server, word]))
+            .chain(failures.map(|(class, _)| self.servers.failures.remove_label_values(&[tenant, server, class])))
             .chain([self.servers.seconds.remove_label_values(&[tenant, server])]);
         for error in removed.filter_map(Result::err) {
             tracing::error!(%error, server, "the series of a server can't be removed");
@@ -184,6 +204,51 @@ mod tests {
         }
         drop(second);
         assert!(!metrics.render().contains("notes"), "{}", metrics.render());
+    }
+
+    #[test]
+    fn what_never_happened_to_a_server_has_no_series_but_for_what_alerts_divide() {
+        let metrics = Metrics::new();
+        let servers = Arc::new(Servers::new(&metrics));
+        let series = servers.of("acme", "notes");
+        let shown = |text: &str, name: &str| text.lines().filter(|line| line.starts_with(name)).count();
+        let text = metrics.render();
+        assert_eq!(shown(&text, "gatehouse_upstream_requests_total{"), 2, "{text}");
+        assert_eq!(shown(&text, "gatehouse_upstream_failures_total{"), 0, "{text}");
+        series.ended(Outcome::Abandoned, TOOK);
+        series.failed("dns");
+        let text = metrics.render();
+        assert_eq!(shown(&text, "gatehouse_upstream_requests_total{"), 3, "{text}");
+        assert_eq!(shown(&text, "gatehouse_upstream_failures_total{"), 1, "{text}");
+    }
+
+    #[test]
+    fn ten_thousand_servers_that_work_and_fail_stay_below_twenty_megabytes() {
+        let metrics = Metrics::new();
+        let servers = Arc::new(Servers::new(&metrics));
+        let tenant = |at: usize| format!("01890000-0000-7000-8000-{:012x}", at / 10);
+        let name = |at: usize| format!("server-{at:05}");
+        let all: Vec<Arc<Series>> = (0..MOST).map(|at| servers.of(&tenant(at), &name(at))).collect();
+        for series in &all {
+            series.ended(Outcome::Ok, TOOK);
+            series.ended(Outcome::ToolError, TOOK);
+        }
+        for series in all.iter().step_by(10) {
+            series.ended(Outcome::TransportError, TOOK);
+            series.failed("timeout");
+        }
+        // As many bounds as a busy server has in use.
+        metrics.bounds_by(move |fill| {
+            for at in 0..MOST {
+                ["upstream_places", "upstream_idle_connections"]
+                    .into_iter()
+                    .for_each(|bound| fill(bound, [&tenant(at), &name(at)], 1, 64));
+            }
+        });
+        let begun = std::time::Instant::now();
+        let text = metrics.render();
+        println!("{} bytes in {:?}", text.len(), begun.elapsed());
+        assert!(text.len() < 20_000_000, "{} bytes", text.len());
     }
 
     #[test]
