@@ -177,6 +177,9 @@ impl Life {
         self.sessions[0].call("echo", json!({"text": "still well"})).await;
         admin.add("passing", &self.upstreams[0].url()).await;
         admin.remove("passing").await.expect(200);
+        let label = uuid::Uuid::new_v4().to_string();
+        let made = admin.post("/api/v1/keys", &json!({"role": "user", "label": label})).await.expect(201).json();
+        admin.send("DELETE", &format!("/api/v1/keys/{}", made["id"].as_str().unwrap()), &json!(null)).await.expect(200);
         admin.recover(false).await.expect(200);
     }
 }
