@@ -78,13 +78,13 @@ const ROWS: &[(&str, &str, &str)] = &[
     ("DELETE", "/api/mcp", ""),
 ];
 
-fn body_of(route: &Route) -> &'static str {
+pub(super) fn body_of(route: &Route) -> &'static str {
     let row = ROWS.iter().find(|row| (row.0, row.1) == (route.method, route.path));
     row.unwrap_or_else(|| panic!("{} {} has no row", route.method, route.path)).2
 }
 
 /// Objects of one tenant and of the platform, by the words that stand for them in paths and bodies.
-struct Objects(Vec<(&'static str, String)>);
+pub(super) struct Objects(Vec<(&'static str, String)>);
 
 impl Objects {
     fn filled(&self, template: &str) -> String {
@@ -97,14 +97,14 @@ impl Objects {
 }
 
 /// The path of a route; the seed's calls take their parameters in the query.
-fn path(route: &Route, objects: &Objects) -> String {
+pub(super) fn path(route: &Route, objects: &Objects) -> String {
     let seed = route.path.starts_with("/api/mcp") && !route.path.ends_with("list") && !route.path.ends_with("recover");
     let query = if seed { "?service_name=a&mcp_url=http://127.0.0.1:9001/mcp" } else { "" };
     format!("{}{query}", objects.filled(route.path))
 }
 
 /// Fresh objects of the tenant whose admin asks.
-async fn objects(house: &House, admin: &str) -> Objects {
+pub(super) async fn objects(house: &House, admin: &str) -> Objects {
     let fresh = model::ServerId::fresh().to_string()[24..].to_owned();
     let id = |made: Value| made["id"].as_str().unwrap_or_else(|| panic!("{made}")).to_owned();
     let make = async |key: &str, noun: &str, body: &str| {
@@ -316,6 +316,19 @@ async fn a_key_that_is_not_live_opens_nothing() {
     let id = made["id"].as_str().unwrap();
     assert_eq!(house.admin("DELETE", &format!("/api/v1/keys/{id}"), "").await.status, StatusCode::OK);
     assert_eq!(list(key).await, unauthenticated);
+}
+
+#[tokio::test]
+async fn a_mistyped_key_is_refused_without_a_look_at_the_database() {
+    let house = House::open().await;
+    let mut mistyped = house.admin.clone();
+    mistyped.replace_range(30..31, if &mistyped[30..31] == "x" { "y" } else { "x" });
+    house.app.store.clone().close().await.unwrap();
+    for (key, expected) in [(house.admin.as_str(), (503, "database_unavailable")), (&mistyped, (401, "malformed_key"))]
+    {
+        let reply = house.ask(key, "GET", "/api/v1/servers", "").await;
+        assert_eq!(reply.told(), (expected.0, expected.1.to_owned()), "{}", reply.text);
+    }
 }
 
 /// Finds the checksum of a key's body by trying the parser's own way back: a key text of that body.

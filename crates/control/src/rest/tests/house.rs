@@ -34,6 +34,7 @@ pub(super) struct House {
     pub(super) client: String,
     pub(super) viewer: String,
     pub(super) other_admin: String,
+    settings: &'static str,
     dir: Arc<TempDir>,
 }
 
@@ -67,9 +68,18 @@ impl Reply {
 
 impl House {
     pub(super) async fn open() -> Self {
+        Self::with("dev = true\n").await
+    }
+
+    /// The same as a real deployment has it: without dev mode.
+    pub(super) async fn without_dev() -> Self {
+        Self::with("").await
+    }
+
+    async fn with(settings: &'static str) -> Self {
         let dir = Arc::new(tempfile::tempdir().unwrap());
         let clock = Arc::new(ManualClock::at(1_800_000_000_000_000));
-        let (app, proxies) = app(&dir, &clock).await;
+        let (app, proxies) = app(&dir, &clock, settings).await;
         let store = &app.store;
         let (acme, other) = (tenant(store, "acme").await, tenant(store, "other").await);
         Self {
@@ -84,13 +94,14 @@ impl House {
             clock,
             acme,
             other,
+            settings,
             dir,
         }
     }
 
     /// Another process on the same database, as after a restart or beside the first.
     pub(super) async fn replica(&self) -> Self {
-        let (app, proxies) = app(&self.dir, &self.clock).await;
+        let (app, proxies) = app(&self.dir, &self.clock, self.settings).await;
         Self {
             rest: rest(app.clone()),
             app,
@@ -103,6 +114,7 @@ impl House {
             client: self.client.clone(),
             viewer: self.viewer.clone(),
             other_admin: self.other_admin.clone(),
+            settings: self.settings,
             dir: self.dir.clone(),
         }
     }
@@ -159,12 +171,12 @@ impl House {
     }
 }
 
-async fn app(dir: &TempDir, clock: &Arc<ManualClock>) -> (App, Arc<Double>) {
+async fn app(dir: &TempDir, clock: &Arc<ManualClock>, settings: &str) -> (App, Arc<Double>) {
     let database = format!("sqlite://{}?mode=rwc", dir.path().join("gatehouse.db").display());
     let store = Store::connect(&database, clock.clone()).await.unwrap();
     let config = format!(
-        "database = \"{database}\"\nkek_file = \"kek\"\npki_dir = \"pki\"\ndev = true\n\
-         own_listeners = [\"127.0.0.1:5010\"]\n"
+        "database = \"{database}\"\nkek_file = \"kek\"\npki_dir = \"pki\"\n\
+         own_listeners = [\"127.0.0.1:5010\"]\n{settings}"
     );
     let proxies = Arc::new(Double::new(store.clone()));
     proxies.speaks(NOTES, TOOLS);
