@@ -305,7 +305,10 @@ async fn create(
 /// The command that allows an address; none for loopback, which only dev mode opens.
 fn hint(url: &UpstreamUrl) -> Option<String> {
     let loopback = match url.url().host()? {
-        url::Host::Domain(name) => name == "localhost" || name.ends_with(".localhost"),
+        url::Host::Domain(name) => {
+            let name = name.trim_end_matches('.');
+            name == "localhost" || name.ends_with(".localhost")
+        }
         url::Host::Ipv4(ip) => ip.is_loopback(),
         url::Host::Ipv6(ip) => ip.to_canonical().is_loopback(),
     };
