@@ -30,7 +30,9 @@ async fn one_inner_address_among_public_ones_refuses_the_name() {
         &["93.184.215.14", "169.254.169.254"],
     ] {
         let world = Arc::new(World::default().answer("mcp.example.com", &[answers]));
-        assert!(reach(&world, Policy::default(), "https://mcp.example.com/").await.is_err(), "{answers:?}");
+        let refusal = reach(&world, Policy::default(), "https://mcp.example.com/").await.unwrap_err();
+        assert_eq!(refusal.code(), "address_blocked", "{answers:?}");
+        assert!(world.dialled().is_empty(), "{answers:?}");
     }
 }
 
