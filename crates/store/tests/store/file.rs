@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use model::ManualClock;
+use sea_orm::ConnectionTrait as _;
 use store::{Store, StoreError};
 
 use crate::house::{House, START, actor, server};
@@ -56,4 +57,27 @@ async fn a_file_that_is_no_database_and_one_with_a_broken_page_are_told_at_the_s
         let refused = open(&bytes).await.unwrap_err();
         assert!(matches!(refused, StoreError::Damaged { .. }), "{refused:?}");
     }
+}
+
+#[tokio::test]
+async fn a_locked_file_is_waited_for_and_then_refused() {
+    let house = House::new().await;
+    let tenant = house.tenant("acme").await;
+    let raw = house.raw().await;
+    let hold = async || raw.execute_unprepared("BEGIN IMMEDIATE").await.unwrap();
+
+    hold().await;
+    let refused = tenant.create_server(&actor(), server("late")).await.unwrap_err();
+    assert!(matches!(refused, StoreError::Unavailable(_)), "{refused:?}");
+    assert_eq!(tenant.server_by_name("late").await.unwrap(), None, "reads go on");
+    raw.execute_unprepared("ROLLBACK").await.unwrap();
+
+    hold().await;
+    let waits = async { tenant.create_server(&actor(), server("patient")).await };
+    let release = async {
+        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+        raw.execute_unprepared("ROLLBACK").await.unwrap();
+    };
+    let (made, ()) = tokio::join!(waits, release);
+    assert!(made.is_ok(), "{made:?}");
 }

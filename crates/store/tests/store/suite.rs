@@ -1,6 +1,7 @@
 // What holds on both databases: part of both programs, so that nothing can be tried on one alone.
 
 mod atomic;
+mod concurrent;
 mod departments;
 mod egress_rules;
 mod house;
