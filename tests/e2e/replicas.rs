@@ -8,7 +8,7 @@ use tests::postgres::Postgres;
 use tests::redis::Redis;
 use tests::relay::Relay;
 use tests::replicas::{Plan, Replicas};
-use tests::{Admin, Http, Mcp, Upstream, eventually};
+use tests::{Admin, Behaviour, Http, Mcp, Upstream, eventually};
 
 /// The whole counts stand in `make long`.
 fn counts(short: u64, long: u64) -> u64 {
@@ -65,13 +65,14 @@ async fn add(admin: &Admin, name: &str, url: &str) -> Value {
     admin.post("/api/v1/servers", &json!({"name": name, "url": url})).await.expect(201).json()
 }
 
-/// Adds without a probe; `Err` where control was not there or said that it can't now.
+/// Adds without a probe; `Err` where control was not there, or said that it can't now or that somebody is at it.
 async fn try_add(admin: &Admin, name: &str) -> Result<(), String> {
     let body = json!({"name": name, "url": "http://127.0.0.1:9/mcp", "skip_validation": true});
     let answer = admin.try_send("POST", "/api/v1/servers", &[("idempotency-key", name)], &body).await?;
     match answer.status.as_u16() {
         201 => Ok(()),
         502..=504 => Err(answer.text()),
+        409 if answer.json()["code"] == "idempotency_running" => Err(answer.text()),
         status => panic!("{name}: {status} {}", answer.text()),
     }
 }
@@ -85,6 +86,15 @@ async fn settled(admin: &Admin, mounts: u64) {
         (all == [mounts; 3]).then_some(())
     })
     .await;
+}
+
+/// The epoch that all three proxies are in, if it is one.
+async fn epoch(admin: &Admin) -> Option<i64> {
+    let proxies = admin.get("/api/v1/proxies").await.json();
+    let applied =
+        proxies["items"].as_array()?.iter().map(|proxy| proxy["applied"].as_str()?.split('.').next()?.parse().ok());
+    let epochs: Vec<i64> = applied.collect::<Option<_>>()?;
+    (epochs.len() == 3 && epochs.iter().all(|epoch| *epoch == epochs[0])).then(|| epochs[0])
 }
 
 #[tokio::test]
@@ -103,7 +113,15 @@ async fn either_control_may_be_killed_at_any_moment_and_no_change_is_lost() {
         let (first, name) = under_way.await.unwrap();
         asked.push(name.clone());
         if first.is_err() {
-            eventually("the other control takes the change", || async { try_add(&living, &name).await.ok() }).await;
+            eventually("the other control takes the change", || async {
+                let taken = try_add(&living, &name).await;
+                if taken.is_err() {
+                    // As if a minute had passed: who has not finished by then counts as dead.
+                    postgres.sql("UPDATE idempotency SET created_at = created_at - 60000000 WHERE state = 'running'");
+                }
+                taken.ok()
+            })
+            .await;
         }
         let other = format!("living-{round}");
         try_add(&living, &other).await.unwrap();
@@ -118,6 +136,84 @@ async fn either_control_may_be_killed_at_any_moment_and_no_change_is_lost() {
         }
     }
     plant.all_was_well().await;
+}
+
+#[tokio::test]
+async fn a_control_may_be_killed_while_its_pushes_are_under_way() {
+    let (Some(postgres), Some(redis)) = (Postgres::start(), Redis::start()) else { return };
+    let mut plant = Plant::start(&postgres.url(), Some(&redis)).await;
+    let mut mounts = 4;
+    for round in 0..counts(4, 20) as usize {
+        let victim = round % 2;
+        let (dying, living) = (plant.replicas.admin(victim), plant.replicas.admin(1 - victim));
+        // No proxy takes what is pushed to it: neither change is acknowledged when the control dies.
+        (0..3).for_each(|proxy| plant.replicas.freeze_proxy(proxy));
+        let names = [format!("dying-{round}"), format!("living-{round}")];
+        let asked = [(dying, names[0].clone()), (living.clone(), names[1].clone())];
+        let [at_dying, at_living] =
+            asked.map(|(admin, name)| tokio::spawn(async move { try_add(&admin, &name).await }));
+        for name in &names {
+            eventually(&format!("{name} is committed"), || async {
+                (living.server(name).await.status == 200).then_some(())
+            })
+            .await;
+        }
+        tokio::time::sleep(Duration::from_millis(7 * round as u64 % 40)).await;
+        plant.replicas.kill_control(victim).await;
+        (0..3).for_each(|proxy| plant.replicas.thaw_proxy(proxy));
+        // Its client may have been told or not; the change is there.
+        let _told = at_dying.await.unwrap();
+        at_living.await.unwrap().unwrap();
+        mounts += 2;
+        settled(&living, mounts).await;
+        plant.replicas.start_control(victim).await;
+    }
+    settled(&plant.replicas.admin(0), mounts).await;
+    plant.all_was_well().await;
+}
+
+#[tokio::test]
+async fn a_control_may_be_killed_while_it_works_for_the_other() {
+    let (Some(postgres), Some(redis)) = (Postgres::start(), Redis::start()) else { return };
+    let mut plant = Plant::start(&postgres.url(), Some(&redis)).await;
+    let elm = Upstream::named("elm").await;
+    add(&plant.replicas.admin(0), "elm", &elm.url()).await;
+    for round in 0..counts(2, 6) as usize {
+        let (dying, left) = (round % 2, 1 - round % 2);
+        // A control that has just come has no proxies: what it wants done, those of the other do.
+        plant.replicas.kill_control(left).await;
+        settled(&plant.replicas.admin(dying), 5).await;
+        plant.replicas.start_control(left).await;
+        let admin = plant.replicas.admin(left);
+        let (seen, text) = (elm.messages("initialize").len(), format!("once-{round}"));
+        elm.misbehave_next("initialize", 1, Behaviour::Hang);
+        elm.close_gate();
+        let ask = |what: &str, body: Value| {
+            let (admin, path) = (admin.clone(), format!("/api/v1/servers/elm/{what}"));
+            tokio::spawn(async move { admin.post(&path, &body).await })
+        };
+        let tested = ask("test", Value::Null);
+        eventually("the upstream is looked at", || async { (elm.messages("initialize").len() > seen).then_some(()) })
+            .await;
+        let called = ask("call", json!({"tool": "slow", "arguments": {"text": text}}));
+        eventually("the upstream is called", || async { (elm.calls(&text) == 1).then_some(()) }).await;
+        plant.replicas.kill_control(dying).await;
+        let (tested, called) = (tested.await.unwrap(), called.await.unwrap());
+        // A look may be repeated by another way; a call may not, and says so.
+        assert_eq!((tested.status.as_u16(), &tested.json()["ok"]), (200, &json!(true)), "{}", tested.text());
+        assert_eq!(
+            (called.status.as_u16(), &called.json()["code"]),
+            (502, &json!("proxy_refused")),
+            "{}",
+            called.text()
+        );
+        assert!(called.text().contains("whether the tool ran is not known"), "{}", called.text());
+        elm.open_gate();
+        settled(&admin, 5).await;
+        plant.replicas.start_control(dying).await;
+    }
+    plant.all_was_well().await;
+    assert!(elm.repeated().is_empty(), "{:?}", elm.repeated());
 }
 
 #[tokio::test]
@@ -208,6 +304,13 @@ async fn a_slow_postgresql_slows_rest_to_its_deadline_and_nothing_else() {
     }
     println!("{slow} answered, {refused} refused");
     relay.slow(Duration::ZERO);
+    // What was given up is not kept beside what replaced it: 4 to write, 8 to read, and one that listens.
+    eventually("each control has no more connections than its pools", || async {
+        let open =
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()";
+        (postgres.sql(open).trim().parse::<u32>().unwrap() <= 2 * 13).then_some(())
+    })
+    .await;
     eventually("REST answers again", || async {
         (plant.replicas.admin(0).get("/api/v1/servers").await.status == 200).then_some(())
     })
@@ -239,7 +342,7 @@ async fn a_full_postgresql_reads_on_and_loses_nothing() {
     let full = full.expect("a disk that is full");
     assert_eq!((full.status.as_u16(), full.json()["code"].as_str()), (507, Some("storage_full")), "{}", full.text());
     let listed = admin.get("/api/v1/servers?page_size=200").await.expect(200).json();
-    assert!(listed["next_cursor"].is_null(), "more than a page before the disk was full");
+    assert!(listed["next"].is_null(), "more than a page before the disk was full");
     let made = listed["items"].as_array().unwrap().len() as u64;
     postgres.free();
     try_add(&admin, "after").await.unwrap();
@@ -256,6 +359,7 @@ async fn a_database_from_an_older_backup_is_what_counts_and_proxies_follow() {
         try_add(&plant.replicas.admin(0), name).await.unwrap();
     }
     settled(&plant.replicas.admin(1), 6).await;
+    let before = epoch(&plant.replicas.admin(0)).await.expect("three proxies of one epoch");
     for control in [0, 1] {
         plant.replicas.kill_control(control).await;
     }
@@ -266,7 +370,14 @@ async fn a_database_from_an_older_backup_is_what_counts_and_proxies_follow() {
     settled(&plant.replicas.admin(0), 4).await;
     try_add(&plant.replicas.admin(1), "after").await.unwrap();
     settled(&plant.replicas.admin(0), 5).await;
+    // No proxy takes the old revisions for new ones, and somebody is told.
+    eventually("every proxy is in one later epoch", || async {
+        (epoch(&plant.replicas.admin(0)).await? > before).then_some(())
+    })
+    .await;
     let replicas = plant.all_was_well().await;
+    let logs = [0, 1].map(|control| replicas.log_of_control(control)).concat();
+    assert!(logs.contains("restored from a backup") && logs.contains("alarm=true"), "{logs}");
     for control in [0, 1] {
         assert_eq!(replicas.admin(control).server("lost-1").await.status, 404);
     }

@@ -20,6 +20,16 @@ pub fn ask_to_end(pid: u32) {
     signal(pid, Signal::SIGTERM);
 }
 
+/// Stops the process in its tracks: it holds its ports and connections and answers nothing.
+pub fn freeze(pid: u32) {
+    signal(pid, Signal::SIGSTOP);
+}
+
+/// Goes on after [`freeze`].
+pub fn thaw(pid: u32) {
+    signal(pid, Signal::SIGCONT);
+}
+
 fn signal(pid: u32, signal: Signal) {
     if let Ok(pid) = i32::try_from(pid) {
         let _ = kill(Pid::from_raw(pid), signal);

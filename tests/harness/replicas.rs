@@ -106,6 +106,16 @@ impl Replicas {
         self.proxies[at].kill().await;
     }
 
+    /// Lets a proxy do nothing until it is thawed: what comes for it waits.
+    pub fn freeze_proxy(&self, at: usize) {
+        process::freeze(self.proxies[at].pid());
+    }
+
+    /// Goes on after [`freeze_proxy`](Self::freeze_proxy).
+    pub fn thaw_proxy(&self, at: usize) {
+        process::thaw(self.proxies[at].pid());
+    }
+
     /// Starts a control and waits until it is ready.
     pub async fn start_control(&mut self, at: usize) {
         self.controls[at].start(self.folder.path());
@@ -201,9 +211,13 @@ impl Node {
         .await;
     }
 
+    fn pid(&self) -> u32 {
+        self.child.as_ref().and_then(Child::id).expect("it runs")
+    }
+
     async fn kill(&mut self) {
+        process::kill_now(self.pid());
         let mut child = self.child.take().expect("it runs");
-        process::kill_now(child.id().expect("it runs"));
         patient("a killed process ends", child.wait()).await.expect("our child");
     }
 }
