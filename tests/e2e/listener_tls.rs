@@ -56,6 +56,22 @@ async fn a_listener_serves_tls_and_takes_a_replaced_certificate_without_a_restar
             ("GATEHOUSE_TIME_SCALE".to_owned(), "20".to_owned()),
         ];
         house.start_alone(plane, &env);
+        if plane == Plane::Control {
+            let status = async |trusting: &[&str]| {
+                let mut command = tokio::process::Command::new(executable("gatehouse"));
+                let url = format!("https://localhost:{}", address.rsplit(':').next().unwrap());
+                let asked = command.args(["status", "--url", &url]).args(trusting).env_remove("GATEHOUSE_KEY");
+                let output = asked.env("GATEHOUSE_HOME", folder.path().join("none")).output().await.unwrap();
+                (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
+            };
+            let trusting = path("tls.crt");
+            eventually("the command trusts whom it is told to", || async {
+                (status(&["--ca-file", &trusting]).await.0 == 0).then_some(())
+            })
+            .await;
+            let (code, told) = status(&[]).await;
+            assert!(code == 5 && told.contains("certificate"), "{told}");
+        }
         let served = |trusted: CertificateDer<'static>| {
             let address = address.clone();
             async move { (status(&address, &trusted, "/livez").await.ok()? == "HTTP/1.1 200 OK").then_some(()) }

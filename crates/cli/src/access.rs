@@ -1,5 +1,9 @@
 //! Where control is and with which key it is asked; never sends a folder's key to an address that isn't the folder's.
 
+use std::fmt;
+use std::path::Path;
+
+use egress::operator::Client;
 use model::{KeyText, Secret};
 use url::Url;
 
@@ -23,6 +27,38 @@ pub(crate) struct Target {
     pub(crate) key: Option<Secret>,
     /// The tenant to work on, if it isn't the key's.
     pub(crate) tenant: Option<String>,
+    /// Whom to trust besides the authorities that everybody knows.
+    pub(crate) authority: Option<Authority>,
+}
+
+/// PEM text of an authority, and where it was read.
+pub(crate) struct Authority {
+    told: String,
+    pem: Vec<u8>,
+}
+
+impl fmt::Debug for Authority {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Authority").field(&self.told).finish()
+    }
+}
+
+impl Authority {
+    fn read(path: &Path) -> Result<Self, Failure> {
+        let told = path.display().to_string();
+        let pem = std::fs::read(path).map_err(|error| Failure::caused(format!("can't read {told}"), error))?;
+        Ok(Self { told, pem })
+    }
+}
+
+impl Target {
+    /// A client of a place of this target.
+    pub(crate) fn client(&self, base: &Url) -> Result<Client, Failure> {
+        let client = Client::new(base.clone())
+            .map_err(|error| Failure::caused(format!("{base} can't be the URL of control"), error))?;
+        let Some(Authority { told, pem }) = &self.authority else { return Ok(client) };
+        client.trusting(pem).map_err(|error| Failure::caused(format!("can't use {told}"), error))
+    }
 }
 
 /// Finds the target of a command. `GATEHOUSE_KEY` comes as an argument, so that this reads no environment.
@@ -48,7 +84,8 @@ pub(crate) fn target(access: &args::Access, key_variable: Option<Secret>) -> Res
         Some(ports) if is_local => Some(parse(&ports.mcp_url())?),
         _ => None,
     };
-    Ok(Target { control, mcp, key, tenant: access.tenant.clone() })
+    let authority = access.ca_file.as_deref().map(Authority::read).transpose()?;
+    Ok(Target { control, mcp, key, tenant: access.tenant.clone(), authority })
 }
 
 /// What somebody typed as control's URL. A server's URL in its place would get the key.
@@ -140,6 +177,7 @@ mod tests {
 
     fn access(folder: &Folder, url: Option<&str>) -> args::Access {
         args::Access {
+            ca_file: None,
             data_dir: Some(folder.home.path().to_owned()),
             url: url.map(str::to_owned),
             key_file: None,

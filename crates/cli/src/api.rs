@@ -51,10 +51,8 @@ impl Api {
                 target.control
             ))
         })?;
-        let client = Client::new(target.control.clone())
-            .map_err(|error| Failure::caused(format!("{} can't be the URL of control", target.control), error))?;
         Ok(Self {
-            client: client.within(PATIENCE),
+            client: target.client(&target.control)?.within(PATIENCE),
             told: target.control.to_string(),
             authorization: Secret::new(format!("Bearer {}", key.expose())),
             tenant: target.tenant.clone(),

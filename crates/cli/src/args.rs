@@ -30,7 +30,7 @@ pub(crate) use self::user::{UserCreate, UserSet, UserVerb};
 const EXIT_CODES: &str = "\
 Exit codes: 0 done, 1 failed (also: a tool reports an error, control refuses a value), 2 wrong usage, 3 not found,
 4 refused (no key, key not accepted, role), 5 unreachable, 6 conflict (also: name, port or folder taken).
-Environment: GATEHOUSE_URL, GATEHOUSE_KEY (the key itself), GATEHOUSE_HOME (the data folder).";
+Environment: GATEHOUSE_URL, GATEHOUSE_KEY (the key itself), GATEHOUSE_HOME (the data folder), GATEHOUSE_CA_FILE.";
 
 /// One URL and one key per person in front of many MCP servers.
 #[derive(Debug, Parser)]
@@ -53,6 +53,9 @@ pub(crate) struct Access {
     /// URL of control [default: that of the data folder, else http://127.0.0.1:5010]
     #[arg(long, global = true, value_name = "CONTROL", env = "GATEHOUSE_URL")]
     pub(crate) url: Option<String>,
+    /// PEM file of the authority behind control's certificate, if it is none that everybody knows
+    #[arg(long, global = true, value_name = "FILE", env = "GATEHOUSE_CA_FILE")]
+    pub(crate) ca_file: Option<PathBuf>,
     /// File that holds the key [default: GATEHOUSE_KEY, else the data folder's admin key]
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) key_file: Option<PathBuf>,

@@ -117,12 +117,12 @@ impl Config {
         if !self.kek_file.as_os_str().is_empty()
             && let Err(error) = Vault::open(&self.kek_file)
         {
-            settings.wrong("kek_file", telemetry::chain(&error));
+            settings.wrong("kek_file", format_args!("{}{}", telemetry::chain(&error), way_out(&self.kek_file)));
         }
         if !self.pki_dir.as_os_str().is_empty()
             && let Err(error) = Pki::load(&self.pki_dir)
         {
-            settings.wrong("pki_dir", telemetry::chain(&error));
+            settings.wrong("pki_dir", format_args!("{}{}", telemetry::chain(&error), way_out(&self.pki_dir)));
         }
         if let Some(files) = &self.tls
             && let Err(error) = Certificate::load(files.clone())
@@ -130,6 +130,11 @@ impl Config {
             settings.wrong("tls_cert", telemetry::chain(&error));
         }
     }
+}
+
+/// What helps where nothing has been made yet.
+fn way_out(path: &Path) -> &'static str {
+    if path.exists() { "" } else { "; `gatehouse-control init` makes it" }
 }
 
 fn is_loopback(address: IpAddr) -> bool {

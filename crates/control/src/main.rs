@@ -114,7 +114,10 @@ async fn health(config: Option<&Path>) -> Result<ExitCode, ConfigError> {
     Ok(match egress::operator::is_ready(metrics_listen).await {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
-        Err(error) => ended(Err(error)),
+        Err(error) => {
+            tracing::error!("no answer from {metrics_listen} (metrics_listen): {}", telemetry::chain(&error));
+            ExitCode::FAILURE
+        }
     })
 }
 

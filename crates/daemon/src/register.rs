@@ -69,6 +69,7 @@ pub const OTHERS: &[&str] = &[
     "GATEHOUSE_URL",
     "GATEHOUSE_KEY",
     "GATEHOUSE_HOME",
+    "GATEHOUSE_CA_FILE",
     "GATEHOUSE_BIN_DIR",
 ];
 

@@ -1,6 +1,7 @@
 //! The plain client for addresses that an operator configured, such as the command line's to REST: no
 //! address policy, one connection per request.
 
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
@@ -8,6 +9,8 @@ use bytes::{Bytes, BytesMut};
 use http::header::HOST;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode};
 use http_body_util::{BodyExt, Full};
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject as _;
 use tokio::time::timeout;
 use url::{Host, Url};
 
@@ -24,6 +27,7 @@ pub struct Client {
     host: Host<String>,
     port: u16,
     limit: Duration,
+    trusted: Vec<CertificateDer<'static>>,
 }
 
 impl Client {
@@ -35,7 +39,7 @@ impl Client {
         if !matches!(base.scheme(), "http" | "https") {
             return Err(EgressError::Target);
         }
-        Ok(Self { base, host, port, limit: Duration::from_secs(30) })
+        Ok(Self { base, host, port, limit: Duration::from_secs(30), trusted: Vec::new() })
     }
 
     /// The same client with another limit for a whole request.
@@ -43,6 +47,16 @@ impl Client {
     pub fn within(mut self, limit: Duration) -> Self {
         self.limit = limit;
         self
+    }
+
+    /// The same client, which trusts the authorities of this PEM text too. [`EgressError::Tls`] if it holds none.
+    pub fn trusting(mut self, pem: &[u8]) -> Result<Self, EgressError> {
+        let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
+        self.trusted = found.map_err(|error| EgressError::Tls(io::Error::other(error)))?;
+        if self.trusted.is_empty() {
+            return Err(EgressError::Tls(io::Error::other("no certificate in it")));
+        }
+        Ok(self)
     }
 
     /// Sends one request and reads the whole answer, at most 16 MiB. `path` starts with a slash and may
@@ -125,7 +139,7 @@ impl Client {
         for addr in addresses.map_err(|_| EgressError::Resolve)? {
             match SystemDialer.dial(addr).await {
                 Ok(dialed) if self.base.scheme() == "https" => {
-                    let config = tls::http1_only(tls::public_roots()?);
+                    let config = tls::http1_only(tls::public_roots_and(&self.trusted)?);
                     return tls::handshake(config.into(), &self.host, dialed.socket).await;
                 }
                 Ok(dialed) => return Ok(dialed.socket),

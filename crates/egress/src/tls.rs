@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use rustls::crypto::ring;
 use rustls::{ClientConfig, RootCertStore};
-use rustls_pki_types::ServerName;
+use rustls_pki_types::{CertificateDer, ServerName};
 use tokio_rustls::TlsConnector;
 use url::Host;
 
@@ -13,7 +13,15 @@ use crate::{EgressError, Socket};
 
 /// Trusts what Mozilla trusts.
 pub(crate) fn public_roots() -> Result<ClientConfig, EgressError> {
-    let roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+    public_roots_and(&[])
+}
+
+/// Trusts what Mozilla trusts, and these.
+pub(crate) fn public_roots_and(more: &[CertificateDer<'static>]) -> Result<ClientConfig, EgressError> {
+    let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+    for authority in more {
+        roots.add(authority.clone()).map_err(|error| EgressError::Tls(io::Error::other(error)))?;
+    }
     let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .map_err(|error| EgressError::Tls(io::Error::other(error)))?;

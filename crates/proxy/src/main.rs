@@ -68,7 +68,7 @@ async fn health(metrics: SocketAddr) -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
-            tracing::error!("{}", telemetry::chain(&error));
+            tracing::error!("no answer from {metrics} (metrics_listen): {}", telemetry::chain(&error));
             ExitCode::FAILURE
         }
     }

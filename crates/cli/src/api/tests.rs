@@ -34,7 +34,8 @@ impl Double {
                 (&stream).write_all(format!("{head}\r\n\r\n{body}").as_bytes()).unwrap();
             }
         });
-        let target = Target { control, mcp: None, key: Some(Secret::new("k".to_owned())), tenant: None };
+        let target =
+            Target { control, mcp: None, key: Some(Secret::new("k".to_owned())), tenant: None, authority: None };
         Self { target, asked }
     }
 

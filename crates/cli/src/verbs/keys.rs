@@ -22,7 +22,8 @@ pub(super) async fn run(api: &Api, verb: KeyVerb, screen: Screen) -> Result<(), 
     match verb {
         KeyVerb::Create(create) => {
             let created = api.post(&["keys"], &create_body(&create, now)?).await?.body;
-            screen.show(&created, |created| shown_once(created, ""))
+            let absent = if screen == Screen::Text { absent(api, &create.servers).await } else { Vec::new() };
+            screen.show(&created, |created| shown_once(created, &not_here(&absent)))
         }
         KeyVerb::Ls => {
             let keys = api.list(&["keys"], &[]).await?;
@@ -74,6 +75,27 @@ impl Holders {
         logins.learn(Kind::User, items(users));
         let disabled = |user: &&Value| user.get("active").and_then(Value::as_bool) == Some(false);
         Self { logins, disabled: items(users).filter(disabled).map(|user| cell(user, "id")).collect() }
+    }
+}
+
+/// Those of the servers that are not here: a key may name one before it is, but most often it is a slip.
+async fn absent(api: &Api, servers: &[String]) -> Vec<String> {
+    let mut absent = Vec::new();
+    for server in servers {
+        if matches!(api.get(&["servers", server]).await, Err(Failure::Refused(problem)) if problem.status == 404) {
+            absent.push(server.clone());
+        }
+    }
+    absent
+}
+
+fn not_here(absent: &[String]) -> String {
+    match absent {
+        [] => String::new(),
+        absent => screen::plain(&format!(
+            " It is for {}, which is not here: look at `gatehouse server ls`.",
+            absent.join(", ")
+        )),
     }
 }
 
@@ -167,6 +189,17 @@ mod tests {
         let failure = id_of(&cut).unwrap_err();
         assert_eq!(failure.exit_code(), 2);
         assert!(!failure.to_string().contains(&cut[9..40]), "{failure}");
+    }
+
+    #[test]
+    fn a_key_for_a_server_that_is_not_here_says_so() {
+        let made = json!({"key": "ghk_…", "id": "k"});
+        let told = shown_once(&made, &not_here(&["nots".to_owned()]));
+        assert!(
+            told.ends_with("Its id is k. It is for nots, which is not here: look at `gatehouse server ls`."),
+            "{told}"
+        );
+        assert!(shown_once(&made, &not_here(&[])).ends_with("Its id is k."));
     }
 
     #[test]

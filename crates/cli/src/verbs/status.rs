@@ -1,5 +1,6 @@
 //! `gatehouse status`.
 
+use egress::EgressError;
 use serde_json::{Value, json};
 use url::Url;
 
@@ -13,8 +14,8 @@ use crate::screen::{Screen, cell, table};
 
 /// Asks both planes whether they serve; with a key also which proxies are attached. Needs no key.
 pub(super) async fn run(target: &Target, screen: Screen) -> Result<(), Failure> {
-    let control = plane(Some(&target.control)).await;
-    let mcp = plane(target.mcp.as_ref()).await;
+    let (control, cause) = plane(target, Some(&target.control)).await?;
+    let (mcp, _) = plane(target, target.mcp.as_ref()).await?;
     let (key, attached) = match (control, &target.key) {
         (_, None) => ("none", None),
         (Plane::Serves, Some(_)) => known(Api::open(target)?.list(&["proxies"], &[]).await)?,
@@ -30,7 +31,8 @@ pub(super) async fn run(target: &Target, screen: Screen) -> Result<(), Failure> 
     match (control, mcp) {
         (Plane::Serves, Plane::Serves | Plane::Unknown) => Ok(()),
         (Plane::Absent, _) => {
-            Err(Failure::Unreachable { what: format!("nobody answers at {}", target.control), cause: None })
+            let cause = cause.map(Into::into);
+            Err(Failure::Unreachable { what: format!("no answer from {}", target.control), cause })
         }
         (_, Plane::Absent) => Err(Failure::Unreachable { what: "the proxy does not answer".to_owned(), cause: None }),
         _ => Err(Failure::Failed("not ready".to_owned())),
@@ -66,13 +68,14 @@ impl Plane {
     }
 }
 
-async fn plane(base: Option<&Url>) -> Plane {
-    let Some(base) = base else { return Plane::Unknown };
-    match progress::during("asking", is_ready(base)).await {
-        Ok(true) => Plane::Serves,
-        Ok(false) => Plane::NotReady,
-        Err(_) => Plane::Absent,
-    }
+/// What is known of the plane at this URL, and why nobody answers there.
+async fn plane(target: &Target, base: Option<&Url>) -> Result<(Plane, Option<EgressError>), Failure> {
+    let Some(base) = base else { return Ok((Plane::Unknown, None)) };
+    Ok(match progress::during("asking", is_ready(target.client(base)?)).await {
+        Ok(true) => (Plane::Serves, None),
+        Ok(false) => (Plane::NotReady, None),
+        Err(why) => (Plane::Absent, Some(why)),
+    })
 }
 
 fn told(document: &Value) -> String {
