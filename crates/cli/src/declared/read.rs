@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::fmt;
 
+use model::{EgressRule, HostPattern, ServerName, Transport, UpstreamUrl};
 use serde_json::{Map, Value};
 
 use super::document::{Declared, Document, Record, Whose};
@@ -169,6 +170,9 @@ impl Reader {
         members: Vec<Member>,
         sections: &[&'static str],
     ) -> Record {
+        if let Err(what) = named(kind, name) {
+            self.wrong(line, path, format!("the name {what}"));
+        }
         let said = self.said(kind, path, members, sections);
         for field in kind.fields().iter().filter(|field| field.required) {
             if !said.iter().any(|(name, value)| *name == field.name && !value.is_null()) {
@@ -233,7 +237,12 @@ impl Reader {
         match fits {
             // Null is the default where there is one, except for spans, of which it means: none.
             Ok(Value::Null) if field.name != "stale_after_secs" => None,
-            Ok(value) => Some((field.name, value)),
+            Ok(value) => {
+                if let Err(what) = meant(field.name, &value) {
+                    self.wrong(line, path, what);
+                }
+                Some((field.name, value))
+            }
             Err(what) => {
                 self.wrong(line, path, what);
                 None
@@ -243,6 +252,31 @@ impl Reader {
 
     fn unknown(&mut self, line: u64, path: &str, known: &[&str]) {
         self.wrong(line, path, format!("unknown field; known are {}", known.join(", ")));
+    }
+}
+
+/// Whether control can mean anything by this text: a slip is found before the first record is written.
+fn meant(field: &str, value: &Value) -> Result<(), String> {
+    const ROLES: [&str; 4] = ["viewer", "user", "tenant_admin", "platform_admin"];
+    let Value::String(text) = value else { return Ok(()) };
+    match field {
+        "role" if ROLES.contains(&text.as_str()) => Ok(()),
+        "role" => Err(format!("must be one of {}", ROLES.join(", "))),
+        "transport" => Transport::parse(text).map(drop).map_err(|error| error.to_string()),
+        "url" => UpstreamUrl::parse(text).map(drop).map_err(|error| error.to_string()),
+        "host" => text.parse::<HostPattern>().map(drop).map_err(|error| error.to_string()),
+        "ports" => EgressRule::parse_ports(text).map(drop).map_err(|error| error.to_string()),
+        _ => Ok(()),
+    }
+}
+
+/// The same for the name of a record.
+fn named(kind: Kind, name: &str) -> Result<(), String> {
+    match kind {
+        Kind::Tenant | Kind::Department | Kind::Server => {
+            name.parse::<ServerName>().map(drop).map_err(|error| error.to_string())
+        }
+        Kind::Egress | Kind::User | Kind::Key => Ok(()),
     }
 }
 

@@ -122,11 +122,11 @@ fn each_difference_is_one_line() {
 
 #[test]
 fn what_is_removed_goes_children_first_and_a_tenant_is_closed_last() {
-    let document = "tenants:\n  home: {active: false, servers: {n: {url: u}}}\negress_rules: []\n";
+    let document = "tenants:\n  home: {active: false, servers: {n: {url: https://u/}}}\negress_rules: []\n";
     let told = planned(&house(HOUSE), document, PRUNE);
     let expected = [
         "+ home: server n",
-        "    url: u",
+        "    url: https://u/",
         "- egress rule wiki (r)",
         "- tenant acme",
         "~ tenant home: keys are refused",

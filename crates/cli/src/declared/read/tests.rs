@@ -120,3 +120,27 @@ fn what_is_no_yaml_is_refused_with_its_line() {
     let told = wrong("users:\n  ann: [\n");
     assert!(told[0].contains("not YAML") && told[0].contains("line"), "{told:?}");
 }
+
+#[test]
+fn words_urls_and_names_that_mean_nothing_are_found_before_anything_is_written() {
+    let text = "\
+tenants:
+  acme:
+    users:
+      ann: {role: king}
+    servers:
+      Wiki One: {url: 'https://h/mcp'}
+      wiki: {url: notaurl, transport: carrier pigeon}
+egress_rules:
+- {host: 10.0.0.0/99, ports: 90-80, reason: r}
+";
+    let expected = [
+        "line 4: tenants.acme.users.ann.role: must be one of viewer, user, tenant_admin, platform_admin",
+        "line 6: tenants.acme.servers.Wiki One: the name must be 1 to 32 of a-z, 0-9 and -, and not begin with -",
+        "line 7: tenants.acme.servers.wiki.url: not a URL",
+        "line 7: tenants.acme.servers.wiki.transport: must be streamable_http, sse or auto",
+        "line 9: egress_rules[0].host: must be a host name, an IP address or a network such as 10.20.0.0/16",
+        "line 9: egress_rules[0].ports: the ports must be one such as 443 or a range such as 8000-8100",
+    ];
+    assert_eq!(wrong(text), expected);
+}

@@ -6,7 +6,7 @@ use serde_json::json;
 use super::*;
 use crate::declared::document::Declared;
 use crate::declared::read;
-use crate::declared::schema::Shape;
+use crate::declared::schema::{Field, Shape};
 
 fn held(record: Record) -> Held {
     Held { id: "id".to_owned(), version: "\"1\"".to_owned(), record }
@@ -95,8 +95,15 @@ fn text() -> impl Strategy<Value = String> {
     prop_oneof![prop::sample::select(KNOWN).prop_map(str::to_owned), "\\PC{0,80}", "[ -~\n\t]{0,40}"]
 }
 
-fn value(shape: Shape) -> BoxedStrategy<Value> {
-    match shape {
+fn value(field: &Field) -> BoxedStrategy<Value> {
+    let any_of = |words: &'static [&str]| prop::sample::select(words).prop_map(Value::from).boxed();
+    match field.name {
+        "role" => return any_of(&["viewer", "user", "tenant_admin", "platform_admin"]),
+        "transport" => return any_of(&["auto", "streamable_http", "sse"]),
+        "url" => return "[a-z]{1,9}".prop_map(|host| format!("https://{host}.example/mcp").into()).boxed(),
+        _ => (),
+    }
+    match field.shape {
         Shape::Text => text().prop_map(Value::from).boxed(),
         Shape::Number => any::<u32>().prop_map(Value::from).boxed(),
         Shape::Flag => any::<bool>().prop_map(Value::from).boxed(),
@@ -108,8 +115,9 @@ fn value(shape: Shape) -> BoxedStrategy<Value> {
 }
 
 fn any_record(kind: Kind) -> impl Strategy<Value = Record> {
-    let values: Vec<_> = kind.fields().iter().map(|field| value(field.shape)).collect();
-    (text(), values).prop_map(move |(name, values)| {
+    let values: Vec<_> = kind.fields().iter().map(|field| value(field)).collect();
+    let name = if kind == Kind::Server { "[a-f0-9][a-f0-9-]{0,31}".boxed() } else { text().boxed() };
+    (name, values).prop_map(move |(name, values)| {
         let mut values = values.into_iter();
         let name = if kind.named_by().is_some() { name } else { String::new() };
         Record::new(kind, &name, |_| values.next())
