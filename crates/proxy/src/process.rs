@@ -176,9 +176,9 @@ async fn serve_metrics(listener: TcpListener, metrics: Metrics, gate: Arc<Gate>)
         };
         let (metrics, gate) = (metrics.clone(), gate.clone());
         tokio::spawn(async move {
-            let service = service_fn(|request: Request<Incoming>| {
+            let service = service_fn(async |request: Request<Incoming>| {
                 let (status, body) = match request.uri().path() {
-                    "/metrics" => (StatusCode::OK, metrics.render()),
+                    "/metrics" => rendered(metrics.clone()).await,
                     "/livez" => (StatusCode::OK, "ok\n".to_owned()),
                     "/readyz" if gate.is_ready() => (StatusCode::OK, "ok\n".to_owned()),
                     "/readyz" => (StatusCode::SERVICE_UNAVAILABLE, "not ready\n".to_owned()),
@@ -186,7 +186,7 @@ async fn serve_metrics(listener: TcpListener, metrics: Metrics, gate: Arc<Gate>)
                 };
                 let mut response = Response::new(Full::new(bytes::Bytes::from(body)));
                 *response.status_mut() = status;
-                async move { Ok::<_, std::convert::Infallible>(response) }
+                Ok::<_, std::convert::Infallible>(response)
             });
             let served =
                 hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
@@ -194,5 +194,16 @@ async fn serve_metrics(listener: TcpListener, metrics: Metrics, gate: Arc<Gate>)
                 tracing::trace!(%error, "a metrics connection ended");
             }
         });
+    }
+}
+
+/// The metrics of thousands of servers take a moment, in which this thread would serve no client.
+async fn rendered(metrics: Metrics) -> (StatusCode, String) {
+    match tokio::task::spawn_blocking(move || metrics.render()).await {
+        Ok(text) => (StatusCode::OK, text),
+        Err(error) => {
+            tracing::error!(%error, "metrics can't be written");
+            (StatusCode::INTERNAL_SERVER_ERROR, String::new())
+        }
     }
 }
