@@ -126,6 +126,27 @@ async fn outcomes_are_told_by_layer_and_series_go_with_their_server() {
     drop(life);
 }
 
+#[tokio::test]
+async fn what_is_shown_of_a_tenant_goes_with_it() {
+    let house = Gatehouse::start().await;
+    let (listeners, admin) = (Listeners::of(&house), house.admin());
+    let acme = admin.tenant("acme").await;
+    let _notes = mounted(&acme, "notes").await;
+    let id = admin.get("/api/v1/tenants/acme").await.expect(200).json()["id"].as_str().unwrap().to_owned();
+    let mcp = Mcp::open(&house.at("/servers/notes/mcp"), &acme.key("user").await).await;
+    mcp.call("echo", json!({"text": "well"})).await;
+    let shown = text(&listeners.proxy).await;
+    for name in ["gatehouse_tenant_info", "gatehouse_upstream_requests_total"] {
+        assert!(sample(&shown, name, &[("tenant", id.as_str())]) >= 1.0, "{name}\n{shown}");
+    }
+    admin.post("/api/v1/tenants/acme/disable", &json!(null)).await.expect(200);
+    eventually("nothing of the tenant is shown", || async {
+        (!text(&listeners.proxy).await.contains(&id)).then_some(())
+    })
+    .await;
+    assert!(!text(&listeners.control).await.contains(&id), "control shows nothing of single tenants");
+}
+
 /// What happened in a house before somebody looks.
 struct Life {
     upstreams: Vec<Upstream>,

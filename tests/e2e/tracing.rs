@@ -145,7 +145,7 @@ async fn pushes_and_commands_have_spans_and_a_command_goes_on_in_the_proxy() {
     let collector = Collector::start().await;
     let house = watched(&collector, &[]).await;
     let upstream = mounted(&house.admin(), "notes").await;
-    let pushed = |span: &SeenSpan| span.name == "push" && span.attributes.get("gatehouse.snapshot").is_some();
+    let pushed = |span: &SeenSpan| span.name == "push" && span.attributes.contains_key("gatehouse.snapshot");
     let push = collector.span("the span of a push arrives", pushed).await;
     assert_eq!((push.service.as_str(), push.failed), ("gatehouse-control", false));
     assert!(push.attributes["gatehouse.node"].starts_with("default/"), "{push:?}");
