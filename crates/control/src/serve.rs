@@ -1,11 +1,11 @@
-//! Serves REST on a listener: bounded connections, slow headers cut, a drain with a deadline.
+//! Serves REST on a listener: bounded connections, slow headers and slow readers cut, a drain with a deadline.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::ConnectInfo;
-use daemon::Listener;
+use daemon::{Listener, WriteTimeout};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -24,6 +24,8 @@ struct Bounds {
     connections: usize,
     /// How long the head of a request may take, the first one of a silent connection included.
     header: Duration,
+    /// How long a client may take none of what is written to it.
+    write: Duration,
 }
 
 /// The connections that one listener may have at once.
@@ -45,7 +47,7 @@ impl Slots {
     }
 }
 
-const BOUNDS: Bounds = Bounds { connections: 1024, header: Duration::from_secs(10) };
+const BOUNDS: Bounds = Bounds { connections: 1024, header: Duration::from_secs(10), write: Duration::from_secs(30) };
 /// How long requests under way may take to end when the process stops.
 const DRAIN: Duration = Duration::from_secs(30);
 /// Pause after a failed accept: the reason is usually a lack of descriptors, which passes.
@@ -92,6 +94,7 @@ async fn within(bounds: Bounds, listener: Listener, slots: Slots, rest: Rest, sh
                 Ok(stream) => stream,
                 Err(error) => return tracing::debug!(%error, "a connection was not established"),
             };
+            let stream = WriteTimeout::new(stream, scaled(bounds.write));
             if let Err(error) = watcher.watch(builder.serve_connection(TokioIo::new(stream), service)).await {
                 tracing::debug!(%error, "a connection ended early");
             }
@@ -118,7 +121,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let slots = Slots(Arc::new(Semaphore::new(2)));
-        let bounds = Bounds { connections: 2, header: Duration::from_millis(50) };
+        let bounds = Bounds { connections: 2, header: Duration::from_millis(50), ..BOUNDS };
         let rest = Rest::new(Router::new().route("/livez", get(async || "ok")));
         let shutdown = CancellationToken::new();
         let serving = tokio::spawn(within(bounds, listener.into(), slots, rest, shutdown.clone()));
@@ -137,6 +140,35 @@ mod tests {
             silent.push(stream);
         }
         shutdown.cancel();
+        serving.await.unwrap();
+    }
+
+    #[tokio::test]
+    #[expect(clippy::disallowed_methods, reason = "a client that does not read is no client of egress")]
+    async fn who_does_not_read_the_answer_loses_the_slot() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let slots = Slots(Arc::new(Semaphore::new(2)));
+        let bounds = Bounds { connections: 2, write: Duration::from_millis(50), ..BOUNDS };
+        // More than the kernel takes off the process's hands.
+        let much = async || vec![b'x'; 64 << 20];
+        let rest = Rest::new(Router::new().route("/much", get(much)).route("/livez", get(async || "ok")));
+        let shutdown = CancellationToken::new();
+        let serving = tokio::spawn(within(bounds, listener.into(), slots, rest, shutdown.clone()));
+        let mut deaf = Vec::new();
+        for _ in 0..3 {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            stream.write_all(b"GET /much HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+            deaf.push(stream);
+        }
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(b"GET /livez HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+        let mut status = [0; 12];
+        let read = tokio::time::timeout(Duration::from_secs(20), stream.read_exact(&mut status)).await;
+        read.expect("a slot becomes free").unwrap();
+        assert_eq!(&status, b"HTTP/1.1 200");
+        shutdown.cancel();
+        drop(stream);
         serving.await.unwrap();
     }
 }

@@ -12,6 +12,7 @@ mod settings;
 mod certificate;
 mod listener;
 mod timers;
+mod write_timeout;
 
 pub use self::certificate::{Certificate, CertificateError, CertificateFiles};
 pub use self::error::ConfigError;
@@ -19,3 +20,4 @@ pub use self::listener::{Arriving, Connection, Listener, bind};
 pub use self::register::Program;
 pub use self::settings::Settings;
 pub use self::timers::scaled;
+pub use self::write_timeout::WriteTimeout;

@@ -9,7 +9,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
 /// A stream whose writes fail with `TimedOut` once the other side has taken nothing for a while.
-pub(crate) struct WriteTimeout<S> {
+pub struct WriteTimeout<S> {
     stream: S,
     patience: Duration,
     /// Made by the first write that waits, then used again.
@@ -18,7 +18,8 @@ pub(crate) struct WriteTimeout<S> {
 }
 
 impl<S> WriteTimeout<S> {
-    pub(crate) fn new(stream: S, patience: Duration) -> Self {
+    /// Gives up a peer that takes nothing for `patience`.
+    pub fn new(stream: S, patience: Duration) -> Self {
         Self { stream, patience, sleep: None, waiting: false }
     }
 

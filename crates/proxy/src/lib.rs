@@ -6,7 +6,6 @@
 mod config;
 mod process;
 mod server;
-mod write_timeout;
 
 mod gate;
 mod head_timeout;

@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use daemon::Listener;
+use daemon::{Listener, WriteTimeout};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -16,7 +16,6 @@ use crate::body::Gauge;
 use crate::gate::Gate;
 use crate::head_timeout::HeadTimeout;
 use crate::timers::scaled;
-use crate::write_timeout::WriteTimeout;
 
 /// Most connections at once; more wait in the listener's own queue.
 pub(crate) const CONNECTIONS: usize = 20_000;
