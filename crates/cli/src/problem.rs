@@ -109,6 +109,9 @@ impl fmt::Display for Problem {
         if !self.code.is_empty() && !self.detail.ends_with(')') {
             write!(f, " ({})", self.code)?;
         }
+        if self.code == "referenced" {
+            f.write_str("\n  `gatehouse server deps` lists them")?;
+        }
         for error in &self.errors {
             let flag = flag(&error.field);
             let said = !error.detail.is_empty() && self.detail.contains(&error.detail);
@@ -154,6 +157,12 @@ mod tests {
         let problem = Problem { about: "servers/notes".to_owned(), status: 412, ..Problem::default() };
         let told = problem.to_string();
         assert!(told.starts_with("servers/notes: somebody else changed it") && told.contains("run the command again"));
+    }
+
+    #[test]
+    fn what_is_referred_to_says_where_that_is_listed() {
+        let told = Problem::read(409, br#"{"code":"referenced","detail":"keys name it"}"#).to_string();
+        assert_eq!(told, "keys name it (referenced)\n  `gatehouse server deps` lists them");
     }
 
     #[test]

@@ -115,7 +115,7 @@ fn value(field: &Field) -> BoxedStrategy<Value> {
 }
 
 fn any_record(kind: Kind) -> impl Strategy<Value = Record> {
-    let values: Vec<_> = kind.fields().iter().map(|field| value(field)).collect();
+    let values: Vec<_> = kind.fields().iter().map(value).collect();
     let name = if kind == Kind::Server { "[a-f0-9][a-f0-9-]{0,31}".boxed() } else { text().boxed() };
     (name, values).prop_map(move |(name, values)| {
         let mut values = values.into_iter();
