@@ -31,15 +31,18 @@ impl Parameters {
         Self(url::form_urlencoded::parse(query.as_bytes()).into_owned().collect())
     }
 
-    /// Refuses parameters that are not among `known`, and one that stands twice.
+    /// Refuses parameters that are not among `known`, one that stands twice, and control characters.
     pub(crate) fn only(self, known: &[&str]) -> Result<Self, Problem> {
-        for (at, (name, _)) in self.0.iter().enumerate() {
+        for (at, (name, text)) in self.0.iter().enumerate() {
             // Names come back to the sender only if they are ours.
             let Some(name) = known.iter().find(|one| *one == name) else {
                 return Err(bad(Code::UnknownParameter, format!("known parameters are: {}", known.join(", "))));
             };
             if self.0.iter().take(at).any(|(other, _)| other == name) {
                 return Err(bad(Code::DuplicateParameter, format!("`{name}` stands twice")));
+            }
+            if text.chars().any(char::is_control) {
+                return Err(bad(Code::ControlCharacter, format!("`{name}` must not hold control characters")));
             }
         }
         Ok(self)

@@ -229,6 +229,9 @@ impl Named {
 
     /// The tenant's live record with this title and this URL.
     async fn record(&self, app: &App, admin: &Caller) -> Result<Option<ServerRecord>, StoreError> {
+        if !self.title_fits() {
+            return Ok(None);
+        }
         let record = admin.store(app).server_by_title(&self.service_name).await?;
         Ok(record.filter(|record| Some(&record.spec.url) == self.url.as_ref()))
     }

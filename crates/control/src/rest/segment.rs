@@ -17,7 +17,8 @@ impl FromRequestParts<App> for Segment {
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
         let read = Path::<String>::from_request_parts(parts, app).await;
-        read.map(|path| Self(path.0)).map_err(|_| Problem::NotFound)
+        let Path(text) = read.map_err(|_| Problem::NotFound)?;
+        name(text).map(Self)
     }
 }
 
@@ -26,6 +27,12 @@ impl FromRequestParts<App> for Segments {
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
         let read = Path::<(String, String)>::from_request_parts(parts, app).await;
-        read.map(|Path((first, second))| Self(first, second)).map_err(|_| Problem::NotFound)
+        let Path((first, second)) = read.map_err(|_| Problem::NotFound)?;
+        Ok(Self(name(first)?, name(second)?))
     }
+}
+
+/// Nothing has a control character in its name; PostgreSQL does not even take each of them in a question.
+fn name(text: String) -> Result<String, Problem> {
+    if text.chars().any(char::is_control) { Err(Problem::NotFound) } else { Ok(text) }
 }

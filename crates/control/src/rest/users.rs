@@ -145,16 +145,19 @@ pub(crate) async fn restore(
     Segment(named): Segment,
 ) -> Result<Answer, Problem> {
     let tenant = caller.store(&app);
-    let id = match (find(&tenant, &named).await?, named.parse()) {
+    let found = match (find(&tenant, &named).await?, named.parse()) {
         // By a login that is taken again, the deleted one is meant.
         (Some(live), Err(_)) if newest_deleted(&tenant, &named).await?.is_some_and(|gone| gone.id != live.id) => {
             return Err(Problem::Taken { field: "login" });
         }
-        (Some(live), _) => live.id,
-        (None, Ok(id)) => id,
-        (None, Err(_)) => newest_deleted(&tenant, &named).await?.ok_or(Problem::NotFound)?.id,
+        (Some(live), _) => Some(live),
+        (None, Ok(id)) => tenant.deleted_user(id).await?,
+        (None, Err(_)) => newest_deleted(&tenant, &named).await?,
     };
-    let restored = tenant.restore_user(&caller.actor(), id).await?.value;
+    let record = found.ok_or(Problem::NotFound)?;
+    // Their keys come back with them.
+    may_give(&caller, Some(record.role))?;
+    let restored = tenant.restore_user(&caller.actor(), record.id).await?.value;
     let view = RestoredView { record: UserView::from(&restored.record), enter_again: restored.enter_again };
     Ok(Answer::ok(&view).at(restored.record.generation))
 }

@@ -8,6 +8,11 @@ use crate::entity::user::Column;
 use crate::{Actor, Committed, Restored, StoreError, UserRecord};
 
 impl TenantStore {
+    /// A deleted user.
+    pub async fn deleted_user(&self, id: UserId) -> Result<Option<UserRecord>, StoreError> {
+        self.one_user(&self.store.inner.read, self.scoped_user_tombstones().filter(Column::Id.eq(id.0))).await
+    }
+
     /// Deletes a user: the row stays as a tombstone, the login is free again, and the user's keys open
     /// nothing, urgently. `LastAdmin` if nobody could administer the platform any more.
     pub async fn delete_user(

@@ -136,6 +136,41 @@ async fn a_key_may_do_what_key_and_user_both_may() {
 }
 
 #[tokio::test]
+async fn a_tenant_admin_does_not_bring_a_platform_admin_back() {
+    let house = House::open().await;
+    let boss = house.key_of("boss", "platform_admin", "platform_admin").await;
+    let id = house.ask(&boss, "GET", "/api/v1/me", "").await.json()["user"]["id"].as_str().unwrap().to_owned();
+    assert_eq!(house.any("DELETE", "/api/v1/users/boss", "").await.status, StatusCode::OK);
+    for named in ["boss", &id] {
+        let refused = house.admin("POST", &format!("/api/v1/users/{named}/restore"), "").await;
+        assert_eq!(refused.told(), (403, "forbidden".to_owned()), "{named}: {}", refused.text);
+        assert_eq!(house.ask(&boss, "GET", "/api/v1/me", "").await.told(), (401, "unauthenticated".to_owned()));
+    }
+    let restored = house.ask(&house.platform, "POST", "/api/v1/users/boss/restore", "").await;
+    assert_eq!(restored.status, StatusCode::OK, "{}", restored.text);
+    assert_eq!(house.status(&boss, "/api/v1/tenants").await, 200);
+}
+
+#[tokio::test]
+async fn no_question_with_a_control_character_reaches_the_database() {
+    let house = House::open().await;
+    house.add("notes", NOTES).await;
+    for noun in ["servers", "users", "departments", "tenants"] {
+        let reply = house.ask(&house.platform, "GET", &format!("/api/v1/{noun}/a%00"), "").await;
+        assert_eq!(reply.told(), (404, "not_found".to_owned()), "{noun}");
+    }
+    for question in ["servers?search", "servers?tag", "keys?search", "keys?user", "users?department", "audit?actor"] {
+        for text in ["%00", "a%0Ab"] {
+            let reply = house.ask(&house.platform, "GET", &format!("/api/v1/{question}={text}"), "").await;
+            assert_eq!(reply.told(), (422, "control_character".to_owned()), "{question}={text}");
+        }
+    }
+    let seed = format!("/api/mcp?service_name=notes%00&mcp_url={NOTES}");
+    let reply = house.admin("DELETE", &seed, "").await;
+    assert_eq!(reply.json()["message"], "Failed to delete remote MCP server, server not record");
+}
+
+#[tokio::test]
 async fn a_user_sees_their_own_keys_only() {
     let house = House::open().await;
     let (ann, bob) = (house.key_of("ann", "user", "user").await, house.key_of("bob", "user", "user").await);

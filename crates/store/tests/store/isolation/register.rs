@@ -96,6 +96,7 @@ fn servers() -> Vec<Way> {
 fn users() -> Vec<Way> {
     let mut ways = ways! { ToUnknown:
         user = |tenant, ids| tenant.user(ids.user);
+        deleted_user = |tenant, ids| tenant.deleted_user(ids.user);
         user_by_login = |tenant, ids| tenant.user_by_login(&ids.login);
         users = |tenant, ids| tenant.users(UserPage { department: Some(ids.department), limit: 50, ..Default::default() });
         users = |tenant, ids| tenant.users(UserPage { search: Some(ids.login.clone()), limit: 50, ..Default::default() });
