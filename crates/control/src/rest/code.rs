@@ -79,7 +79,7 @@ codes! {
         IdempotencyRunning "idempotency_running" "Still running", "The first request with this `Idempotency-Key` is still running; ask again after `Retry-After`.";
         NameTaken "name_taken" "Taken", "Another live object has this name, login or external id; `field` says which.";
         TitleTaken "title_taken" "Taken", "Another live server has this title.";
-        LastPlatformAdmin "last_platform_admin" "Last platform admin", "Without it nobody could administer the platform; make another one first.";
+        LastPlatformAdmin "last_platform_admin" "Last platform admin", "Without it nobody could administer the platform, now or within a day; make another one first.";
         ServerLive "server_live" "Server is live", "Only a deleted server can be purged.";
         Referenced "referenced" "Referenced", "Other records name it; `dependencies` lists them.";
         ChainFull "chain_full" "Already rotated", "The key and the one that it replaces, or that replaces it, live already: two of a chain live at most.";

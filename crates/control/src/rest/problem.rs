@@ -191,7 +191,9 @@ impl Problem {
             Self::Quota(Code::QuotaServers, limit) => return format!("this tenant may have {limit} servers"),
             Self::Quota(Code::QuotaKeys, limit) => return format!("a tenant may have {limit} live keys"),
             Self::Quota(_, limit) => return format!("there may be {limit} of them"),
-            Self::LastAdmin => "without it nobody could administer the platform; make another platform admin first",
+            Self::LastAdmin => {
+                "without it nobody could administer the platform, now or within a day; make another platform admin first"
+            }
             Self::ServerLive => "only a deleted server can be purged",
             Self::Referenced(_) => "keys name it: change or revoke them first; its dependencies list them",
             Self::ChainFull => {

@@ -103,3 +103,25 @@ async fn a_platform_without_any_admin_has_none_to_lose() {
     tenant.revoke_key(&actor(), key_id(1)).await.unwrap();
     house.store.platform().delete_tenant(&actor(), tenant.id(), None).await.unwrap();
 }
+
+#[tokio::test]
+async fn the_last_platform_admin_is_left_for_a_day_at_least() {
+    const DAY: i64 = 24 * 3600 * 1_000_000;
+    let house = House::new().await;
+    let tenant = house.tenant("acme").await;
+    admin_key(&tenant, 1, None).await;
+    let ends = |at| KeyPatch { expires_at: Some(Some(at)), ..Default::default() };
+    refused(tenant.patch_key(&actor(), key_id(1), None, ends(START + DAY - 1)).await);
+    tenant.patch_key(&actor(), key_id(1), None, ends(START + 2 * DAY)).await.unwrap();
+    // One that ends soon is no successor of one that doesn't.
+    let mut soon = key(tenant.id(), 2);
+    (soon.verifier.role, soon.verifier.expires_at) = (KeyRole::PlatformAdmin, Some(START + DAY / 2));
+    tenant.create_key(&actor(), soon).await.unwrap();
+    refused(tenant.revoke_key(&actor(), key_id(1)).await);
+    // Where none is left for as long anyway, none is taken away by what shortens nothing.
+    house.clock.advance_micros(2 * DAY - DAY / 4);
+    let label = KeyPatch { label: Some("last hours".to_owned()), ..Default::default() };
+    tenant.patch_key(&actor(), key_id(1), None, label).await.unwrap();
+    refused(tenant.patch_key(&actor(), key_id(1), None, ends(START + 2 * DAY - 1)).await);
+    tenant.patch_key(&actor(), key_id(1), None, ends(START + 9 * DAY)).await.unwrap();
+}
