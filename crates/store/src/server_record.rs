@@ -158,6 +158,8 @@ impl ServerLimitsPatch {
 /// Which servers to list, in the order of their making.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ServerPage {
+    /// Only those with one of these names.
+    pub names: Option<Vec<String>>,
     /// Only those with this text in name, title or description, whatever the case (of ASCII letters on
     /// SQLite).
     pub search: Option<String>,

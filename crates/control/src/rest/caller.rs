@@ -133,6 +133,11 @@ impl Caller {
         self.key.role
     }
 
+    /// The servers that the key is restricted to, by name; `None` for all.
+    pub(crate) fn servers(&self) -> Option<&[String]> {
+        self.key.record.verifier.servers.as_deref()
+    }
+
     /// The handle to the tenant's data.
     pub(crate) fn store(&self, app: &App) -> TenantStore {
         app.store.tenant(self.tenant)

@@ -9,7 +9,7 @@ use crate::App;
 use crate::rest::answer::Answer;
 use crate::rest::bodies::server::{self, ServerChange, ServerCreate};
 use crate::rest::body::Body;
-use crate::rest::caller::{Admin, Member, Viewer};
+use crate::rest::caller::{Admin, Caller, Member, Viewer};
 use crate::rest::condition::Expected;
 use crate::rest::idempotency::once;
 use crate::rest::parameters::Parameters;
@@ -42,7 +42,7 @@ pub(crate) async fn add(State(app): State<App>, Admin(caller): Admin, body: Body
     Ok(once(&by, &caller, slot, work).await)
 }
 
-/// Lists servers in the order of their making.
+/// Lists servers in the order of their making: for a restricted key those that it may use.
 #[utoipa::path(get, path = "/api/v1/servers", tag = "servers", operation_id = "listServers",
     params(("search" = Option<String>, Query, description = "Only those with this text in name, title or description"),
         ("enabled" = Option<bool>, Query, description = "Only enabled or only disabled ones"),
@@ -53,6 +53,7 @@ pub(crate) async fn list(State(app): State<App>, Member(caller): Member, query: 
     let query = query.only(&["page_size", "limit", "cursor", "search", "enabled", "tag", "deleted"])?;
     let asked = app.cursors.asked::<ServerId>("servers", Some(caller.tenant()), &query)?;
     let page = ServerPage {
+        names: caller.servers().map(<[_]>::to_vec),
         search: query.text("search").map(str::to_owned),
         enabled: query.flag("enabled")?,
         tag: query.text("tag").map(str::to_owned),
@@ -73,7 +74,7 @@ pub(crate) async fn show(
     Member(caller): Member,
     Segment(named): Segment,
 ) -> Result<Answer, Problem> {
-    let record = find(&caller.store(&app), &named).await?;
+    let record = find_for(&caller, &caller.store(&app), &named).await?;
     Ok(Answer::ok(&ServerView::from(&record)).at(record.spec.generation))
 }
 
@@ -229,7 +230,14 @@ pub(crate) async fn find(tenant: &TenantStore, named: &str) -> Result<ServerReco
     }
 }
 
-/// The same, or a deleted one: by id, or the last one that was made of those with the name.
+/// The same for who may have a restricted key: a server that it may not use looks like none.
+pub(crate) async fn find_for(caller: &Caller, tenant: &TenantStore, named: &str) -> Result<ServerRecord, Problem> {
+    let record = find(tenant, named).await?;
+    let may = caller.servers().is_none_or(|names| names.iter().any(|name| name == record.spec.name.as_str()));
+    if may { Ok(record) } else { Err(Problem::NotFound) }
+}
+
+/// The same as [`find`], or a deleted one: by id, or the last one that was made of those with the name.
 async fn find_any(tenant: &TenantStore, named: &str) -> Result<ServerRecord, Problem> {
     match find(tenant, named).await {
         Err(Problem::NotFound) => (),

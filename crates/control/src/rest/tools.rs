@@ -14,7 +14,7 @@ use crate::rest::body::Body;
 use crate::rest::caller::{Admin, Caller, Member};
 use crate::rest::problem::Problem;
 use crate::rest::segment::{Segment, Segments};
-use crate::rest::servers::{changed, find};
+use crate::rest::servers::{changed, find, find_for};
 use crate::rest::views::{Changed, ServerView, ToolsView, enabled_tools, instant};
 
 /// Shows the tools that a server offered when it was asked last, and asks it if it never was.
@@ -26,7 +26,7 @@ pub(crate) async fn list(
     Segment(named): Segment,
 ) -> Result<Answer, Problem> {
     let tenant = caller.store(&app);
-    let record = find(&tenant, &named).await?;
+    let record = find_for(&caller, &tenant, &named).await?;
     let manifest = match tenant.manifest(record.spec.id).await? {
         Some(manifest) => manifest,
         None => fetch(&app, &caller, &tenant, &record).await?,

@@ -83,6 +83,9 @@ impl TenantStore {
         if let Some(after) = page.after {
             query = query.filter(Column::Id.gt(after.0));
         }
+        if let Some(names) = page.names {
+            query = query.filter(Column::Name.is_in(names));
+        }
         if let Some(enabled) = page.enabled {
             query = query.filter(Column::Enabled.eq(enabled));
         }

@@ -3,7 +3,7 @@
 use axum::http::StatusCode;
 use model::{KeyRole, KeyText};
 
-use super::house::{House, key};
+use super::house::{House, NOTES, OTHER, key};
 
 fn path(key: &str) -> String {
     format!("/api/v1/keys/{}", key.parse::<KeyText>().unwrap().id())
@@ -49,4 +49,27 @@ async fn servers_restrict_keys_of_clients_only_and_are_slugs() {
         assert_eq!(reply.told(), (expected, code.to_owned()), "{body}");
         assert!(code.is_empty() || reply.json()["errors"][0]["field"] == "servers");
     }
+}
+
+#[tokio::test]
+async fn a_restricted_key_sees_the_servers_that_it_may_use() {
+    let house = House::open().await;
+    let secret = house.add("secret", OTHER).await["id"].as_str().unwrap().to_owned();
+    house.add("notes", NOTES).await;
+    let made = house.admin("POST", "/api/v1/keys", r#"{"servers":["notes"]}"#).await.json();
+    let key = made["key"].as_str().unwrap();
+    let listed = house.ask(key, "GET", "/api/v1/servers", "").await.json();
+    assert_eq!(listed["items"].as_array().unwrap().len(), 1);
+    assert_eq!(listed["items"][0]["name"], "notes");
+    for path in ["secret".to_owned(), secret, "secret/tools".to_owned()] {
+        let reply = house.ask(key, "GET", &format!("/api/v1/servers/{path}"), "").await;
+        assert_eq!(reply.told(), (404, "not_found".to_owned()), "{path}");
+    }
+    for path in ["notes", "notes/tools"] {
+        let reply = house.ask(key, "GET", &format!("/api/v1/servers/{path}"), "").await;
+        assert_eq!(reply.status, StatusCode::OK, "{path}: {}", reply.text);
+    }
+    let none = house.admin("POST", "/api/v1/keys", r#"{"servers":[]}"#).await.json();
+    let listed = house.ask(none["key"].as_str().unwrap(), "GET", "/api/v1/servers", "").await.json();
+    assert_eq!(listed["items"].as_array().unwrap().len(), 0);
 }
