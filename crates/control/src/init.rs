@@ -23,6 +23,8 @@ pub use self::deployment::prepare;
 
 /// Name of the first tenant.
 const TENANT: &str = "default";
+/// Names that are tried where that tenant can't be used.
+const MAX_ATTEMPTS: u32 = 100;
 /// Labels of the two keys, by which new ones replace them.
 const ADMIN_LABEL: &str = "admin key of gatehouse up";
 const CLIENT_LABEL: &str = "client key of gatehouse up";
@@ -212,17 +214,30 @@ fn database(dir: &Path) -> String {
     format!("sqlite://{}?mode=rwc", dir.join("gatehouse.db").display())
 }
 
+/// The first tenant, made if it isn't there. One that is disabled or deleted lets no key in and is left so:
+/// `default-2` and so on stand in for it.
+async fn home(store: &Store, actor: &Actor) -> Result<TenantId, StoreError> {
+    for number in 1..=MAX_ATTEMPTS {
+        let name = if number == 1 { TENANT.to_owned() } else { format!("{TENANT}-{number}") };
+        match store.platform().tenant_by_name(&name).await? {
+            Some(tenant) if tenant.active => return Ok(tenant.spec.id),
+            Some(_) => continue,
+            None => (),
+        }
+        let name: TenantName = name.parse().map_err(|_| StoreError::Corrupt { what: "the default tenant" })?;
+        let new = NewTenant { title: "Default".to_owned(), limits: Limits::generous(), ..NewTenant::new(name) };
+        match store.platform().create_tenant(actor, new).await {
+            Err(StoreError::NameTaken) => (),
+            made => return Ok(made?.value.spec.id),
+        }
+    }
+    Err(StoreError::NameTaken)
+}
+
 /// Makes the first tenant, unless it is there, and its two keys; earlier ones of these are revoked.
 async fn first_tenant(store: &Store) -> Result<Made, InitError> {
     let actor = Actor::system("init");
-    let tenant = match store.platform().tenant_by_name(TENANT).await? {
-        Some(tenant) => tenant.spec.id,
-        None => {
-            let name: TenantName = TENANT.parse().map_err(|_| StoreError::Corrupt { what: "the default tenant" })?;
-            let new = NewTenant { title: "Default".to_owned(), limits: Limits::generous(), ..NewTenant::new(name) };
-            store.platform().create_tenant(&actor, new).await?.value.spec.id
-        }
-    };
+    let tenant = home(store, &actor).await?;
     let keys = store.tenant(tenant);
     let mut earlier = Vec::new();
     for label in [ADMIN_LABEL, CLIENT_LABEL] {
@@ -323,6 +338,8 @@ fn write_toml(file: &Path, table: &Table) -> Result<(), InitError> {
 
 #[cfg(test)]
 mod tests {
+    use store::TenantPatch;
+
     use super::*;
     use crate::Config;
 
@@ -377,6 +394,32 @@ mod tests {
         let keys = store.tenant(tenant.spec.id).keys(KeyPage { limit: 500, ..KeyPage::default() }).await.unwrap();
         assert_eq!(keys.len(), 4);
         assert_eq!(keys.iter().filter(|key| key.revoked_at.is_none()).count(), 2);
+    }
+
+    #[tokio::test]
+    async fn new_keys_open_where_the_first_tenant_lets_none_in() {
+        let dir = tempfile::tempdir().unwrap();
+        run(dir.path(), 6000, false).await;
+        let store = Store::connect(&database(dir.path()), Arc::new(SystemClock)).await.unwrap();
+        let (platform, actor) = (store.platform(), Actor::system("test"));
+        let default = platform.tenant_by_name(TENANT).await.unwrap().unwrap().spec.id;
+        let other = platform.create_tenant(&actor, NewTenant::new("other".parse().unwrap())).await.unwrap().value;
+        new_key(&store, &actor, other.spec.id, KeyRole::PlatformAdmin, "nobody has it any more").await.unwrap();
+        for name in ["default-2", "default-3"] {
+            let first = platform.tenant_by_name(TENANT).await.unwrap();
+            if let Some(open) = first.filter(|tenant| tenant.active) {
+                let off = TenantPatch { active: Some(false), ..TenantPatch::default() };
+                platform.patch_tenant(&actor, open.spec.id, None, off).await.unwrap();
+            } else {
+                platform.delete_tenant(&actor, default, None).await.unwrap();
+                let second = platform.tenant_by_name("default-2").await.unwrap().unwrap().spec.id;
+                platform.delete_tenant(&actor, second, None).await.unwrap();
+            }
+            let (admin, _) = run(dir.path(), 6000, true).await.expect("two keys");
+            let id = admin.parse::<model::KeyText>().unwrap().id();
+            let live = platform.live_key(id).await.unwrap().expect("the new key opens something");
+            assert_eq!((live.tenant.spec.name.as_str(), live.role), (name, KeyRole::PlatformAdmin));
+        }
     }
 
     #[tokio::test]
