@@ -114,8 +114,8 @@ pub(crate) async fn restore(
     let id = match (find(&app, &named).await?, named.parse()) {
         (Some(live), _) => live.spec.id,
         (None, Ok(id)) => id,
-        // A name of a deleted tenant is taken for ever, so it names one.
-        (None, Err(_)) => deleted(&app, &named).await?.ok_or(Problem::NotFound)?.spec.id,
+        // The name of a deleted tenant stays taken, so it names one.
+        (None, Err(_)) => platform.deleted_tenant_by_name(&named).await?.ok_or(Problem::NotFound)?.spec.id,
     };
     let Committed { value, revision } = platform.restore_tenant(&caller.actor(), id).await?;
     Ok(changed(&app, Committed { value: value.record, revision }).await)
@@ -169,18 +169,5 @@ pub(crate) async fn find(app: &App, named: &str) -> Result<Option<TenantRecord>,
         // A name may look like an id.
         None => tenants.tenant_by_name(named).await,
         found => Ok(found),
-    }
-}
-
-/// The deleted tenant of this name.
-async fn deleted(app: &App, name: &str) -> Result<Option<TenantRecord>, StoreError> {
-    let mut page = TenantPage { search: Some(name.to_owned()), deleted: true, limit: 500, ..TenantPage::default() };
-    loop {
-        let found = app.store.platform().tenants(page.clone()).await?;
-        let Some(last) = found.last() else { return Ok(None) };
-        page.after = Some(last.spec.id);
-        if let Some(record) = found.into_iter().find(|record| record.spec.name.as_str() == name) {
-            return Ok(Some(record));
-        }
     }
 }
