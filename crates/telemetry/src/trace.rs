@@ -186,7 +186,7 @@ mod tests {
     async fn a_task_can_take_its_span_along() {
         let (tracer, _spans) = recorded(Sampler::default());
         let span = tracer.server(Some(PARENT), None);
-        let carried = span.scope(async { tokio::spawn(carried(async { trace_id() })) }).await.await.unwrap();
+        let carried = span.within(|| tokio::spawn(carried(async { trace_id() }))).await.unwrap();
         assert_eq!(carried, "4bf92f3577b34da6a3ce929d0e0e4736");
         assert_ne!(trace_id(), trace_id(), "outside of a trace each error has its own");
     }
