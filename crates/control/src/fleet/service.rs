@@ -259,9 +259,11 @@ mod tests {
             revision: Revision::default(),
             held: vec![],
         };
-        assert!(check_protocol(&hello((1, 3))).is_ok());
-        let status = check_protocol(&hello((2, 3))).unwrap_err();
+        let (lowest, highest) = (PROTOCOL_LOWEST, PROTOCOL_HIGHEST);
+        assert!(check_protocol(&hello((lowest, highest + 2))).is_ok());
+        let status = check_protocol(&hello((highest + 1, highest + 2))).unwrap_err();
         assert_eq!(status.code(), tonic::Code::FailedPrecondition);
-        assert!(status.message().contains("2 to 3") && status.message().contains("1 to 1"), "{status}");
+        let (theirs, ours) = (format!("{} to {}", highest + 1, highest + 2), format!("{lowest} to {highest}"));
+        assert!(status.message().contains(&theirs) && status.message().contains(&ours), "{status}");
     }
 }
