@@ -123,7 +123,7 @@ fn mix(proxy: &mut Proxy) {
             1 => {
                 let Some(held) = proxy.table.get_mut(name) else { continue };
                 held.digest = Digest([7; 32]);
-                let orphan = held.clone();
+                let orphan = Held { name: format!("orphan-{at}"), ..held.clone() };
                 proxy.table.insert(ResourceName::Server(ServerId::fresh()), orphan);
             }
             _ => (),
@@ -279,9 +279,7 @@ fn observed(proxy: &Proxy) -> Vec<ObservedMount> {
 }
 
 fn heartbeat(proxy: &Proxy) -> Heartbeat {
-    let mut sorted: Vec<(String, Digest)> =
-        proxy.table.iter().map(|(name, held)| (name.to_string(), held.digest)).collect();
-    sorted.sort_unstable_by(|a, b| a.0.cmp(&b.0));
-    let digest = table_digest(sorted.iter().map(|(name, digest)| (name.as_str(), *digest)));
+    let names: Vec<(String, Digest)> = proxy.table.iter().map(|(name, held)| (name.to_string(), held.digest)).collect();
+    let digest = table_digest(names.iter().map(|(name, digest)| (name.as_str(), *digest)));
     Heartbeat { revision: proxy.at, digest, sealing_key: 0 }
 }
