@@ -7,7 +7,7 @@ use axum::http::StatusCode;
 use utoipa::OpenApi as _;
 use utoipa::openapi::header::Header;
 use utoipa::openapi::path::{Operation, Parameter, ParameterBuilder, ParameterIn, PathItem};
-use utoipa::openapi::schema::{ObjectBuilder, Ref, SchemaType, Type};
+use utoipa::openapi::schema::{ObjectBuilder, Ref, Schema, SchemaType, Type};
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{Content, OpenApi, RefOr, Required, Response};
 
@@ -153,7 +153,11 @@ fn complete(route: &Route, operation: &mut Operation) {
     {
         body.description.get_or_insert_with(|| "At most 256 KiB and 64 levels of nesting".to_owned());
     }
-    operation.parameters.get_or_insert_default().extend(traits.parameters().into_iter().map(RefOr::T));
+    let parameters = operation.parameters.get_or_insert_default();
+    parameters.extend(traits.parameters().into_iter().map(RefOr::T));
+    if traits.native {
+        parameters.iter_mut().for_each(without_control_characters);
+    }
     let content_type = if route.access == Access::Seed { "application/json" } else { "application/problem+json" };
     let schema = if route.access == Access::Seed { "SeedProblem" } else { "Problem" };
     for status in traits.refusals() {
@@ -259,6 +263,22 @@ fn segment(name: &str) -> Parameter {
         .description(Some(description))
         .schema(Some(schema))
         .build()
+}
+
+/// Texts in the query of a native route hold none.
+fn without_control_characters(parameter: &mut RefOr<Parameter>) {
+    let RefOr::T(Parameter { parameter_in: ParameterIn::Query, schema: Some(RefOr::T(schema)), .. }) = parameter else {
+        return;
+    };
+    let Schema::Object(schema) = schema else { return };
+    let is_text = match &schema.schema_type {
+        SchemaType::Type(one) => *one == Type::String,
+        SchemaType::Array(several) => several.contains(&Type::String),
+        SchemaType::AnyValue => false,
+    };
+    if is_text && schema.format.is_none() {
+        schema.pattern.get_or_insert_with(|| "^[^\\u0000-\\u001f\\u007f-\\u009f]*$".to_owned());
+    }
 }
 
 fn header(name: &str, description: &str, most: usize, required: Required) -> Parameter {
