@@ -112,7 +112,8 @@ impl Fleet {
     }
 
     pub(super) async fn ask_observe(&self, reach: Reach) -> Vec<ObservedProxy> {
-        let intended = self.known();
+        // A control that has just started does not know yet whom each proxy serves.
+        let intended = self.published().await.unwrap_or_default();
         let candidates = self.candidates(reach).await.into_iter();
         let asked = candidates.filter(|one| intended.serves_any(&one.pool)).map(async |one| {
             let answer = self.ask_node(&one, Work::Observe, OBSERVE).await;
@@ -177,7 +178,7 @@ impl Fleet {
     /// never runs twice.
     async fn ask_any(&self, tenant: TenantId, work: Work, deadline: Duration) -> Result<Outcome, CommandError> {
         let repeatable = !matches!(work, Work::Call { .. });
-        let intended = self.known();
+        let intended = self.published().await.unwrap_or_default();
         let mut tried = HashSet::new();
         loop {
             // Anew each time: a proxy whose stream broke may have come back to another replica.

@@ -112,6 +112,15 @@ async fn a_replica_without_proxies_has_those_of_others_do_things() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_command_to_a_replica_that_has_just_started_waits_for_its_first_reading() {
+    let (one, _two, _proxy) = two().await;
+    let known = one.fleet.intended.send_replace(None);
+    let reading = async { one.fleet.intended.send_replace(known) };
+    let (probed, _) = tokio::join!(one.fleet.probe(probe(&one)), reading);
+    assert!(matches!(probed, Err(CommandError::Upstream { class, .. }) if class == "refused"), "it was asked");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_resync_reaches_the_proxies_of_others_and_is_answered_when_it_has_healed() {
     let (one, _two, proxy) = two().await;
     let lost = one.add_server("lost").await;
