@@ -7,9 +7,9 @@ mod m0001_foundation;
 mod m0002_proxy_instance;
 mod m0003_management;
 
-pub use sea_orm_migration::{MigratorTrait, SchemaManager};
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend};
+pub use sea_orm_migration::{MigratorTrait, SchemaManager};
 
 /// All steps, oldest first.
 pub struct Migrator;

@@ -24,9 +24,9 @@ mod platform;
 mod restored;
 mod row_text;
 mod server_record;
+mod tally;
 mod tenant;
 mod tenant_record;
-mod tally;
 mod timed;
 mod user_record;
 

@@ -16,9 +16,9 @@ mod memberships;
 mod own;
 mod server_life;
 mod servers;
-mod tools;
 #[cfg(test)]
 mod tests;
+mod tools;
 mod user_life;
 mod users;
 
