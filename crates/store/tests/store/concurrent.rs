@@ -16,13 +16,14 @@ async fn concurrent_edits_of_one_server_by_two_processes_lose_no_update() {
     let tenant = house.tenant("acme").await;
     let second = house.second_process().await.tenant(tenant.id());
     let id = tenant.create_server(&actor(), server("notes")).await.unwrap().value.spec.id;
-    let next = Arc::new(AtomicU64::new(0));
+    // From 1: an edit that adds nothing changes nothing, and has no generation of its own.
+    let next = Arc::new(AtomicU64::new(1));
     let editors = [&tenant, &second, &tenant, &second].map(|editor| {
         let (editor, next) = (editor.clone(), next.clone());
         tokio::spawn(async move {
             loop {
                 let edit = next.fetch_add(1, Ordering::Relaxed);
-                if edit >= edits {
+                if edit > edits {
                     return;
                 }
                 while !applied(&editor, id, edit).await {}
@@ -33,7 +34,7 @@ async fn concurrent_edits_of_one_server_by_two_processes_lose_no_update() {
         editor.await.unwrap();
     }
     let record = tenant.server(id).await.unwrap().unwrap();
-    assert_eq!(record.description, Some((0..edits).sum::<u64>().to_string()));
+    assert_eq!(record.description, Some((1..=edits).sum::<u64>().to_string()));
     assert_eq!(record.spec.generation, Generation(1 + i64::try_from(edits).unwrap()));
 }
 
