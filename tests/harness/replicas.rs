@@ -69,6 +69,15 @@ impl Replicas {
         for at in 0..plan.proxies {
             replicas.start_proxy(at).await;
         }
+        // A proxy is ready a moment before the other replicas have heard of it.
+        for at in 0..plan.controls {
+            let admin = replicas.admin(at);
+            eventually("every control knows every proxy", || async {
+                let proxies = admin.get("/api/v1/proxies").await.json();
+                (proxies["items"].as_array()?.len() == plan.proxies).then_some(())
+            })
+            .await;
+        }
         replicas
     }
 
