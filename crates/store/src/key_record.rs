@@ -128,8 +128,13 @@ impl KeyRecord {
     /// What proxies hold of it at `now`; `None` if it opens nothing. `bound` is the strongest role that
     /// its user and tenant leave it, `None` when one of them is inactive or deleted.
     pub(crate) fn verifier_within(&self, bound: Option<KeyRole>, now: i64) -> Option<KeyVerifier> {
-        let role = self.verifier.role.min(bound?);
-        self.is_live(now).then(|| KeyVerifier { role, ..self.verifier.clone() })
+        let bound = bound?;
+        self.is_live(now).then(|| self.narrowed(bound))
+    }
+
+    /// The verifier with the weaker of its own role and `bound`.
+    pub(crate) fn narrowed(&self, bound: KeyRole) -> KeyVerifier {
+        KeyVerifier { role: self.verifier.role.min(bound), ..self.verifier.clone() }
     }
 
     /// The record with the patch applied; its generation is left alone.

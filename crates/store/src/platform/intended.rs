@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use model::{KeyId, KeyRole, KeyVerifier, Resource, ResourceName, Revision, ServerId, TenantId};
+use model::{KeyId, KeyRole, Resource, ResourceName, Revision, ServerId, TenantId};
 use sea_orm::{
     ColumnTrait, Condition, DatabaseTransaction, DbBackend, EntityTrait, IsolationLevel, JoinType, QueryFilter,
     QueryOrder, QuerySelect, RelationDef, TransactionOptions,
@@ -300,7 +300,7 @@ impl Reading {
             None => Ok(record.verifier),
             Some(user) => {
                 let role = KeyRole::parse(&user.role).ok_or(StoreError::Corrupt { what: "user.role" })?;
-                Ok(KeyVerifier { role: role.min(record.verifier.role), ..record.verifier })
+                Ok(record.narrowed(role))
             }
         });
         match read {
