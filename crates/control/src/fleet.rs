@@ -18,6 +18,7 @@ mod roster;
 mod service;
 mod session;
 mod shown;
+mod sight;
 mod stream;
 #[cfg(test)]
 mod tests;

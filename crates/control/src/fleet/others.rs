@@ -7,6 +7,7 @@ use model::{Clock, ResourceName, Revision};
 use store::{ProxyStatus, Store, StoreError};
 
 use super::roster::{MISSED, Roster};
+use super::sight::Sight;
 use crate::proxies::AttachedProxy;
 use crate::timers::scaled;
 
@@ -14,6 +15,8 @@ use crate::timers::scaled;
 const APART: Duration = Duration::from_millis(40);
 /// A row that was not written for so long is of a replica that died.
 const SILENT: Duration = Duration::from_secs(30);
+/// Looks are never so far apart while the database can be read.
+const USUAL: Duration = Duration::from_secs(6);
 
 /// A proxy that another replica holds or held.
 #[derive(Debug, Clone)]
@@ -39,12 +42,18 @@ pub(super) struct Others {
     /// Whether other replicas may live now, not only this one's earlier life.
     shared: bool,
     seen: Mutex<Arc<[Other]>>,
-    looked: tokio::sync::Mutex<Option<Instant>>,
+    looked: tokio::sync::Mutex<Looked>,
+}
+
+#[derive(Default)]
+struct Looked {
+    at: Option<Instant>,
+    sight: Sight,
 }
 
 impl Others {
     pub(super) fn new(store: Store, clock: Arc<dyn Clock>, replica: String, shared: bool) -> Self {
-        Self { store, clock, replica, shared, seen: Mutex::new(Arc::new([])), looked: tokio::sync::Mutex::new(None) }
+        Self { store, clock, replica, shared, seen: Mutex::new(Arc::new([])), looked: tokio::sync::Mutex::default() }
     }
 
     /// The proxies as they were seen last.
@@ -74,26 +83,31 @@ impl Others {
     /// Reads the rows, unless somebody has just done so. Streams of ours whose proxy has moved on are closed.
     pub(super) async fn look(&self, roster: &Roster) -> Result<(), StoreError> {
         let mut looked = self.looked.lock().await;
-        if looked.is_some_and(|at| at.elapsed() < APART) {
+        if looked.at.is_some_and(|at| at.elapsed() < APART) {
             return Ok(());
         }
         let now = self.clock.now_micros();
-        let rows = self.store.platform().proxy_statuses(now - micros(scaled(MISSED))).await?;
+        let mut sight = looked.sight;
+        sight.reads(now, micros(scaled(USUAL)));
+        let rows = self.store.platform().proxy_statuses(sight.since(now, micros(scaled(MISSED)))).await?;
+        looked.sight = sight;
+        let alive = sight.since(now, micros(scaled(SILENT)));
         let others = rows.into_iter().filter(|row| row.replica != self.replica);
-        let others: Arc<[Other]> = others.map(|row| self.other(row, now)).collect();
+        let others: Arc<[Other]> = others.map(|row| self.other(row, alive)).collect();
         for other in others.iter().filter(|other| other.attached) {
             roster.moved(&other.node, other.since);
         }
         *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = others;
-        *looked = Some(Instant::now());
+        looked.at = Some(Instant::now());
         Ok(())
     }
 
-    fn other(&self, row: ProxyStatus, now: i64) -> Other {
+    /// `alive`: the instant since which the replicas that live have written.
+    fn other(&self, row: ProxyStatus, alive: i64) -> Other {
         let rejected = serde_json::from_str::<std::collections::HashMap<String, String>>(&row.rejected);
         let rejected = rejected.unwrap_or_default().into_iter();
         Other {
-            attached: self.shared && row.attached && now.saturating_sub(row.last_seen) < micros(scaled(SILENT)),
+            attached: self.shared && row.attached && row.last_seen > alive,
             rejected: rejected.filter_map(|(name, reason)| Some((name.parse().ok()?, reason))).collect(),
             node: row.node,
             pool: row.pool,
