@@ -59,6 +59,12 @@ uuid_ids! {
     DepartmentId "department";
     /// A rule of the address policy.
     EgressRuleId "egress rule";
+    /// An identity provider of a tenant.
+    IssuerId "issuer";
+    /// A key under which control signs tokens.
+    SignerId "signer";
+    /// What a user has let a client do: everything between a consent and its revocation.
+    GrantId "grant";
 }
 
 /// The public part of a key: 16 characters of base62, by which it is looked up.

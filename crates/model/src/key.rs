@@ -47,16 +47,46 @@ impl KeyRole {
     }
 }
 
-/// Who calls the proxy: the nouns only. The proof that somebody authenticated is the proxy's
-/// `Authenticated`, which nothing else can make.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Principal {
-    /// The tenant that the key belongs to.
-    pub tenant: TenantId,
-    /// The user that the key belongs to, if it belongs to one.
-    pub user: Option<UserId>,
-    /// The key that was presented.
-    pub key: KeyId,
+/// What a key may be used for; of role and scopes the narrower counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct KeyScopes {
+    /// Calling MCP on a proxy.
+    pub mcp: bool,
+    /// Calling REST on control, as far as the role goes.
+    pub rest: bool,
+    /// Asking control for tokens in the name of users of the tenant.
+    pub act_as: bool,
+}
+
+impl KeyScopes {
+    /// Of which nothing else was said: everything that the role lets do, in the key's own name.
+    pub const PLAIN: Self = Self { mcp: true, rest: true, act_as: false };
+
+    /// The words for REST, rows and the wire.
+    pub fn words(self) -> impl Iterator<Item = &'static str> {
+        let words = [(self.mcp, "mcp"), (self.rest, "rest"), (self.act_as, "act_as")];
+        words.into_iter().filter(|(has, _)| *has).map(|(_, word)| word)
+    }
+
+    /// Reads the words of [`KeyScopes::words`], in any order; answers the first that is none.
+    pub fn parse<'a>(words: impl IntoIterator<Item = &'a str>) -> Result<Self, &'a str> {
+        let mut scopes = Self { mcp: false, rest: false, act_as: false };
+        for word in words {
+            match word {
+                "mcp" => scopes.mcp = true,
+                "rest" => scopes.rest = true,
+                "act_as" => scopes.act_as = true,
+                other => return Err(other),
+            }
+        }
+        Ok(scopes)
+    }
+}
+
+impl Default for KeyScopes {
+    fn default() -> Self {
+        Self::PLAIN
+    }
 }
 
 /// What a process needs to recognise a key: never the key itself.
@@ -70,6 +100,8 @@ pub struct KeyVerifier {
     pub user: Option<UserId>,
     /// What its holder may do.
     pub role: KeyRole,
+    /// What the key may be used for.
+    pub scopes: KeyScopes,
     /// SHA-256 of the secret part (43 characters of base62, 256 bits: no slow hash needed).
     pub sha256: [u8; 32],
     /// Names of the servers it may use; `None` for all of the tenant's.
@@ -86,6 +118,8 @@ impl KeyVerifier {
         canonical.text(&self.tenant.to_string());
         canonical.text(&self.user.map(|user| user.to_string()).unwrap_or_default());
         canonical.text(self.role.as_str());
+        canonical.number(self.scopes.words().count() as u64);
+        self.scopes.words().for_each(|scope| canonical.text(scope));
         canonical.bytes(&self.sha256);
         canonical.number(self.servers.as_ref().map_or(u64::MAX, |servers| servers.len() as u64));
         for server in self.servers.iter().flatten() {

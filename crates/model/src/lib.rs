@@ -8,21 +8,30 @@ mod crash;
 mod digest;
 mod egress_rule;
 mod ids;
+mod issuer;
 mod key;
 mod name;
+mod principal;
 mod resource;
 mod secret;
 mod server;
 mod tenant;
+mod user;
 
 pub use self::clock::{Clock, ManualClock, SystemClock};
 pub use self::crash::{CRASH_POINTS, crash_here};
 pub use self::digest::{Digest, TableDigest, table_digest};
 pub use self::egress_rule::{EgressRule, EgressRuleError, HostPattern, HostPatternError};
-pub use self::ids::{DepartmentId, EgressRuleId, Generation, IdError, KeyId, Revision, ServerId, TenantId, UserId};
-pub use self::key::{KeyRole, KeyText, KeyTextError, KeyVerifier, PresentedKey, Principal};
+pub use self::ids::{
+    DepartmentId, EgressRuleId, Generation, GrantId, IdError, IssuerId, KeyId, Revision, ServerId, SignerId, TenantId,
+    UserId,
+};
+pub use self::issuer::{ClaimMapping, IssuerSpec, RevokedGrant, SignerSpec, SigningAlgorithm};
+pub use self::key::{KeyRole, KeyScopes, KeyText, KeyTextError, KeyVerifier, PresentedKey};
 pub use self::name::{DepartmentName, NameError, ServerName, TenantName};
+pub use self::principal::{Principal, Subject};
 pub use self::resource::{Resource, ResourceKind, ResourceName};
 pub use self::secret::Secret;
 pub use self::server::{ServerLimits, ServerSpec, Transport, TransportError, UpstreamUrl, UrlError};
 pub use self::tenant::{Limits, TenantSpec};
+pub use self::user::UserSpec;

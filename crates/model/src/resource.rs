@@ -4,7 +4,8 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::{
-    Digest, EgressRule, EgressRuleId, IdError, KeyId, KeyVerifier, ServerId, ServerSpec, TenantId, TenantSpec,
+    Digest, EgressRule, EgressRuleId, GrantId, IdError, IssuerId, IssuerSpec, KeyId, KeyVerifier, RevokedGrant,
+    ServerId, ServerSpec, SignerId, SignerSpec, TenantId, TenantSpec, UserId, UserSpec,
 };
 
 /// Which kind of resource a name stands for.
@@ -18,9 +19,18 @@ pub enum ResourceKind {
     Key,
     /// A rule of the address policy.
     Egress,
+    /// A user, as the bound of what tokens in that name may do.
+    User,
+    /// A tenant's identity provider.
+    Issuer,
+    /// A key under which control signs tokens.
+    Signer,
+    /// A grant that was taken back.
+    Revoked,
 }
 
-/// The name of a resource: `tenant/<id>`, `server/<id>`, `key/<id>` or `egress/<id>`. Sorts by its text.
+/// The name of a resource: `tenant/<id>`, `server/<id>`, `key/<id>`, `egress/<id>`, `user/<id>`, `issuer/<id>`,
+/// `signer/<id>` or `revoked/<id>`. Sorts by its text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ResourceName {
     /// A tenant's settings and limits.
@@ -31,6 +41,14 @@ pub enum ResourceName {
     Key(KeyId),
     /// A rule of the address policy.
     Egress(EgressRuleId),
+    /// A user, as the bound of what tokens in that name may do.
+    User(UserId),
+    /// A tenant's identity provider.
+    Issuer(IssuerId),
+    /// A key under which control signs tokens.
+    Signer(SignerId),
+    /// A grant that was taken back.
+    Revoked(GrantId),
 }
 
 impl ResourceName {
@@ -41,6 +59,10 @@ impl ResourceName {
             Self::Server(_) => ResourceKind::Server,
             Self::Key(_) => ResourceKind::Key,
             Self::Egress(_) => ResourceKind::Egress,
+            Self::User(_) => ResourceKind::User,
+            Self::Issuer(_) => ResourceKind::Issuer,
+            Self::Signer(_) => ResourceKind::Signer,
+            Self::Revoked(_) => ResourceKind::Revoked,
         }
     }
 }
@@ -52,6 +74,10 @@ impl fmt::Display for ResourceName {
             Self::Server(id) => write!(f, "server/{id}"),
             Self::Key(id) => write!(f, "key/{id}"),
             Self::Egress(id) => write!(f, "egress/{id}"),
+            Self::User(id) => write!(f, "user/{id}"),
+            Self::Issuer(id) => write!(f, "issuer/{id}"),
+            Self::Signer(id) => write!(f, "signer/{id}"),
+            Self::Revoked(id) => write!(f, "revoked/{id}"),
         }
     }
 }
@@ -65,6 +91,10 @@ impl FromStr for ResourceName {
             Some(("server", id)) => id.parse().map(Self::Server),
             Some(("key", id)) => id.parse().map(Self::Key),
             Some(("egress", id)) => id.parse().map(Self::Egress),
+            Some(("user", id)) => id.parse().map(Self::User),
+            Some(("issuer", id)) => id.parse().map(Self::Issuer),
+            Some(("signer", id)) => id.parse().map(Self::Signer),
+            Some(("revoked", id)) => id.parse().map(Self::Revoked),
             _ => Err(IdError { kind: "resource" }),
         }
     }
@@ -81,6 +111,14 @@ pub enum Resource {
     Key(KeyVerifier),
     /// A rule of the address policy.
     Egress(EgressRule),
+    /// A user, as the bound of what tokens in that name may do.
+    User(UserSpec),
+    /// A tenant's identity provider.
+    Issuer(IssuerSpec),
+    /// A key under which control signs tokens.
+    Signer(SignerSpec),
+    /// A grant that was taken back.
+    Revoked(RevokedGrant),
 }
 
 impl Resource {
@@ -91,16 +129,24 @@ impl Resource {
             Self::Server(server) => ResourceName::Server(server.id),
             Self::Key(key) => ResourceName::Key(key.id),
             Self::Egress(rule) => ResourceName::Egress(rule.id),
+            Self::User(user) => ResourceName::User(user.id),
+            Self::Issuer(issuer) => ResourceName::Issuer(issuer.id),
+            Self::Signer(signer) => ResourceName::Signer(signer.id),
+            Self::Revoked(grant) => ResourceName::Revoked(grant.id),
         }
     }
 
-    /// The tenant it belongs to; `None` for an egress rule that is for all.
+    /// The tenant it belongs to; `None` for a signer, and for an egress rule that is for all.
     pub fn tenant(&self) -> Option<TenantId> {
         match self {
             Self::Tenant(tenant) => Some(tenant.id),
             Self::Server(server) => Some(server.tenant),
             Self::Key(key) => Some(key.tenant),
             Self::Egress(rule) => rule.tenant,
+            Self::User(user) => Some(user.tenant),
+            Self::Issuer(issuer) => Some(issuer.tenant),
+            Self::Signer(_) => None,
+            Self::Revoked(grant) => Some(grant.tenant),
         }
     }
 
@@ -111,6 +157,10 @@ impl Resource {
             Self::Server(server) => server.digest(),
             Self::Key(key) => key.digest(),
             Self::Egress(rule) => rule.digest(),
+            Self::User(user) => user.digest(),
+            Self::Issuer(issuer) => issuer.digest(),
+            Self::Signer(signer) => signer.digest(),
+            Self::Revoked(grant) => grant.digest(),
         }
     }
 }

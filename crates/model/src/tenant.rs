@@ -71,6 +71,8 @@ pub struct TenantSpec {
     pub limits: Limits,
     /// How long a proxy may serve it without hearing of control, in whole seconds; `None` for ever.
     pub stale_after: Option<Duration>,
+    /// Whether MCP clients may sign people in at control's authorization server.
+    pub authorization_server: bool,
 }
 
 impl TenantSpec {
@@ -97,6 +99,7 @@ impl TenantSpec {
             canonical.number(u64::from(number));
         }
         canonical.number(self.stale_after.map_or(u64::MAX, |after| after.as_secs()));
+        canonical.number(u64::from(self.authorization_server));
         canonical.finish()
     }
 }

@@ -72,7 +72,7 @@ pub(crate) fn principal(message: Option<generated::Principal>) -> Result<Princip
     Ok(Principal {
         tenant: parsed("principal.tenant", &message.tenant)?,
         user: parsed_option("principal.user", message.user.as_deref())?,
-        key: parsed("principal.key", &message.key)?,
+        key: parsed_option("principal.key", Some(message.key.as_str()).filter(|key| !key.is_empty()))?,
     })
 }
 
@@ -81,6 +81,6 @@ pub(crate) fn principal_message(principal: &Principal) -> Option<generated::Prin
     Some(generated::Principal {
         tenant: principal.tenant.to_string(),
         user: principal.user.map(|user| user.to_string()),
-        key: principal.key.to_string(),
+        key: principal.key.map(|key| key.to_string()).unwrap_or_default(),
     })
 }

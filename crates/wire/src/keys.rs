@@ -173,7 +173,7 @@ mod tests {
             principal: Principal {
                 tenant: model::TenantId(uuid::Uuid::nil()),
                 user: None,
-                key: "0123456789abcdef".parse().unwrap(),
+                key: Some("0123456789abcdef".parse().unwrap()),
             },
             server: ServerId(uuid::Uuid::nil()),
         };

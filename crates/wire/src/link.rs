@@ -1,15 +1,16 @@
 //! The two directions of the `Attach` stream, message by message.
 
-use model::{Digest, ResourceName, Revision};
+use model::{Digest, IssuerId, ResourceName, Revision};
 
-use crate::fields::{digest, held, held_messages, revision, revision_message};
+use crate::fields::{digest, held, held_messages, parsed, revision, revision_message};
 use crate::generated::{self, from_control, from_proxy};
 use crate::{Command, CommandAnswer, Malformed, Push};
 
-/// The oldest revision of this protocol that this build speaks: 1 had no packed pushes and another digest of tables.
-pub const PROTOCOL_LOWEST: u32 = 2;
+/// The oldest revision of this protocol that this build speaks: 1 had no packed pushes and another digest of tables,
+/// 2 knew of no users, issuers and scopes.
+pub const PROTOCOL_LOWEST: u32 = 3;
 /// The newest revision of this protocol that this build speaks.
-pub const PROTOCOL_HIGHEST: u32 = 2;
+pub const PROTOCOL_HIGHEST: u32 = 3;
 
 /// What a proxy says.
 #[derive(Debug, Clone, PartialEq)]
@@ -24,6 +25,8 @@ pub enum FromProxy {
     Command(CommandAnswer),
     /// It leaves on purpose; nothing follows.
     Goodbye,
+    /// A token of this issuer came with a key id that its keys don't have.
+    UnknownKey(IssuerId),
 }
 
 /// What control says.
@@ -109,6 +112,7 @@ impl From<FromProxy> for generated::FromProxy {
             FromProxy::Heartbeat(heartbeat) => Body::Heartbeat(heartbeat.into()),
             FromProxy::Command(answer) => Body::Command(answer.into()),
             FromProxy::Goodbye => Body::Goodbye(generated::Goodbye {}),
+            FromProxy::UnknownKey(issuer) => Body::UnknownKey(generated::UnknownKey { issuer: issuer.to_string() }),
         };
         Self { body: Some(body) }
     }
@@ -125,6 +129,7 @@ impl TryFrom<generated::FromProxy> for FromProxy {
             Body::Heartbeat(heartbeat) => Self::Heartbeat(heartbeat.try_into()?),
             Body::Command(answer) => Self::Command(answer.try_into()?),
             Body::Goodbye(generated::Goodbye {}) => Self::Goodbye,
+            Body::UnknownKey(unknown) => Self::UnknownKey(parsed("unknown_key.issuer", &unknown.issuer)?),
             Body::Part(_) => return Err(Malformed::new("from_proxy.part", "a part without the rest")),
         })
     }

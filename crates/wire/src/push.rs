@@ -327,6 +327,7 @@ mod tests {
             name: "default".parse().unwrap(),
             limits: model::Limits::default(),
             stale_after: Some(model::TenantSpec::STALE_AFTER),
+            authorization_server: false,
         });
         let mut message = generated::Push { chunks: 1, revision: Some(Default::default()), ..Default::default() };
         message.upserts.push(generated::Resource { name: "server/nonsense".into(), body: None });

@@ -1,9 +1,11 @@
-//! Tenants, servers and key verifiers, there and back.
+//! Resources, there and back. Whose tokens are believed stands in [`issuer`].
+
+mod issuer;
 
 use std::time::Duration;
 
 use model::{
-    EgressRule, EgressRuleId, Generation, KeyRole, KeyVerifier, Limits, Resource, ResourceName, ServerLimits,
+    EgressRule, EgressRuleId, Generation, KeyRole, KeyScopes, KeyVerifier, Limits, Resource, ResourceName, ServerLimits,
     ServerSpec, TenantSpec, Transport, UpstreamUrl,
 };
 
@@ -18,6 +20,10 @@ impl From<&Resource> for generated::Resource {
             Resource::Server(server) => Body::Server(server.into()),
             Resource::Key(key) => Body::Key(key.into()),
             Resource::Egress(rule) => Body::Egress(rule.into()),
+            Resource::User(user) => Body::User(user.into()),
+            Resource::Issuer(issuer) => Body::Issuer(issuer.into()),
+            Resource::Signer(signer) => Body::Signer(signer.into()),
+            Resource::Revoked(grant) => Body::Revoked(grant.into()),
         };
         Self { name: resource.name().to_string(), body: Some(body) }
     }
@@ -34,10 +40,15 @@ impl TryFrom<generated::Resource> for Resource {
                 name: parsed("tenant.name", &body.name)?,
                 limits: body.limits.ok_or_else(|| Malformed::missing("tenant.limits"))?.into(),
                 stale_after: body.stale_after_secs.map(Duration::from_secs),
+                authorization_server: body.authorization_server,
             })),
             (ResourceName::Server(id), Body::Server(body)) => server(id, body).map(Self::Server),
             (ResourceName::Key(id), Body::Key(body)) => key(id, body).map(Self::Key),
             (ResourceName::Egress(id), Body::Egress(body)) => egress_rule(id, &body).map(Self::Egress),
+            (ResourceName::User(id), Body::User(body)) => issuer::user(id, body).map(Self::User),
+            (ResourceName::Issuer(id), Body::Issuer(body)) => issuer::issuer(id, body).map(Self::Issuer),
+            (ResourceName::Signer(id), Body::Signer(body)) => issuer::signer(id, body).map(Self::Signer),
+            (ResourceName::Revoked(id), Body::Revoked(body)) => issuer::revoked(id, &body).map(Self::Revoked),
             _ => Err(Malformed::new("resource.body", "is not of the kind that the name says")),
         }
     }
@@ -49,6 +60,7 @@ impl From<&TenantSpec> for generated::Tenant {
             name: tenant.name.to_string(),
             limits: Some(tenant.limits.into()),
             stale_after_secs: tenant.stale_after.map(|after| after.as_secs()),
+            authorization_server: tenant.authorization_server,
         }
     }
 }
@@ -173,6 +185,7 @@ impl From<&KeyVerifier> for generated::KeyVerifier {
             sha256: key.sha256.to_vec(),
             servers: key.servers.clone().map(|names| generated::ServerNames { names }),
             expires_at: key.expires_at,
+            scopes: Some(generated::KeyScopes { words: key.scopes.words().map(str::to_owned).collect() }),
         }
     }
 }
@@ -182,11 +195,21 @@ fn key(id: model::KeyId, body: generated::KeyVerifier) -> Result<KeyVerifier, Ma
         id,
         tenant: parsed("key.tenant", &body.tenant)?,
         user: parsed_option("key.user", body.user.as_deref())?,
-        role: KeyRole::parse(&body.role).ok_or_else(|| Malformed::new("key.role", "no such role"))?,
+        role: role("key.role", &body.role)?,
+        scopes: match &body.scopes {
+            None => KeyScopes::PLAIN,
+            Some(scopes) => KeyScopes::parse(scopes.words.iter().map(String::as_str))
+                .map_err(|word| Malformed::new("key.scopes", format!("no such scope: {word}")))?,
+        },
         sha256: digest("key.sha256", &body.sha256)?.0,
         servers: body.servers.map(|servers| servers.names),
         expires_at: body.expires_at,
     })
+}
+
+/// Reads a role's word.
+fn role(field: &'static str, word: &str) -> Result<KeyRole, Malformed> {
+    KeyRole::parse(word).ok_or_else(|| Malformed::new(field, "no such role"))
 }
 
 /// Reads a transport word.
@@ -228,7 +251,7 @@ pub(crate) mod tests {
 
     fn tenant() -> impl Strategy<Value = Resource> {
         let stale = prop::option::of(any::<u32>());
-        (any::<u128>(), slug(), any::<[u32; 9]>(), stale).prop_map(|(id, name, n, stale)| {
+        (any::<u128>(), slug(), any::<[u32; 9]>(), stale, any::<bool>()).prop_map(|(id, name, n, stale, signs_in)| {
             Resource::Tenant(TenantSpec {
                 id: TenantId(Uuid::from_u128(id)),
                 name: name.parse().unwrap(),
@@ -244,6 +267,7 @@ pub(crate) mod tests {
                     call_secs: n[8],
                 },
                 stale_after: stale.map(|secs| Duration::from_secs(secs.into())),
+                authorization_server: signs_in,
             })
         })
     }
@@ -295,13 +319,15 @@ pub(crate) mod tests {
             any::<[u8; 32]>(),
             servers,
             any::<Option<i64>>(),
+            any::<[bool; 3]>(),
         )
-            .prop_map(|(id, tenant, user, role, sha256, servers, expires_at)| {
+            .prop_map(|(id, tenant, user, role, sha256, servers, expires_at, [mcp, rest, act_as])| {
                 Resource::Key(KeyVerifier {
                     id: id.parse().unwrap(),
                     tenant: TenantId(Uuid::from_u128(tenant)),
                     user: user.map(|user| UserId(Uuid::from_u128(user))),
                     role,
+                    scopes: KeyScopes { mcp, rest, act_as },
                     sha256,
                     servers,
                     expires_at,
@@ -329,7 +355,7 @@ pub(crate) mod tests {
 
     /// Any resource that `model` can hold.
     pub(crate) fn resource() -> impl Strategy<Value = Resource> {
-        prop_oneof![tenant(), server(), key(), egress()]
+        prop_oneof![tenant(), server(), key(), egress(), super::issuer::tests::trusted()]
     }
 
     proptest! {
