@@ -6,6 +6,7 @@
 mod m0001_foundation;
 mod m0002_proxy_instance;
 mod m0003_management;
+mod m0004_identity;
 
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend};
@@ -20,6 +21,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0001_foundation::Migration),
             Box::new(m0002_proxy_instance::Migration),
             Box::new(m0003_management::Migration),
+            Box::new(m0004_identity::Migration),
         ]
     }
 }

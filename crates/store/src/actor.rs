@@ -1,6 +1,6 @@
 //! Who made a change, as the audit row names them.
 
-use model::{KeyId, TenantId};
+use model::{KeyId, TenantId, UserId};
 
 use crate::Claim;
 
@@ -11,7 +11,9 @@ pub struct Actor {
     pub tenant: Option<TenantId>,
     /// The key that was presented.
     pub key: Option<KeyId>,
-    /// The key's label, or which part of Gatehouse acts (`init`, `reconciler`).
+    /// The user who signed in, where no key was presented.
+    pub user: Option<UserId>,
+    /// The key's label, the user's login, or which part of Gatehouse acts (`init`, `reconciler`).
     pub name: String,
     /// Where the request came from.
     pub ip: Option<String>,
@@ -28,13 +30,18 @@ impl Actor {
         Self { name: name.to_owned(), ..Self::default() }
     }
 
-    /// `key` or `system`.
+    /// `key`, `user` or `system`.
     pub(crate) fn kind(&self) -> &'static str {
-        if self.key.is_some() { "key" } else { "system" }
+        match (self.key, self.user) {
+            (Some(_), _) => "key",
+            (None, Some(_)) => "user",
+            (None, None) => "system",
+        }
     }
 
-    /// The key's id, or the part's name.
+    /// The key's id, the user's, or the part's name.
     pub(crate) fn id(&self) -> String {
-        self.key.map_or_else(|| self.name.clone(), |key| key.to_string())
+        let user = || self.user.map(|user| user.to_string());
+        self.key.map(|key| key.to_string()).or_else(user).unwrap_or_else(|| self.name.clone())
     }
 }

@@ -38,7 +38,7 @@ where
 mod tests {
     use std::sync::Arc;
 
-    use model::{KeyId, KeyRole, KeyVerifier, ManualClock, UpstreamUrl};
+    use model::{KeyId, KeyRole, KeyScopes, KeyVerifier, ManualClock, UpstreamUrl};
 
     use super::*;
     use crate::{
@@ -78,6 +78,7 @@ mod tests {
                 tenant: tenant.id(),
                 user: None,
                 role: KeyRole::User,
+                scopes: KeyScopes::PLAIN,
                 sha256: [0; 32],
                 servers: None,
                 expires_at,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use model::{Generation, KeyId, KeyRole, KeyVerifier, TenantId, UserId};
+use model::{Generation, KeyId, KeyRole, KeyScopes, KeyVerifier, TenantId, UserId};
 use sea_orm::ActiveValue::Set;
 use serde_json::{Value, json};
 
@@ -43,7 +43,7 @@ pub struct NewKey {
     pub label: String,
 }
 
-/// A key to be made in the place of another: label, role, user and servers are the other's.
+/// A key to be made in the place of another: label, role, scopes, user and servers are the other's.
 #[derive(Clone)]
 pub struct KeyRotation {
     /// The public part of the new key.
@@ -74,6 +74,8 @@ pub struct KeyPatch {
     pub label: Option<String>,
     /// See [`KeyVerifier::servers`].
     pub servers: Option<Option<Vec<String>>>,
+    /// See [`KeyVerifier::scopes`]: replaces all of them.
+    pub scopes: Option<KeyScopes>,
     /// See [`KeyVerifier::expires_at`].
     pub expires_at: Option<Option<i64>>,
 }
@@ -142,6 +144,7 @@ impl KeyRecord {
         let mut record = self.clone();
         record.label = patch.label.unwrap_or(record.label);
         record.verifier.servers = patch.servers.unwrap_or(record.verifier.servers);
+        record.verifier.scopes = patch.scopes.unwrap_or(record.verifier.scopes);
         record.verifier.expires_at = patch.expires_at.unwrap_or(record.verifier.expires_at);
         record
     }
@@ -170,6 +173,7 @@ impl KeyRecord {
             "label": self.label,
             "generation": self.generation.0,
             "role": self.verifier.role.as_str(),
+            "scopes": row_text::scopes(self.verifier.scopes),
             "user": self.verifier.user.map(|user| user.to_string()),
             "servers": self.verifier.servers,
             "replaces": self.replaces.map(|key| key.to_string()),
@@ -197,6 +201,7 @@ impl KeyRecord {
     pub(crate) fn into_changes(self) -> api_key::ActiveModel {
         api_key::ActiveModel {
             label: Set(self.label),
+            scopes: Set(row_text::scopes(self.verifier.scopes).to_string()),
             servers: Set(self.verifier.servers.as_deref().map(row_text::list)),
             expires_at: Set(self.verifier.expires_at),
             revoked_at: Set(self.revoked_at),
@@ -215,7 +220,8 @@ pub(crate) fn takes_power(before: Option<&KeyVerifier>, after: Option<&KeyVerifi
         Some(had) => had.iter().any(|server| !left.contains(server)),
     });
     let ends_earlier = after.expires_at.is_some_and(|end| before.expires_at.is_none_or(|had| end < had));
-    after.role < before.role || fewer_servers || ends_earlier
+    let fewer_scopes = before.scopes.words().any(|scope| !after.scopes.words().any(|left| left == scope));
+    after.role < before.role || fewer_servers || fewer_scopes || ends_earlier
 }
 
 impl TryFrom<api_key::Model> for KeyRecord {
@@ -236,6 +242,7 @@ impl TryFrom<api_key::Model> for KeyRecord {
             tenant: TenantId(row.tenant_id),
             user: row.user_id.map(UserId),
             role: KeyRole::parse(&row.role).ok_or(corrupt("api_key.role"))?,
+            scopes: row_text::read_scopes(&row.scopes).ok_or(corrupt("api_key.scopes"))?,
             sha256: row.sha256.try_into().map_err(|_| corrupt("api_key.sha256"))?,
             servers,
             expires_at: row.expires_at,
@@ -262,6 +269,7 @@ mod tests {
             tenant: TenantId::fresh(),
             user: None,
             role: KeyRole::TenantAdmin,
+            scopes: KeyScopes::PLAIN,
             sha256: [1; 32],
             servers: None,
             expires_at: Some(100),
@@ -323,6 +331,15 @@ mod tests {
             (with(KeyRole::Viewer, Some(&["a", "b"]), Some(50)), true),
             (with(KeyRole::User, Some(&["a", "c"]), Some(50)), true),
             (with(KeyRole::User, Some(&["a", "b"]), Some(49)), true),
+        ] {
+            assert_eq!(takes_power(Some(&base), Some(&after)), takes, "{after:?}");
+        }
+        let scoped = |mcp, rest, act_as| KeyVerifier { scopes: KeyScopes { mcp, rest, act_as }, ..base.clone() };
+        for (after, takes) in [
+            (scoped(true, true, true), false),
+            (scoped(true, false, false), true),
+            (scoped(false, true, true), true),
+            (scoped(false, false, false), true),
         ] {
             assert_eq!(takes_power(Some(&base), Some(&after)), takes, "{after:?}");
         }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use model::{Limits, ServerLimits, TenantSpec};
+use model::{KeyScopes, Limits, ServerLimits, TenantSpec};
 use serde_json::{Map, Value, json};
 
 pub(crate) fn pairs(pairs: &[(String, String)]) -> String {
@@ -19,6 +19,15 @@ pub(crate) fn list(list: &[String]) -> String {
 
 pub(crate) fn read_list(text: &str) -> Option<Vec<String>> {
     serde_json::from_str(text).ok()
+}
+
+pub(crate) fn scopes(scopes: KeyScopes) -> Value {
+    json!(scopes.words().collect::<Vec<_>>())
+}
+
+pub(crate) fn read_scopes(text: &str) -> Option<KeyScopes> {
+    let words = read_list(text)?;
+    KeyScopes::parse(words.iter().map(String::as_str)).ok()
 }
 
 pub(crate) fn limits(limits: &Limits) -> Value {
@@ -87,14 +96,31 @@ pub(crate) fn read_server_limits(text: &str) -> Option<ServerLimits> {
     })
 }
 
-/// The pools that may have a tenant, and how long they may serve it without control.
-pub(crate) fn settings(pools: &[String], stale_after: Option<Duration>) -> Value {
-    json!({ "pools": pools, "stale_after_secs": stale_after.map(|after| after.as_secs()) })
+/// What a tenant has beside its limits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Settings {
+    /// The pools that may have it.
+    pub(crate) pools: Vec<String>,
+    /// How long they may serve it without control.
+    pub(crate) stale_after: Option<Duration>,
+    pub(crate) authorization_server: bool,
+    pub(crate) local_accounts: bool,
+}
+
+pub(crate) fn settings(settings: &Settings) -> Value {
+    let Settings { pools, stale_after, authorization_server, local_accounts } = settings;
+    json!({
+        "pools": pools,
+        "stale_after_secs": stale_after.map(|after| after.as_secs()),
+        "authorization_server": authorization_server,
+        "local_accounts": local_accounts,
+    })
 }
 
 /// What an older program didn't write is as for a new tenant.
-pub(crate) fn read_settings(text: &str) -> Option<(Vec<String>, Option<Duration>)> {
+pub(crate) fn read_settings(text: &str) -> Option<Settings> {
     let map = object(text)?;
+    let switch = |name: &str, default: bool| map.get(name).map_or(Some(default), Value::as_bool);
     let pools = match map.get("pools") {
         None => default_pools(),
         Some(pools) => serde_json::from_value(pools.clone()).ok()?,
@@ -104,7 +130,12 @@ pub(crate) fn read_settings(text: &str) -> Option<(Vec<String>, Option<Duration>
         Some(Value::Null) => None,
         Some(secs) => Some(Duration::from_secs(secs.as_u64()?)),
     };
-    Some((pools, stale_after))
+    Some(Settings {
+        pools,
+        stale_after,
+        authorization_server: switch("authorization_server", false)?,
+        local_accounts: switch("local_accounts", true)?,
+    })
 }
 
 /// The one pool of those who never named any.
@@ -167,12 +198,32 @@ mod tests {
     #[test]
     fn settings_tell_never_from_not_said() {
         let pools = vec!["eu".to_owned(), "us".to_owned()];
-        for after in [None, Some(Duration::ZERO), Some(Duration::from_secs(7))] {
-            assert_eq!(read_settings(&settings(&pools, after).to_string()), Some((pools.clone(), after)));
+        for (stale_after, on) in [(None, true), (Some(Duration::ZERO), false), (Some(Duration::from_secs(7)), true)] {
+            let pools = pools.clone();
+            let said = Settings { pools, stale_after, authorization_server: on, local_accounts: !on };
+            assert_eq!(read_settings(&settings(&said).to_string()), Some(said));
         }
-        assert_eq!(read_settings("{}"), Some((default_pools(), Some(TenantSpec::STALE_AFTER))));
-        for bad in ["", r#"{"pools":"eu"}"#, r#"{"stale_after_secs":-1}"#] {
+        let unsaid = Settings {
+            pools: default_pools(),
+            stale_after: Some(TenantSpec::STALE_AFTER),
+            authorization_server: false,
+            local_accounts: true,
+        };
+        assert_eq!(read_settings("{}"), Some(unsaid));
+        for bad in ["", r#"{"pools":"eu"}"#, r#"{"stale_after_secs":-1}"#, r#"{"local_accounts":1}"#] {
             assert_eq!(read_settings(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn scopes_read_back_and_a_word_that_is_none_is_not_read() {
+        for bits in 0..8 {
+            let all = KeyScopes { mcp: bits & 1 != 0, rest: bits & 2 != 0, act_as: bits & 4 != 0 };
+            assert_eq!(read_scopes(&scopes(all).to_string()), Some(all));
+        }
+        assert_eq!(read_scopes(r#"["mcp","rest"]"#), Some(KeyScopes::PLAIN), "what the migration gives old keys");
+        for bad in ["", "null", r#"["everything"]"#, r#"[1]"#] {
+            assert_eq!(read_scopes(bad), None, "{bad}");
         }
     }
 

@@ -7,6 +7,7 @@ use sea_orm::ActiveValue::Set;
 use serde_json::{Value, json};
 
 use crate::entity::tenant;
+use crate::row_text::Settings;
 use crate::{StoreError, row_text};
 
 /// A tenant record.
@@ -18,6 +19,8 @@ pub struct TenantRecord {
     pub title: String,
     /// The pools of proxies that may have it.
     pub pools: Vec<String>,
+    /// Whether its users may sign in with a password that Gatehouse keeps.
+    pub local_accounts: bool,
     /// Whether its keys open anything and its servers are mounted.
     pub active: bool,
     /// Raised by every change of the record.
@@ -44,10 +47,15 @@ pub struct NewTenant {
     pub pools: Vec<String>,
     /// How long proxies may serve it without hearing of control, in whole seconds; `None` for ever.
     pub stale_after: Option<Duration>,
+    /// See [`TenantSpec::authorization_server`].
+    pub authorization_server: bool,
+    /// See [`TenantRecord::local_accounts`].
+    pub local_accounts: bool,
 }
 
 impl NewTenant {
-    /// A tenant of which nothing else was said: default limits, the pool `default`, stale after a day.
+    /// A tenant of which nothing else was said: default limits, the pool `default`, stale after a day, accounts of
+    /// its own, and no authorization server.
     pub fn new(name: TenantName) -> Self {
         Self {
             title: name.to_string(),
@@ -55,6 +63,8 @@ impl NewTenant {
             limits: Limits::default(),
             pools: row_text::default_pools(),
             stale_after: Some(TenantSpec::STALE_AFTER),
+            authorization_server: false,
+            local_accounts: true,
         }
     }
 }
@@ -70,6 +80,10 @@ pub struct TenantPatch {
     pub pools: Option<Vec<String>>,
     /// See [`NewTenant::stale_after`]; `Some(None)` is never.
     pub stale_after: Option<Option<Duration>>,
+    /// See [`TenantSpec::authorization_server`].
+    pub authorization_server: Option<bool>,
+    /// See [`TenantRecord::local_accounts`].
+    pub local_accounts: Option<bool>,
     /// See [`TenantRecord::active`].
     pub active: Option<bool>,
 }
@@ -127,11 +141,13 @@ impl TenantRecord {
             name: new.name,
             limits: new.limits,
             stale_after: new.stale_after.map(whole_secs),
+            authorization_server: new.authorization_server,
         };
         Self {
             spec,
             title: new.title,
             pools: new.pools,
+            local_accounts: new.local_accounts,
             active: true,
             generation: Generation(1),
             created_at: now,
@@ -148,7 +164,9 @@ impl TenantRecord {
             record.spec.stale_after = stale_after.map(whole_secs);
         }
         record.title = patch.title.unwrap_or(record.title);
+        record.spec.authorization_server = patch.authorization_server.unwrap_or(record.spec.authorization_server);
         record.pools = patch.pools.unwrap_or(record.pools);
+        record.local_accounts = patch.local_accounts.unwrap_or(record.local_accounts);
         record.active = patch.active.unwrap_or(record.active);
         record
     }
@@ -158,6 +176,15 @@ impl TenantRecord {
         self.active && self.deleted_at.is_none()
     }
 
+    fn settings(&self) -> Value {
+        row_text::settings(&Settings {
+            pools: self.pools.clone(),
+            stale_after: self.spec.stale_after,
+            authorization_server: self.spec.authorization_server,
+            local_accounts: self.local_accounts,
+        })
+    }
+
     /// What the audit row keeps.
     pub(crate) fn redacted(&self) -> Value {
         json!({
@@ -165,18 +192,19 @@ impl TenantRecord {
             "title": self.title,
             "generation": self.generation.0,
             "limits": row_text::limits(&self.spec.limits),
-            "settings": row_text::settings(&self.pools, self.spec.stale_after),
+            "settings": self.settings(),
             "active": self.active,
         })
     }
 
     pub(crate) fn into_row(self) -> tenant::ActiveModel {
+        let settings = self.settings().to_string();
         tenant::ActiveModel {
             id: Set(self.spec.id.0),
             name: Set(self.spec.name.to_string()),
             title: Set(self.title),
             limits: Set(row_text::limits(&self.spec.limits).to_string()),
-            settings: Set(row_text::settings(&self.pools, self.spec.stale_after).to_string()),
+            settings: Set(settings),
             active: Set(self.active),
             generation: Set(self.generation.0),
             created_at: Set(self.created_at),
@@ -191,17 +219,19 @@ impl TryFrom<tenant::Model> for TenantRecord {
 
     fn try_from(row: tenant::Model) -> Result<Self, StoreError> {
         let corrupt = |what| StoreError::Corrupt { what };
-        let (pools, stale_after) = row_text::read_settings(&row.settings).ok_or(corrupt("tenant.settings"))?;
+        let settings = row_text::read_settings(&row.settings).ok_or(corrupt("tenant.settings"))?;
         let spec = TenantSpec {
             id: TenantId(row.id),
             name: row.name.parse().map_err(|_| corrupt("tenant.name"))?,
             limits: row_text::read_limits(&row.limits).ok_or(corrupt("tenant.limits"))?,
-            stale_after,
+            stale_after: settings.stale_after,
+            authorization_server: settings.authorization_server,
         };
         Ok(Self {
             spec,
             title: row.title,
-            pools,
+            pools: settings.pools,
+            local_accounts: settings.local_accounts,
             active: row.active,
             generation: Generation(row.generation),
             created_at: row.created_at,

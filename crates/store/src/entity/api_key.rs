@@ -14,6 +14,7 @@ pub struct Model {
     pub label: String,
     pub sha256: Vec<u8>,
     pub evidence: Vec<u8>,
+    pub scopes: String,
     pub servers: Option<String>,
     pub expires_at: Option<i64>,
     pub created_at: i64,

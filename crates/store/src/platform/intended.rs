@@ -233,6 +233,10 @@ impl Named {
                 ResourceName::Server(id) => named.servers.push(id.0),
                 ResourceName::Key(id) => named.keys.push(*id),
                 ResourceName::Egress(id) => named.rules.push(id.0),
+                ResourceName::User(_)
+                | ResourceName::Issuer(_)
+                | ResourceName::Signer(_)
+                | ResourceName::Revoked(_) => (),
             }
         }
         named

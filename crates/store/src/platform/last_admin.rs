@@ -51,6 +51,7 @@ async fn until(store: &Store, change: &Change) -> Result<Option<i64>, StoreError
         let bound = tenant.bound_of(&change.tx, &key).await?;
         if let Some(opens) = key.verifier_within(bound, change.now)
             && opens.role == KeyRole::PlatformAdmin
+            && opens.scopes.rest
         {
             return Ok(Some(opens.expires_at.unwrap_or(i64::MAX)));
         }

@@ -17,9 +17,9 @@ pub struct AuditRow {
     pub ts: i64,
     /// Whose object it was; `None` for the platform's.
     pub tenant: Option<TenantId>,
-    /// A key's id, or the part of Gatehouse that acted.
+    /// A key's id, a user's, or the part of Gatehouse that acted.
     pub actor: String,
-    /// `key` or `system`.
+    /// `key`, `user` or `system`.
     pub actor_kind: String,
     /// Noun and verb, e.g. `server.create`.
     pub action: String,
@@ -46,7 +46,7 @@ pub struct AuditPage {
     pub since: Option<i64>,
     /// Only those before this instant, microseconds since 1970.
     pub until: Option<i64>,
-    /// Only those of this actor: a key's id, or a part of Gatehouse.
+    /// Only those of this actor: a key's id, a user's, or a part of Gatehouse.
     pub actor: Option<String>,
     /// Only those with exactly this action.
     pub action: Option<String>,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::{KeyId, KeyRole, KeyVerifier, Limits, ManualClock, TenantId, Transport, UpstreamUrl};
+use model::{KeyId, KeyRole, KeyScopes, KeyVerifier, Limits, ManualClock, TenantId, Transport, UpstreamUrl};
 use sea_orm::{ConnectionTrait as _, Database, DatabaseConnection};
 use store::{Actor, NewKey, NewServer, NewTenant, Store, TenantRecord, TenantStore};
 
@@ -96,6 +96,7 @@ pub(crate) fn actor() -> Actor {
     Actor {
         tenant: None,
         key: Some("adminadminadmin0".parse().unwrap()),
+        user: None,
         name: "admin".to_owned(),
         ip: Some("127.0.0.1".to_owned()),
         trace_id: Some("trace-1".to_owned()),
@@ -127,6 +128,7 @@ pub(crate) fn key(tenant: TenantId, number: u32) -> NewKey {
         tenant,
         user: None,
         role: KeyRole::User,
+        scopes: KeyScopes::PLAIN,
         sha256: [number as u8; 32],
         servers: Some(vec!["notes".to_owned()]),
         expires_at: None,

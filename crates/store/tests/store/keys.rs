@@ -131,7 +131,12 @@ async fn a_patch_keeps_what_is_absent_clears_what_is_null_and_leaves_what_has_en
     let house = House::new().await;
     let tenant = house.tenant("acme").await;
     let old = tenant.create_key(&actor(), key(tenant.id(), 1)).await.unwrap();
-    let patch = KeyPatch { label: Some("new".to_owned()), servers: Some(None), expires_at: Some(Some(START + 100)) };
+    let patch = KeyPatch {
+        label: Some("new".to_owned()),
+        servers: Some(None),
+        expires_at: Some(Some(START + 100)),
+        ..Default::default()
+    };
     let new = tenant.patch_key(&actor(), key_id(1), Some(Generation(1)), patch.clone()).await.unwrap();
     let (verifier, was) = (&new.value.verifier, &old.value.verifier);
     assert_eq!((&verifier.servers, verifier.expires_at), (&None, Some(START + 100)));

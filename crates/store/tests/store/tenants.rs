@@ -66,6 +66,8 @@ async fn a_patch_changes_the_named_settings_and_no_others() {
         limits: LimitsPatch { servers: Some(7), ..Default::default() },
         pools: Some(vec!["eu".to_owned(), "us".to_owned()]),
         stale_after: Some(None),
+        authorization_server: Some(true),
+        local_accounts: Some(false),
         active: None,
     };
     let new = platform.patch_tenant(&actor(), id, Some(Generation(1)), patch.clone()).await.unwrap().value;
@@ -74,6 +76,8 @@ async fn a_patch_changes_the_named_settings_and_no_others() {
     expected.spec.limits.servers = 7;
     expected.pools = vec!["eu".to_owned(), "us".to_owned()];
     expected.spec.stale_after = None;
+    expected.spec.authorization_server = true;
+    expected.local_accounts = false;
     expected.generation = Generation(2);
     expected.updated_at = START + 5;
     assert_eq!(new, expected);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use model::{Digest, Generation, KeyRole, KeyVerifier};
+use model::{Digest, Generation, KeyRole, KeyScopes, KeyVerifier};
 use store::{
     AuditPage, DepartmentPage, DepartmentPatch, EgressRulePage, KeyPage, KeyPatch, KeyRotation, Manifest,
     NewDepartment, NewEgressRule, NewKey, NewUser, Place, PlatformStore, ServerPage, ServerPatch, Store, StoreError,
@@ -158,6 +158,7 @@ fn new_key(tenant: &TenantStore, ids: &Ids, user: Option<model::UserId>) -> NewK
         tenant: tenant.id(),
         user,
         role: KeyRole::User,
+        scopes: KeyScopes::PLAIN,
         sha256: [3; 32],
         servers: ids.coin.then(|| vec![ids.fresh_name()]),
         expires_at: None,
