@@ -49,6 +49,7 @@ use self::others::Others;
 use self::relay::Relay;
 use self::roster::{MISSED, Roster};
 use self::tickets::Tickets;
+use crate::issuers::Wanted;
 use crate::proxies::{
     AttachedProxy, CommandError, Effective, ObservedProxy, ProbeReport, ProbeRequest, Proxies, Reach,
 };
@@ -88,6 +89,8 @@ pub struct Fleet {
     sends: Arc<Semaphore>,
     /// The changes that not every proxy has.
     lag: Lag,
+    /// Issuers of whose tokens some proxy lacks a key.
+    wanted: Arc<Wanted>,
 }
 
 /// The link can't be served.
@@ -121,6 +124,7 @@ impl Fleet {
             checking: Mutex::default(),
             sends: Arc::new(Semaphore::new(SENDS)),
             lag: Lag::default(),
+            wanted: Arc::default(),
             replica,
             shared,
             store,
@@ -172,6 +176,11 @@ impl Fleet {
         // The streams that have just ended: another replica may wait for their proxies.
         housekeeping::write(self).await;
         served
+    }
+
+    /// Issuers of whose tokens proxies lack a key.
+    pub(crate) fn wanted(&self) -> Arc<Wanted> {
+        self.wanted.clone()
     }
 
     /// What is published; nothing before the database was read.

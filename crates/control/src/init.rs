@@ -11,7 +11,7 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use model::{KeyRole, Limits, Secret, SystemClock, TenantId, TenantName};
+use model::{KeyRole, KeyScopes, Limits, Secret, SystemClock, TenantId, TenantName};
 use store::{Actor, KeyPage, NewTenant, Store, StoreError};
 use toml::{Table, Value};
 use vault::{Vault, VaultError};
@@ -260,7 +260,15 @@ async fn new_key(
     role: KeyRole,
     label: &str,
 ) -> Result<Secret, InitError> {
-    let what = Mint { tenant, user: None, role, servers: None, expires_at: None, label: label.to_owned() };
+    let what = Mint {
+        tenant,
+        user: None,
+        role,
+        scopes: KeyScopes::PLAIN,
+        servers: None,
+        expires_at: None,
+        label: label.to_owned(),
+    };
     let minted = mint(what).ok_or(InitError::Random)?;
     store.tenant(tenant).create_key(actor, minted.new).await?;
     Ok(minted.text)

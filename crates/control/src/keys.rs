@@ -1,6 +1,6 @@
 //! Making keys: random bytes into a text that is shown once and a verifier that is kept.
 
-use model::{KeyRole, KeyText, KeyVerifier, Secret, TenantId, UserId};
+use model::{KeyRole, KeyScopes, KeyText, KeyVerifier, Secret, TenantId, UserId};
 use ring::rand::{SecureRandom as _, SystemRandom};
 use store::NewKey;
 
@@ -9,6 +9,7 @@ pub(crate) struct Mint {
     pub(crate) tenant: TenantId,
     pub(crate) user: Option<UserId>,
     pub(crate) role: KeyRole,
+    pub(crate) scopes: KeyScopes,
     /// Names of the servers it may use; `None` for all.
     pub(crate) servers: Option<Vec<String>>,
     /// Microseconds since 1970; `None` for never.
@@ -36,6 +37,7 @@ pub(crate) fn mint(what: Mint) -> Option<Minted> {
         tenant: what.tenant,
         user: what.user,
         role: what.role,
+        scopes: what.scopes,
         sha256: key.sha256(),
         servers: what.servers,
         expires_at: what.expires_at,

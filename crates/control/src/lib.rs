@@ -9,6 +9,7 @@ mod run;
 mod signals;
 
 mod hints;
+mod issuers;
 mod keys;
 mod purge;
 pub mod reconcile;

@@ -45,7 +45,7 @@ struct Difference {
 
 impl Intended {
     /// The state that was read whole, as the one that follows this. What can't be read stays as it was, except
-    /// keys: one that nobody can judge opens nothing.
+    /// what lets somebody in: a key that nobody can judge opens nothing.
     pub(crate) fn replaced(&self, state: IntendedState) -> Self {
         let kept: HashSet<ResourceName> = kept(&state.unreadable).collect();
         let mut difference = Difference::default();
@@ -198,7 +198,11 @@ impl Intended {
 
 /// What stays as it was because nobody can read it.
 fn kept(unreadable: &[Unreadable]) -> impl Iterator<Item = ResourceName> {
-    unreadable.iter().filter_map(|one| one.name).filter(|name| name.kind() != ResourceKind::Key)
+    let lets_in = |name: &ResourceName| {
+        use ResourceKind::{Issuer, Key, Signer, User};
+        matches!(name.kind(), Key | User | Issuer | Signer)
+    };
+    unreadable.iter().filter_map(|one| one.name).filter(move |name| !lets_in(name))
 }
 
 /// The digest of a table of these, in any order.

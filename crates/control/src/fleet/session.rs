@@ -106,7 +106,7 @@ impl Session {
             self.settle(intended);
             return None;
         }
-        let urgent = self.takes_something_from_a_key(intended, &upserts, &removes, snapshot);
+        let urgent = self.takes_something(intended, &upserts, &removes, snapshot);
         self.nonce += 1;
         let head = PushHead { nonce: self.nonce, revision: intended.revision, snapshot, urgent };
         self.in_flight = Some(InFlight {
@@ -259,23 +259,23 @@ impl Session {
         (upserts, removes)
     }
 
-    /// Whether the push revokes or narrows a key, or ends a tenant, that the proxy holds.
-    fn takes_something_from_a_key(
+    /// Whether the push takes from somebody what the proxy lets them do now.
+    fn takes_something(
         &self,
         intended: &View,
         upserts: &[ResourceName],
         removes: &[ResourceName],
         snapshot: bool,
     ) -> bool {
-        let guards = |name: &ResourceName| matches!(name.kind(), ResourceKind::Key | ResourceKind::Tenant);
-        let changes_key = |name: &&ResourceName| {
-            name.kind() == ResourceKind::Key
-                && self.held.get(name).is_some_and(|held| intended.digest_of(name) != Some(*held))
+        use ResourceKind::{Egress, Issuer, Key, Revoked, Server, Signer, Tenant, User};
+        let lets_in = |name: &ResourceName| matches!(name.kind(), Key | Tenant | User | Issuer | Signer);
+        let narrows = |name: &ResourceName| match name.kind() {
+            Key | User | Issuer => self.held.get(name).is_some_and(|held| intended.digest_of(name) != Some(*held)),
+            Revoked => !self.held.contains_key(name),
+            Tenant | Server | Egress | Signer => false,
         };
-        let vanishes = |name: &ResourceName| guards(name) && intended.digest_of(name).is_none();
-        removes.iter().any(guards)
-            || upserts.iter().any(|name| changes_key(&name))
-            || (snapshot && self.held.keys().any(vanishes))
+        let vanishes = |name: &ResourceName| lets_in(name) && intended.digest_of(name).is_none();
+        removes.iter().any(lets_in) || upserts.iter().any(narrows) || (snapshot && self.held.keys().any(vanishes))
     }
 }
 

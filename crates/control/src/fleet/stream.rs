@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use model::crash_here;
+use model::{ResourceName, crash_here};
 use telemetry::trace::{self, Kind, Span};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 use tokio::time::Instant;
@@ -251,6 +251,14 @@ impl Stream {
                     self.fleet.counters.digest_mismatches.add(1);
                     tracing::warn!(node = self.entry.node, "a proxy's table differs from what it acknowledged");
                 }
+            }
+            FromProxy::UnknownKey(issuer) => {
+                // Of what its pool does not serve, a proxy has nothing to ask.
+                let served = self.view().is_some_and(|view| view.resource(&ResourceName::Issuer(issuer)).is_some());
+                if served {
+                    self.fleet.wanted.ask(issuer);
+                }
+                return Ok(());
             }
             FromProxy::Command(CommandAnswer { id, outcome }) => {
                 // Answers come in the order of what they answer, so this list fits the pushes before it.

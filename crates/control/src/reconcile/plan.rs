@@ -80,6 +80,7 @@ fn server(resource: &Resource) -> Option<&ServerSpec> {
     match resource {
         Resource::Server(spec) => Some(spec),
         Resource::Tenant(_) | Resource::Key(_) | Resource::Egress(_) => None,
+        Resource::User(_) | Resource::Issuer(_) | Resource::Signer(_) | Resource::Revoked(_) => None,
     }
 }
 

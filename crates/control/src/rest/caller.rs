@@ -7,7 +7,7 @@ use axum::extract::{ConnectInfo, FromRequestParts};
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
-use model::{KeyRole, KeyText, KeyTextError, Principal, TenantId};
+use model::{KeyId, KeyRole, KeyScopes, KeyText, KeyTextError, Principal, TenantId, UserId};
 use store::{Actor, Claim, LiveKey, StoreError, TenantStore};
 use subtle::ConstantTimeEq as _;
 
@@ -19,12 +19,42 @@ use crate::rest::trace::trace_id;
 /// How long finding out who calls may take.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Somebody with a live key, bound to a tenant: the key's own, or the one that a platform admin names.
+/// Somebody who may come in, bound to a tenant: their own, or the one that a platform admin names.
 #[derive(Debug, Clone)]
 pub(crate) struct Caller {
     tenant: TenantId,
-    key: LiveKey,
+    who: Who,
     ip: Option<String>,
+}
+
+/// What let somebody in.
+#[derive(Debug, Clone)]
+pub(crate) enum Who {
+    /// A key of theirs.
+    Key(Box<LiveKey>),
+}
+
+impl Who {
+    /// The tenant that they belong to.
+    fn home(&self) -> TenantId {
+        match self {
+            Self::Key(key) => key.tenant.spec.id,
+        }
+    }
+
+    /// The weaker role of key and user.
+    fn role(&self) -> KeyRole {
+        match self {
+            Self::Key(key) => key.role,
+        }
+    }
+
+    /// What it may be used for.
+    fn scopes(&self) -> KeyScopes {
+        match self {
+            Self::Key(key) => key.record.verifier.scopes,
+        }
+    }
 }
 
 /// Why a request is not let in.
@@ -36,6 +66,8 @@ pub(crate) enum Refused {
     Malformed(KeyTextError),
     /// The role is too low; names what is needed.
     Role(&'static str),
+    /// The key is not for this; names the scope that is needed.
+    Scope(&'static str),
     /// The tenant that the request names isn't, or isn't the key's.
     NoTenant,
     /// The request names its tenant in the query.
@@ -58,6 +90,7 @@ impl From<Refused> for Problem {
             Refused::Unauthenticated => Self::Unauthenticated,
             Refused::Malformed(error) => Self::MalformedKey(error),
             Refused::Role(needs) => Self::Forbidden(needs),
+            Refused::Scope(needs) => Self::Scope(needs),
             Refused::NoTenant => Self::NotFound,
             Refused::TenantInQuery => Self::Query {
                 code: Code::TenantInQuery,
@@ -85,19 +118,23 @@ macro_rules! levels {
             type Rejection = Refused;
 
             async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Refused> {
-                let key = authenticate(parts, app).await?;
+                let who = authenticate(parts, app).await?;
+                // Before the role: an admin's key that is not for this is no key for this.
+                if !who.scopes().rest {
+                    return Err(Refused::Scope("rest"));
+                }
                 let lets_in: fn(KeyRole) -> bool = $lets_in;
-                if !lets_in(key.role) {
+                if !lets_in(who.role()) {
                     return Err(Refused::Role($needs));
                 }
-                Caller::of(parts, app, key).await.map(Self)
+                Caller::of(parts, app, who).await.map(Self)
             }
         }
     )*};
 }
 
 levels! {
-    /// Every live key: for what users see too.
+    /// Everybody who may come in: for what users see too.
     Member needs "viewer": |_| true;
     /// Viewers and admins: who may read everything of the tenant.
     Viewer needs "viewer": |role| role != KeyRole::User;
@@ -107,15 +144,31 @@ levels! {
     Platform needs "platform_admin": |role| role == KeyRole::PlatformAdmin;
 }
 
+/// Keys that may call in the name of users, whatever their role and whatever else they are for.
+#[derive(Debug, Clone)]
+pub(crate) struct ActAs(pub(crate) Caller);
+
+impl FromRequestParts<App> for ActAs {
+    type Rejection = Refused;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Refused> {
+        let who = authenticate(parts, app).await?;
+        if !who.scopes().act_as {
+            return Err(Refused::Scope("act_as"));
+        }
+        Caller::of(parts, app, who).await.map(Self)
+    }
+}
+
 impl Caller {
-    async fn of(parts: &Parts, app: &App, key: LiveKey) -> Result<Self, Refused> {
+    async fn of(parts: &Parts, app: &App, who: Who) -> Result<Self, Refused> {
         let tenant = match parts.headers.get("gatehouse-tenant") {
-            None => key.tenant.spec.id,
-            Some(named) => in_time(named_tenant(app, named.to_str().unwrap_or_default(), &key)).await?,
+            None => who.home(),
+            Some(named) => in_time(named_tenant(app, named.to_str().unwrap_or_default(), &who)).await?,
         };
         refuse_tenant_in_query(parts)?;
         let ip = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip().to_string());
-        Ok(Self { tenant, key, ip })
+        Ok(Self { tenant, who, ip })
     }
 
     /// The tenant that this request is about.
@@ -123,19 +176,45 @@ impl Caller {
         self.tenant
     }
 
-    /// The key that was presented.
-    pub(crate) fn key(&self) -> &LiveKey {
-        &self.key
+    /// The tenant that the caller belongs to.
+    pub(crate) fn home(&self) -> TenantId {
+        self.who.home()
     }
 
-    /// What the caller may do: the weaker role of key and user.
+    /// The key that was presented.
+    pub(crate) fn key(&self) -> Option<&LiveKey> {
+        match &self.who {
+            Who::Key(key) => Some(key),
+        }
+    }
+
+    /// Whose key it is, or who signed in; a user of [`Caller::home`].
+    pub(crate) fn user(&self) -> Option<UserId> {
+        match &self.who {
+            Who::Key(key) => key.record.verifier.user,
+        }
+    }
+
+    /// What the caller may do: of a key and its user the weaker role.
     pub(crate) fn role(&self) -> KeyRole {
-        self.key.role
+        self.who.role()
+    }
+
+    /// What the caller came in with may be used for.
+    pub(crate) fn scopes(&self) -> KeyScopes {
+        self.who.scopes()
     }
 
     /// The servers that the key is restricted to, by name; `None` for all.
     pub(crate) fn servers(&self) -> Option<&[String]> {
-        self.key.record.verifier.servers.as_deref()
+        self.key()?.record.verifier.servers.as_deref()
+    }
+
+    /// Whose page of the book of answers is used.
+    pub(crate) fn book(&self) -> KeyId {
+        match &self.who {
+            Who::Key(key) => key.record.verifier.id,
+        }
     }
 
     /// The handle to the tenant's data.
@@ -145,16 +224,16 @@ impl Caller {
 
     /// Who calls, as a proxy knows it: for commands that run as the caller.
     pub(crate) fn principal(&self) -> Principal {
-        let key = &self.key.record.verifier;
-        Principal { tenant: self.tenant, user: key.user, key: key.id }
+        Principal { tenant: self.tenant, user: self.user(), key: self.key().map(|key| key.record.verifier.id) }
     }
 
     /// Who calls, for the audit row.
     pub(crate) fn actor(&self) -> Actor {
         Actor {
             tenant: Some(self.tenant),
-            key: Some(self.key.record.verifier.id),
-            name: self.key.record.label.clone(),
+            key: self.key().map(|key| key.record.verifier.id),
+            user: if self.key().is_some() { None } else { self.user() },
+            name: self.key().map(|key| key.record.label.clone()).unwrap_or_default(),
             ip: self.ip.clone(),
             trace_id: Some(trace_id()),
             claim: None,
@@ -167,16 +246,20 @@ impl Caller {
     }
 }
 
-/// The live key that the request carries. A mistyped key is refused before any look-up; unknown, wrong,
-/// revoked and expired ones look the same.
-async fn authenticate(parts: &Parts, app: &App) -> Result<LiveKey, Refused> {
-    let header = parts.headers.get(AUTHORIZATION).ok_or(Refused::Unauthenticated)?;
+/// Who the request says that it comes from. A mistyped key is refused before any look-up; unknown, wrong,
+/// revoked and expired ones look the same. Two credentials are none: nobody can say which one counts.
+async fn authenticate(parts: &Parts, app: &App) -> Result<Who, Refused> {
+    let mut headers = parts.headers.get_all(AUTHORIZATION).iter();
+    let header = headers.next().ok_or(Refused::Unauthenticated)?;
+    if headers.next().is_some() {
+        return Err(Refused::Unauthenticated);
+    }
     let text = header.to_str().ok().and_then(bearer).ok_or(Refused::Unauthenticated)?;
     let presented: KeyText = text.parse().map_err(Refused::Malformed)?;
     let live = in_time(async { Ok(app.store.platform().live_key(presented.id()).await?) }).await?;
     let known = live.as_ref().map_or([0; 32], |key| key.record.verifier.sha256);
     let same = bool::from(presented.sha256().ct_eq(&known));
-    live.filter(|_| same).ok_or(Refused::Unauthenticated)
+    live.filter(|_| same).map(|key| Who::Key(Box::new(key))).ok_or(Refused::Unauthenticated)
 }
 
 fn bearer(header: &str) -> Option<&str> {
@@ -186,9 +269,9 @@ fn bearer(header: &str) -> Option<&str> {
 
 /// The tenant that `Gatehouse-Tenant` names, by id or by name. Who is no platform admin finds only the
 /// own one; every other looks like one that does not exist.
-async fn named_tenant(app: &App, named: &str, key: &LiveKey) -> Result<TenantId, Refused> {
+async fn named_tenant(app: &App, named: &str, who: &Who) -> Result<TenantId, Refused> {
     let found = crate::rest::tenants::find(app, named).await?;
-    let allowed = |id: &TenantId| key.role == KeyRole::PlatformAdmin || *id == key.tenant.spec.id;
+    let allowed = |id: &TenantId| who.role() == KeyRole::PlatformAdmin || *id == who.home();
     found.map(|tenant| tenant.spec.id).filter(allowed).ok_or(Refused::NoTenant)
 }
 

@@ -60,6 +60,7 @@ codes! {
     }
     403 {
         Forbidden "forbidden" "Forbidden", "The key is good and its role too low; `needs` names the role.";
+        InsufficientScope "insufficient_scope" "Insufficient scope", "The key is good and not for this; `needs` names the scope.";
         HostNotAllowed "host_not_allowed" "Foreign host", "`Host` or `Origin` is not a name of this service.";
         QuotaServers "quota_servers" "Too many servers", "The tenant has as many servers as it may have: `limit`.";
         QuotaKeys "quota_keys" "Too many keys", "The tenant has as many live keys as it may have: `limit`.";
@@ -107,6 +108,7 @@ codes! {
         Duplicate "duplicate" "Invalid fields", "An entry stands twice.";
         Slug "slug" "Invalid fields", "Not a slug: 1 to 32 of a-z, 0-9 and -, not beginning with -; `gatehouse` is reserved.";
         Role "role" "Invalid fields", "Not a role, or one that the field can't go with.";
+        Scope "scope" "Invalid fields", "Not a scope of keys: `mcp`, `rest` or `act_as`.";
         User "user" "Invalid fields", "Not a user of this tenant.";
         Department "department" "Invalid fields", "Not a department of this tenant.";
         Tenant "tenant" "Invalid fields", "Not a tenant.";

@@ -49,7 +49,7 @@ where
     let Some(slot) = slot else {
         return detached(work(caller.actor())).await.into_response();
     };
-    let place = Place { tenant: caller.tenant(), key: caller.key().record.verifier.id, word: slot.word };
+    let place = Place { tenant: caller.tenant(), key: caller.book(), word: slot.word };
     let claim = match app.store.platform().claim(place, slot.fingerprint).await {
         Ok(Seen::Fresh(claim)) => claim,
         Ok(Seen::Running) => return Problem::IdempotencyRunning.into_response(),

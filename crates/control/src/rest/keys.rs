@@ -11,7 +11,7 @@ use store::{KeyPage, KeyPatch, KeyRecord, KeyRotation, TenantStore};
 use crate::App;
 use crate::keys::{Mint, mint};
 use crate::rest::answer::Answer;
-use crate::rest::bodies::key::{self, KeyChange, KeyCreate, KeyRotate};
+use crate::rest::bodies::key::{self, KeyChange, KeyCreate, KeyRotate, Patch};
 use crate::rest::body::Body;
 use crate::rest::caller::{Admin, Caller, Member};
 use crate::rest::code::Code;
@@ -41,6 +41,7 @@ pub(crate) async fn create(State(app): State<App>, Admin(caller): Admin, body: B
         tenant: caller.tenant(),
         user,
         role: given.role,
+        scopes: given.scopes,
         servers: given.servers,
         expires_at: Some(given.expires_at),
         label: given.label,
@@ -88,11 +89,12 @@ pub(crate) async fn list(State(app): State<App>, Member(caller): Member, query: 
         let next = asked.cut(&mut keys, position);
         return Ok(Answer::ok(&Page { items: keys.iter().map(KeyView::from).collect(), next }));
     }
-    let own = &caller.key().record;
-    let mut keys = match own.verifier.user {
+    let mut keys = match caller.user() {
         Some(id) => tenant.keys(KeyPage { user: Some(id), ..page }).await?,
         // A key of nobody sees itself.
-        None if page.after.is_none() && page.live != Some(false) => vec![own.clone()],
+        None if page.after.is_none() && page.live != Some(false) => {
+            caller.key().map(|own| own.record.clone()).into_iter().collect()
+        }
         None => Vec::new(),
     };
     let next = asked.cut(&mut keys, position);
@@ -111,7 +113,7 @@ pub(crate) async fn show(
     Ok(Answer::ok(&KeyView::from(&record)).at(record.generation))
 }
 
-/// Changes label, servers or end of a key; absent members stay.
+/// Changes label, scopes, servers or end of a key; absent members stay.
 #[utoipa::path(patch, path = "/api/v1/keys/{key}", tag = "keys", operation_id = "changeKey",
     request_body = KeyChange, responses((status = 200, body = Changed<KeyView>), (status = 409)))]
 pub(crate) async fn change(
@@ -129,7 +131,8 @@ pub(crate) async fn change(
         fields.wrong("servers", (Code::Role, "restricts keys of users only".to_owned()));
     }
     fields.finish()?;
-    let patch = KeyPatch { label: given.label, servers: given.servers, expires_at: given.expires_at.map(Some) };
+    let Patch { label, scopes, servers, expires_at } = given;
+    let patch = KeyPatch { label, scopes, servers, expires_at: expires_at.map(Some) };
     let committed = tenant.patch_key(&caller.actor(), record.verifier.id, expected, patch).await?;
     let record = committed.value;
     let effective = app.servers.settled(committed.revision, ResourceName::Key(record.verifier.id)).await.into();
@@ -152,7 +155,7 @@ pub(crate) async fn revoke(
     Ok(Answer::ok(&Gone { id: id.to_string(), name: None, effective }))
 }
 
-/// Makes a second key of the same label, role, user and servers. The first ends after the grace.
+/// Makes a second key of the same label, role, scopes, user and servers. The first ends after the grace.
 #[utoipa::path(post, path = "/api/v1/keys/{key}/rotate", tag = "keys", operation_id = "rotateKey",
     request_body = KeyRotate, responses((status = 201, body = NewKeyView), (status = 409)))]
 pub(crate) async fn rotate(
@@ -175,6 +178,7 @@ pub(crate) async fn rotate(
             tenant: old.verifier.tenant,
             user: old.verifier.user,
             role: old.verifier.role,
+            scopes: old.verifier.scopes,
             servers: old.verifier.servers.clone(),
             expires_at,
             label: old.label.clone(),
@@ -205,17 +209,19 @@ async fn find(caller: &Caller, tenant: &TenantStore, id: &str) -> Result<KeyReco
 }
 
 fn sees(caller: &Caller, key: &KeyRecord) -> bool {
-    let own = &caller.key().record.verifier;
     match caller.role() {
         KeyRole::PlatformAdmin => true,
         KeyRole::TenantAdmin | KeyRole::Viewer => key.verifier.role != KeyRole::PlatformAdmin,
-        KeyRole::User => key.verifier.id == own.id || (own.user.is_some() && key.verifier.user == own.user),
+        KeyRole::User => {
+            let itself = caller.key().is_some_and(|own| own.record.verifier.id == key.verifier.id);
+            itself || (caller.user().is_some() && key.verifier.user == caller.user())
+        }
     }
 }
 
 /// Whether the caller may ask for the keys of this user.
 fn knows(caller: &Caller, user: model::UserId) -> bool {
-    caller.role() != KeyRole::User || caller.key().record.verifier.user == Some(user)
+    caller.role() != KeyRole::User || caller.user() == Some(user)
 }
 
 fn no_user() -> Problem {

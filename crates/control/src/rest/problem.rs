@@ -23,6 +23,8 @@ pub(crate) enum Problem {
     MalformedKey(KeyTextError),
     /// The key is good and its role too low; names what is needed.
     Forbidden(&'static str),
+    /// The key is good and not for this; names the scope that is needed.
+    Scope(&'static str),
     /// `Host` or `Origin` is none of ours.
     ForeignHost,
     /// No such object in this tenant, whether or not another tenant has one.
@@ -125,6 +127,7 @@ impl Problem {
             Self::Unauthenticated => Code::Unauthenticated,
             Self::MalformedKey(_) => Code::MalformedKey,
             Self::Forbidden(_) => Code::Forbidden,
+            Self::Scope(_) => Code::InsufficientScope,
             Self::ForeignHost => Code::HostNotAllowed,
             Self::NotFound => Code::NotFound,
             Self::NoRoute => Code::NoRoute,
@@ -168,6 +171,7 @@ impl Problem {
             Self::Unauthenticated => "send `Authorization: Bearer ghk_…` with a live key",
             Self::MalformedKey(error) => return error.to_string(),
             Self::Forbidden(needs) => return format!("this needs the role {needs}"),
+            Self::Scope(needs) => return format!("this needs a key with the scope {needs}"),
             Self::ForeignHost => "Host or Origin is not a name of this service; set public_url",
             Self::NotFound => "no such object in this tenant",
             Self::NoRoute => "no such path",
@@ -223,7 +227,7 @@ impl Problem {
     /// Members beyond the common ones.
     fn extra(&self) -> Map<String, Value> {
         let extra = match self {
-            Self::Forbidden(needs) => json!({"needs": needs}),
+            Self::Forbidden(needs) | Self::Scope(needs) => json!({"needs": needs}),
             Self::Unreachable { class, .. } | Self::Upstream { class, .. } => json!({"class": class}),
             Self::AddressBlocked { hint: Some(hint) } => json!({"hint": hint}),
             Self::Json(JsonError::Invalid { offset }) => json!({"offset": offset}),
@@ -264,6 +268,9 @@ impl IntoResponse for Problem {
             Code::Unauthenticated | Code::MalformedKey => {
                 headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(CHALLENGE));
             }
+            Code::InsufficientScope => {
+                headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(SCOPE_CHALLENGE));
+            }
             Code::IdempotencyRunning | Code::NoProxyAttached | Code::RecoverBusy | Code::DatabaseUnavailable => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
             }
@@ -275,6 +282,9 @@ impl IntoResponse for Problem {
 
 /// The challenge of every 401.
 pub(crate) const CHALLENGE: &str = "Bearer realm=\"gatehouse\"";
+
+/// Of a 403 for want of a scope (RFC 6750).
+const SCOPE_CHALLENGE: &str = "Bearer realm=\"gatehouse\", error=\"insufficient_scope\"";
 
 impl From<Vec<FieldError>> for Problem {
     fn from(errors: Vec<FieldError>) -> Self {

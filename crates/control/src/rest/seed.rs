@@ -193,7 +193,7 @@ impl FromRequestParts<App> for SeedAdmin {
         let let_in = Admin::from_request_parts(parts, app).await;
         let_in.map(|Admin(caller)| Self(caller)).map_err(|why| match why {
             Refused::Unauthenticated | Refused::Malformed(_) => SeedAnswer::Unauthorized,
-            Refused::Role(_) => SeedAnswer::Forbidden,
+            Refused::Role(_) | Refused::Scope(_) => SeedAnswer::Forbidden,
             Refused::NoTenant => SeedAnswer::NoTenant,
             Refused::TenantInQuery => SeedAnswer::TenantInQuery,
             Refused::Slow => SeedAnswer::Fault(Problem::Unavailable.code().status(), failure(parts)),

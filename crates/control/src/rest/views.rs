@@ -14,7 +14,7 @@ mod tenant;
 mod tools;
 mod user;
 
-use model::{KeyRole, Transport};
+use model::{KeyRole, KeyScopes, Transport};
 use serde::Serialize;
 use serde_json::Value;
 use time::OffsetDateTime;
@@ -141,6 +141,26 @@ impl From<KeyRole> for RoleView {
             KeyRole::TenantAdmin => Self::TenantAdmin,
             KeyRole::PlatformAdmin => Self::PlatformAdmin,
         }
+    }
+}
+
+/// What a key may be used for.
+#[derive(Debug, Clone, Copy, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[schema(as = Scope)]
+pub(crate) enum ScopeView {
+    /// Calling MCP.
+    Mcp,
+    /// Calling REST, as far as the role goes.
+    Rest,
+    /// Asking for tokens in the name of the tenant's users.
+    ActAs,
+}
+
+impl ScopeView {
+    fn all_of(scopes: KeyScopes) -> Vec<Self> {
+        let all = [(scopes.mcp, Self::Mcp), (scopes.rest, Self::Rest), (scopes.act_as, Self::ActAs)];
+        all.into_iter().filter(|(has, _)| *has).map(|(_, scope)| scope).collect()
     }
 }
 

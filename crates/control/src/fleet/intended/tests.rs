@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use model::{
-    EgressRule, EgressRuleId, Generation, KeyId, KeyRole, KeyVerifier, Limits, ServerId, ServerLimits, ServerSpec,
+    EgressRule, EgressRuleId, Generation, KeyId, KeyRole, KeyScopes, KeyVerifier, Limits, ServerId, ServerLimits, ServerSpec,
     TenantSpec, Transport, UpstreamUrl,
 };
 use proptest::prelude::*;
@@ -18,7 +18,8 @@ fn id(number: u8) -> TenantId {
 
 fn tenant(number: u8) -> Resource {
     let name = format!("tenant-{number}").parse().unwrap();
-    Resource::Tenant(TenantSpec { id: id(number), name, limits: Limits::default(), stale_after: None })
+    let (limits, stale_after, authorization_server) = (Limits::default(), None, false);
+    Resource::Tenant(TenantSpec { id: id(number), name, limits, stale_after, authorization_server })
 }
 
 fn server(of: u8, number: u128, title: &str) -> Resource {
@@ -44,8 +45,8 @@ fn server(of: u8, number: u128, title: &str) -> Resource {
 fn key(of: u8) -> Resource {
     let id = format!("{of:016}").parse::<KeyId>().unwrap();
     let tenant = self::id(of);
-    let (user, sha256, servers, expires_at) = (None, [1; 32], None, None);
-    Resource::Key(KeyVerifier { id, tenant, user, role: KeyRole::User, sha256, servers, expires_at })
+    let (user, scopes, sha256, servers, expires_at) = (None, KeyScopes::PLAIN, [1; 32], None, None);
+    Resource::Key(KeyVerifier { id, tenant, user, role: KeyRole::User, scopes, sha256, servers, expires_at })
 }
 
 fn rule(tenant: Option<u8>) -> Resource {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use model::{KeyRole, KeyVerifier, Limits, Resource, TenantId, TenantSpec};
+use model::{KeyRole, KeyScopes, KeyVerifier, Limits, Resource, TenantId, TenantSpec};
 use proptest::prelude::*;
 use uuid::Uuid;
 use wire::Rejected;
@@ -74,6 +74,7 @@ fn tenant(id: u8, version: u32) -> Resource {
         name: format!("tenant-{id}").parse().unwrap(),
         limits: Limits { servers: version, ..Limits::default() },
         stale_after: Some(model::TenantSpec::STALE_AFTER),
+        authorization_server: false,
     })
 }
 
@@ -83,6 +84,7 @@ fn key(expires_at: Option<i64>) -> Resource {
         tenant: TenantId(Uuid::from_u128(1)),
         user: None,
         role: KeyRole::User,
+        scopes: KeyScopes::PLAIN,
         sha256: [1; 32],
         servers: None,
         expires_at,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use model::{
-    KeyId, KeyRole, KeyText, KeyVerifier, Limits, Principal, ResourceName, Revision, ServerId, SystemClock, TenantId,
+    KeyId, KeyRole, KeyScopes, KeyText, KeyVerifier, Limits, Principal, ResourceName, Revision, ServerId, SystemClock, TenantId,
     UpstreamUrl,
 };
 use store::{Actor, NewKey, NewServer, NewTenant, Store};
@@ -193,6 +193,7 @@ impl Plane {
             tenant: self.tenant,
             user: None,
             role: KeyRole::User,
+            scopes: KeyScopes::PLAIN,
             sha256: text.sha256(),
             servers: None,
             expires_at: None,
@@ -207,7 +208,7 @@ impl Plane {
     }
 
     pub(super) fn principal(&self) -> Principal {
-        Principal { tenant: self.tenant, user: None, key: "0123456789abcdef".parse().unwrap() }
+        Principal { tenant: self.tenant, user: None, key: "0123456789abcdef".parse().ok() }
     }
 }
 

@@ -71,6 +71,7 @@ fn each_kind_of_difference_is_named() {
         name: "t".parse().unwrap(),
         limits: Limits::default(),
         stale_after: Some(model::TenantSpec::STALE_AFTER),
+        authorization_server: false,
     };
     let intended =
         [Resource::Tenant(settings), Resource::Server(same.clone()), Resource::Server(gone), Resource::Server(new)];

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use model::{KeyRole, ServerName};
+use model::{KeyRole, KeyScopes, ServerName};
 use serde_json::Value;
 use utoipa::ToSchema;
 
@@ -10,12 +10,14 @@ use super::MAX_TITLE;
 use crate::rest::code::Code;
 use crate::rest::fields::{Change, Fields, Wrong, number, role, text, texts, words};
 use crate::rest::parameters::micros;
-use crate::rest::views::RoleView;
+use crate::rest::views::{RoleView, ScopeView};
 
 /// Days until a key ends when nobody says, and at most.
 const DEFAULT_DAYS: u64 = 90;
 const MAX_DAYS: u64 = 3650;
 const DAY_MICROS: i64 = 86_400 * 1_000_000;
+/// There are no more.
+const MAX_SCOPES: usize = 3;
 /// Servers that one key may name.
 const MAX_SERVERS: usize = 200;
 /// Seconds that a rotated key serves beside its successor: a day when nobody says, 30 days at most.
@@ -33,6 +35,10 @@ pub(crate) struct KeyCreate {
     label: Option<String>,
     /// What its holder may do; `user` when absent. Of the key's and its user's role the weaker counts.
     role: Option<RoleView>,
+    /// What it may be used for; `mcp` and `rest` when absent. `act_as` lets its holder ask for tokens in the name of
+    /// the tenant's users.
+    #[schema(max_items = 3)]
+    scopes: Option<Vec<ScopeView>>,
     /// Login or id of the user whose key it is.
     #[schema(min_length = 1, max_length = 128)]
     user: Option<String>,
@@ -56,6 +62,9 @@ pub(crate) struct KeyChange {
     /// What it is for.
     #[schema(max_length = 200)]
     label: Option<String>,
+    /// What it may be used for; null for `mcp` and `rest`.
+    #[schema(max_items = 3)]
+    scopes: Option<Vec<ScopeView>>,
     /// Names of the servers it may use; null for all.
     #[schema(max_items = 200)]
     servers: Option<Vec<String>>,
@@ -80,6 +89,7 @@ pub(crate) struct KeyRotate {
 pub(crate) struct Create {
     pub(crate) label: String,
     pub(crate) role: KeyRole,
+    pub(crate) scopes: KeyScopes,
     /// Login or id.
     pub(crate) user: Option<String>,
     pub(crate) servers: Option<Vec<String>>,
@@ -91,6 +101,7 @@ pub(crate) struct Create {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Patch {
     pub(crate) label: Option<String>,
+    pub(crate) scopes: Option<KeyScopes>,
     pub(crate) servers: Option<Option<Vec<String>>>,
     /// Microseconds since 1970.
     pub(crate) expires_at: Option<i64>,
@@ -101,6 +112,7 @@ pub(crate) fn create(fields: &mut Fields, now: i64) -> Create {
     fields.given_by_us();
     let label = fields.optional("label", text(MAX_TITLE)).unwrap_or_default();
     let role = fields.optional("role", role).unwrap_or(KeyRole::User);
+    let scopes = fields.optional("scopes", scopes).unwrap_or_default();
     let user = fields.optional("user", words(128));
     let servers = fields.optional("servers", servers);
     if servers.is_some() && role != KeyRole::User {
@@ -111,7 +123,8 @@ pub(crate) fn create(fields: &mut Fields, now: i64) -> Create {
     if days.is_some() && at.is_some() {
         fields.wrong("expires_in_days", (Code::Expiry, "says the same as expires_at: send one of them".to_owned()));
     }
-    Create { label, role, user, servers, expires_at: at.unwrap_or_else(|| after(now, days.unwrap_or(DEFAULT_DAYS))) }
+    let expires_at = at.unwrap_or_else(|| after(now, days.unwrap_or(DEFAULT_DAYS)));
+    Create { label, role, scopes, user, servers, expires_at }
 }
 
 /// Reads a PATCH at `now`, microseconds since 1970.
@@ -120,6 +133,7 @@ pub(crate) fn change(fields: &mut Fields, now: i64) -> Patch {
     fields.immutable(&["role", "user", "key", "replaces"]);
     Patch {
         label: fields.change("label", text(MAX_TITLE)).or_default(String::new),
+        scopes: fields.change("scopes", scopes).or_default(KeyScopes::default),
         servers: match fields.change("servers", servers) {
             Change::Keep => None,
             Change::Clear => Some(None),
@@ -151,6 +165,12 @@ fn expiry(now: i64) -> impl FnOnce(Value) -> Result<i64, Wrong> {
         let at = micros(&text(64)(value)?).ok_or_else(wrong)?;
         if at > now && at <= after(now, MAX_DAYS) { Ok(at) } else { Err(wrong()) }
     }
+}
+
+fn scopes(value: Value) -> Result<KeyScopes, Wrong> {
+    let words = texts(MAX_SCOPES, 16)(value)?;
+    let scopes = KeyScopes::parse(words.iter().map(String::as_str));
+    scopes.map_err(|_| (Code::Scope, "a scope is mcp, rest or act_as".to_owned()))
 }
 
 fn servers(value: Value) -> Result<Vec<String>, Wrong> {

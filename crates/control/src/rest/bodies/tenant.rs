@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 
 use super::MAX_TITLE;
 use crate::rest::code::Code;
-use crate::rest::fields::{Change, Fields, Wrong, count, number, slug, text, texts};
+use crate::rest::fields::{Change, Fields, Wrong, count, flag, number, slug, text, texts};
 
 /// Pools of one tenant.
 const MAX_POOLS: usize = 16;
@@ -35,6 +35,10 @@ pub(crate) struct TenantCreate {
     /// Seconds that a proxy serves it without hearing of control; null for ever, a day when absent.
     #[schema(minimum = 60, maximum = 31536000)]
     stale_after_secs: Option<u64>,
+    /// Whether MCP clients may sign its users in here; no when absent.
+    authorization_server: Option<bool>,
+    /// Whether its users may have a password here; yes when absent.
+    local_accounts: Option<bool>,
 }
 
 /// What to change of a tenant; absent members stay.
@@ -53,6 +57,10 @@ pub(crate) struct TenantChange {
     /// Seconds that a proxy serves it without hearing of control; null for ever.
     #[schema(minimum = 60, maximum = 31536000)]
     stale_after_secs: Option<u64>,
+    /// Whether MCP clients may sign its users in here; null for no.
+    authorization_server: Option<bool>,
+    /// Whether its users may have a password here; null for yes.
+    local_accounts: Option<bool>,
 }
 
 /// Some limits; those that are absent stay, null is the default.
@@ -98,12 +106,16 @@ pub(crate) fn create(fields: &mut Fields) -> Option<NewTenant> {
     let limits = limits(fields);
     let pools = fields.optional("pools", pools);
     let stale_after = stale_after(fields);
+    let authorization_server = fields.optional("authorization_server", flag);
+    let local_accounts = fields.optional("local_accounts", flag);
     let new = NewTenant::new(name?);
     Some(NewTenant {
         title: title.unwrap_or(new.title),
         limits: over(limits, new.limits),
         pools: pools.unwrap_or(new.pools),
         stale_after: stale_after.unwrap_or(new.stale_after),
+        authorization_server: authorization_server.unwrap_or(new.authorization_server),
+        local_accounts: local_accounts.unwrap_or(new.local_accounts),
         name: new.name,
     })
 }
@@ -117,6 +129,8 @@ pub(crate) fn change(fields: &mut Fields) -> TenantPatch {
         limits: limits(fields),
         pools: fields.change("pools", pools).or_default(|| vec!["default".to_owned()]),
         stale_after: stale_after(fields),
+        authorization_server: fields.change("authorization_server", flag).or_default(|| false),
+        local_accounts: fields.change("local_accounts", flag).or_default(|| true),
         active: None,
     }
 }

@@ -176,7 +176,7 @@ impl Proxies for Double {
             state.mounts.retain(|mount| mount.internal && !pruned(mount.tenant));
             let pushed = intended.iter().filter_map(|resource| match resource {
                 Resource::Server(spec) => Some(mount(spec)),
-                Resource::Tenant(_) | Resource::Key(_) | Resource::Egress(_) => None,
+                _ => None,
             });
             state.mounts.extend(pushed);
         });

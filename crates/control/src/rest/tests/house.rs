@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt as _;
-use model::{KeyRole, ManualClock, TenantId};
+use model::{KeyRole, KeyScopes, ManualClock, TenantId};
 use serde_json::Value;
 use store::{Actor, NewTenant, Store};
 use tempfile::TempDir;
@@ -198,7 +198,8 @@ pub(super) async fn tenant(store: &Store, name: &str) -> TenantId {
 }
 
 pub(super) async fn key(store: &Store, tenant: TenantId, role: KeyRole) -> String {
-    let what = Mint { tenant, user: None, role, servers: None, expires_at: None, label: role.as_str().to_owned() };
+    let (scopes, label) = (KeyScopes::PLAIN, role.as_str().to_owned());
+    let what = Mint { tenant, user: None, role, scopes, servers: None, expires_at: None, label };
     let minted = mint(what).unwrap();
     store.tenant(tenant).create_key(&Actor::system("test"), minted.new).await.unwrap();
     minted.text.expose().to_owned()

@@ -1,7 +1,7 @@
 //! `Idempotency-Key`: a create that is sent twice happens once.
 
 use axum::http::{Method, StatusCode};
-use model::{KeyRole, KeyText, UpstreamUrl};
+use model::{KeyRole, KeyScopes, KeyText, UpstreamUrl};
 use store::{Actor, NewDepartment, NewEgressRule, NewServer, NewTenant, NewUser, Place, Seen};
 
 use super::house::{House, NOTES, OTHER, bearer};
@@ -137,7 +137,8 @@ async fn make(house: &House, noun: &str, actor: Actor) -> String {
         }
         "keys" => {
             let (role, label) = (KeyRole::User, String::new());
-            let what = Mint { tenant: house.acme, user: None, role, servers: None, expires_at: None, label };
+            let scopes = KeyScopes::PLAIN;
+            let what = Mint { tenant: house.acme, user: None, role, scopes, servers: None, expires_at: None, label };
             tenant.create_key(&actor, mint(what).unwrap().new).await.unwrap().value.verifier.id.to_string()
         }
         "departments" => {

@@ -4,7 +4,7 @@ use serde::Serialize;
 use store::KeyRecord;
 use utoipa::ToSchema;
 
-use super::{EffectiveView, RoleView, instant};
+use super::{EffectiveView, RoleView, ScopeView, instant};
 
 /// A key's record.
 #[derive(Debug, Serialize, ToSchema)]
@@ -15,6 +15,8 @@ pub(crate) struct KeyView {
     /// What it is for.
     label: String,
     role: RoleView,
+    /// What it may be used for; of role and scopes the narrower counts.
+    scopes: Vec<ScopeView>,
     /// Id of the user whose key it is.
     #[schema(required, format = "uuid")]
     user: Option<String>,
@@ -46,6 +48,7 @@ impl From<&KeyRecord> for KeyView {
             id: verifier.id.to_string(),
             label: record.label.clone(),
             role: verifier.role.into(),
+            scopes: ScopeView::all_of(verifier.scopes),
             user: verifier.user.map(|user| user.to_string()),
             servers: verifier.servers.clone(),
             replaces: record.replaces.map(|id| id.to_string()),

@@ -5,12 +5,14 @@ use utoipa::ToSchema;
 
 use super::{KeyView, RoleView, TenantView, UserView};
 
-/// Whom the presented key stands for.
+/// Who asks.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Me)]
 pub(crate) struct MeView {
-    pub(crate) key: KeyView,
-    /// The user of the key; null for a program's key.
+    /// The key that was presented; null for a user who signed in.
+    #[schema(required)]
+    pub(crate) key: Option<KeyView>,
+    /// The user, or whose key it is; null for a program's key.
     #[schema(required)]
     pub(crate) user: Option<UserView>,
     /// The tenant that requests are about.

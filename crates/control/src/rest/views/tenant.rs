@@ -24,6 +24,10 @@ pub(crate) struct TenantView {
     /// Seconds that a proxy serves it without hearing of control; null for ever.
     #[schema(required)]
     stale_after_secs: Option<u64>,
+    /// Whether MCP clients may sign its users in here.
+    authorization_server: bool,
+    /// Whether its users may have a password here.
+    local_accounts: bool,
     /// Whether its keys open anything.
     active: bool,
     /// Raised by every change; the ETag.
@@ -86,6 +90,8 @@ impl From<&TenantRecord> for TenantView {
             limits: record.spec.limits.into(),
             pools: record.pools.clone(),
             stale_after_secs: record.spec.stale_after.map(|after| after.as_secs()),
+            authorization_server: record.spec.authorization_server,
+            local_accounts: record.local_accounts,
             active: record.active,
             generation: record.generation.0,
             created_at: instant(record.created_at),
