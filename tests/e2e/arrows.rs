@@ -40,6 +40,14 @@ fn each_wrong_arrow_is_objected_to() {
         ("model: tokio", "tokio", Some("model names tokio, which it must not")),
         ("model: serde", "serde", Some("model names serde, which it must not")),
         ("mcp: hyper", "hyper", Some("mcp names hyper, which it must not")),
+        ("proxy: identity; control: identity; identity: model ring jsonwebtoken; model", "ring; jsonwebtoken", None),
+        (
+            "proxy: jsonwebtoken",
+            "jsonwebtoken",
+            Some("proxy names jsonwebtoken, whose home is elsewhere (jsonwebtoken)"),
+        ),
+        ("identity: egress; egress", "", Some("identity uses egress")),
+        ("identity: tokio", "tokio", Some("identity names tokio, which it must not")),
         ("egress: openssl-sys", "openssl-sys", Some("openssl-sys is in the build")),
     ] {
         let found = judged(members, outside);

@@ -9,6 +9,7 @@ const ROWS: &[(&str, u8)] = &[
     ("model", 1),
     ("wire", 2),
     ("egress", 2),
+    ("identity", 2),
     ("coordination", 2),
     ("telemetry", 2),
     ("daemon", 2),
@@ -34,15 +35,17 @@ const HOMES: &[(&str, &[&str])] = &[
     ("redis", &["coordination"]),
     ("opentelemetry*", &["telemetry"]),
     ("rmcp", &["proxy"]),
-    ("ring", &["vault", "proxy", "control"]),
+    ("ring", &["vault", "identity", "proxy", "control"]),
+    ("jsonwebtoken", &["identity"]),
     ("reqwest", &[]),
     ("rcgen", &["control"]),
 ];
 
-/// What a crate may not name: `model` has no IO, async or serde, `mcp` no IO.
+/// What a crate may not name: `model` has no IO, async or serde, `mcp` and `identity` no IO.
 const ABSENT: &[(&str, &[&str])] = &[
     ("model", &["tokio", "futures", "hyper", "serde", "serde_json", "async-trait"]),
     ("mcp", &["tokio", "hyper", "hyper-util", "axum"]),
+    ("identity", &["tokio", "futures", "hyper", "hyper-util", "axum", "egress"]),
 ];
 
 /// What may not be anywhere below a crate.
