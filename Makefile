@@ -6,7 +6,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 SHAPE := --workspace --all-targets
 NEXTEST := $(CARGO) nextest run --workspace
 # What SKIP may leave out, and the tests that are about nothing else than a part.
-PARTS := postgres,redis,prometheus,node,python
+PARTS := postgres,redis,prometheus,node,python,browser
 LEFT_OUT := $(if $(findstring postgres,$(SKIP)),and not binary_id(store::postgres))
 # None of these may be in the programs: one TLS library, one crypto library, no C tool chain beyond `cc`.
 BANNED := aws-lc-sys cmake native-tls openssl-sys

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Brings what the tests use and a fresh clone lacks. Into build/: the npm and Python packages of real MCP clients and
 # servers. Into cargo's own folder: cargo-nextest. Into the system, for root on Debian only: Node, Python, PostgreSQL,
-# Redis and Prometheus, of which tests start instances of their own and touch no other.
-# Does nothing in a moment when all is there. SKIP=postgres,redis,prometheus,node,python leaves parts out.
+# Redis, Prometheus and Chromium, of which tests start instances of their own and touch no other.
+# Does nothing in a moment when all is there. SKIP=postgres,redis,prometheus,node,python,browser leaves parts out.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -11,6 +11,8 @@ node_packages=(
   @modelcontextprotocol/inspector-cli@0.15.0
   @modelcontextprotocol/server-everything@2026.8.31
   mcp-remote@0.15.1
+  oidc-provider@9.13.3
+  playwright-core@1.65.1
 )
 python_packages=(mcp==2.3.0 schemathesis==4.32.5)
 
@@ -21,7 +23,7 @@ give_up() {
   exit 1
 }
 
-parts=(postgres redis prometheus node python)
+parts=(postgres redis prometheus node python browser)
 skip=${SKIP:-}
 for part in ${skip//,/ }; do
   [[ " ${parts[*]} " == *" $part "* ]] || give_up "nothing is called '$part': SKIP takes ${parts[*]}"
@@ -54,6 +56,7 @@ packages=()
 skips postgres || has_postgres || packages+=(postgresql)
 skips redis || command -v redis-server >/dev/null || packages+=(redis-server)
 skips prometheus || command -v prometheus >/dev/null || packages+=(prometheus)
+skips browser || command -v chromium >/dev/null || packages+=(chromium)
 [[ ${#packages[@]} == 0 ]] || debian "${packages[@]}"
 
 if ! skips node && ! filled build/node "${node_packages[*]}"; then

@@ -70,6 +70,12 @@ pub fn peak_kib(pid: u32) -> u64 {
     field(pid, "VmHWM:")
 }
 
+/// Makes a file one that may be run.
+pub fn may_run(path: &std::path::Path) {
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).expect("our own file");
+}
+
 fn field(pid: u32, name: &str) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or("0");

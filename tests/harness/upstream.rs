@@ -3,7 +3,7 @@
 //! `/mcp` speaks Streamable HTTP, `/sse` with `/message` the transport of 2024-11-05; any prefix before
 //! them is ignored, so one upstream can stand for many. Tools: `echo {text}`, `slow {text}` (answers when
 //! the test opens the gate), `progress {text, steps}`, `bad {how, text}`, `fail {text}`, and those that
-//! the test adds.
+//! the test adds, which echo too, but for `told {…}`: it answers with its session and all arguments.
 
 use std::collections::{BTreeSet, HashMap};
 use std::net::{Ipv4Addr, SocketAddr};

@@ -49,7 +49,7 @@ pub(crate) fn post(state: Arc<State>, query: &str, message: Value) -> Response<B
         let answer = tools::initialize(&state, &message);
         tokio::spawn(async move { stream.send(answer).await });
     } else if message.get("id").is_some() && message.get("method").is_some() {
-        tokio::spawn(tools::answer(state, message, stream));
+        tokio::spawn(tools::answer(state, id.to_owned(), message, stream));
     }
     body::whole(202, "text/plain", "Accepted")
 }

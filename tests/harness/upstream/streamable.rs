@@ -90,7 +90,7 @@ async fn post(state: Arc<State>, headers: &HeaderMap, message: Value) -> Respons
     }
     let as_events = state.script.lock().unwrap().as_events || tools::speaks_before_answering(&message);
     let (emit, mut emitted) = mpsc::channel(64);
-    let answering = tools::answer(state, message, emit);
+    let answering = tools::answer(state, session(headers).to_owned(), message, emit);
     if as_events {
         tokio::spawn(answering);
         return body::events(emitted);

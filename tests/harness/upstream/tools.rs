@@ -54,11 +54,11 @@ fn count(state: &State, message: &Value) {
 }
 
 /// Emits whatever this request leads to, the answer last.
-pub(crate) async fn answer(state: Arc<State>, message: Value, emit: mpsc::Sender<Value>) {
+pub(crate) async fn answer(state: Arc<State>, session: String, message: Value, emit: mpsc::Sender<Value>) {
     let answer = match message["method"].as_str().unwrap_or("") {
         "ping" | "logging/setLevel" => result(&message, &json!({})),
         "tools/list" => result(&message, &json!({"tools": tools(&state)})),
-        "tools/call" => call(&state, &message, &emit).await,
+        "tools/call" => call(&state, &session, &message, &emit).await,
         "resources/list" => result(
             &message,
             &json!({"resources": [
@@ -106,7 +106,7 @@ fn tools(state: &State) -> Vec<Value> {
     names.iter().map(described).collect()
 }
 
-async fn call(state: &State, message: &Value, emit: &mpsc::Sender<Value>) -> Value {
+async fn call(state: &State, session: &str, message: &Value, emit: &mpsc::Sender<Value>) -> Value {
     let said = |text: String| result(message, &json!({"content": [{"type": "text", "text": text}]}));
     let text = argument(message, "text").to_owned();
     let name = message["params"]["name"].as_str().unwrap_or("").to_owned();
@@ -130,6 +130,10 @@ async fn call(state: &State, message: &Value, emit: &mpsc::Sender<Value>) -> Val
                     let _ = emit.send(note).await;
                 }
             }
+        }
+        "told" => {
+            let arguments = &message["params"]["arguments"];
+            return said(json!({"session": session, "arguments": arguments}).to_string());
         }
         "fail" => {
             let content = json!({"content": [{"type": "text", "text": "it failed"}], "isError": true});
