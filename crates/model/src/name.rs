@@ -74,6 +74,8 @@ slugs! {
     TenantName;
     /// A department's slug.
     DepartmentName;
+    /// The slug of a tenant's identity provider.
+    IssuerName;
 }
 
 impl ServerName {

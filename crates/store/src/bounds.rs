@@ -18,6 +18,12 @@ pub(crate) const MEMBERSHIPS: u32 = if cfg!(test) { 2 } else { 32 };
 pub(crate) const DISABLED_TOOLS: u32 = if cfg!(test) { 2 } else { 2_000 };
 /// Egress rules of the platform.
 pub(crate) const EGRESS_RULES: u32 = if cfg!(test) { 3 } else { 1_000 };
+/// Identity providers of one tenant.
+pub(crate) const ISSUERS: u32 = if cfg!(test) { 2 } else { 20 };
+/// Bytes of the keys of an identity provider, and of what it says of itself.
+pub(crate) const ISSUER_BYTES: u32 = 64 << 10;
+/// Keys under which control signs tokens.
+pub(crate) const SIGNERS: u32 = if cfg!(test) { 2 } else { 16 };
 /// Bytes of one server's manifest.
 pub(crate) const MANIFEST_BYTES: u32 = 8 << 20;
 

@@ -99,11 +99,23 @@ impl Change {
         notices: impl IntoIterator<Item = Notice>,
         value: T,
     ) -> Result<Committed<T>, StoreError> {
-        let Self { store, tx, revision, now } = self;
         if let Some(claim) = &actor.claim {
-            claim.made(&tx, &deed.object).await?;
+            claim.made(&self.tx, &deed.object).await?;
         }
-        append_audit(&tx, now, actor, deed).await?;
+        append_audit(&self.tx, self.now, actor, deed).await?;
+        let store = self.store.clone();
+        let committed = self.commit_unaudited(notices, value).await?;
+        store.tally().changed();
+        Ok(committed)
+    }
+
+    /// The same for what nobody decided: keys that were fetched. No audit row.
+    pub(crate) async fn commit_unaudited<T>(
+        self,
+        notices: impl IntoIterator<Item = Notice>,
+        value: T,
+    ) -> Result<Committed<T>, StoreError> {
+        let Self { store, tx, revision, now } = self;
         let rows: Vec<_> = notices.into_iter().map(|notice| outbox_row(revision, now, notice)).collect();
         for some in rows.chunks(ROWS_AT_ONCE) {
             outbox::Entity::insert_many(some.to_vec()).exec_without_returning(&tx).await?;
@@ -113,8 +125,7 @@ impl Change {
         if !told {
             put_seq(&tx, revision.seq).await?;
         }
-        commit(store.clone(), tx, revision).await?;
-        store.tally().changed();
+        commit(store, tx, revision).await?;
         Ok(Committed { value, revision })
     }
 

@@ -54,6 +54,12 @@ pub enum StoreError {
     /// A live user of the tenant has this login.
     #[error("the login is taken")]
     LoginTaken,
+    /// A live user of the tenant has this external id.
+    #[error("the external id is taken")]
+    ExternalIdTaken,
+    /// An identity provider of the tenant has this issuer.
+    #[error("the issuer is taken")]
+    IssuerTaken,
     /// The same egress rule stands already.
     #[error("the same rule exists")]
     RuleTaken,

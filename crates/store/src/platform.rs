@@ -5,6 +5,7 @@ pub(crate) mod commands;
 mod egress_rules;
 pub(crate) mod idempotency;
 pub(crate) mod intended;
+mod issuers;
 mod keys;
 pub(crate) mod last_admin;
 pub(crate) mod outbox;
@@ -12,6 +13,7 @@ pub(crate) mod proxy_status;
 pub(crate) mod purge;
 mod revision;
 mod sealed;
+pub(crate) mod signers;
 mod tenant_life;
 mod tenants;
 

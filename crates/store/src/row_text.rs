@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use model::{KeyScopes, Limits, ServerLimits, TenantSpec};
+use model::{ClaimMapping, KeyRole, KeyScopes, Limits, ServerLimits, SigningAlgorithm, TenantSpec};
 use serde_json::{Map, Value, json};
 
 pub(crate) fn pairs(pairs: &[(String, String)]) -> String {
@@ -28,6 +28,38 @@ pub(crate) fn scopes(scopes: KeyScopes) -> Value {
 pub(crate) fn read_scopes(text: &str) -> Option<KeyScopes> {
     let words = read_list(text)?;
     KeyScopes::parse(words.iter().map(String::as_str)).ok()
+}
+
+pub(crate) fn algorithms(algorithms: &[SigningAlgorithm]) -> Value {
+    json!(algorithms.iter().map(|algorithm| algorithm.as_str()).collect::<Vec<_>>())
+}
+
+pub(crate) fn read_algorithms(text: &str) -> Option<Vec<SigningAlgorithm>> {
+    read_list(text)?.iter().map(|name| SigningAlgorithm::parse(name)).collect()
+}
+
+pub(crate) fn claims(claims: &ClaimMapping) -> Value {
+    let ClaimMapping { login, external_id, departments, role, roles } = claims;
+    let roles: Vec<_> = roles.iter().map(|(value, role)| (value, role.as_str())).collect();
+    json!({ "login": login, "external_id": external_id, "departments": departments, "role": role, "roles": roles })
+}
+
+pub(crate) fn read_claims(text: &str) -> Option<ClaimMapping> {
+    let map = object(text)?;
+    let name = |field: &str| map.get(field).and_then(Value::as_str).map(str::to_owned);
+    let optional = |field: &str| match map.get(field) {
+        None | Some(Value::Null) => Some(None),
+        Some(_) => name(field).map(Some),
+    };
+    let roles: Vec<(String, String)> = serde_json::from_value(map.get("roles")?.clone()).ok()?;
+    let roles = roles.into_iter().map(|(value, role)| Some((value, KeyRole::parse(&role)?)));
+    Some(ClaimMapping {
+        login: name("login")?,
+        external_id: name("external_id")?,
+        departments: optional("departments")?,
+        role: optional("role")?,
+        roles: roles.collect::<Option<_>>()?,
+    })
 }
 
 pub(crate) fn limits(limits: &Limits) -> Value {
@@ -225,6 +257,32 @@ mod tests {
         for bad in ["", "null", r#"["everything"]"#, r#"[1]"#] {
             assert_eq!(read_scopes(bad), None, "{bad}");
         }
+    }
+
+    #[test]
+    fn a_mapping_of_claims_reads_back_and_what_is_none_is_not_read() {
+        let full = ClaimMapping {
+            departments: Some("groups".to_owned()),
+            role: Some("realm_access.roles".to_owned()),
+            roles: vec![("b".to_owned(), KeyRole::User), ("a".to_owned(), KeyRole::TenantAdmin)],
+            ..ClaimMapping::default()
+        };
+        for mapping in [ClaimMapping::default(), full] {
+            assert_eq!(read_claims(&claims(&mapping).to_string()), Some(mapping));
+        }
+        for bad in [
+            "{}",
+            r#"{"login":"a","external_id":"b"}"#,
+            r#"{"login":"a","external_id":"b","roles":[["x","king"]]}"#,
+            r#"{"login":"a","external_id":"b","departments":1,"roles":[]}"#,
+        ] {
+            assert_eq!(read_claims(bad), None, "{bad}");
+        }
+        assert_eq!(
+            read_algorithms(&algorithms(&SigningAlgorithm::ALL).to_string()),
+            Some(SigningAlgorithm::ALL.into())
+        );
+        assert_eq!(read_algorithms(r#"["RS256","none"]"#), None);
     }
 
     #[test]

@@ -8,6 +8,8 @@ pub(crate) mod audit;
 mod bound;
 mod departments;
 mod erase;
+mod issuer_keys;
+mod issuers;
 mod key_life;
 pub(crate) mod keys;
 mod liveness;

@@ -21,6 +21,7 @@ impl TenantStore {
         self.scoped_department_deletion().exec(db).await?;
         self.scoped_manifest_deletion().exec(db).await?;
         self.scoped_server_deletion().exec(db).await?;
+        self.scoped_issuer_deletion().exec(db).await?;
         Ok(())
     }
 }
