@@ -7,6 +7,7 @@ mod m0001_foundation;
 mod m0002_proxy_instance;
 mod m0003_management;
 mod m0004_identity;
+mod m0005_sign_in;
 
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend};
@@ -22,6 +23,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0002_proxy_instance::Migration),
             Box::new(m0003_management::Migration),
             Box::new(m0004_identity::Migration),
+            Box::new(m0005_sign_in::Migration),
         ]
     }
 }

@@ -65,6 +65,8 @@ uuid_ids! {
     SignerId "signer";
     /// What a user has let a client do: everything between a consent and its revocation.
     GrantId "grant";
+    /// A session of somebody who signed in with a browser.
+    SessionId "session";
 }
 
 /// The public part of a key: 16 characters of base62, by which it is looked up.

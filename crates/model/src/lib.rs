@@ -23,8 +23,8 @@ pub use self::crash::{CRASH_POINTS, crash_here};
 pub use self::digest::{Digest, TableDigest, table_digest};
 pub use self::egress_rule::{EgressRule, EgressRuleError, HostPattern, HostPatternError};
 pub use self::ids::{
-    DepartmentId, EgressRuleId, Generation, GrantId, IdError, IssuerId, KeyId, Revision, ServerId, SignerId, TenantId,
-    UserId,
+    DepartmentId, EgressRuleId, Generation, GrantId, IdError, IssuerId, KeyId, Revision, ServerId, SessionId, SignerId,
+    TenantId, UserId,
 };
 pub use self::issuer::{ClaimMapping, IssuerSpec, RevokedGrant, SignerSpec, SigningAlgorithm};
 pub use self::key::{KeyRole, KeyScopes, KeyText, KeyTextError, KeyVerifier, PresentedKey};

@@ -2,7 +2,7 @@
 //!
 //! Small in unit tests, so that they can be reached there.
 
-use sea_orm::{ConnectionTrait, EntityTrait, PaginatorTrait, Select};
+use sea_orm::{ConnectionTrait, EntityTrait, PaginatorTrait, QuerySelect, Select};
 
 use crate::StoreError;
 
@@ -24,6 +24,21 @@ pub(crate) const ISSUERS: u32 = if cfg!(test) { 2 } else { 20 };
 pub(crate) const ISSUER_BYTES: u32 = 64 << 10;
 /// Keys under which control signs tokens.
 pub(crate) const SIGNERS: u32 = if cfg!(test) { 2 } else { 16 };
+/// Live OAuth clients of one tenant.
+pub(crate) const CLIENTS: u32 = if cfg!(test) { 3 } else { 1_000 };
+/// Live grants of one user; the oldest goes.
+pub(crate) const GRANTS: u32 = if cfg!(test) { 3 } else { 100 };
+/// Authorization codes of one user; the oldest goes.
+pub(crate) const CODES: u32 = if cfg!(test) { 3 } else { 100 };
+/// Refresh tokens of one grant, with those that were replaced: more than a grant that is refreshed every 10
+/// minutes has in its life. The oldest goes, and is unknown then.
+pub(crate) const REFRESH_TOKENS: u32 = if cfg!(test) { 3 } else { 20_000 };
+/// Sessions of one user; the oldest goes.
+pub(crate) const SESSIONS: u32 = if cfg!(test) { 3 } else { 100 };
+/// Sign-in links of one user; the oldest goes.
+pub(crate) const LINKS: u32 = if cfg!(test) { 2 } else { 5 };
+/// Attempts under way, of the whole platform; the oldest goes.
+pub(crate) const ATTEMPTS: u32 = if cfg!(test) { 3 } else { 100_000 };
 /// Bytes of one server's manifest.
 pub(crate) const MANIFEST_BYTES: u32 = 8 << 20;
 
@@ -38,6 +53,18 @@ where
     E::Model: Send + Sync,
 {
     if those.count(db).await? < u64::from(limit) { Ok(()) } else { Err(StoreError::Bound { what, limit }) }
+}
+
+/// The most rows that make room at once.
+const BEYOND: u64 = 1_000;
+
+/// What stands beyond the first `keep` of an ordered query.
+pub(crate) async fn beyond<E: EntityTrait>(
+    db: &impl ConnectionTrait,
+    those: Select<E>,
+    keep: u32,
+) -> Result<Vec<E::Model>, StoreError> {
+    Ok(those.offset(u64::from(keep)).limit(BEYOND).all(db).await?)
 }
 
 #[cfg(test)]

@@ -129,6 +129,13 @@ impl Change {
         Ok(Committed { value, revision })
     }
 
+    /// Commits what is no record of anybody's and says nothing to proxies: no revision, no audit row, and
+    /// nobody is woken.
+    pub(crate) async fn quietly(self) -> Result<(), StoreError> {
+        put_seq(&self.tx, self.revision.seq - 1).await?;
+        self.tx.commit().await.map_err(StoreError::of_commit)
+    }
+
     /// Ends a change that found nothing to change.
     pub(crate) async fn nothing<T>(self, value: T) -> Result<Committed<T>, StoreError> {
         let revision = Revision { seq: self.revision.seq - 1, ..self.revision };

@@ -3,6 +3,7 @@
 #![allow(unreachable_pub, reason = "sea-orm's derive wants `pub` items; the module itself is private")]
 
 pub(crate) mod api_key;
+pub(crate) mod attempt;
 pub(crate) mod audit;
 pub(crate) mod command;
 pub(crate) mod department;
@@ -11,10 +12,17 @@ pub(crate) mod idempotency;
 pub(crate) mod issuer;
 pub(crate) mod manifest;
 pub(crate) mod membership;
+pub(crate) mod oauth_client;
+pub(crate) mod oauth_code;
+pub(crate) mod oauth_grant;
 pub(crate) mod outbox;
+pub(crate) mod password;
 pub(crate) mod proxy_status;
+pub(crate) mod refresh_token;
 pub(crate) mod sealed;
 pub(crate) mod server;
+pub(crate) mod session;
+pub(crate) mod sign_in_link;
 pub(crate) mod signer;
 pub(crate) mod state;
 pub(crate) mod tenant;

@@ -40,6 +40,15 @@ pub enum StoreError {
         /// How many it may have.
         limit: u32,
     },
+    /// The tenant has as many OAuth clients as it may have.
+    #[error("at most {limit} clients are allowed")]
+    QuotaClients {
+        /// How many it may have.
+        limit: u32,
+    },
+    /// The code of which it would be made was shown twice.
+    #[error("the code was used twice")]
+    Replayed,
     /// Another owner does what was claimed: this one took too long.
     #[error("the claim was taken over")]
     ClaimLost,

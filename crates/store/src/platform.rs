@@ -1,6 +1,7 @@
 //! What belongs to no tenant, and the two doors that must see all tenants: the look-up that
 //! authenticates a key, and the whole intended state for the fleet.
 
+pub(crate) mod attempts;
 pub(crate) mod commands;
 mod egress_rules;
 pub(crate) mod idempotency;
@@ -13,6 +14,8 @@ pub(crate) mod proxy_status;
 pub(crate) mod purge;
 mod revision;
 mod sealed;
+mod sessions;
+mod sign_in_links;
 pub(crate) mod signers;
 mod tenant_life;
 mod tenants;

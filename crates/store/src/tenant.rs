@@ -6,8 +6,11 @@
 
 pub(crate) mod audit;
 mod bound;
+mod clients;
+mod codes;
 mod departments;
 mod erase;
+pub(crate) mod grants;
 mod issuer_keys;
 mod issuers;
 mod key_life;
@@ -16,8 +19,13 @@ mod liveness;
 pub(crate) mod manifests;
 mod memberships;
 mod own;
+mod passwords;
+mod refresh_tokens;
 mod server_life;
 mod servers;
+mod sessions;
+mod sign_in;
+mod sign_in_links;
 #[cfg(test)]
 mod tests;
 mod tools;

@@ -17,6 +17,13 @@ impl TenantStore {
         self.scoped_answer_deletion().exec(db).await?;
         self.scoped_membership_deletion().exec(db).await?;
         self.scoped_key_deletion().exec(db).await?;
+        self.scoped_refresh_token_deletion().exec(db).await?;
+        self.scoped_grant_deletion().exec(db).await?;
+        self.scoped_code_deletion().exec(db).await?;
+        self.scoped_client_deletion().exec(db).await?;
+        self.scoped_session_deletion().exec(db).await?;
+        self.scoped_link_deletion().exec(db).await?;
+        self.scoped_password_deletion().exec(db).await?;
         self.scoped_user_deletion().exec(db).await?;
         self.scoped_department_deletion().exec(db).await?;
         self.scoped_manifest_deletion().exec(db).await?;
