@@ -4,6 +4,7 @@
 pub(crate) mod attempts;
 pub(crate) mod commands;
 mod egress_rules;
+mod grants;
 pub(crate) mod idempotency;
 pub(crate) mod intended;
 mod issuers;

@@ -1,6 +1,6 @@
 //! A user as it is stored, created and changed; and its row.
 
-use model::{DepartmentId, DepartmentName, Generation, KeyRole, TenantId, UserId};
+use model::{DepartmentId, DepartmentName, Generation, KeyRole, TenantId, UserId, UserSpec};
 use sea_orm::ActiveValue::Set;
 use serde_json::{Value, json};
 
@@ -18,7 +18,7 @@ pub struct UserRecord {
     pub login: String,
     /// Free text for people.
     pub title: String,
-    /// What another system calls the user.
+    /// What another system calls the user; unique among the tenant's live users.
     pub external_id: Option<String>,
     /// The live departments of the user, the first one first.
     pub departments: Vec<Membership>,
@@ -131,6 +131,19 @@ impl UserRecord {
         (self.active && self.deleted_at.is_none()).then_some(self.role)
     }
 
+    /// What proxies hold of the user. Somebody who was deleted stays known to them, as nobody who comes in.
+    pub fn spec(&self) -> UserSpec {
+        UserSpec {
+            id: self.id,
+            tenant: self.tenant,
+            login: self.login.clone(),
+            external_id: self.external_id.clone(),
+            role: self.role,
+            active: self.bound().is_some(),
+            departments: self.departments.iter().map(|department| department.name.to_string()).collect(),
+        }
+    }
+
     /// How the audit and the book of answers name the user.
     pub(crate) fn object(&self) -> String {
         format!("user/{}", self.id)
@@ -181,5 +194,59 @@ impl UserRecord {
             updated_at: row.updated_at.max(row.created_at),
             deleted_at: row.deleted_at,
         })
+    }
+}
+
+/// What proxies hold of the user of this row. Of one whose role can't be read they hold that nobody comes in.
+pub(crate) fn spec_of(row: user::Model, departments: Vec<String>) -> (UserSpec, Result<(), StoreError>) {
+    let role = KeyRole::parse(&row.role);
+    let spec = UserSpec {
+        id: UserId(row.id),
+        tenant: TenantId(row.tenant_id),
+        login: row.login,
+        external_id: row.external_id,
+        role: role.unwrap_or(KeyRole::Viewer),
+        active: role.is_some() && row.active && row.deleted_at.is_none(),
+        departments,
+    };
+    (spec, role.map(drop).ok_or(StoreError::Corrupt { what: "user.role" }))
+}
+
+/// Whether somebody whom the first lets in is kept out, or may do less, by the second: proxies must hear of it at
+/// once.
+pub(crate) fn takes_place(before: Option<&UserSpec>, after: &UserSpec) -> bool {
+    let Some(before) = before else { return false };
+    let called_otherwise = before.login != after.login || before.external_id != after.external_id;
+    before.active && (!after.active || after.role < before.role || called_otherwise)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_takes_a_users_place_is_told_from_what_gives_one() {
+        let base = UserSpec {
+            id: UserId::fresh(),
+            tenant: TenantId::fresh(),
+            login: "ann".to_owned(),
+            external_id: Some("7".to_owned()),
+            role: KeyRole::User,
+            active: true,
+            departments: vec!["sales".to_owned()],
+        };
+        for (after, takes) in [
+            (base.clone(), false),
+            (UserSpec { role: KeyRole::TenantAdmin, ..base.clone() }, false),
+            (UserSpec { departments: vec![], ..base.clone() }, false),
+            (UserSpec { role: KeyRole::Viewer, ..base.clone() }, true),
+            (UserSpec { active: false, ..base.clone() }, true),
+            (UserSpec { login: "bob".to_owned(), ..base.clone() }, true),
+            (UserSpec { external_id: None, ..base.clone() }, true),
+        ] {
+            assert_eq!(takes_place(Some(&base), &after), takes, "{after:?}");
+            let inactive = UserSpec { active: false, ..base.clone() };
+            assert!(!takes_place(Some(&inactive), &after) && !takes_place(None, &after));
+        }
     }
 }

@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use model::{KeyId, KeyRole, Resource, ResourceName, Revision, ServerId, TenantId};
+use model::{
+    GrantId, IssuerId, KeyId, KeyRole, Resource, ResourceName, Revision, RevokedGrant, ServerId, SignerId, TenantId,
+};
 use sea_orm::{
     ColumnTrait, Condition, DatabaseTransaction, DbBackend, EntityTrait, IsolationLevel, JoinType, QueryFilter,
     QueryOrder, QuerySelect, RelationDef, TransactionOptions,
@@ -10,9 +12,12 @@ use sea_orm::{
 use uuid::Uuid;
 
 use super::{PlatformStore, revision};
-use crate::entity::{api_key, egress_rule, outbox, server, tenant, user};
+use crate::entity::{
+    api_key, department, egress_rule, issuer, membership, oauth_grant, outbox, server, signer, tenant, user,
+};
 use crate::timed::Timed;
-use crate::{EgressRuleRecord, KeyRecord, ServerRecord, StoreError, TenantRecord};
+use crate::user_record::spec_of;
+use crate::{EgressRuleRecord, IssuerRecord, KeyRecord, ServerRecord, SignerRow, StoreError, TenantRecord};
 
 /// Changes beyond which reading everything is cheaper than reading each.
 const MAX_CHANGES: usize = 1_000;
@@ -22,7 +27,9 @@ const MAX_CHANGES: usize = 1_000;
 pub struct IntendedState {
     /// Which one.
     pub revision: Revision,
-    /// Active tenants, their enabled live servers, their keys that work, and egress rules.
+    /// Active tenants, their enabled live servers, their keys that work, their users, those who may not come in
+    /// included, their enabled identity providers, and the grants that were
+    /// taken back lately; egress rules and signers.
     pub resources: Vec<Resource>,
     /// The pools whose proxies serve each of the tenants.
     pub pools: HashMap<TenantId, Vec<String>>,
@@ -75,7 +82,7 @@ pub enum Tail {
 }
 
 impl PlatformStore {
-    /// The whole intended state, in five queries.
+    /// The whole intended state, in ten queries.
     pub async fn intended(&self) -> Result<IntendedState, StoreError> {
         let tx = self.snapshot().await?;
         let revision = revision::read(&tx).await?;
@@ -84,7 +91,7 @@ impl PlatformStore {
         Ok(state)
     }
 
-    /// What changed of the intended state after `after`, read by name: at most six queries, two if nothing did.
+    /// What changed of the intended state after `after`, read by name: at most eleven queries, two if nothing did.
     pub async fn tail(&self, after: Revision) -> Result<Tail, StoreError> {
         let tx = self.snapshot().await?;
         let revision = revision::read(&tx).await?;
@@ -170,8 +177,77 @@ impl PlatformStore {
             }
             rules.all(tx).await?.into_iter().for_each(|row| reading.rule(row));
         }
+        if only.is_none_or(|named| !named.tenants.is_empty() || !named.users.is_empty()) {
+            self.read_users(tx, only, &mut reading).await?;
+        }
+        if only.is_none_or(|named| !named.tenants.is_empty() || !named.issuers.is_empty()) {
+            let mut issuers = issuer::Entity::find().filter(issuer::Column::Enabled.eq(true));
+            if let Some(named) = only {
+                let ids = issuer::Column::Id.is_in(named.issuers.iter().copied());
+                issuers = issuers.filter(named.condition(issuer::Column::TenantId, Some(ids)));
+            }
+            issuers.all(tx).await?.into_iter().for_each(|row| reading.issuer(row));
+        }
+        if only.is_none_or(|named| !named.signers.is_empty()) {
+            let mut signers = signer::Entity::find();
+            if let Some(named) = only {
+                signers = signers.filter(signer::Column::Id.is_in(named.signers.iter().copied()));
+            }
+            signers.all(tx).await?.into_iter().for_each(|row| reading.signer(row));
+        }
+        if only.is_none_or(|named| !named.tenants.is_empty() || !named.grants.is_empty()) {
+            let mut grants = oauth_grant::Entity::find().filter(oauth_grant::Column::RevokedAt.is_not_null());
+            if let Some(named) = only {
+                let ids = oauth_grant::Column::Id.is_in(named.grants.iter().copied());
+                grants = grants.filter(named.condition(oauth_grant::Column::TenantId, Some(ids)));
+            }
+            let names = grants.select_only().columns([oauth_grant::Column::TenantId, oauth_grant::Column::Id]);
+            let names = names.into_tuple::<(Uuid, Uuid)>().all(tx).await?;
+            names.into_iter().for_each(|(tenant, grant)| reading.revoked(tenant, grant));
+        }
         Ok(reading.state)
     }
+
+    /// Users, deleted ones too, each with the names of the departments in their order.
+    async fn read_users(
+        &self,
+        tx: &Timed<DatabaseTransaction>,
+        only: Option<&Named>,
+        reading: &mut Reading,
+    ) -> Result<(), StoreError> {
+        let mut users = user::Entity::find();
+        let mut memberships = membership::Entity::find()
+            .join(JoinType::InnerJoin, department_of_membership())
+            .filter(department::Column::DeletedAt.is_null())
+            .select_only()
+            .columns([membership::Column::TenantId, membership::Column::UserId])
+            .column(membership::Column::Position)
+            .column(department::Column::Name);
+        if let Some(named) = only {
+            let ids = user::Column::Id.is_in(named.users.iter().copied());
+            users = users.filter(named.condition(user::Column::TenantId, Some(ids)));
+            let theirs = membership::Column::UserId.is_in(named.users.iter().copied());
+            memberships = memberships.filter(named.condition(membership::Column::TenantId, Some(theirs)));
+        }
+        let mut departments: HashMap<(Uuid, Uuid), Vec<(i32, String)>> = HashMap::new();
+        for (tenant, user, position, name) in memberships.into_tuple::<(Uuid, Uuid, i32, String)>().all(tx).await? {
+            departments.entry((tenant, user)).or_default().push((position, name));
+        }
+        for row in users.all(tx).await? {
+            let mut theirs = departments.remove(&(row.tenant_id, row.id)).unwrap_or_default();
+            theirs.sort_unstable();
+            reading.user(row, theirs.into_iter().map(|(_, name)| name).collect());
+        }
+        Ok(())
+    }
+}
+
+/// Memberships carry their tenant, so both columns.
+fn department_of_membership() -> RelationDef {
+    membership::Entity::belongs_to(department::Entity)
+        .from((membership::Column::TenantId, membership::Column::DepartmentId))
+        .to((department::Column::TenantId, department::Column::Id))
+        .into()
 }
 
 /// Keys carry their tenant, so both columns.
@@ -218,6 +294,10 @@ struct Named {
     servers: Vec<Uuid>,
     keys: Vec<KeyId>,
     rules: Vec<Uuid>,
+    users: Vec<Uuid>,
+    issuers: Vec<Uuid>,
+    signers: Vec<Uuid>,
+    grants: Vec<Uuid>,
 }
 
 impl Named {
@@ -233,10 +313,10 @@ impl Named {
                 ResourceName::Server(id) => named.servers.push(id.0),
                 ResourceName::Key(id) => named.keys.push(*id),
                 ResourceName::Egress(id) => named.rules.push(id.0),
-                ResourceName::User(_)
-                | ResourceName::Issuer(_)
-                | ResourceName::Signer(_)
-                | ResourceName::Revoked(_) => (),
+                ResourceName::User(id) => named.users.push(id.0),
+                ResourceName::Issuer(id) => named.issuers.push(id.0),
+                ResourceName::Signer(id) => named.signers.push(id.0),
+                ResourceName::Revoked(id) => named.grants.push(id.0),
             }
         }
         named
@@ -321,6 +401,45 @@ impl Reading {
         match EgressRuleRecord::try_from(row) {
             Ok(record) => self.state.resources.push(Resource::Egress(record.rule)),
             Err(error) => self.held_back(Some(name), name.to_string(), tenant, &error),
+        }
+    }
+
+    /// Of a user whom nobody can judge proxies hold that nobody comes in: unknown to them, a stranger might.
+    fn user(&mut self, row: user::Model, departments: Vec<String>) {
+        if !self.active.contains(&row.tenant_id) {
+            return;
+        }
+        let (spec, read) = spec_of(row, departments);
+        let (tenant, name) = (spec.tenant, ResourceName::User(spec.id));
+        self.state.resources.push(Resource::User(spec));
+        if let Err(error) = read {
+            self.held_back(Some(name), name.to_string(), Some(tenant), &error);
+        }
+    }
+
+    fn issuer(&mut self, row: issuer::Model) {
+        if !self.active.contains(&row.tenant_id) {
+            return;
+        }
+        let (tenant, name) = (TenantId(row.tenant_id), ResourceName::Issuer(IssuerId(row.id)));
+        match IssuerRecord::try_from(row) {
+            Ok(record) => self.state.resources.push(Resource::Issuer(record.spec())),
+            Err(error) => self.held_back(Some(name), name.to_string(), Some(tenant), &error),
+        }
+    }
+
+    fn signer(&mut self, row: signer::Model) {
+        let name = ResourceName::Signer(SignerId(row.id));
+        match SignerRow::try_from(row) {
+            Ok(signer) => self.state.resources.push(Resource::Signer(signer.spec)),
+            Err(error) => self.held_back(Some(name), name.to_string(), None, &error),
+        }
+    }
+
+    fn revoked(&mut self, tenant: Uuid, grant: Uuid) {
+        if self.active.contains(&tenant) {
+            let revoked = RevokedGrant { id: GrantId(grant), tenant: TenantId(tenant) };
+            self.state.resources.push(Resource::Revoked(revoked));
         }
     }
 

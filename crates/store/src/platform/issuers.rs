@@ -1,7 +1,7 @@
 //! Identity providers of all tenants: for who fetches their keys.
 
 use model::IssuerId;
-use sea_orm::sea_query::NullOrdering;
+use sea_orm::sea_query::{Expr, NullOrdering};
 use sea_orm::{
     ColumnTrait, Condition, EntityTrait, JoinType, Order, QueryFilter, QueryOrder, QuerySelect, RelationDef,
 };
@@ -28,6 +28,19 @@ impl PlatformStore {
             .all(&self.store.inner.read)
             .await?;
         Ok(rows.into_iter().filter_map(|row| IssuerRecord::try_from(row).ok()).collect())
+    }
+
+    /// Takes the turn to ask an identity provider that was last asked at `seen`: from now on it was asked at `now`. Of
+    /// several replicas that try at once one is told yes.
+    pub async fn claim_issuer(&self, id: IssuerId, seen: Option<i64>, now: i64) -> Result<bool, StoreError> {
+        let as_seen = seen.map_or_else(|| Column::TriedAt.is_null(), |seen| Column::TriedAt.eq(seen));
+        let claimed = Entity::update_many()
+            .col_expr(Column::TriedAt, Expr::value(now))
+            .filter(Column::Id.eq(id.0))
+            .filter(as_seen)
+            .exec(&self.store.inner.write)
+            .await?;
+        Ok(claimed.rows_affected > 0)
     }
 
     /// An identity provider of whichever tenant: a proxy knows its id alone.

@@ -1,23 +1,32 @@
-//! What nobody needs any more goes for good: old tombstones, dead keys, answers, commands, hints, audit rows.
+//! What nobody needs any more goes for good: old tombstones, dead keys, ended sessions and grants, answers, commands,
+//! hints, audit rows.
 //!
-//! Nothing of it is intended, so proxies are told nothing. Every statement removes one batch and stands
-//! alone: a pass that is cut goes on where it was, and replicas that pass at the same time remove each row
+//! Proxies hold nothing of it but deleted users and revoked grants, and are told when these go. Every other
+//! statement removes one batch and stands alone: a pass that is cut goes on where it was, and replicas that pass at the same time remove each row
 //! once. A row that is restored in the meantime is no longer due and stays.
 
+use model::{ResourceName, TenantId, UserId};
 use sea_orm::sea_query::{Expr, ExprTrait as _, Query};
 use sea_orm::{
     ColumnTrait, Condition, EntityTrait, Iterable, PrimaryKeyToColumn as _, QueryFilter, QueryOrder, QuerySelect,
     QueryTrait,
 };
 use serde_json::json;
+use uuid::Uuid;
 
 use super::PlatformStore;
 use super::idempotency::KEPT_MICROS;
-use crate::change::{Deed, append_audit, begin_write};
-use crate::entity::{api_key, audit, command, department, idempotency, outbox, server, tenant, user};
+use crate::change::{Change, Deed, Notice, append_audit, begin_write};
+use crate::entity::{
+    api_key, attempt, audit, command, department, idempotency, oauth_client, oauth_code, oauth_grant, outbox, server,
+    session, sign_in_link, tenant, user,
+};
+use crate::grant_record::GRANT_IDLE;
 use crate::{Actor, StoreError};
 
 const DAY_MICROS: i64 = 24 * 3600 * 1_000_000;
+/// How long a grant is kept after its end, microseconds: longer than any token of it lives.
+const GRANT_MICROS: i64 = 3600 * 1_000_000;
 /// Rows that one statement removes: others wait for it on SQLite.
 const BATCH: u64 = if cfg!(test) { 2 } else { 500 };
 /// Tenants that one pass removes whole.
@@ -51,6 +60,14 @@ pub struct Purged {
     pub departments: u64,
     /// Keys that were dead for long, and those of users who went.
     pub keys: u64,
+    /// Sessions that have reached their end.
+    pub sessions: u64,
+    /// Sign-in links, round trips and authorization codes that nobody came back for.
+    pub attempts: u64,
+    /// OAuth clients that were not used for long.
+    pub clients: u64,
+    /// Grants that have ended or were revoked, with their refresh tokens.
+    pub grants: u64,
     /// Kept answers.
     pub answers: u64,
     /// Commands that nobody waits for.
@@ -66,15 +83,24 @@ impl PlatformStore {
     pub async fn purge_expired(&self, now: i64, keep: Retention) -> Result<Purged, StoreError> {
         let before = |days: u32| now.saturating_sub(i64::from(days).saturating_mul(DAY_MICROS));
         let (buried, forgotten) = (before(keep.tombstone_days), before(keep.audit_days));
-        // Keys before the users that they point to, and what a tenant has before the tenant.
+        let ended = now.saturating_sub(GRANT_MICROS);
+        // Keys and grants before the users that they point to, and what a tenant has before the tenant.
         let purged = Purged {
             keys: self.purge(dead_keys(buried)).await? + self.purge(keys_of_users(buried)).await?,
-            users: self.purge((user::Entity, Condition::all().add(user::Column::DeletedAt.lt(buried)))).await?,
+            grants: self.purge_revoked(ended).await? + self.purge(ended_grants(ended)).await?,
+            users: self.purge_users(buried).await?,
             departments: self
                 .purge((department::Entity, Condition::all().add(department::Column::DeletedAt.lt(buried))))
                 .await?,
             servers: self.purge((server::Entity, Condition::all().add(server::Column::DeletedAt.lt(buried)))).await?,
             tenants: self.purge_tenants(buried).await?,
+            sessions: self
+                .purge((session::Entity, Condition::all().add(session::Column::ExpiresAt.lte(now))))
+                .await?,
+            attempts: self.purge_attempts(now).await?,
+            clients: self
+                .purge((oauth_client::Entity, Condition::all().add(oauth_client::Column::ExpiresAt.lte(now))))
+                .await?,
             answers: self
                 .purge((
                     idempotency::Entity,
@@ -112,6 +138,46 @@ impl PlatformStore {
         }
     }
 
+    /// Removes deleted users. Proxies know them, so that no stranger comes in as one: each batch is a change.
+    async fn purge_users(&self, before: i64) -> Result<u64, StoreError> {
+        use user::Column;
+        let due = || user::Entity::find().filter(Column::DeletedAt.lt(before)).select_only();
+        let mut removed = 0;
+        // Looked at first, so that a pass that finds none takes no turn.
+        while due().column(Column::Id).into_tuple::<Uuid>().one(&self.store.inner.read).await?.is_some() {
+            let change = Change::begin(&self.store).await?;
+            let batch = due().columns([Column::TenantId, Column::Id]).limit(BATCH).into_tuple::<(Uuid, Uuid)>();
+            let batch = batch.all(&change.tx).await?;
+            if batch.is_empty() {
+                change.nothing(()).await?;
+                break;
+            }
+            user::Entity::delete_many()
+                .filter(Column::TenantId.is_in(batch.iter().map(|(tenant, _)| *tenant)))
+                .filter(Column::Id.is_in(batch.iter().map(|(_, id)| *id)))
+                .filter(Column::DeletedAt.lt(before))
+                .exec(&change.tx)
+                .await?;
+            let gone = batch.iter().map(|(tenant, id)| Notice {
+                tenant: Some(TenantId(*tenant)),
+                name: ResourceName::User(UserId(*id)),
+                removed: true,
+                urgent: false,
+            });
+            let gone: Vec<_> = gone.collect();
+            removed += gone.len() as u64;
+            change.commit_unaudited(gone, ()).await?;
+        }
+        Ok(removed)
+    }
+
+    async fn purge_attempts(&self, now: i64) -> Result<u64, StoreError> {
+        let links = (sign_in_link::Entity, Condition::all().add(sign_in_link::Column::ExpiresAt.lte(now)));
+        let trips = (attempt::Entity, Condition::all().add(attempt::Column::ExpiresAt.lte(now)));
+        let codes = (oauth_code::Entity, Condition::all().add(oauth_code::Column::ExpiresAt.lte(now)));
+        Ok(self.purge(links).await? + self.purge(trips).await? + self.purge(codes).await?)
+    }
+
     async fn purge_tenants(&self, before: i64) -> Result<u64, StoreError> {
         let due = tenant::Entity::find()
             .filter(tenant::Column::DeletedAt.lt(before))
@@ -121,7 +187,7 @@ impl PlatformStore {
             .await?;
         let mut removed = 0;
         for tenant in due {
-            match self.purge_tenant(&Actor::system("purge"), model::TenantId(tenant.id)).await {
+            match self.purge_tenant(&Actor::system("purge"), TenantId(tenant.id)).await {
                 Ok(_) => removed += 1,
                 // Another replica was first, or it was restored.
                 Err(StoreError::NotFound | StoreError::StillLive) => (),
@@ -153,6 +219,14 @@ fn dead_keys(before: i64) -> (api_key::Entity, Condition) {
     use api_key::Column;
     let dead = Condition::any().add(Column::RevokedAt.lt(before)).add(Column::ExpiresAt.lt(before));
     (api_key::Entity, dead)
+}
+
+/// Of these proxies know nothing.
+fn ended_grants(before: i64) -> (oauth_grant::Entity, Condition) {
+    use oauth_grant::Column;
+    let ended =
+        Condition::any().add(Column::ExpiresAt.lt(before)).add(Column::UsedAt.lt(before.saturating_sub(GRANT_IDLE)));
+    (oauth_grant::Entity, Condition::all().add(Column::RevokedAt.is_null()).add(ended))
 }
 
 fn keys_of_users(before: i64) -> (api_key::Entity, Condition) {

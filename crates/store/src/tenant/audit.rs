@@ -2,11 +2,13 @@
 
 use model::TenantId;
 use sea_orm::{ColumnTrait, Condition, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Select};
+use serde_json::Value;
 
 use super::TenantStore;
-use crate::StoreError;
+use crate::change::{Deed, append_audit};
 use crate::entity::audit::{Column, Entity, Model};
 use crate::listing::page_size;
+use crate::{Actor, StoreError};
 
 /// Who did what to what.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,6 +84,23 @@ impl TenantStore {
         let query = self.scoped_audit().filter(condition).order_by_desc(Column::Seq).limit(page_size(limit));
         let rows = query.all(&self.store.inner.read).await?;
         rows.into_iter().map(|row| self.audit_row(row)).collect()
+    }
+}
+
+impl TenantStore {
+    /// Writes down what was done and changed no record: `action` is a noun and a verb, `object` what it was done to,
+    /// `after` says more of it, without secrets.
+    pub async fn note(
+        &self,
+        actor: &Actor,
+        action: &'static str,
+        object: String,
+        after: Value,
+    ) -> Result<(), StoreError> {
+        let deed = Deed { tenant: Some(self.tenant), action, object, before: None, after: Some(after) };
+        append_audit(&self.store.inner.write, self.store.now(), actor, deed).await?;
+        self.store.tally().changed();
+        Ok(())
     }
 }
 

@@ -67,17 +67,16 @@ impl TenantStore {
             Err(StoreError::NotFound) => return Ok(CodeTaken::Unknown),
             begun => begun?,
         };
-        let marked = self
-            .scoped_code_update()
-            .col_expr(Column::ReplayedAt, Expr::value(change.now))
-            .filter(Column::Sha256.eq(hash.to_vec()))
-            .filter(Column::UsedAt.is_not_null())
-            .exec_with_returning(&change.tx)
-            .await?;
-        let Some(row) = marked.into_iter().next() else {
+        let used = self.scoped_codes().filter(Column::Sha256.eq(hash.to_vec())).filter(Column::UsedAt.is_not_null());
+        let Some(row) = used.one(&change.tx).await? else {
             return change.nothing(CodeTaken::Unknown).await.map(|nothing| nothing.value);
         };
         let id = GrantId(row.grant_id);
+        if row.replayed_at.is_some() {
+            return change.nothing(CodeTaken::Replayed(id)).await.map(|nothing| nothing.value);
+        }
+        let mark = self.scoped_code_update().col_expr(Column::ReplayedAt, Expr::value(change.now));
+        mark.filter(Column::Sha256.eq(hash.to_vec())).exec(&change.tx).await?;
         let actor = Actor::system("authorization");
         self.revoke_one(change, &tenant, &actor, "grant.code_replayed", id).await?;
         Ok(CodeTaken::Replayed(id))

@@ -1,6 +1,6 @@
 //! A tenant's departments: create, read, list, change, delete, restore.
 
-use model::{DepartmentId, Generation};
+use model::{DepartmentId, Generation, ResourceName};
 use sea_orm::{
     ColumnTrait, Condition, ConnectionTrait, DeleteMany, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder,
     QuerySelect, Select, UpdateMany,
@@ -12,7 +12,10 @@ use crate::change::{Change, Deed};
 use crate::entity::department::{Column, Entity, Model};
 use crate::generation::expect;
 use crate::listing::{holds, page_size};
-use crate::{Actor, Committed, DepartmentPage, DepartmentPatch, DepartmentRecord, NewDepartment, Restored, StoreError};
+use crate::{
+    Actor, Committed, DepartmentPage, DepartmentPatch, DepartmentRecord, NewDepartment, Restored, StoreError,
+    TenantRecord,
+};
 
 impl TenantStore {
     /// The tenant's live departments.
@@ -59,11 +62,11 @@ impl TenantStore {
         actor: &Actor,
         new: NewDepartment,
     ) -> Result<Committed<DepartmentRecord>, StoreError> {
-        let (change, _) = self.begin().await?;
+        let (change, tenant) = self.begin().await?;
         let record = DepartmentRecord::new(self.tenant, new, change.now);
         self.check_department_fits(&change, &record).await?;
         Entity::insert(record.clone().into_row()).exec_without_returning(&change.tx).await?;
-        self.commit_department(change, actor, "department.create", None, record).await
+        self.commit_department(change, &tenant, actor, "department.create", None, record).await
     }
 
     /// A live department.
@@ -100,7 +103,7 @@ impl TenantStore {
         expected: Option<Generation>,
         patch: DepartmentPatch,
     ) -> Result<Committed<DepartmentRecord>, StoreError> {
-        let (change, _) = self.begin().await?;
+        let (change, tenant) = self.begin().await?;
         let before = self.department_at(&change, self.scoped_departments(), id, expected).await?;
         let mut after = before.patched(patch);
         if after == before {
@@ -108,7 +111,7 @@ impl TenantStore {
         }
         self.check_department_is_unique(&change, &after).await?;
         self.write_department(&change, &mut after).await?;
-        self.commit_department(change, actor, "department.change", Some(before), after).await
+        self.commit_department(change, &tenant, actor, "department.change", Some(before), after).await
     }
 
     /// Deletes a department: its row stays as a tombstone, its name is free again, and its users show it
@@ -119,12 +122,13 @@ impl TenantStore {
         id: DepartmentId,
         expected: Option<Generation>,
     ) -> Result<Committed<()>, StoreError> {
-        let (change, _) = self.begin().await?;
+        let (change, tenant) = self.begin().await?;
         let before = self.department_at(&change, self.scoped_departments(), id, expected).await?;
         let mut after = before.clone();
         after.deleted_at = Some(change.now);
         self.write_department(&change, &mut after).await?;
-        let committed = self.commit_department(change, actor, "department.delete", Some(before), after).await?;
+        let committed =
+            self.commit_department(change, &tenant, actor, "department.delete", Some(before), after).await?;
         Ok(Committed { value: (), revision: committed.revision })
     }
 
@@ -135,7 +139,7 @@ impl TenantStore {
         actor: &Actor,
         id: DepartmentId,
     ) -> Result<Committed<Restored<DepartmentRecord>>, StoreError> {
-        let (change, _) = self.begin().await?;
+        let (change, tenant) = self.begin().await?;
         let live = self.scoped_departments().filter(Column::Id.eq(id.0));
         if let Some(record) = self.one_department(&change.tx, live).await? {
             return change.nothing(Restored::whole(record)).await;
@@ -146,7 +150,7 @@ impl TenantStore {
         self.check_department_fits(&change, &after).await?;
         self.write_department(&change, &mut after).await?;
         let Committed { value, revision } =
-            self.commit_department(change, actor, "department.restore", Some(before), after).await?;
+            self.commit_department(change, &tenant, actor, "department.restore", Some(before), after).await?;
         Ok(Committed { value: Restored::whole(value), revision })
     }
 
@@ -189,15 +193,23 @@ impl TenantStore {
         if taken { Err(StoreError::NameTaken) } else { Ok(()) }
     }
 
-    /// No proxy holds departments, so none is told.
+    /// Proxies hold no departments, but users with the names of theirs.
     async fn commit_department(
         &self,
         change: Change,
+        tenant: &TenantRecord,
         actor: &Actor,
         action: &'static str,
         before: Option<DepartmentRecord>,
         after: DepartmentRecord,
     ) -> Result<Committed<DepartmentRecord>, StoreError> {
+        let shown = |record: &DepartmentRecord| record.deleted_at.is_none().then(|| record.name.clone());
+        let members = match &before {
+            Some(before) if shown(before) != shown(&after) => self.member_ids(&change.tx, after.id).await?,
+            _ => Vec::new(),
+        };
+        let told = |user| self.notice(ResourceName::User(user), tenant.is_live(), false);
+        let notices: Vec<_> = members.into_iter().map(told).collect();
         let deed = Deed {
             tenant: Some(self.tenant),
             action,
@@ -205,6 +217,6 @@ impl TenantStore {
             before: before.map(|record| record.redacted()),
             after: after.deleted_at.is_none().then(|| after.redacted()),
         };
-        change.commit(actor, deed, [], after).await
+        change.commit(actor, deed, notices, after).await
     }
 }

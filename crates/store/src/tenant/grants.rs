@@ -17,7 +17,7 @@ use crate::listing::page_size;
 use crate::{Actor, Committed, GrantPage, GrantRecord, NewGrant, StoreError, TenantRecord};
 
 impl TenantStore {
-    fn scoped_grants(&self) -> Select<Entity> {
+    pub(super) fn scoped_grants(&self) -> Select<Entity> {
         Entity::find().filter(self.own_grants())
     }
 
@@ -74,7 +74,7 @@ impl TenantStore {
         self.one_grant(&self.store.inner.read, id).await
     }
 
-    async fn one_grant(&self, db: &impl ConnectionTrait, id: GrantId) -> Result<Option<GrantRecord>, StoreError> {
+    pub(super) async fn one_grant(&self, db: &impl ConnectionTrait, id: GrantId) -> Result<Option<GrantRecord>, StoreError> {
         let row = self.scoped_grants().filter(Column::Id.eq(id.0)).one(db).await?;
         row.map(|row| self.grant_record(row)).transpose()
     }
@@ -100,7 +100,10 @@ impl TenantStore {
     /// Takes a grant back, urgently. Taking it back again changes nothing.
     pub async fn revoke_grant(&self, actor: &Actor, id: GrantId) -> Result<Committed<()>, StoreError> {
         let (change, tenant) = self.begin().await?;
-        self.one_grant(&change.tx, id).await?.ok_or(StoreError::NotFound)?;
+        let before = self.one_grant(&change.tx, id).await?.ok_or(StoreError::NotFound)?;
+        if before.revoked_at.is_some() {
+            return change.nothing(()).await;
+        }
         self.revoke_one(change, &tenant, actor, "grant.revoke", id).await
     }
 

@@ -89,8 +89,9 @@ impl TenantStore {
         rows.into_iter().map(|row| self.issuer_record(row)).collect()
     }
 
-    /// Changes an identity provider; what that takes from people leaves proxies urgently. With `expected`, only at
-    /// that generation, else `Stale`. A patch that changes nothing commits nothing.
+    /// Changes an identity provider; what that takes from people leaves proxies urgently, and sessions that began at
+    /// one where nobody may sign in any more end. With `expected`, only at that generation, else `Stale`. A patch that
+    /// changes nothing commits nothing.
     pub async fn change_issuer(
         &self,
         actor: &Actor,
@@ -108,13 +109,16 @@ impl TenantStore {
         after.generation = Generation(before.generation.0 + 1);
         after.updated_at = change.now;
         self.write_issuer(&change, &after).await?;
+        if !after.enabled || !after.sign_in {
+            self.drop_sessions_of_issuer(&change.tx, id).await?;
+        }
         let notices = self.issuer_notice(&tenant, Some(&before), &after);
         let deed = self.issuer_deed("issuer.change", Some(&before), Some(&after));
         change.commit(actor, deed, notices, after).await
     }
 
-    /// Takes an identity provider away, urgently and for good. With `expected`, only at that generation, else
-    /// `Stale`.
+    /// Takes an identity provider away, urgently and for good, and ends the sessions that began there. With `expected`,
+    /// only at that generation, else `Stale`.
     pub async fn delete_issuer(
         &self,
         actor: &Actor,
@@ -124,6 +128,7 @@ impl TenantStore {
         let (change, _) = self.begin().await?;
         let record = self.issuer_at(&change, id, expected).await?;
         self.scoped_issuer_deletion().filter(Column::Id.eq(id.0)).exec(&change.tx).await?;
+        self.drop_sessions_of_issuer(&change.tx, id).await?;
         let gone = self.notice(ResourceName::Issuer(id), false, true);
         change.commit(actor, self.issuer_deed("issuer.delete", Some(&record), None), [gone], ()).await
     }

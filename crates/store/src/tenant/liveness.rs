@@ -1,18 +1,20 @@
 //! What proxies are told when a whole tenant comes or goes.
 
-use model::{EgressRuleId, ResourceName, ServerId};
+use model::{EgressRuleId, GrantId, IssuerId, ResourceName, ServerId, UserId};
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QuerySelect};
 use uuid::Uuid;
 
 use super::TenantStore;
 use crate::StoreError;
 use crate::change::{Change, Notice};
-use crate::entity::egress_rule;
 use crate::entity::server::Column;
+use crate::entity::{egress_rule, issuer, oauth_grant, user};
 
 impl TenantStore {
     /// A notice for the tenant, each server that is mounted while it is active, each key that opens
-    /// something then, and each egress rule that is for it alone. Its going is urgent.
+    /// something then, each user, each identity provider that counts, each grant that was taken back, and each egress rule
+    /// that is for it alone. Its
+    /// going is urgent.
     pub(crate) async fn notices_of_all(&self, change: &Change, live: bool) -> Result<Vec<Notice>, StoreError> {
         let bounds = self.bounds(&change.tx).await?;
         let keys = self.live_keys(&change.tx, None, change.now).await?;
@@ -22,10 +24,19 @@ impl TenantStore {
         let rules = egress_rule::Entity::find().filter(egress_rule::Column::TenantId.eq(self.tenant.0));
         let rules = rules.select_only().column(egress_rule::Column::Id);
         let rules: Vec<Uuid> = rules.into_tuple().all(&change.tx).await?;
+        let users = self.scoped_all_users().select_only().column(user::Column::Id);
+        let users: Vec<Uuid> = users.into_tuple().all(&change.tx).await?;
+        let issuers = self.scoped_issuers().filter(issuer::Column::Enabled.eq(true)).select_only();
+        let issuers: Vec<Uuid> = issuers.column(issuer::Column::Id).into_tuple().all(&change.tx).await?;
+        let revoked = self.scoped_grants().filter(oauth_grant::Column::RevokedAt.is_not_null()).select_only();
+        let revoked: Vec<Uuid> = revoked.column(oauth_grant::Column::Id).into_tuple().all(&change.tx).await?;
         let names = std::iter::once(ResourceName::Tenant(self.tenant))
             .chain(rules.into_iter().map(|id| ResourceName::Egress(EgressRuleId(id))))
             .chain(servers.into_iter().map(|id| ResourceName::Server(ServerId(id))))
-            .chain(keys.map(|key| ResourceName::Key(key.verifier.id)));
+            .chain(keys.map(|key| ResourceName::Key(key.verifier.id)))
+            .chain(users.into_iter().map(|id| ResourceName::User(UserId(id))))
+            .chain(issuers.into_iter().map(|id| ResourceName::Issuer(IssuerId(id))))
+            .chain(revoked.into_iter().map(|id| ResourceName::Revoked(GrantId(id))));
         Ok(names.map(|name| self.notice(name, live, !live)).collect())
     }
 }

@@ -107,6 +107,17 @@ impl TenantStore {
         Ok(())
     }
 
+    /// The users of a department, deleted ones too.
+    pub(super) async fn member_ids(
+        &self,
+        db: &impl ConnectionTrait,
+        department: DepartmentId,
+    ) -> Result<Vec<UserId>, StoreError> {
+        let members = self.scoped_memberships().filter(Column::DepartmentId.eq(department.0)).select_only();
+        let ids: Vec<Uuid> = members.column(Column::UserId).into_tuple().all(db).await?;
+        Ok(ids.into_iter().map(UserId).collect())
+    }
+
     /// The users of a department, as a subquery.
     pub(super) fn members_of(&self, department: DepartmentId) -> SelectStatement {
         let members = self.scoped_memberships().filter(Column::DepartmentId.eq(department.0));

@@ -110,6 +110,9 @@ impl TenantStore {
             return change.nothing(Rotation::Unknown).await.map(|nothing| nothing.value);
         };
         let id = GrantId(token.grant_id);
+        if self.one_grant(&change.tx, id).await?.is_none_or(|grant| grant.revoked_at.is_some()) {
+            return change.nothing(Rotation::Reused(id)).await.map(|nothing| nothing.value);
+        }
         self.revoke_one(change, &tenant, &Actor::system("authorization"), "grant.refresh_reused", id).await?;
         Ok(Rotation::Reused(id))
     }

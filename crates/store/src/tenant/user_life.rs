@@ -29,8 +29,8 @@ impl TenantStore {
         Ok(Committed { value: (), revision: committed.revision })
     }
 
-    /// Brings a deleted user back with the keys that have not ended since; `LoginTaken` if another one
-    /// has the login by now. Restoring a live one changes nothing.
+    /// Brings a deleted user back with the keys that have not ended since; `LoginTaken` or
+    /// `ExternalIdTaken` if another one has these by now. Restoring a live one changes nothing.
     pub async fn restore_user(&self, actor: &Actor, id: UserId) -> Result<Committed<Restored<UserRecord>>, StoreError> {
         let (change, tenant) = self.begin().await?;
         let live = self.scoped_users().filter(Column::Id.eq(id.0));

@@ -13,6 +13,7 @@ use crate::entity::user::{Column, Entity, Model};
 use crate::generation::expect;
 use crate::listing::{holds, page_size};
 use crate::platform::last_admin::LastAdmin;
+use crate::user_record::takes_place;
 use crate::{Actor, Committed, NewUser, StoreError, TenantRecord, UserPage, UserPatch, UserRecord};
 
 impl TenantStore {
@@ -24,6 +25,11 @@ impl TenantStore {
     /// The tenant's deleted users.
     pub(super) fn scoped_user_tombstones(&self) -> Select<Entity> {
         Entity::find().filter(self.own_users()).filter(Column::DeletedAt.is_not_null())
+    }
+
+    /// Live and deleted ones: proxies hold both.
+    pub(super) fn scoped_all_users(&self) -> Select<Entity> {
+        Entity::find().filter(self.own_users())
     }
 
     /// Live and deleted ones, for writes.
@@ -63,7 +69,7 @@ impl TenantStore {
         records.collect()
     }
 
-    /// Makes a user: `LoginTaken`, `NoDepartment`, or `Bound` if there are 10,000 already.
+    /// Makes a user: `LoginTaken`, `ExternalIdTaken`, `NoDepartment`, or `Bound` if there are 10,000 already.
     pub async fn create_user(&self, actor: &Actor, new: NewUser) -> Result<Committed<UserRecord>, StoreError> {
         let (change, tenant) = self.begin().await?;
         let departments = self.chosen_departments(&change, &new.departments).await?;
@@ -82,6 +88,12 @@ impl TenantStore {
     /// A live user by the login.
     pub async fn user_by_login(&self, login: &str) -> Result<Option<UserRecord>, StoreError> {
         self.one_user(&self.store.inner.read, self.scoped_users().filter(Column::Login.eq(login))).await
+    }
+
+    /// A live user by what another system calls them.
+    pub async fn user_by_external_id(&self, external_id: &str) -> Result<Option<UserRecord>, StoreError> {
+        let query = self.scoped_users().filter(Column::ExternalId.eq(external_id));
+        self.one_user(&self.store.inner.read, query.order_by_asc(Column::Id)).await
     }
 
     /// Users in the order of their making.
@@ -124,7 +136,10 @@ impl TenantStore {
         if after == before {
             return change.nothing(before).await;
         }
-        self.check_user_is_unique(&change, &after).await?;
+        self.check_login_is_free(&change, &after).await?;
+        if after.external_id != before.external_id {
+            self.check_external_id_is_free(&change, &after).await?;
+        }
         if departments.is_some() {
             self.write_memberships(&change, id, &after.departments).await?;
         }
@@ -151,14 +166,24 @@ impl TenantStore {
     }
 
     pub(super) async fn check_user_fits(&self, change: &Change, record: &UserRecord) -> Result<(), StoreError> {
-        self.check_user_is_unique(change, record).await?;
+        self.check_login_is_free(change, record).await?;
+        self.check_external_id_is_free(change, record).await?;
         room_for_one(&change.tx, self.scoped_users(), "users", USERS).await
     }
 
-    async fn check_user_is_unique(&self, change: &Change, record: &UserRecord) -> Result<(), StoreError> {
+    async fn check_login_is_free(&self, change: &Change, record: &UserRecord) -> Result<(), StoreError> {
         let others = self.scoped_users().filter(Column::Id.ne(record.id.0));
         let taken = others.filter(Column::Login.eq(record.login.as_str())).count(&change.tx).await? > 0;
         if taken { Err(StoreError::LoginTaken) } else { Ok(()) }
+    }
+
+    /// Two users whom an identity provider calls the same would be one to proxies. Rows of earlier programs may be:
+    /// only a new id is looked at.
+    async fn check_external_id_is_free(&self, change: &Change, record: &UserRecord) -> Result<(), StoreError> {
+        let Some(external_id) = &record.external_id else { return Ok(()) };
+        let others = self.scoped_users().filter(Column::Id.ne(record.id.0));
+        let taken = others.filter(Column::ExternalId.eq(external_id.as_str())).count(&change.tx).await? > 0;
+        if taken { Err(StoreError::ExternalIdTaken) } else { Ok(()) }
     }
 
     /// Writes every column of the user, one generation on, if the row is where it was read, and commits
@@ -190,7 +215,7 @@ impl TenantStore {
         self.commit_user(change, tenant, actor, action, Some(before), after).await
     }
 
-    /// No proxy holds users, but what their keys may do.
+    /// Proxies hold the user, and what the user's keys may do. Who may not come in any more is signed out.
     async fn commit_user(
         &self,
         change: Change,
@@ -200,12 +225,21 @@ impl TenantStore {
         before: Option<UserRecord>,
         after: UserRecord,
     ) -> Result<Committed<UserRecord>, StoreError> {
-        let notices = match &before {
+        let mut notices = match &before {
             Some(before) if before.bound() != after.bound() => {
                 self.notices_of_keys(&change, tenant, before, &after).await?
             }
             _ => Vec::new(),
         };
+        let shut_out = after.bound().is_none() && before.as_ref().is_some_and(|before| before.bound().is_some());
+        if shut_out {
+            notices.extend(self.sign_out(&change, tenant, after.id).await?);
+        }
+        let (had, has) = (before.as_ref().map(UserRecord::spec), after.spec());
+        if had.as_ref() != Some(&has) {
+            let urgent = takes_place(had.as_ref(), &has);
+            notices.push(self.notice(ResourceName::User(after.id), tenant.is_live(), urgent));
+        }
         let deed = Deed {
             tenant: Some(self.tenant),
             action,

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::{KeyId, KeyRole, KeyScopes, KeyVerifier, Limits, ManualClock, TenantId, Transport, UpstreamUrl};
+use model::{ClaimMapping, IssuerId, KeyId, KeyRole, KeyScopes, KeyVerifier, Limits, ManualClock, SigningAlgorithm, TenantId, Transport, UpstreamUrl};
 use sea_orm::{ConnectionTrait as _, Database, DatabaseConnection};
-use store::{Actor, NewKey, NewServer, NewTenant, Store, TenantRecord, TenantStore};
+use store::{Actor, NewIssuer, NewKey, NewServer, NewTenant, Store, TenantRecord, TenantStore};
 
 use crate::DATABASE;
 
@@ -115,6 +115,26 @@ pub(crate) fn server(name: &str) -> NewServer {
         trust_hints: true,
         enabled: true,
         ..NewServer::new(name.parse().unwrap(), format!("{name} for people"), url)
+    }
+}
+
+pub(crate) fn issuer(name: &str) -> NewIssuer {
+    NewIssuer {
+        id: IssuerId::fresh(),
+        name: name.parse().unwrap(),
+        title: format!("{name} for people"),
+        issuer: format!("https://{name}.example"),
+        client_id: Some("gatehouse".to_owned()),
+        client_secret: Some(vec![1, 2, 3]),
+        audiences: vec!["gatehouse".to_owned()],
+        algorithms: vec![SigningAlgorithm::Rs256, SigningAlgorithm::Es256],
+        claims: ClaimMapping { departments: Some("groups".to_owned()), ..ClaimMapping::default() },
+        scope: None,
+        unknown_users: false,
+        sign_in: true,
+        mcp: true,
+        enabled: true,
+        fetched: None,
     }
 }
 

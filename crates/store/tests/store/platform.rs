@@ -117,6 +117,23 @@ async fn sealed_envelopes_are_kept_byte_for_byte_and_replaced() {
 }
 
 #[tokio::test]
+async fn of_those_who_replace_an_envelope_at_once_one_does() {
+    let house = House::new().await;
+    let platform = house.store.platform();
+    let store = &house.store;
+    let replace = |before: Option<&'static [u8]>, bytes: u8| async move {
+        store.platform().replace_sealed("fleet", before, vec![bytes]).await.unwrap()
+    };
+    let first = tokio::join!(replace(None, 1), replace(None, 2), replace(None, 3));
+    assert_eq!([first.0, first.1, first.2].iter().filter(|won| **won).count(), 1);
+    platform.put_sealed("fleet", vec![7]).await.unwrap();
+    assert!(!replace(None, 4).await && !replace(Some(&[8]), 4).await);
+    let second = tokio::join!(replace(Some(&[7]), 5), replace(Some(&[7]), 6));
+    assert_ne!(second.0, second.1);
+    assert_eq!(platform.sealed("fleet").await.unwrap(), Some(vec![if second.0 { 5 } else { 6 }]));
+}
+
+#[tokio::test]
 async fn proxies_are_kept_by_node_and_forgotten_when_unseen() {
     let house = House::new().await;
     let platform = house.store.platform();

@@ -1,7 +1,7 @@
 //! What a method is called with: ids and names of one's own, of another tenant, or of nobody.
 
-use model::{DepartmentId, Generation, KeyId, ServerId, UserId};
-use store::{DepartmentPage, KeyPage, ServerPage, TenantStore, UserPage};
+use model::{DepartmentId, Generation, GrantId, IssuerId, KeyId, ServerId, SessionId, UserId};
+use store::{DepartmentPage, GrantPage, IssuerPage, KeyPage, ServerPage, SessionPage, TenantStore, UserPage};
 
 use super::dice::Dice;
 
@@ -20,9 +20,14 @@ pub(crate) struct Ids {
     pub(crate) server_title: String,
     pub(crate) user: UserId,
     pub(crate) login: String,
+    pub(crate) external_id: String,
     pub(crate) department: DepartmentId,
     pub(crate) department_name: String,
     pub(crate) key: KeyId,
+    pub(crate) issuer: IssuerId,
+    pub(crate) issuer_name: String,
+    pub(crate) session: SessionId,
+    pub(crate) grant: GrantId,
     /// The caller's own, whatever the others are.
     pub(crate) own_user: UserId,
     /// The caller's own.
@@ -42,9 +47,14 @@ impl Ids {
             server_title: format!("Nobody {number:x}"),
             user: UserId::fresh(),
             login: format!("nobody-{number:x}"),
+            external_id: format!("nobody-{number:x}"),
             department: DepartmentId::fresh(),
             department_name: format!("nobody-{:x}", number >> 20),
             key: key_of(dice.roll()),
+            issuer: IssuerId::fresh(),
+            issuer_name: format!("nobody-{:x}", number >> 20),
+            session: SessionId::fresh(),
+            grant: GrantId::fresh(),
             own_user: UserId::fresh(),
             mark: mark.to_owned(),
             expected: [None, None, Some(Generation(1))][dice.below(3)],
@@ -78,6 +88,11 @@ impl Ids {
             self.server_name.clone(),
             self.server_title.clone(),
             self.login.clone(),
+            self.external_id.clone(),
+            self.issuer.to_string(),
+            self.issuer_name.clone(),
+            self.session.to_string(),
+            self.grant.to_string(),
             self.department_name.clone(),
         ];
         ids.iter().fold(answer.to_owned(), |text, id| text.replace(id, "<id>"))
@@ -94,9 +109,12 @@ fn key_of(number: u64) -> KeyId {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Belongings {
     servers: Vec<(ServerId, String, String)>,
-    users: Vec<(UserId, String)>,
+    users: Vec<(UserId, String, Option<String>)>,
     departments: Vec<(DepartmentId, String)>,
     keys: Vec<KeyId>,
+    issuers: Vec<(IssuerId, String)>,
+    sessions: Vec<SessionId>,
+    grants: Vec<GrantId>,
 }
 
 impl Belongings {
@@ -107,13 +125,20 @@ impl Belongings {
             let servers = tenant.servers(page).await.unwrap().into_iter();
             found.servers.extend(servers.map(|one| (one.spec.id, one.spec.name.to_string(), one.spec.title)));
             let page = UserPage { deleted, limit: 500, ..Default::default() };
-            found.users.extend(tenant.users(page).await.unwrap().into_iter().map(|one| (one.id, one.login)));
+            let users = tenant.users(page).await.unwrap().into_iter();
+            found.users.extend(users.map(|one| (one.id, one.login, one.external_id)));
             let page = DepartmentPage { deleted, limit: 500, ..Default::default() };
             let departments = tenant.departments(page).await.unwrap().into_iter();
             found.departments.extend(departments.map(|one| (one.id, one.name.to_string())));
         }
         let keys = tenant.keys(KeyPage { limit: 500, ..Default::default() }).await.unwrap();
         found.keys = keys.into_iter().map(|key| key.verifier.id).collect();
+        let issuers = tenant.issuers(IssuerPage { limit: 500, ..Default::default() }).await.unwrap();
+        found.issuers = issuers.into_iter().map(|one| (one.id, one.name.to_string())).collect();
+        let sessions = tenant.sessions(SessionPage { limit: 500, ..Default::default() }).await.unwrap();
+        found.sessions = sessions.into_iter().map(|one| one.id).collect();
+        let grants = tenant.grants(GrantPage { limit: 500, ..Default::default() }).await.unwrap();
+        found.grants = grants.into_iter().map(|one| one.id).collect();
         found
     }
 
@@ -123,8 +148,9 @@ impl Belongings {
         if let Some((id, name, title)) = dice.one_of(&self.servers) {
             (ids.server, ids.server_name, ids.server_title) = (*id, name.clone(), title.clone());
         }
-        if let Some((id, login)) = dice.one_of(&self.users) {
+        if let Some((id, login, external_id)) = dice.one_of(&self.users) {
             (ids.user, ids.login) = (*id, login.clone());
+            ids.external_id = external_id.clone().unwrap_or(ids.external_id);
         }
         if let Some((id, name)) = dice.one_of(&self.departments) {
             (ids.department, ids.department_name) = (*id, name.clone());
@@ -132,7 +158,16 @@ impl Belongings {
         if let Some(key) = dice.one_of(&self.keys) {
             ids.key = *key;
         }
-        if let Some((id, _)) = dice.one_of(&own.users) {
+        if let Some((id, name)) = dice.one_of(&self.issuers) {
+            (ids.issuer, ids.issuer_name) = (*id, name.clone());
+        }
+        if let Some(session) = dice.one_of(&self.sessions) {
+            ids.session = *session;
+        }
+        if let Some(grant) = dice.one_of(&self.grants) {
+            ids.grant = *grant;
+        }
+        if let Some((id, ..)) = dice.one_of(&own.users) {
             ids.own_user = *id;
         }
         ids

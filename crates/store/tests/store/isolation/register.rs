@@ -4,15 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use model::{Digest, Generation, KeyRole, KeyScopes, KeyVerifier};
+use model::{Digest, Generation, IssuerId, KeyRole, KeyScopes, KeyVerifier};
 use store::{
-    AuditPage, DepartmentPage, DepartmentPatch, EgressRulePage, KeyPage, KeyPatch, KeyRotation, Manifest,
-    NewDepartment, NewEgressRule, NewKey, NewUser, Place, PlatformStore, ServerPage, ServerPatch, Store, StoreError,
+    AuditPage, DepartmentPage, DepartmentPatch, EgressRulePage, FetchedKeys, IssuerPage, IssuerPatch, KeyPage, KeyPatch, KeyRotation, Manifest,
+    NewDepartment, NewEgressRule, NewIssuer, NewKey, NewUser, Place, PlatformStore, ServerPage, ServerPatch, Store, StoreError,
     StoredAnswer, TenantPatch, TenantStore, UserPage, UserPatch,
 };
 
 use super::ids::Ids;
-use crate::house::{actor, server};
+use crate::house::{actor, issuer, server};
 
 /// What a call is held to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,7 +55,7 @@ macro_rules! ways {
 
 /// The register. A method that is missing here fails `every_method_is_registered`.
 pub(crate) fn register() -> Vec<Way> {
-    [servers(), users(), departments(), keys(), others()].concat()
+    [servers(), users(), departments(), keys(), issuers(), others()].concat()
 }
 
 fn servers() -> Vec<Way> {
@@ -98,6 +98,7 @@ fn users() -> Vec<Way> {
         user = |tenant, ids| tenant.user(ids.user);
         deleted_user = |tenant, ids| tenant.deleted_user(ids.user);
         user_by_login = |tenant, ids| tenant.user_by_login(&ids.login);
+        user_by_external_id = |tenant, ids| tenant.user_by_external_id(&ids.external_id);
         users = |tenant, ids| tenant.users(UserPage { department: Some(ids.department), limit: 50, ..Default::default() });
         users = |tenant, ids| tenant.users(UserPage { search: Some(ids.login.clone()), limit: 50, ..Default::default() });
         create_user = |tenant, ids| async move { tenant.create_user(&actor(), new_user(&ids, vec![ids.department])).await };
@@ -189,11 +190,45 @@ fn keys() -> Vec<Way> {
     ways
 }
 
+fn new_issuer(ids: &Ids) -> NewIssuer {
+    NewIssuer {
+        id: IssuerId::fresh(),
+        title: ids.mark.clone(),
+        issuer: format!("https://{}.example", ids.fresh_name()),
+        client_secret: Some(ids.mark.clone().into_bytes()),
+        ..issuer(&ids.fresh_name())
+    }
+}
+
+fn issuers() -> Vec<Way> {
+    let mut ways = ways! { ToUnknown:
+        issuer = |tenant, ids| tenant.issuer(ids.issuer);
+        issuer_named = |tenant, ids| tenant.issuer_named(&ids.issuer_name);
+        issuers = |tenant, ids| tenant.issuers(IssuerPage { search: Some(ids.issuer_name.clone()), limit: 50, ..Default::default() });
+        change_issuer = |tenant, ids| {
+            let patch = IssuerPatch { title: Some(ids.fresh_text()), enabled: Some(ids.coin), ..Default::default() };
+            async move { tenant.change_issuer(&actor(), ids.issuer, ids.expected, patch).await }
+        };
+        delete_issuer = |tenant, ids| async move { tenant.delete_issuer(&actor(), ids.issuer, ids.expected).await };
+        set_issuer_keys = |tenant, ids| {
+            let fetched = FetchedKeys { document: ids.fresh_text(), metadata: ids.mark.clone(), at: 1 };
+            tenant.set_issuer_keys(ids.issuer, fetched)
+        };
+        set_issuer_failure = |tenant, ids| tenant.set_issuer_failure(ids.issuer, &ids.mark, 2);
+    };
+    ways.extend(ways! { ToItsOwn:
+        create_issuer = |tenant, ids| async move { tenant.create_issuer(&actor(), new_issuer(&ids)).await.map(|made| made.revision) };
+        issuers = |tenant, ids| tenant.issuers(IssuerPage { after: Some(ids.issuer), limit: 50, ..Default::default() });
+    });
+    ways
+}
+
 fn others() -> Vec<Way> {
     ways! { ToItsOwn:
         tenant = |tenant, ids| tenant.tenant();
         audit = |tenant, ids| tenant.audit(AuditPage { object: Some(format!("server/{}", ids.server)), limit: 50, ..Default::default() });
         audit = |tenant, ids| tenant.audit(AuditPage { limit: 50, ..Default::default() });
+        note = |tenant, ids| async move { tenant.note(&actor(), "user.note", format!("user/{}", ids.user), serde_json::Value::Null).await };
     }
 }
 
