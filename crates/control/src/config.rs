@@ -98,6 +98,13 @@ impl Config {
         config
     }
 
+    /// Where people reach this service, without a slash at its end: the public URL, or loopback.
+    pub(crate) fn base_url(&self) -> String {
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        let own = || format!("{scheme}://127.0.0.1:{}", self.listen.port());
+        self.public_url.as_ref().map_or_else(own, |url| url.as_str().trim_end_matches('/').to_owned())
+    }
+
     /// Mistakes that no single key shows.
     fn check(&self, settings: &mut Settings) {
         let listeners =

@@ -11,11 +11,14 @@ mod signals;
 mod hints;
 mod issuers;
 mod keys;
+mod outward;
 mod purge;
 pub mod reconcile;
 mod rest;
+mod sealing;
 mod serve;
 mod servers;
+mod signing;
 
 pub mod fleet;
 pub mod pki;
@@ -30,15 +33,19 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use model::Clock;
 use store::Store;
 use telemetry::Metrics;
+use vault::Vault;
 
 pub use self::config::Config;
 pub use self::run::{StartError, run};
 
+use self::issuers::Issuers;
 use self::metrics::Counters;
+use self::outward::Outward;
 use self::proxies::Proxies;
 use self::reconcile::Reconciler;
 use self::rest::Cursors;
 use self::servers::Servers;
+use self::signing::Signing;
 
 /// The parts of the service. Built once; handlers share it.
 pub(crate) struct Control {
@@ -46,6 +53,9 @@ pub(crate) struct Control {
     pub(crate) store: Store,
     pub(crate) proxies: Arc<dyn Proxies>,
     pub(crate) servers: Servers,
+    pub(crate) outward: Outward,
+    pub(crate) issuers: Issuers,
+    pub(crate) signing: Arc<Signing>,
     pub(crate) reconciler: Arc<Reconciler>,
     pub(crate) cursors: Cursors,
     pub(crate) clock: Arc<dyn Clock>,
@@ -59,12 +69,13 @@ pub(crate) struct Control {
 pub(crate) type App = Arc<Control>;
 
 impl Control {
-    /// Puts the parts together; starts nothing. `cursor_key` is the same on every replica.
+    /// Puts the parts together; starts nothing. `vault` and `cursor_key` are the same on every replica.
     pub(crate) fn new(
         config: Config,
         store: Store,
         proxies: Arc<dyn Proxies>,
         clock: Arc<dyn Clock>,
+        vault: Arc<Vault>,
         cursor_key: &[u8; 32],
     ) -> Self {
         let policy = egress::Policy {
@@ -75,8 +86,15 @@ impl Control {
         };
         let metrics = Metrics::new();
         let counters = Counters::new(&metrics);
+        let servers = Servers::new(store.clone(), proxies.clone(), policy);
+        let outward = Outward::new(servers.clone(), config.dev);
+        let issuers = Issuers::new(store.clone(), outward.clone(), vault.clone(), clock.clone(), config.dev);
+        let signing = Signing::new(store.clone(), vault, clock.clone(), config.base_url());
         Self {
-            servers: Servers::new(store.clone(), proxies.clone(), policy),
+            servers,
+            outward,
+            issuers,
+            signing: Arc::new(signing),
             reconciler: Arc::new(Reconciler::new(store.clone(), proxies.clone(), counters.clone())),
             cursors: Cursors::new(cursor_key),
             draining: AtomicBool::new(false),

@@ -14,6 +14,7 @@ use tower::util::BoxCloneSyncService;
 
 pub(crate) use self::counters::Counters;
 use crate::App;
+use crate::outward::Outward;
 use crate::reconcile::Reconciler;
 use crate::rest::{Rest, health};
 
@@ -60,6 +61,23 @@ pub(crate) fn expose(app: &App) {
             readings.put(4, &[], f64::from(u8::from(shown.config.dev)));
         },
     );
+    let (issuers, aged) = (app.issuers.clone(), app.issuers.clone());
+    metrics.observe_counts(
+        &[("gatehouse_issuer_fetches_total", "Times that issuers were asked for their keys, by outcome.")],
+        &["outcome"],
+        move |readings| {
+            let (fetched, failed) = issuers.asked();
+            readings.put(0, &["ok"], fetched as f64);
+            readings.put(0, &["failed"], failed as f64);
+        },
+    );
+    metrics.observe(
+        &[("gatehouse_issuer_keys_seconds", "Age of the oldest keys of an issuer that was due at the last look.")],
+        &[],
+        move |readings| readings.put(0, &[], aged.oldest() as f64 / 1e6),
+    );
+    let outward = app.outward.clone();
+    metrics.bound("outward_requests", Outward::MOST, move || outward.under_way());
     let asked = app.reconciler.clone();
     metrics.bound("asked_passes", Reconciler::MOST_ASKED, move || asked.asked());
 }

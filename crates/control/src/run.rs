@@ -19,6 +19,7 @@ use vault::{Vault, VaultError};
 use crate::config::Config;
 use crate::fleet::Fleet;
 use crate::hints;
+use crate::issuers::Wanted;
 use crate::pki::{Pki, PkiError, follow};
 use crate::serve::Slots;
 use crate::timers::scaled;
@@ -108,10 +109,13 @@ async fn serve_with(
 }
 
 /// Serves until SIGTERM, SIGINT or the end of the parent's pipe, then drains within 35 s.
-pub async fn run(config: Config) -> Result<(), StartError> {
+pub async fn run(mut config: Config) -> Result<(), StartError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let shutdown = signals::shutdown().map_err(StartError::Signals)?;
-    let rest_listener = Listener::new(bind("listen", config.listen).await?, config.tls.as_ref())?;
+    let rest_listener = bind("listen", config.listen).await?;
+    // The port that the system chose, where none was named.
+    config.listen = rest_listener.local_addr().unwrap_or(config.listen);
+    let rest_listener = Listener::new(rest_listener, config.tls.as_ref())?;
     let link_listener = bind("link_listen", config.link_listen).await?;
     let metrics_listener = bind("metrics_listen", config.metrics_listen).await?;
     let store = Store::connect(config.database.expose(), clock.clone()).await?;
@@ -119,13 +123,13 @@ pub async fn run(config: Config) -> Result<(), StartError> {
         Some(url) => Coordination::over_redis(url.expose())?,
         None => Coordination::in_process(),
     });
-    let vault = Vault::open(&config.kek_file)?;
+    let vault = Arc::new(Vault::open(&config.kek_file)?);
     let cursor_key = vault.cursor_key()?;
     let pki = Pki::load(&config.pki_dir)?;
     let (tls, served) = watch::channel(Arc::new(pki.server_tls()?));
     let certificates = Part::start("watch on certificates", follow(config.pki_dir.clone(), pki, tls, clock.clone()));
-    let fleet = Fleet::new(store.clone(), Arc::new(vault), clock.clone());
-    let control = Arc::new(Control::new(config, store.clone(), fleet.clone(), clock, &cursor_key));
+    let fleet = Fleet::new(store.clone(), vault.clone(), clock.clone());
+    let control = Arc::new(Control::new(config, store.clone(), fleet.clone(), clock, vault, &cursor_key));
     metrics::expose(&control);
     fleet.show(&control.metrics);
     metrics::show_redis(&control.metrics, coordination.clone());
@@ -156,7 +160,15 @@ pub async fn run(config: Config) -> Result<(), StartError> {
         async move { if elsewhere { hints::carry(store, coordination).await } else { future::pending().await } }
     });
     let metrics = serve::serve(metrics_listener.into(), Slots::new(), metrics::router(&control), link_shutdown.clone());
-    let mut parts = [link, reconciler, certificates, purge, hints, Part::start("metrics", metrics)];
+    let wanted = fleet.wanted();
+    control.metrics.bound("wanted_issuers", Wanted::MOST, move || wanted.waiting());
+    let issuers = Part::start("watch on issuers", control.issuers.clone().run_forever(fleet.wanted()));
+    let signing = Part::start("signing keys", {
+        let signing = control.signing.clone();
+        async move { signing.run_forever().await }
+    });
+    let metrics = Part::start("metrics", metrics);
+    let mut parts = [link, reconciler, certificates, purge, hints, issuers, signing, metrics];
     let draining = tokio::spawn({
         let (control, shutdown) = (control.clone(), shutdown.clone());
         async move {

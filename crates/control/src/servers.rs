@@ -219,9 +219,7 @@ impl Servers {
     }
 
     async fn check_url(&self, tenant: TenantId, url: &UpstreamUrl) -> Result<(), ServersError> {
-        let mut policy = Policy::clone(&self.policy);
-        policy.rules.extend(self.stored_rules().await?);
-        policy.check_url(tenant, url.url()).map_err(|refusal| match refusal {
+        self.policy_now().await?.check_url(tenant, url.url()).map_err(|refusal| match refusal {
             Refusal::HttpsRequired => ServersError::Https { hint: allow_command(url) },
             Refusal::Metadata | Refusal::OwnListener => ServersError::Blocked { hint: None },
             Refusal::Scheme | Refusal::UserInfo | Refusal::HostName | Refusal::Port | Refusal::Address => {
@@ -230,7 +228,13 @@ impl Servers {
         })
     }
 
-    /// The rules as they are now: one that was just made counts for the next add.
+    /// The policy with the rules of the database as they are now: one that was just made counts for the next add.
+    pub(crate) async fn policy_now(&self) -> Result<Policy, StoreError> {
+        let mut policy = Policy::clone(&self.policy);
+        policy.rules.extend(self.stored_rules().await?);
+        Ok(policy)
+    }
+
     async fn stored_rules(&self) -> Result<Vec<EgressRule>, StoreError> {
         let mut rules = Vec::new();
         let mut page = EgressRulePage { limit: 500, ..EgressRulePage::default() };

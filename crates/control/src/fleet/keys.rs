@@ -8,10 +8,13 @@ use ring::rand::{SecureRandom as _, SystemRandom};
 use store::{Store, StoreError};
 use tokio::sync::Mutex;
 use uuid::Uuid;
-use vault::{Coordinates, PLATFORM, Vault, VaultError};
+use vault::{PLATFORM, Vault};
 use wire::{FleetKeys, SealingKey};
 
+use crate::sealing::{Place, SealingError};
+
 const ROW: &str = "fleet/sealing-keys";
+const PLACE: Place = Place { tenant: PLATFORM, kind: "fleet", record: Uuid::nil(), field: "sealing_keys" };
 const DAY_MICROS: i64 = 86_400_000_000;
 
 /// Why there are no keys.
@@ -21,8 +24,8 @@ pub(crate) enum KeysError {
     #[error("the database can't be used")]
     Store(#[from] StoreError),
     /// The vault.
-    #[error("the vault can't open or seal the keys")]
-    Vault(#[from] VaultError),
+    #[error("the keys can't be opened or sealed")]
+    Sealing(#[from] SealingError),
     /// The row is not what this program wrote.
     #[error("the row of the sealing keys is damaged")]
     Damaged,
@@ -79,29 +82,14 @@ impl Keys {
 
     async fn read(&self) -> Result<Option<Kept>, KeysError> {
         let Some(row) = self.store.platform().sealed(ROW).await? else { return Ok(None) };
-        let (version, rest) = row.split_first_chunk::<8>().ok_or(KeysError::Damaged)?;
-        let (wrapped_len, rest) = rest.split_first_chunk::<2>().ok_or(KeysError::Damaged)?;
-        let wrapped_len = usize::from(u16::from_be_bytes(*wrapped_len));
-        let (wrapped, envelope) = rest.split_at_checked(wrapped_len).ok_or(KeysError::Damaged)?;
-        let key = self.vault.unwrap_data_key(PLATFORM, wrapped)?;
-        let plain = key.open(&coordinates(u64::from_be_bytes(*version)), envelope)?;
+        let plain = PLACE.open(&self.vault, &row)?;
         unpack(&plain).map(Some).ok_or(KeysError::Damaged)
     }
 
-    /// One row with a data key of its own, so that there is never a half of it.
     async fn write(&self, keys: &FleetKeys, made_at: i64) -> Result<(), KeysError> {
-        let version = u64::from(keys.current.id);
-        let key = self.vault.new_platform_key()?;
-        let wrapped = self.vault.wrap_data_key(&key)?;
-        let wrapped_len = u16::try_from(wrapped.len()).map_err(|_| KeysError::Damaged)?;
-        let envelope = key.seal(&coordinates(version), &pack(keys, made_at))?;
-        let row = [&version.to_be_bytes()[..], &wrapped_len.to_be_bytes(), &wrapped, &envelope].concat();
+        let row = PLACE.seal(&self.vault, u64::from(keys.current.id), &pack(keys, made_at))?;
         Ok(self.store.platform().put_sealed(ROW, row).await?)
     }
-}
-
-fn coordinates(secret_version: u64) -> Coordinates<'static> {
-    Coordinates { tenant: PLATFORM, kind: "fleet", record: Uuid::nil(), field: "sealing_keys", secret_version }
 }
 
 fn pack(keys: &FleetKeys, made_at: i64) -> zeroize::Zeroizing<Vec<u8>> {
