@@ -21,7 +21,7 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use crate::account::{Account, Ended};
 use crate::connections::settle;
 use crate::fault::Fault;
-use crate::hub::Hub;
+use crate::hub::{Hub, Tie};
 use crate::relay::give_up;
 use crate::table::Mount;
 use crate::timers::scaled;
@@ -41,6 +41,9 @@ const STREAM: usize = 64 << 20;
 const TICK: Duration = Duration::from_secs(15);
 /// How often the rest of an answer is fetched after the upstream hung up before its end.
 const RESUMES: u32 = 10;
+/// For how long an answer goes on when the key or token that asked for it has expired. It is looked for when
+/// nothing comes, at the next tick.
+const OVERTIME: Duration = Duration::from_secs(15);
 
 /// A JSON answer.
 pub(crate) enum Json {
@@ -250,6 +253,8 @@ pub(crate) struct EventRelay {
     tick: Pin<Box<Sleep>>,
     slow_ticks: u32,
     cancelled: Pin<Box<WaitForCancellationFutureOwned>>,
+    /// What lets the client have the rest, and until when.
+    tie: Option<(Tie, Pin<Box<WaitForCancellationFutureOwned>>, Option<Instant>)>,
     answered: bool,
     account: Option<Account>,
 }
@@ -268,6 +273,7 @@ impl EventRelay {
             growing: 0,
             tick: Box::pin(tokio::time::sleep(scaled(TICK))),
             slow_ticks: 0,
+            tie: None,
             answered: false,
             account: None,
         })
@@ -276,6 +282,17 @@ impl EventRelay {
     /// Who is told of the outcome.
     pub(crate) fn told_to(&mut self, account: Account) {
         self.account = Some(account);
+    }
+
+    /// The answer ends early with the right of whoever asked.
+    pub(crate) fn ends_with(&mut self, tie: Tie, until: Option<Instant>) {
+        let ended = Box::pin(tie.ended().clone().cancelled_owned());
+        self.tie = Some((tie, ended, until.map(|until| until + scaled(OVERTIME))));
+    }
+
+    /// Whether the client may not have the rest any more.
+    fn has_lost_its_right(&mut self, cx: &mut Context<'_>) -> bool {
+        self.tie.as_mut().is_some_and(|(_, ended, _)| ended.as_mut().poll(cx).is_ready())
     }
 
     pub(crate) fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
@@ -298,8 +315,15 @@ impl EventRelay {
                         self.source = Source::Over;
                         return Poll::Ready(None);
                     }
+                    if self.has_lost_its_right(cx) {
+                        return self.cut_off();
+                    }
                     ready!(self.tick.as_mut().poll(cx));
-                    self.tick.as_mut().reset(Instant::now() + scaled(TICK));
+                    let now = Instant::now();
+                    self.tick.as_mut().reset(now + scaled(TICK));
+                    if self.tie.as_ref().is_some_and(|(_, _, until)| until.is_some_and(|until| now >= until)) {
+                        return self.cut_off();
+                    }
                     if Instant::now() >= self.call.deadline || self.crawls() {
                         give_up(self.call.mount.clone(), self.call.connected.clone(), self.call.id);
                         return Poll::Ready(Some(self.failed(Failure::Deadline)));
@@ -308,6 +332,14 @@ impl EventRelay {
                 }
             }
         }
+    }
+
+    /// The client may have nothing more, not even an error: its next request says what is wrong.
+    fn cut_off(&mut self) -> Poll<Option<Bytes>> {
+        give_up(self.call.mount.clone(), self.call.connected.clone(), self.call.id);
+        self.over(Ended::Cancelled);
+        self.source = Source::Over;
+        Poll::Ready(None)
     }
 
     /// The event that answers in the upstream's stead.

@@ -53,7 +53,7 @@ pub(crate) struct Listening {
     stream: Stream,
     keep_alive: Interval,
     opened: bool,
-    /// Until the key of the listener expires.
+    /// Until the key or token of the listener expires.
     until: Option<Pin<Box<Sleep>>>,
     _gauge: Gauge,
 }
@@ -208,16 +208,15 @@ where
 mod tests {
     use std::sync::Arc;
 
-    use http_body_util::BodyExt as _;
-    use model::KeyId;
-
     use super::*;
     use crate::hub::{Hears, Hub};
+    use crate::principal::Caller;
     use crate::session::Uid;
+    use http_body_util::BodyExt as _;
 
     #[tokio::test(start_paused = true)]
     async fn a_stream_ends_with_its_key() {
-        let key: KeyId = "0123456789abcdef".parse().unwrap();
+        let key = Caller::for_test("0123456789abcdef");
         let hub = Arc::new(Hub::default());
         let stream = hub.listen(Uid([1; 8]), key, Hears::All(None)).unwrap();
         let gauge = telemetry::IntGauge::new("streams", "open").unwrap();

@@ -49,7 +49,9 @@ impl Service {
         Ok(CallToolResult::success(vec![ContentBlock::text(message)]))
     }
 
-    #[tool(description = "Lists the servers that you can use here, and which of them are left alone for a while.")]
+    #[tool(
+        description = "Lists the servers that you can use here, which of them are left alone for a while, and who you are."
+    )]
     async fn servers(&self, context: RequestContext<RoleServer>) -> Result<CallToolResult, ErrorData> {
         let who = context.extensions.get::<Parts>().and_then(|parts| parts.extensions.get::<Authenticated>());
         let servers: Vec<serde_json::Value> = who
@@ -64,7 +66,16 @@ impl Service {
                 })
             })
             .collect();
-        let text = serde_json::json!({ "servers": servers }).to_string();
+        let you = who.map(|who| {
+            serde_json::json!({
+                "tenant": who.tenant.spec.name.as_str(),
+                "user": who.user().map(|user| user.to_string()),
+                "login": who.login(),
+                "departments": who.departments(),
+                "role": who.role().as_str(),
+            })
+        });
+        let text = serde_json::json!({ "servers": servers, "you": you }).to_string();
         Ok(CallToolResult::success(vec![ContentBlock::text(text)]))
     }
 }

@@ -8,7 +8,7 @@ use http::HeaderMap;
 use http_body_util::BodyExt;
 use mcp::{Envelope, Kind, ListKind, Revision};
 use model::{
-    Digest, Generation, KeyId, Limits, Principal, ServerId, ServerName, ServerSpec, TenantId, Transport, UpstreamUrl,
+    Digest, Generation, Limits, Principal, ServerId, ServerName, ServerSpec, TenantId, Transport, UpstreamUrl,
 };
 
 use tokio_util::task::TaskTracker;
@@ -226,7 +226,7 @@ impl Gate {
                 table.server(server).filter(|mount| mount.spec.tenant == tenant).cloned().ok_or_else(not_mounted)?;
             (mount, table.tenant(tenant).ok_or_else(not_mounted)?.hub.clone())
         };
-        let behalf = Behalf { key: control_key(), hub };
+        let behalf = Behalf::of_control(hub);
         let offered = lists::offered(&self.connections, &behalf, &mount, ListKind::Tools).await;
         offered.map(|items| array(&items)).map_err(|failure| failed(&failure))
     }
@@ -241,7 +241,7 @@ impl Gate {
         let (who, mount) = {
             let table = self.tables.load();
             let who = Authenticated::by_control(&table, principal)
-                .ok_or(CommandFailure { class: "auth", message: "the key is not known here".to_owned() })?;
+                .ok_or(CommandFailure { class: "auth", message: "the key or user is not known here".to_owned() })?;
             let mount = who.mounts().find(|mount| mount.spec.id == server).cloned().ok_or_else(not_mounted)?;
             (who, mount)
         };
@@ -259,7 +259,7 @@ impl Gate {
         let session = Session::new(
             Uid(unique.to_be_bytes()),
             who.tenant.spec.id,
-            principal.key,
+            who.subject(),
             Revision::LATEST,
             self.clock.now_secs(),
             Scope::Aggregate,
@@ -268,8 +268,8 @@ impl Gate {
             class: "other",
             message: "the tenant's limit of concurrent requests is reached".to_owned(),
         })?;
-        if !who.key.verifier.role.calls_mcp() {
-            return Err(CommandFailure { class: "auth", message: "a viewer's key calls no tools".to_owned() });
+        if !who.role().calls_mcp() {
+            return Err(CommandFailure { class: "auth", message: "a viewer calls no tools".to_owned() });
         }
         if mount.disabled.contains(tool) {
             return Err(CommandFailure { class: "other", message: "an administrator disabled this tool".to_owned() });
@@ -356,10 +356,4 @@ fn failed(failure: &Failure) -> CommandFailure {
 
 fn not_mounted() -> CommandFailure {
     CommandFailure { class: "not_found", message: "this server is not mounted here".to_owned() }
-}
-
-/// The principal under which control's own questions keep their upstream sessions.
-pub(crate) fn control_key() -> KeyId {
-    #[allow(clippy::expect_used, reason = "the literal is 16 alphanumerics")]
-    "0control0control".parse().expect("a literal id")
 }

@@ -11,12 +11,13 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method};
 use http_body_util::BodyExt;
 use mcp::{Envelope, Kind, Revision, sse};
-use model::KeyId;
+use model::{KeyId, Subject};
 use moka::future::Cache;
 use tokio::sync::Semaphore;
 
 use crate::answer::{note_change, refuse};
 use crate::hub::Hub;
+use crate::principal::{Authenticated, Caller};
 use crate::session::Uid;
 use crate::table::{Mount, Way};
 use crate::timers::scaled;
@@ -41,7 +42,7 @@ const GOODBYES: usize = 64;
 
 /// Sessions by mount and principal: one person's session never serves another.
 pub(crate) struct Connections {
-    open: Cache<(u64, KeyId), Arc<Shared>>,
+    open: Cache<(u64, Subject), Arc<Shared>>,
     goodbyes: Arc<Semaphore>,
     /// Client sessions whose own upstream session is gone; they use the shared one since.
     replaced: moka::sync::Cache<Uid, ()>,
@@ -53,8 +54,31 @@ pub(crate) type Fill = (&'static str, u64, Box<dyn Fn() -> u64 + Send + Sync>);
 /// On whose behalf a session is opened.
 #[derive(Clone)]
 pub(crate) struct Behalf {
-    pub(crate) key: KeyId,
+    /// `None` for what control asks on its own.
+    caller: Option<Caller>,
     pub(crate) hub: Arc<Hub>,
+}
+
+impl Behalf {
+    /// A caller's.
+    pub(crate) fn of(who: &Authenticated) -> Self {
+        Self { caller: Some(who.caller().clone()), hub: who.tenant.hub.clone() }
+    }
+
+    /// Control's own.
+    pub(crate) fn of_control(hub: Arc<Hub>) -> Self {
+        Self { caller: None, hub }
+    }
+
+    pub(crate) fn subject(&self) -> Subject {
+        self.caller.as_ref().map_or_else(control, Caller::subject)
+    }
+}
+
+/// The subject under which control's own questions keep their upstream sessions: of a key that is never minted.
+fn control() -> Subject {
+    #[allow(clippy::expect_used, reason = "the literal is 16 alphanumerics")]
+    Subject::of_key("0control0control".parse::<KeyId>().expect("a literal id"))
 }
 
 /// A session that all requests of one principal to one mount share. Dropped, it is ended over there
@@ -64,6 +88,8 @@ pub(crate) struct Shared {
     /// The upstream's session is known to be gone.
     over: AtomicBool,
     mount: Weak<Mount>,
+    /// Who opened it; `None` for control.
+    caller: Option<Caller>,
     way: Arc<Way>,
     goodbyes: Arc<Semaphore>,
 }
@@ -120,10 +146,10 @@ impl Connections {
     }
 
     /// Lets go of the sessions that rested too long, whose mount is gone with its last call, or whose
-    /// key is no longer `known`.
-    pub(crate) async fn sweep(&self, known: impl Fn(KeyId) -> bool) {
+    /// caller is no longer `known`.
+    pub(crate) async fn sweep(&self, known: impl Fn(&Caller) -> bool) {
         for (key, shared) in &self.open {
-            if shared.mount.strong_count() == 0 || !known(key.1) {
+            if shared.mount.strong_count() == 0 || shared.caller.as_ref().is_some_and(|caller| !known(caller)) {
                 self.open.invalidate(&*key).await;
             }
         }
@@ -132,11 +158,11 @@ impl Connections {
 
     /// The principal's session with a mount; opened if need be, once for all who wait for it.
     pub(crate) async fn shared(&self, mount: &Arc<Mount>, behalf: &Behalf) -> Result<Arc<Shared>, Failure> {
-        let key = (mount.uid, behalf.key);
+        let key = (mount.uid, behalf.subject());
         if let Some(opened) = self.open.get(&key).await {
             if opened.is_usable() {
                 // A watch that ended, or never began because nobody listened then.
-                if !opened.is_watched() && behalf.hub.is_heard(behalf.key, mount) {
+                if !opened.is_watched() && behalf.hub.is_heard(key.1, mount) {
                     self.watch(mount, behalf).await;
                 }
                 return Ok(opened);
@@ -153,24 +179,25 @@ impl Connections {
             settle(mount, &opened);
             opened.map(|opened| {
                 let (over, goodbyes) = (AtomicBool::new(false), self.goodbyes.clone());
-                Arc::new(Shared { opened, over, mount: Arc::downgrade(mount), way: mount.way.clone(), goodbyes })
+                let (mount, way) = (Arc::downgrade(mount), mount.way.clone());
+                Arc::new(Shared { opened, over, mount, caller: behalf.caller.clone(), way, goodbyes })
             })
         };
         let opened = self.open.try_get_with(key, opening).await.map_err(|failure| (*failure).clone())?;
-        if behalf.hub.is_heard(behalf.key, mount) {
+        if behalf.hub.is_heard(key.1, mount) {
             self.watch(mount, behalf).await;
         }
         Ok(opened)
     }
 
     /// The session, if there is one.
-    pub(crate) async fn known(&self, mount: &Mount, key: KeyId) -> Option<Arc<Shared>> {
-        self.open.get(&(mount.uid, key)).await
+    pub(crate) async fn known(&self, mount: &Mount, subject: Subject) -> Option<Arc<Shared>> {
+        self.open.get(&(mount.uid, subject)).await
     }
 
     /// The shared session turned out to be lost.
-    pub(crate) async fn forget(&self, mount: &Mount, key: KeyId) {
-        if let Some(lost) = self.open.remove(&(mount.uid, key)).await {
+    pub(crate) async fn forget(&self, mount: &Mount, subject: Subject) {
+        if let Some(lost) = self.open.remove(&(mount.uid, subject)).await {
             lost.over.store(true, Ordering::Release);
         }
     }
@@ -187,7 +214,7 @@ impl Connections {
 
     /// Listens to the shared session for as long as somebody listens here.
     pub(crate) async fn watch(&self, mount: &Arc<Mount>, behalf: &Behalf) {
-        let Some(opened) = self.known(mount, behalf.key).await else { return };
+        let Some(opened) = self.known(mount, behalf.subject()).await else { return };
         if let Connected::Http(session) = &opened.connected
             && opened.begin_watch()
         {
@@ -235,7 +262,7 @@ fn pass_on(mount: &Mount, behalf: &Behalf, only: Option<Uid>, message: &Bytes, e
     // Progress that belongs to no request under way carries a token of ours: nobody knows it.
     let method = envelope.method(message);
     if !method.ends_with("/list_changed") && method != "notifications/progress" {
-        behalf.hub.tell(behalf.key, mount, only, &sse::frame(message));
+        behalf.hub.tell(behalf.subject(), mount, only, &sse::frame(message));
     }
 }
 
@@ -265,11 +292,11 @@ async fn watch(
     }
 }
 
-/// The mount, if it is still mounted and somebody listens to it: that session, or anybody of the key.
+/// The mount, if it is still mounted and somebody listens to it: that session, or anybody of the subject.
 fn heard(mount: &Weak<Mount>, behalf: &Behalf, only: Option<Uid>) -> Option<Arc<Mount>> {
     mount.upgrade().filter(|mount| match only {
         Some(uid) => behalf.hub.is_open(uid),
-        None => behalf.hub.is_heard(behalf.key, mount),
+        None => behalf.hub.is_heard(behalf.subject(), mount),
     })
 }
 
@@ -350,7 +377,7 @@ mod tests {
         let egress = egress::Egress::new(egress::Policy { dev: true, ..egress::Policy::default() }).unwrap();
         let mount = Arc::new(Mount::new(spec, &egress, &model::Limits::default(), false, None).unwrap());
         let connections = Connections::resting(Duration::from_millis(50));
-        let behalf = Behalf { key: "0123456789abcdef".parse().unwrap(), hub: Arc::default() };
+        let behalf = Behalf::of_control(Arc::default());
         connections.shared(&mount, &behalf).await.unwrap();
         assert_eq!(upstream.sessions(), 1);
         let swept = async || {

@@ -23,8 +23,10 @@ pub(crate) enum Fault {
     HostCount,
     /// A key in the query string: it would end up in logs.
     TokenInQuery,
-    /// No key, or none that is valid now.
-    Unauthenticated(&'static str),
+    /// No key or token, or none that is valid here and now.
+    Unauthenticated { reason: &'static str, challenge: Challenge },
+    /// A valid key or token without this scope.
+    InsufficientScope { scope: Box<str>, challenge: Challenge },
     /// The key's role is too low.
     Forbidden,
     /// A viewer's key, which only reads on the other listener.
@@ -89,6 +91,24 @@ pub(crate) enum Fault {
     Internal,
 }
 
+/// What `WWW-Authenticate` tells.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Challenge {
+    /// Something was shown and is no good.
+    pub(crate) shown: bool,
+    /// Where people can sign in, if they can.
+    pub(crate) sign_in: Option<Box<SignIn>>,
+}
+
+/// How a client learns where to sign in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct SignIn {
+    /// The URL of the metadata of what was asked for (RFC 9728).
+    pub(crate) metadata: String,
+    /// The scope to ask for there.
+    pub(crate) scope: Option<String>,
+}
+
 /// How a fault looks from outside.
 struct Face {
     status: StatusCode,
@@ -98,6 +118,29 @@ struct Face {
 }
 
 impl Fault {
+    /// Nothing was shown that could be looked at.
+    pub(crate) fn unauthenticated() -> Self {
+        Self::Unauthenticated { reason: "unauthenticated", challenge: Challenge::default() }
+    }
+
+    /// What was shown is no good.
+    pub(crate) fn invalid(reason: &'static str) -> Self {
+        Self::Unauthenticated { reason, challenge: Challenge { shown: true, sign_in: None } }
+    }
+
+    /// What was shown lacks a scope.
+    pub(crate) fn insufficient(scope: &str) -> Self {
+        Self::InsufficientScope { scope: scope.into(), challenge: Challenge { shown: true, sign_in: None } }
+    }
+
+    /// The same, with the way to sign in where the fault is one of authentication.
+    pub(crate) fn with_sign_in(mut self, find: impl FnOnce() -> Option<SignIn>) -> Self {
+        if let Self::Unauthenticated { challenge, .. } | Self::InsufficientScope { challenge, .. } = &mut self {
+            challenge.sign_in = find().map(Box::new);
+        }
+        self
+    }
+
     /// What a failure of an upstream means for the client. `unsafe_call`: executing it twice could do harm.
     pub(crate) fn of(failure: &Failure, unsafe_call: bool) -> Self {
         let fault = Self::plain(failure, unsafe_call);
@@ -159,8 +202,14 @@ impl Fault {
             Self::TokenInQuery => {
                 face(bad, -32600, "token_in_query", "a key belongs into the Authorization header, never into the URL")
             }
-            Self::Unauthenticated(reason) => {
-                face(StatusCode::UNAUTHORIZED, -32600, reason, "a valid key is needed: Authorization: Bearer ghk_…")
+            Self::Unauthenticated { reason, .. } => face(
+                StatusCode::UNAUTHORIZED,
+                -32600,
+                reason,
+                "a valid key or token is needed: Authorization: Bearer ghk_…",
+            ),
+            Self::InsufficientScope { .. } => {
+                face(StatusCode::FORBIDDEN, -32600, "insufficient_scope", "the key or token lacks the scope for this")
             }
             Self::Forbidden => face(StatusCode::FORBIDDEN, -32600, "forbidden", "this needs the key of a tenant admin"),
             Self::Viewer => face(
@@ -322,8 +371,11 @@ impl Fault {
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         match self {
-            Self::Unauthenticated(_) => {
-                headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            Self::Unauthenticated { challenge, .. } => {
+                headers.insert(WWW_AUTHENTICATE, challenge.header(None));
+            }
+            Self::InsufficientScope { scope, challenge } => {
+                headers.insert(WWW_AUTHENTICATE, challenge.header(Some(scope)));
             }
             Self::MethodNotAllowed(allow) => {
                 headers.insert(ALLOW, HeaderValue::from_static(allow));
@@ -339,15 +391,67 @@ impl Fault {
     }
 }
 
+impl Challenge {
+    /// The header (RFC 6750, RFC 9728). Where nobody can sign in it is plain, as long as no scope is `missing`.
+    fn header(&self, missing: Option<&str>) -> HeaderValue {
+        let mut parts = Vec::with_capacity(3);
+        if missing.is_some() {
+            parts.push("error=\"insufficient_scope\"".to_owned());
+        }
+        let wanted = self.sign_in.as_ref().and_then(|sign_in| sign_in.scope.as_deref());
+        if let Some(sign_in) = &self.sign_in {
+            parts.push(format!("resource_metadata=\"{}\"", sign_in.metadata));
+            if self.shown && missing.is_none() {
+                parts.push("error=\"invalid_token\"".to_owned());
+            }
+        }
+        // A scope is what RFC 6749 lets it be, or it is not told.
+        let tellable =
+            |scope: &&str| scope.bytes().all(|byte| matches!(byte, 0x20..0x7f) && !matches!(byte, b'"' | b'\\'));
+        if let Some(scope) = missing.or(wanted).filter(tellable) {
+            parts.push(format!("scope=\"{scope}\""));
+        }
+        let header = format!("Bearer {}", parts.join(", "));
+        HeaderValue::try_from(header.trim_end()).unwrap_or(HeaderValue::from_static("Bearer"))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
+    fn a_challenge_tells_what_there_is_to_tell() {
+        let sign_in =
+            |scope: Option<&str>| Some(SignIn { metadata: "http://x/m".to_owned(), scope: scope.map(str::to_owned) });
+        for (fault, sign_in, header) in [
+            (Fault::unauthenticated(), None, "Bearer"),
+            (Fault::invalid("invalid_token"), None, "Bearer"),
+            (Fault::unauthenticated(), sign_in(Some("mcp")), "Bearer resource_metadata=\"http://x/m\", scope=\"mcp\""),
+            (
+                Fault::invalid("invalid_token"),
+                sign_in(None),
+                "Bearer resource_metadata=\"http://x/m\", error=\"invalid_token\"",
+            ),
+            (Fault::insufficient("mcp"), None, "Bearer error=\"insufficient_scope\", scope=\"mcp\""),
+            (
+                Fault::insufficient("a b"),
+                sign_in(Some("mcp")),
+                "Bearer error=\"insufficient_scope\", resource_metadata=\"http://x/m\", scope=\"a b\"",
+            ),
+            (Fault::insufficient("a\"b"), None, "Bearer error=\"insufficient_scope\""),
+        ] {
+            let response = fault.with_sign_in(|| sign_in).response(None, None);
+            assert_eq!(response.headers()[WWW_AUTHENTICATE], header);
+        }
+    }
+
+    #[test]
     fn faults_look_as_the_table_says() {
         for (fault, status, code) in [
             (Fault::Parse, 400, -32700),
-            (Fault::Unauthenticated("unauthenticated"), 401, -32600),
+            (Fault::unauthenticated(), 401, -32600),
+            (Fault::insufficient("mcp"), 403, -32600),
             (Fault::Viewer, 403, -32600),
             (Fault::SessionUnknown, 404, -32600),
             (Fault::StreamTaken, 409, -32600),

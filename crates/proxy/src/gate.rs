@@ -9,16 +9,17 @@ use moka::policy::EvictionPolicy;
 use telemetry::Metrics;
 
 use crate::built_in::BuiltIn;
-use crate::commands::control_key;
 use crate::connections::Connections;
 use crate::flights::Flights;
 use crate::hosts::Hosts;
 use crate::lists::Lists;
 use crate::metrics::Counters;
+use crate::principal::Tokens;
 use crate::readiness::Readiness;
 use crate::seal::Sealer;
 use crate::session::Uid;
 use crate::table::Tables;
+use crate::unknown_keys::UnknownKeys;
 
 /// Most sessions of which it is known that their clients ended them.
 pub(crate) const ENDED: u64 = 100_000;
@@ -29,6 +30,9 @@ pub struct Gate {
     pub(crate) sealer: Arc<Sealer>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) hosts: Hosts,
+    pub(crate) tokens: Tokens,
+    /// Issuers that control should ask for their keys.
+    pub(crate) unknown_keys: UnknownKeys,
     pub(crate) readiness: Arc<Readiness>,
     pub(crate) connections: Arc<Connections>,
     pub(crate) flights: Arc<Flights>,
@@ -52,11 +56,15 @@ impl Gate {
         egress: egress::Egress,
         metrics: &Metrics,
     ) -> Self {
+        let unknown_keys = UnknownKeys::default();
+        let told = unknown_keys.clone();
         Self {
             tables,
             sealer,
             clock,
             hosts,
+            tokens: Tokens::new(move |issuer, now| told.note(issuer, now)),
+            unknown_keys,
             readiness,
             connections: Arc::default(),
             flights: Arc::default(),
@@ -74,23 +82,24 @@ impl Gate {
         }
     }
 
-    /// Ends what nobody may or will use again: streams of tenants whose table is too old, and sessions
-    /// with upstreams. Called every now and then.
+    /// Ends what nobody may or will use again: streams of tenants whose table is too old, or of callers whose
+    /// time is over, and sessions with upstreams. Called every now and then.
     pub(crate) async fn tidy(&self) {
         let (table, now) = (self.tables.load_full(), self.clock.now_micros());
         for tenant in table.tenants() {
             if self.readiness.check(now, tenant.spec.stale_after).is_err() {
-                tenant.hub.end_streams_of_keys(|_| true);
+                tenant.hub.end_streams(|_| false);
             }
         }
-        self.connections.sweep(|key| key == control_key() || table.key(key).is_some()).await;
+        table.end_streams(now);
+        self.connections.sweep(|caller| caller.is_known(&table)).await;
     }
 
     /// From now on new requests are refused; calls under way finish, streams end.
     pub fn drain(&self) {
         self.draining.store(true, Ordering::Release);
         for tenant in self.tables.load().tenants() {
-            tenant.hub.end_streams_of_keys(|_| true);
+            tenant.hub.end_streams(|_| false);
         }
     }
 }

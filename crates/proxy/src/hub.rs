@@ -7,9 +7,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use mcp::ListKind;
-use model::{KeyId, ServerId};
+use model::{ServerId, Subject};
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
+use crate::principal::Caller;
 use crate::session::Uid;
 use crate::table::Mount;
 
@@ -27,6 +29,36 @@ pub(crate) struct Hub {
     /// A notification is on its way.
     waking: AtomicBool,
     listeners: Mutex<HashMap<Uid, Listener>>,
+    /// Answers that still stream.
+    answers: Mutex<HashMap<u64, Answering>>,
+    next: AtomicU64,
+}
+
+/// An answer on its way, as long as whoever asked may have it.
+struct Answering {
+    caller: Caller,
+    server: Box<str>,
+    ended: CancellationToken,
+}
+
+/// The place of an answer that streams; given back on drop.
+pub(crate) struct Tie {
+    hub: Arc<Hub>,
+    id: u64,
+    ended: CancellationToken,
+}
+
+impl Tie {
+    /// Fires when nothing lets whoever asked have the rest.
+    pub(crate) fn ended(&self) -> &CancellationToken {
+        &self.ended
+    }
+}
+
+impl Drop for Tie {
+    fn drop(&mut self) {
+        self.hub.answering().remove(&self.id);
+    }
 }
 
 /// What a stream hears of.
@@ -52,7 +84,8 @@ impl Hears {
 }
 
 struct Listener {
-    key: KeyId,
+    subject: Subject,
+    caller: Caller,
     hears: Hears,
     /// Kinds of lists that changed since its last notification, one bit each.
     changed: u8,
@@ -86,24 +119,32 @@ impl Hub {
     }
 
     /// Opens the stream of a session; `None` if the session has one.
-    pub(crate) fn listen(self: &Arc<Self>, uid: Uid, key: KeyId, hears: Hears) -> Option<Stream> {
+    pub(crate) fn listen(self: &Arc<Self>, uid: Uid, caller: Caller, hears: Hears) -> Option<Stream> {
         let (sender, events) = mpsc::channel(BACKLOG);
         let mut listeners = self.lock();
         if listeners.get(&uid).is_some_and(|listener| !listener.events.is_closed()) {
             return None;
         }
-        listeners.insert(uid, Listener { key, hears, changed: 0, events: sender });
+        let subject = caller.subject();
+        listeners.insert(uid, Listener { subject, caller, hears, changed: 0, events: sender });
         self.count.store(listeners.len(), Ordering::Release);
         Some(Stream { events, hub: self.clone(), uid })
     }
 
-    /// Whether anybody of this key listens to this server.
-    pub(crate) fn is_heard(&self, key: KeyId, mount: &Mount) -> bool {
+    /// Notes an answer of a server that streams to `caller`.
+    pub(crate) fn tie(self: &Arc<Self>, caller: Caller, server: &str) -> Tie {
+        let (id, ended) = (self.next.fetch_add(1, Ordering::Relaxed), CancellationToken::new());
+        self.answering().insert(id, Answering { caller, server: server.into(), ended: ended.clone() });
+        Tie { hub: self.clone(), id, ended }
+    }
+
+    /// Whether anybody of this subject listens to this server.
+    pub(crate) fn is_heard(&self, subject: Subject, mount: &Mount) -> bool {
         self.count.load(Ordering::Acquire) > 0
             && self
                 .lock()
                 .values()
-                .any(|listener| listener.key == key && listener.hears.of(mount.spec.id, mount.name()))
+                .any(|listener| listener.subject == subject && listener.hears.of(mount.spec.id, mount.name()))
     }
 
     /// How many events wait for the slowest reader, and how many may.
@@ -120,11 +161,11 @@ impl Hub {
         self.lock().get(&uid).is_some_and(|listener| !listener.events.is_closed())
     }
 
-    /// Passes an event of a server's on to the streams of one key; with `only`, to that session.
-    pub(crate) fn tell(&self, key: KeyId, mount: &Mount, only: Option<Uid>, event: &Bytes) {
+    /// Passes an event of a server's on to the streams of one subject; with `only`, to that session.
+    pub(crate) fn tell(&self, subject: Subject, mount: &Mount, only: Option<Uid>, event: &Bytes) {
         for (uid, listener) in self.lock().iter() {
             let meant = only.is_none_or(|only| *uid == only) && listener.hears.of(mount.spec.id, mount.name());
-            if meant && listener.key == key {
+            if meant && listener.subject == subject {
                 // A reader that is 256 events behind loses this one; it can always ask again.
                 let _full = listener.events.try_send(event.clone());
             }
@@ -172,9 +213,28 @@ impl Hub {
         self.count.store(listeners.len(), Ordering::Release);
     }
 
-    /// Ends the streams of keys that are no longer valid.
-    pub(crate) fn end_streams_of_keys(&self, gone: impl Fn(KeyId) -> bool) {
-        self.retain(|listener| !gone(listener.key));
+    /// Ends the streams of those who may not go on.
+    pub(crate) fn end_streams(&self, may: impl Fn(&Caller) -> bool) {
+        if self.count.load(Ordering::Acquire) > 0 {
+            self.retain(|listener| may(&listener.caller));
+        }
+    }
+
+    /// Ends the answers that stream to those who may not have the rest of what this server says.
+    pub(crate) fn end_answers(&self, may: impl Fn(&Caller, &str) -> bool) {
+        for answer in self.answering().values().filter(|answer| !may(&answer.caller, &answer.server)) {
+            answer.ended.cancel();
+        }
+    }
+
+    /// Nobody may listen here any more, nor have the rest of an answer.
+    pub(crate) fn end_all(&self) {
+        self.end_streams(|_| false);
+        self.end_answers(|_, _| false);
+    }
+
+    fn answering(&self) -> MutexGuard<'_, HashMap<u64, Answering>> {
+        self.answers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn retain(&self, mut stays: impl FnMut(&mut Listener) -> bool) {
@@ -217,8 +277,8 @@ fn notifications(kinds: u8) -> Vec<Bytes> {
 mod tests {
     use super::*;
 
-    fn key() -> KeyId {
-        "0123456789abcdef".parse().unwrap()
+    fn key() -> Caller {
+        Caller::for_test("0123456789abcdef")
     }
 
     fn mount(name: &str) -> Mount {
@@ -269,7 +329,7 @@ mod tests {
         let mut quick = hub.listen(Uid([1; 8]), key(), Hears::All(None)).unwrap();
         let _slow = hub.listen(Uid([2; 8]), key(), Hears::All(None)).unwrap();
         for _ in 0..3 {
-            hub.tell(key(), &notes, None, &Bytes::from_static(b"event"));
+            hub.tell(key().subject(), &notes, None, &Bytes::from_static(b"event"));
             quick.events.recv().await.unwrap();
         }
         assert_eq!(hub.fill(), (3, BACKLOG));

@@ -67,7 +67,7 @@ impl Gate {
     /// The admin, in the tenant that is meant.
     fn acting(&self, who: Authenticated, headers: &HeaderMap) -> Result<Authenticated, Fault> {
         let table = self.tables.load();
-        match who.key.verifier.role {
+        match who.role() {
             KeyRole::Viewer | KeyRole::User => Err(Fault::Forbidden),
             KeyRole::TenantAdmin | KeyRole::PlatformAdmin => {
                 let Some(named) = headers.get(TENANT) else { return Ok(who) };

@@ -113,15 +113,19 @@ impl LastGood {
         let read = |name| folder.read(Purpose::Table, name).and_then(|bytes| table_from_bytes(&bytes).ok());
         let table = match read(NEWEST) {
             Some(mut table) => {
-                // A crash between the log and the table leaves a revoked key in the table.
+                // A crash between the log and the table leaves a revoked key in the table, and a grant out of it.
                 table.resources.retain(|resource| !revocations.revokes(resource));
+                revocations.take_back(&mut table.resources);
                 Some(table)
             }
             None => {
                 let older = read(OLDER);
-                let usable = older.filter(|table| {
+                let mut usable = older.filter(|table| {
                     revocations.readable() && !table.resources.iter().any(|resource| revocations.revokes(resource))
                 });
+                if let Some(table) = &mut usable {
+                    revocations.take_back(&mut table.resources);
+                }
                 let first_start = !folder.has(NEWEST) && usable.is_none();
                 if !first_start {
                     tracing::warn!(

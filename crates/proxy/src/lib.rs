@@ -14,6 +14,7 @@ mod limits;
 mod path;
 mod pipeline;
 mod principal;
+mod protected;
 mod readiness;
 mod seal;
 mod session;
@@ -36,6 +37,7 @@ mod cooldown;
 mod hub;
 mod internal;
 mod table;
+mod unknown_keys;
 mod upstream;
 
 mod commands;

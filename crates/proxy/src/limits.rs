@@ -7,11 +7,17 @@ use std::time::Duration;
 
 use governor::clock::{Clock, DefaultClock};
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
-use model::Limits;
+use model::{Limits, Subject};
+use moka::policy::EvictionPolicy;
 use tokio::sync::Semaphore;
 
 /// Longest wait for a place at an upstream.
 const QUEUE_WAIT: Duration = Duration::from_secs(2);
+
+/// Most subjects of tokens whose rates are counted.
+const SUBJECTS: u64 = 100_000;
+/// Who has not asked for so long has a full bucket, and needs none that is kept.
+const FORGOTTEN: Duration = Duration::from_secs(300);
 
 /// A server's share of a limit: its own, but never more than its tenant's.
 pub(crate) fn share(own: Option<u32>, tenant: u32) -> u32 {
@@ -31,6 +37,41 @@ impl Rate {
     /// Takes one; if there is none: how long until there is.
     pub(crate) fn take(&self) -> Result<(), Duration> {
         self.0.check().map_err(|until| until.wait_time_from(DefaultClock::default().now()))
+    }
+}
+
+/// The rates of those who come with tokens. Keys have theirs in the table.
+pub(crate) struct SubjectRates(moka::sync::Cache<Subject, (u32, Arc<Rate>)>);
+
+impl Default for SubjectRates {
+    fn default() -> Self {
+        let rates = moka::sync::Cache::builder()
+            .max_capacity(SUBJECTS)
+            .eviction_policy(EvictionPolicy::lru())
+            .time_to_idle(FORGOTTEN)
+            .build();
+        Self(rates)
+    }
+}
+
+impl SubjectRates {
+    /// The bucket of a subject; a new one where there is none, or the tenant's limit is another now.
+    pub(crate) fn of(&self, subject: Subject, per_second: u32) -> Arc<Rate> {
+        match self.0.get(&subject) {
+            Some((limit, rate)) if limit == per_second => rate,
+            Some(_) => {
+                let rate = Arc::new(Rate::new(per_second));
+                self.0.insert(subject, (per_second, rate.clone()));
+                rate
+            }
+            None => self.0.get_with(subject, || (per_second, Arc::new(Rate::new(per_second)))).1,
+        }
+    }
+
+    /// Name of the bound, the bound, and what tells how much of it is in use.
+    pub(crate) fn fill(&self) -> (&'static str, u64, Box<dyn Fn() -> u64 + Send + Sync>) {
+        let rates = self.0.clone();
+        ("token_subjects", SUBJECTS, Box::new(move || rates.entry_count()))
     }
 }
 
@@ -190,6 +231,15 @@ mod tests {
         let passed = (0..20).filter(|_| rate.take().is_ok()).count();
         assert_eq!(passed, 10);
         assert!(rate.take().unwrap_err() <= Duration::from_millis(200));
+    }
+
+    #[test]
+    fn each_subject_has_a_bucket_that_follows_the_limit() {
+        let rates = SubjectRates::default();
+        let [ann, bob] = [1, 2].map(|id| Subject::of_user(model::UserId(uuid::Uuid::from_u128(id))));
+        let passed = |subject, per_second| (0..20).filter(|_| rates.of(subject, per_second).take().is_ok()).count();
+        assert_eq!((passed(ann, 2), passed(ann, 2), passed(bob, 2)), (4, 0, 4));
+        assert_eq!(passed(ann, 3), 6, "another limit, another bucket");
     }
 
     #[test]

@@ -31,6 +31,7 @@ pub(crate) use self::work::Perform;
 use crate::last_good::LastGood;
 use crate::seal::Sealer;
 use crate::table::Tables;
+use crate::unknown_keys::UnknownKeys;
 
 /// Where control is, and who we are.
 #[derive(Debug, Clone)]
@@ -83,6 +84,7 @@ pub enum LinkError {
 }
 
 /// Keeps the link up until `shutdown`: reconnects with full jitter, tries one address after the other.
+#[expect(clippy::too_many_arguments, reason = "the parts of a process, wired in one place")]
 pub(crate) async fn run<P: Perform>(
     config: LinkConfig,
     tables: Arc<Tables>,
@@ -90,6 +92,7 @@ pub(crate) async fn run<P: Perform>(
     sealer: Arc<Sealer>,
     last_good: LastGood,
     queues: Queues,
+    unknown_keys: UnknownKeys,
     shutdown: CancellationToken,
 ) -> Result<(), LinkError> {
     let mut certificates = Certificates::load(&config)?;
@@ -100,7 +103,7 @@ pub(crate) async fn run<P: Perform>(
     let node = format!("{}/{boot}", config.pool);
     let saver = save::Saver::start(last_good.clone(), tables.clone(), config.revision, shutdown.clone());
     let status = config.status.clone();
-    let link = stream::Link { node, boot, tables, commands, sealer, last_good, saver, queues, status };
+    let link = stream::Link { node, boot, tables, commands, sealer, last_good, saver, queues, unknown_keys, status };
     link.publish(false, false);
 
     let mut backoff = Backoff::default();

@@ -33,14 +33,14 @@ impl Gate {
             .usage
             .stream()
             .ok_or(Fault::Quota { what: "open streams", retry_after: Duration::from_secs(5) })?;
-        let key = who.key.verifier.id;
         let (server, hears) = match &session.scope {
             Scope::Server { server, .. } => (Some(*server), Hears::Server(*server)),
             Scope::Aggregate => (None, Hears::All(who.view())),
             Scope::BuiltIn => (None, Hears::Nothing),
         };
-        let stream = who.tenant.hub.listen(session.uid, key, hears.clone()).ok_or(Fault::StreamTaken)?;
-        let behalf = Behalf { key, hub: who.tenant.hub.clone() };
+        let stream =
+            who.tenant.hub.listen(session.uid, who.caller().clone(), hears.clone()).ok_or(Fault::StreamTaken)?;
+        let behalf = Behalf::of(who);
         match server.and_then(|server| who.mounts().find(|mount| mount.spec.id == server)) {
             Some(mount) => match own_session(&session, mount) {
                 Some(upstream) => watch_own(mount, upstream, behalf, session.uid),
@@ -53,11 +53,16 @@ impl Gate {
                 }
             }
         }
-        let until = who.key.verifier.expires_at.map(|at| {
+        let until = self.until(who);
+        Ok(event_response(Body::listening(stream, self.counters.streams.clone(), Some(place), until)))
+    }
+
+    /// When what the caller has shown ends.
+    pub(crate) fn until(&self, who: &Authenticated) -> Option<tokio::time::Instant> {
+        who.expires_at().map(|at| {
             let left = at.saturating_sub(self.clock.now_micros()).max(0);
             tokio::time::Instant::now() + Duration::from_micros(left as u64)
-        });
-        Ok(event_response(Body::listening(stream, self.counters.streams.clone(), Some(place), until)))
+        })
     }
 
     /// Ends a session and the upstream session that was opened for it.

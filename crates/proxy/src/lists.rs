@@ -37,12 +37,12 @@ const FRESH_PARTIAL: Duration = Duration::from_secs(1);
 /// Most bytes of merged lists that are kept.
 const VIEWS: u64 = 128 << 20;
 
-/// Merged lists by tenant, kind and the servers that a key may use.
+/// Merged lists by tenant, kind and the servers that a caller may use.
 pub(crate) struct Lists {
     views: moka::sync::Cache<ViewKey, Arc<View>>,
 }
 
-/// Tenant, kind, and the servers that the key may use, if not all.
+/// Tenant, kind, and the servers that the caller may use, if not all.
 type ViewKey = (TenantId, ListKind, Option<Arc<[Box<str>]>>);
 
 /// A merged list.
@@ -168,7 +168,7 @@ async fn fetch(
     }
     let mut fetched = pages(mount, &opened.connected, kind, deadline).await;
     if matches!(fetched, Err(Failure::SessionLost)) {
-        connections.forget(mount, behalf.key).await;
+        connections.forget(mount, behalf.subject()).await;
         opened = connections.shared(mount, behalf).await?;
         fetched = pages(mount, &opened.connected, kind, deadline).await;
     }
@@ -239,7 +239,7 @@ impl Lists {
         {
             return view.result.clone();
         }
-        let behalf = Behalf { key: who.key.verifier.id, hub: hub.clone() };
+        let behalf = Behalf::of(who);
         let mounts: Vec<Arc<Mount>> = who.mounts().cloned().collect();
         // One deadline for all of them together: many slow servers cost no more than one.
         let deadline = tokio::time::Instant::now() + PATIENCE;

@@ -69,7 +69,7 @@ impl Gate {
         let session = Session::new(
             Uid(unique.to_be_bytes()),
             who.tenant.spec.id,
-            who.key.verifier.id,
+            who.subject(),
             revision,
             self.clock.now_secs(),
             scope,
@@ -91,7 +91,7 @@ impl Gate {
         let server = mount.spec.id;
         if mount.transport() == model::Transport::Sse {
             mount.cooldown.admit(Instant::now()).map_err(Failure::Cooling)?;
-            let opened = self.connections.shared(mount, &behalf(who)).await?;
+            let opened = self.connections.shared(mount, &Behalf::of(who)).await?;
             let scope =
                 Scope::Server { server, identity: mount.identity, upstream_revision: opened.revision, upstream: None };
             return Ok((scope, with_version(&opened.result, revision)));
@@ -268,7 +268,7 @@ impl Gate {
         let Some(params) = asked.params() else { return };
         let params = params.all.of(asked.message);
         let told = asked.who.mounts().map(async |mount| {
-            let Some(opened) = self.connections.known(mount, asked.who.key.verifier.id).await else { return };
+            let Some(opened) = self.connections.known(mount, asked.who.subject()).await else { return };
             if mount.cooldown.remaining(Instant::now()).is_some() {
                 return;
             }
@@ -360,10 +360,6 @@ fn template_owner(who: &Authenticated, uri: &str) -> Option<Arc<Mount>> {
     let matches = who.mounts().filter_map(|mount| Some((longest(mount)?, mount)));
     let best = matches.reduce(|best, next| if next.0 > best.0 { next } else { best })?;
     Some(best.1.clone())
-}
-
-fn behalf(who: &Authenticated) -> Behalf {
-    Behalf { key: who.key.verifier.id, hub: who.tenant.hub.clone() }
 }
 
 fn renamed(span: Span, name: &str, original: &str) -> Renamed {

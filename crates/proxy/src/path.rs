@@ -7,6 +7,8 @@ pub(crate) enum Path<'a> {
     Health(bool),
     /// MCP; `tenant` if the path names one.
     Mcp { tenant: Option<&'a str>, target: Target<'a> },
+    /// What a client must know to sign in at the MCP endpoint after it (RFC 9728).
+    Metadata { tenant: Option<&'a str>, target: Target<'a> },
     /// One of the seed's four internal calls.
     Internal(Internal),
     /// Nothing.
@@ -37,6 +39,12 @@ pub(crate) enum Internal {
     Remove,
 }
 
+/// The tenant of paths that name none, as far as nobody has said who they are.
+pub(crate) const DEFAULT_TENANT: &str = "default";
+
+/// Stands before the path of an endpoint whose metadata is asked for.
+pub(crate) const METADATA: &str = "/.well-known/oauth-protected-resource";
+
 impl<'a> Path<'a> {
     /// A trailing slash makes no difference.
     pub(crate) fn parse(path: &'a str) -> Self {
@@ -51,6 +59,16 @@ impl<'a> Path<'a> {
             "/remote-proxies" => return Self::Internal(Internal::Remove),
             _ => (),
         }
+        if let Some(rest) = path.strip_prefix(METADATA) {
+            return match rest.starts_with('/').then(|| Self::mcp(rest)) {
+                Some(Self::Mcp { tenant, target }) => Self::Metadata { tenant, target },
+                _ => Self::Other,
+            };
+        }
+        Self::mcp(path)
+    }
+
+    fn mcp(path: &'a str) -> Self {
         let (tenant, rest) = match path.strip_prefix("/t/").and_then(|path| path.split_once('/')) {
             Some((tenant, rest)) => (Some(tenant), rest),
             None => (None, path.strip_prefix('/').unwrap_or(path)),
@@ -72,6 +90,7 @@ mod tests {
     #[test]
     fn paths_mean_what_the_table_says() {
         let mcp = |tenant, target| Path::Mcp { tenant, target };
+        let metadata = |tenant, target| Path::Metadata { tenant, target };
         for (path, meaning) in [
             ("/mcp", mcp(None, Target::Aggregate)),
             ("/mcp/", mcp(None, Target::Aggregate)),
@@ -83,6 +102,15 @@ mod tests {
             ("/livez", Path::Health(false)),
             ("/readyz/", Path::Health(true)),
             ("/remote-proxies", Path::Internal(Internal::Remove)),
+            ("/.well-known/oauth-protected-resource/mcp", metadata(None, Target::Aggregate)),
+            ("/.well-known/oauth-protected-resource/servers/notes/mcp", metadata(None, Target::Server("notes"))),
+            ("/.well-known/oauth-protected-resource/t/acme/mcp", metadata(Some("acme"), Target::Aggregate)),
+            ("/.well-known/oauth-protected-resource", Path::Other),
+            ("/.well-known/oauth-protected-resourcemcp", Path::Other),
+            ("/.well-known/oauth-protected-resource/livez", Path::Other),
+            ("/.well-known/oauth-protected-resource/healthcheck", Path::Other),
+            ("/.well-known/oauth-authorization-server", Path::Other),
+            ("/t/acme/.well-known/oauth-protected-resource/mcp", Path::Other),
             ("/", Path::Other),
             ("", Path::Other),
             ("/t/acme", Path::Other),

@@ -20,7 +20,7 @@ use crate::body::Body;
 use crate::fault::Fault;
 use crate::gate::Gate;
 use crate::path::{Path, Target};
-use crate::principal::{Authenticated, authenticate};
+use crate::principal::{Authenticated, Endpoint, Judges, authenticate, looks_like_token};
 use crate::relay::{Asked, refused};
 use crate::session::{Scope, Session};
 use crate::spans;
@@ -80,19 +80,23 @@ impl Gate {
             return Err(Fault::TokenInQuery.into());
         }
         // Whoever looks for an authorization server, without a key, must learn that there is none.
-        if path == Path::Other {
-            return Err(Fault::NotFound.into());
+        match path {
+            Path::Other => return Err(Fault::NotFound.into()),
+            Path::Metadata { tenant, target } => {
+                return Ok(self.metadata(&head.method, &head.headers, tenant, target)?);
+            }
+            Path::Mcp { .. } | Path::Internal(_) | Path::Health(_) => (),
         }
         if self.draining.load(Ordering::Acquire) {
             return Err(Fault::Draining.into());
         }
-        let who = self.authenticated(&head.headers)?;
+        let who = self.authenticated(&head.headers, path)?;
         match path {
             Path::Mcp { tenant, target } => {
                 if tenant.is_some_and(|tenant| tenant != who.tenant.spec.name.as_str()) {
                     return Err(Fault::NotFound.into());
                 }
-                if !who.key.verifier.role.calls_mcp() {
+                if !who.role().calls_mcp() {
                     return Err(Fault::Viewer.into());
                 }
                 if let Target::Server(name) = target
@@ -119,24 +123,33 @@ impl Gate {
                 self.within_limits(&who)?;
                 Ok(Box::pin(self.internal(who, call, head, body)).await?)
             }
-            Path::Health(_) | Path::Other => Err(Fault::NotFound.into()),
+            Path::Health(_) | Path::Metadata { .. } | Path::Other => Err(Fault::NotFound.into()),
         }
     }
 
-    /// The table is young enough to be trusted, and neither the key nor the tenant asks too often.
+    /// The table is young enough to be trusted, and neither the caller nor the tenant asks too often.
     fn within_limits(&self, who: &Authenticated) -> Result<(), Fault> {
         self.readiness.check(self.clock.now_micros(), who.tenant.spec.stale_after)?;
-        let key = who.key.rate.take();
-        key.map_err(|retry_after| Fault::Quota { what: "requests per second of this key", retry_after })?;
+        if let Some(rate) = who.rate() {
+            let caller = rate.take();
+            caller.map_err(|retry_after| Fault::Quota { what: "requests per second of this key", retry_after })?;
+        }
         let tenant = who.tenant.usage.rate.take();
         tenant.map_err(|retry_after| Fault::Quota { what: "requests per second", retry_after })
     }
 
-    fn authenticated(&self, headers: &HeaderMap) -> Result<Authenticated, Fault> {
+    fn authenticated(&self, headers: &HeaderMap, path: Path<'_>) -> Result<Authenticated, Fault> {
         if !self.readiness.has_table() {
             return Err(Fault::NotReady);
         }
-        authenticate(&self.tables.load(), headers, self.clock.now_micros())
+        let (tenant, target) = match path {
+            Path::Mcp { tenant, target } => (tenant, Some(target)),
+            _ => (None, None),
+        };
+        let endpoint = Endpoint { tenant, target, hosts: &self.hosts, headers };
+        let judges = Judges { table: &self.tables.load(), tokens: &self.tokens };
+        authenticate(&judges, &endpoint, self.clock.now_micros())
+            .map_err(|fault| fault.with_sign_in(|| self.sign_in(headers, tenant, target?)))
     }
 
     /// Whether clients should be sent here.
@@ -229,7 +242,7 @@ impl Gate {
             }
             _ => false,
         };
-        let own = session.tenant == who.tenant.spec.id && session.key == who.key.verifier.id;
+        let own = session.tenant == who.tenant.spec.id && session.subject == who.subject();
         if !fits || !own || self.ended.contains_key(&session.uid) {
             return Err(Fault::SessionUnknown);
         }
@@ -244,13 +257,28 @@ pub(crate) fn accepted() -> Response<Body> {
     response
 }
 
+/// Whether a query carries a key or a token, by the name of a parameter or by what it looks like.
 fn has_key(query: &str) -> bool {
+    const NAMES: [&str; 12] = [
+        "access_token",
+        "id_token",
+        "refresh_token",
+        "token",
+        "jwt",
+        "bearer",
+        "key",
+        "api_key",
+        "apikey",
+        "auth",
+        "authorization",
+        "client_secret",
+    ];
+    let looks_like_one = |text: &str| {
+        let word = |word: &str| word.starts_with("eyJ") && looks_like_token(word);
+        text.contains("ghk_") || text.contains("ghr_") || text.split([' ', ',', ':', '=']).any(word)
+    };
     url::form_urlencoded::parse(query.as_bytes()).any(|(name, value)| {
-        ["access_token", "token", "key", "api_key", "apikey", "authorization"]
-            .iter()
-            .any(|bad| name.eq_ignore_ascii_case(bad))
-            || name.contains("ghk_")
-            || value.contains("ghk_")
+        NAMES.iter().any(|bad| name.eq_ignore_ascii_case(bad)) || looks_like_one(&name) || looks_like_one(&value)
     })
 }
 
@@ -392,6 +420,14 @@ mod tests {
             ("%74oken", true),
             ("a=ghk_live", true),
             ("a=gh%6b_live", true),
+            ("a=eyJhbGciOiJub25lIn0.e30.", true),
+            ("a=eyJhbGciOiJub25lIn0%2Ee30%2Ec2ln", true),
+            ("a=Bearer+eyJhbGciOiJub25lIn0.e30.c2ln", true),
+            ("eyJhbGciOiJub25lIn0.e30.c2ln", true),
+            ("a=v1.2.3", false),
+            ("a=eyJust.text", false),
+            ("ID_Token=1", true),
+            ("a=ghr_x", true),
         ] {
             assert_eq!(has_key(query), seen, "{query}");
         }

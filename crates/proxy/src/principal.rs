@@ -1,85 +1,331 @@
 //! Who is calling: from the `Authorization` header to a proof that nothing else can make.
+//!
+//! What a bearer looks like decides alone which way judges it, and that way's word is final: nothing that
+//! failed is tried as something else.
+
+mod token;
 
 use std::sync::Arc;
 
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
-use model::{KeyRole, KeyTextError, PresentedKey, Principal};
+use model::{KeyRole, KeyTextError, KeyVerifier, PresentedKey, Principal, Subject, UserId, UserSpec};
 use subtle::ConstantTimeEq;
 
+use self::token::Verified;
+pub(crate) use self::token::{Tokens, looks_like_token};
 use crate::fault::Fault;
+use crate::hosts::Hosts;
+use crate::limits::Rate;
+use crate::path::Target;
 use crate::table::{Key, Mount, Table, Tenant};
 
-/// Longest Authorization header that is looked at.
-const MAX_HEADER: usize = 512;
+/// Longest Authorization header that is looked at: a token, its scheme and a little air.
+const MAX_HEADER: usize = identity::MAX_TOKEN + 16;
 
-/// Somebody who showed a valid key. Only [`authenticate`] makes one.
+/// Somebody who showed a valid key or token. Only [`authenticate`] and, for what control asks for,
+/// [`Authenticated::by_control`] make one.
 #[derive(Clone)]
 pub(crate) struct Authenticated {
     pub(crate) tenant: Arc<Tenant>,
-    pub(crate) key: Arc<Key>,
+    caller: Caller,
 }
 
-/// Checks the key of a request against the table; does no IO. `now` is in microseconds since 1970.
-/// Every way to fail ends in 401, never in another identity.
-pub(crate) fn authenticate(table: &Table, headers: &HeaderMap, now: i64) -> Result<Authenticated, Fault> {
+/// What lets somebody in. Streams and sessions with upstreams keep it, to learn whether it still does.
+#[derive(Clone)]
+pub(crate) enum Caller {
+    /// A key, in its own name.
+    Key(Arc<Key>),
+    /// A user, by a token or by control's word.
+    Person(Arc<Person>),
+}
+
+/// A user as the caller of one request.
+pub(crate) struct Person {
+    subject: Subject,
+    /// `None` for a user who signed in at control.
+    token: Option<Arc<Verified>>,
+    /// The user's record; `None` where an issuer's word suffices.
+    user: Option<Arc<UserSpec>>,
+    /// The key whose holder acts for the user.
+    acting: Option<Arc<Key>>,
+    role: KeyRole,
+    rate: Option<Arc<Rate>>,
+}
+
+/// Where a request goes, as far as it decides which tokens are meant for it.
+#[derive(Clone, Copy)]
+pub(crate) struct Endpoint<'a> {
+    /// The tenant that the path names.
+    pub(crate) tenant: Option<&'a str>,
+    /// `None` for the internal calls, which take keys only.
+    pub(crate) target: Option<Target<'a>>,
+    /// What our URLs begin with, for these headers.
+    pub(crate) hosts: &'a Hosts,
+    pub(crate) headers: &'a HeaderMap,
+}
+
+/// What requests that show tokens share.
+pub(crate) struct Judges<'a> {
+    pub(crate) table: &'a Table,
+    pub(crate) tokens: &'a Tokens,
+}
+
+/// Checks the key or token of a request against the table; does no IO. `now` is in microseconds since 1970.
+/// Every way to fail ends in 401 or 403, never in another identity.
+pub(crate) fn authenticate(judges: &Judges<'_>, endpoint: &Endpoint<'_>, now: i64) -> Result<Authenticated, Fault> {
+    let bearer = bearer(endpoint.headers)?;
+    if bearer.starts_with("ghk_") {
+        return by_key(judges.table, bearer, now);
+    }
+    match endpoint.target {
+        Some(target) if looks_like_token(bearer) => judges.by_token(bearer, endpoint, target, now),
+        _ => Err(Fault::invalid("unauthenticated")),
+    }
+}
+
+/// The one bearer of a request.
+fn bearer(headers: &HeaderMap) -> Result<&str, Fault> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let (Some(value), None) = (values.next(), values.next()) else {
-        return Err(Fault::Unauthenticated("unauthenticated"));
+        return Err(Fault::unauthenticated());
     };
-    let text =
-        value.to_str().ok().filter(|text| text.len() <= MAX_HEADER).ok_or(Fault::Unauthenticated("unauthenticated"))?;
-    let (scheme, token) = text.split_once(' ').ok_or(Fault::Unauthenticated("unauthenticated"))?;
-    if !scheme.eq_ignore_ascii_case("bearer") {
-        return Err(Fault::Unauthenticated("unauthenticated"));
+    let text = value.to_str().ok().filter(|text| text.len() <= MAX_HEADER).ok_or_else(Fault::unauthenticated)?;
+    let (scheme, bearer) = text.split_once(' ').ok_or_else(Fault::unauthenticated)?;
+    match (scheme.eq_ignore_ascii_case("bearer"), bearer.trim()) {
+        (false, _) | (true, "") => Err(Fault::unauthenticated()),
+        (true, bearer) => Ok(bearer),
     }
-    let presented: PresentedKey = token.trim().parse().map_err(|error| match error {
-        KeyTextError::Checksum => Fault::Unauthenticated("malformed_key"),
-        KeyTextError::Shape => Fault::Unauthenticated("unauthenticated"),
+}
+
+fn by_key(table: &Table, text: &str, now: i64) -> Result<Authenticated, Fault> {
+    let presented: PresentedKey = text.parse().map_err(|error| match error {
+        KeyTextError::Checksum => Fault::invalid("malformed_key"),
+        KeyTextError::Shape => Fault::invalid("unauthenticated"),
     })?;
-    let key = table.key(presented.id).ok_or(Fault::Unauthenticated("unauthenticated"))?;
+    let key = table.key(presented.id).ok_or_else(|| Fault::invalid("unauthenticated"))?;
     let same = key.verifier.sha256.ct_eq(&presented.sha256);
-    if !bool::from(same) || key.verifier.expires_at.is_some_and(|at| at <= now) {
-        return Err(Fault::Unauthenticated("unauthenticated"));
+    if !bool::from(same) || is_over(&key.verifier, now) {
+        return Err(Fault::invalid("unauthenticated"));
     }
-    let tenant = table.tenant(key.verifier.tenant).ok_or(Fault::Unauthenticated("unauthenticated"))?;
-    Ok(Authenticated { tenant: tenant.clone(), key: key.clone() })
+    let tenant = table.tenant(key.verifier.tenant).ok_or_else(|| Fault::invalid("unauthenticated"))?;
+    if !key.verifier.scopes.mcp {
+        return Err(Fault::insufficient("mcp"));
+    }
+    Ok(Authenticated { tenant: tenant.clone(), caller: Caller::Key(key.clone()) })
+}
+
+fn is_over(key: &KeyVerifier, now: i64) -> bool {
+    key.expires_at.is_some_and(|at| at <= now)
 }
 
 impl Authenticated {
     /// For a command of control's: the principal was authenticated there, the table knows the rest.
     pub(crate) fn by_control(table: &Table, principal: &Principal) -> Option<Self> {
-        let key = table.key(principal.key)?;
         let tenant = table.tenant(principal.tenant)?;
-        let may = key.verifier.tenant == principal.tenant || key.verifier.role == KeyRole::PlatformAdmin;
-        may.then(|| Self { tenant: tenant.clone(), key: key.clone() })
+        let (caller, may) = match principal.key {
+            Some(id) => {
+                let key = table.key(id)?;
+                let own = key.verifier.tenant == principal.tenant;
+                (Caller::Key(key.clone()), own || key.verifier.role == KeyRole::PlatformAdmin)
+            }
+            None => {
+                let user = table.user(principal.user?).filter(|user| user.active)?;
+                let own = user.tenant == principal.tenant;
+                let person = Person {
+                    subject: Subject::of_user(user.id),
+                    token: None,
+                    user: Some(user.clone()),
+                    acting: None,
+                    role: user.role,
+                    rate: None,
+                };
+                (Caller::Person(Arc::new(person)), own || user.role == KeyRole::PlatformAdmin)
+            }
+        };
+        may.then(|| Self { tenant: tenant.clone(), caller })
     }
 
     /// The same admin acting in another tenant, if the role allows it.
     pub(crate) fn in_tenant(self, tenant: &Arc<Tenant>) -> Option<Self> {
         let own = self.tenant.spec.id == tenant.spec.id;
-        (own || self.key.verifier.role == KeyRole::PlatformAdmin)
-            .then(|| Self { tenant: tenant.clone(), key: self.key })
+        (own || self.role() == KeyRole::PlatformAdmin).then(|| Self { tenant: tenant.clone(), caller: self.caller })
     }
 
-    /// Whether the key may use a server of this name.
+    /// What sessions and streams are bound to.
+    pub(crate) fn subject(&self) -> Subject {
+        self.caller.subject()
+    }
+
+    /// What let this caller in.
+    pub(crate) fn caller(&self) -> &Caller {
+        &self.caller
+    }
+
+    /// The most that this caller may do.
+    pub(crate) fn role(&self) -> KeyRole {
+        self.caller.role()
+    }
+
+    /// The user who calls or is called for, if one is known here.
+    pub(crate) fn user(&self) -> Option<UserId> {
+        match &self.caller {
+            Caller::Key(key) => key.verifier.user,
+            Caller::Person(person) => person.user.as_ref().map(|user| user.id),
+        }
+    }
+
+    /// What the user is called.
+    pub(crate) fn login(&self) -> Option<&str> {
+        let Caller::Person(person) = &self.caller else { return None };
+        let recorded = person.user.as_ref().map(|user| user.login.as_str());
+        recorded.or_else(|| person.token.as_ref()?.login())
+    }
+
+    /// The user's departments, in the user's order.
+    pub(crate) fn departments(&self) -> &[String] {
+        let Caller::Person(person) = &self.caller else { return &[] };
+        let told = person.token.as_ref().and_then(|token| token.departments());
+        told.or_else(|| Some(&person.user.as_ref()?.departments)).map_or(&[], Vec::as_slice)
+    }
+
+    /// When what was shown ends, microseconds since 1970.
+    pub(crate) fn expires_at(&self) -> Option<i64> {
+        match &self.caller {
+            Caller::Key(key) => key.verifier.expires_at,
+            Caller::Person(person) => {
+                let token = person.token.as_ref().map(|token| token.ends_at());
+                let acting = person.acting.as_ref().and_then(|key| key.verifier.expires_at);
+                token.into_iter().chain(acting).min()
+            }
+        }
+    }
+
+    /// How often this caller may ask; `None` for who comes through control, which counts by itself.
+    pub(crate) fn rate(&self) -> Option<&Rate> {
+        match &self.caller {
+            Caller::Key(key) => Some(&key.rate),
+            Caller::Person(person) => person.rate.as_deref(),
+        }
+    }
+
+    /// Whether the caller may use a server of this name.
     pub(crate) fn may_use(&self, name: &str) -> bool {
-        self.key.verifier.servers.as_ref().is_none_or(|servers| servers.iter().any(|server| server == name))
+        self.caller.may_use(name)
     }
 
-    /// A mount of the caller's tenant that the key may use; another one looks absent.
+    /// A mount of the caller's tenant that the caller may use; another one looks absent.
     pub(crate) fn mount(&self, name: &str) -> Option<&Arc<Mount>> {
         if self.may_use(name) { self.tenant.mounts.get(name) } else { None }
     }
 
-    /// All mounts that the key may use, in the order of their names.
+    /// All mounts that the caller may use, in the order of their names.
     pub(crate) fn mounts(&self) -> impl Iterator<Item = &Arc<Mount>> {
         self.tenant.mounts.values().filter(|mount| self.may_use(mount.name()))
     }
 
-    /// What tells the views of two keys apart.
+    /// What tells the views of two callers apart.
     pub(crate) fn view(&self) -> Option<Arc<[Box<str>]>> {
-        let servers = self.key.verifier.servers.as_ref()?;
+        let servers = self.caller.servers()?;
         Some(servers.iter().map(|name| name.as_str().into()).collect())
+    }
+}
+
+impl Caller {
+    /// What sessions and streams are bound to.
+    pub(crate) fn subject(&self) -> Subject {
+        match self {
+            Self::Key(key) => Subject::of_key(key.verifier.id),
+            Self::Person(person) => person.subject,
+        }
+    }
+
+    fn role(&self) -> KeyRole {
+        match self {
+            Self::Key(key) => key.verifier.role,
+            Self::Person(person) => person.role,
+        }
+    }
+
+    /// Names of the servers that may be used; `None` for all of the tenant's.
+    fn servers(&self) -> Option<&[String]> {
+        let key = match self {
+            Self::Key(key) => key,
+            Self::Person(person) => person.acting.as_ref()?,
+        };
+        key.verifier.servers.as_deref()
+    }
+
+    fn may_use(&self, name: &str) -> bool {
+        self.servers().is_none_or(|servers| servers.iter().any(|server| server == name))
+    }
+
+    /// Who this would be if what let them in were shown again now; `None` if it lets nobody in any more.
+    /// At the beginning of time (`i64::MIN`) nothing has expired.
+    fn again(&self, table: &Table, now: i64) -> Option<Self> {
+        match self {
+            Self::Key(key) => {
+                let key = table.key(key.verifier.id).filter(|key| !is_over(&key.verifier, now))?;
+                Some(Self::Key(key.clone()))
+            }
+            Self::Person(person) => match &person.token {
+                Some(token) => {
+                    let standing = token.standing(table, now)?;
+                    Some(Self::Person(Arc::new(standing.person(token.clone(), person.rate.clone()))))
+                }
+                None => {
+                    let user = table.user(person.user.as_ref()?.id).filter(|user| user.active)?;
+                    let (user, role) = (Some(user.clone()), user.role);
+                    let (subject, token, acting, rate) = (person.subject, None, None, None);
+                    Some(Self::Person(Arc::new(Person { subject, token, user, acting, role, rate })))
+                }
+            },
+        }
+    }
+
+    /// Whether it lets somebody in at all, however little that may do.
+    pub(crate) fn is_known(&self, table: &Table) -> bool {
+        self.again(table, i64::MIN).is_some()
+    }
+
+    /// Whether it would let the same in with the same rights. Whose stream was opened with others opens it again.
+    pub(crate) fn is_as_before(&self, table: &Table, now: i64) -> bool {
+        match (self, self.again(table, now)) {
+            (Self::Key(before), Some(Self::Key(key))) => before.verifier == key.verifier,
+            (Self::Person(before), Some(Self::Person(person))) => {
+                let acting = |person: &Person| person.acting.as_ref().map(|key| key.verifier.clone());
+                before.user == person.user && acting(before) == acting(&person)
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether it would still be let through to the server of this name.
+    pub(crate) fn may_still_use(&self, table: &Table, now: i64, server: &str) -> bool {
+        self.again(table, now).is_some_and(|caller| {
+            let scoped = match &caller {
+                Self::Key(key) => key.verifier.scopes.mcp,
+                Self::Person(_) => true,
+            };
+            scoped && caller.role().calls_mcp() && caller.may_use(server)
+        })
+    }
+}
+
+#[cfg(test)]
+impl Caller {
+    /// A key for tests that need nothing but somebody.
+    pub(crate) fn for_test(id: &str) -> Self {
+        let verifier = KeyVerifier {
+            id: id.parse().unwrap(),
+            tenant: model::TenantId(uuid::Uuid::from_u128(1)),
+            user: None,
+            role: KeyRole::User,
+            scopes: model::KeyScopes::PLAIN,
+            sha256: [0; 32],
+            servers: None,
+            expires_at: None,
+        };
+        Self::Key(Arc::new(Key { verifier, rate: Rate::new(1) }))
     }
 }

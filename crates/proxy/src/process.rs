@@ -77,7 +77,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Star
         tracing::info!(%revision, "serving the last good table until control answers");
     }
 
-    let hosts = Hosts::new(config.public_url.iter().filter_map(|url| url.host_str().map(str::to_owned)));
+    let hosts = Hosts::of(config.public_url.as_ref(), config.tls.is_some());
     let gate =
         Arc::new(Gate::new(tables.clone(), sealer.clone(), clock.clone(), hosts, readiness.clone(), egress, &metrics));
     let (status, heard) = watch::channel(LinkStatus::default());
@@ -93,7 +93,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Star
         revision,
         status,
     };
-    let commands = Commands::new(gate.clone());
+    let (commands, unknown_keys) = (Commands::new(gate.clone()), gate.unknown_keys.clone());
     // The link outlives the drain: what is under way may still need control.
     let link_stop = CancellationToken::new();
     let link = tokio::spawn(link::run(
@@ -103,6 +103,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Star
         sealer,
         last_good.clone(),
         queues,
+        unknown_keys,
         link_stop.clone(),
     ));
     tokio::spawn(keep_ready(heard, readiness, clock, last_good));

@@ -43,7 +43,7 @@ pub(crate) type Renamed = Option<(Span, Vec<u8>)>;
 
 impl Asked<'_> {
     pub(crate) fn behalf(&self) -> Behalf {
-        Behalf { key: self.who.key.verifier.id, hub: self.who.tenant.hub.clone() }
+        Behalf::of(self.who)
     }
 
     pub(crate) fn method(&self) -> &str {
@@ -81,6 +81,10 @@ impl Gate {
             }
             Ok((Answered::Events(mut relay), guards)) => {
                 relay.told_to(account);
+                relay.ends_with(
+                    asked.who.tenant.hub.tie(asked.who.caller().clone(), mount.name()),
+                    self.until(asked.who),
+                );
                 event_response(Body::events(relay, guards))
             }
             Err(Failure::Status { error: Some(error), status, .. }) if status < 500 && status != 429 => {
@@ -258,7 +262,7 @@ impl Gate {
         if own_session(asked.session, mount).is_some() && !self.connections.is_replaced(asked.session.uid) {
             self.connections.replace(asked.session.uid);
         } else {
-            self.connections.forget(mount, asked.who.key.verifier.id).await;
+            self.connections.forget(mount, asked.who.subject()).await;
         }
         Ok(self.connections.shared(mount, &asked.behalf()).await?.connected.clone())
     }

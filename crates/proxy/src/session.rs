@@ -4,14 +4,14 @@
 use std::fmt;
 
 use mcp::Revision;
-use model::{KeyId, ServerId, TenantId};
+use model::{ServerId, Subject, TenantId};
 
 use crate::seal::Sealer;
 
 /// Seconds that a session lives; the fleet keys rotate daily and the previous one still opens.
 const LIFETIME: i64 = 24 * 3600;
 const LABEL: &str = "gatehouse/session/v1";
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// What tells sessions apart.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -28,8 +28,8 @@ impl fmt::Debug for Uid {
 pub(crate) struct Session {
     pub(crate) uid: Uid,
     pub(crate) tenant: TenantId,
-    /// The principal: another key's session looks absent.
-    pub(crate) key: KeyId,
+    /// Whose it is: another subject's session looks absent.
+    pub(crate) subject: Subject,
     /// What the client and the gateway speak.
     pub(crate) revision: Revision,
     /// Seconds since 1970.
@@ -58,8 +58,15 @@ pub(crate) enum Scope {
 
 impl Session {
     /// A session that begins at `now` (seconds since 1970).
-    pub(crate) fn new(uid: Uid, tenant: TenantId, key: KeyId, revision: Revision, now: i64, scope: Scope) -> Self {
-        Self { uid, tenant, key, revision, expires: now + LIFETIME, scope }
+    pub(crate) fn new(
+        uid: Uid,
+        tenant: TenantId,
+        subject: Subject,
+        revision: Revision,
+        now: i64,
+        scope: Scope,
+    ) -> Self {
+        Self { uid, tenant, subject, revision, expires: now + LIFETIME, scope }
     }
 
     /// The text handed to the client. `None` while there is no fleet key.
@@ -69,7 +76,7 @@ impl Session {
         plain.push(self.revision.code());
         plain.extend_from_slice(&self.uid.0);
         plain.extend_from_slice(self.tenant.0.as_bytes());
-        plain.extend_from_slice(self.key.as_str().as_bytes());
+        plain.extend_from_slice(self.subject.as_bytes());
         plain.extend_from_slice(&self.expires.to_be_bytes());
         match &self.scope {
             Scope::Aggregate => plain.push(0),
@@ -98,7 +105,7 @@ impl Session {
         let revision = Revision::from_code(reader.byte()?)?;
         let uid = Uid(reader.take()?);
         let tenant = TenantId(uuid::Uuid::from_bytes(reader.take()?));
-        let key = std::str::from_utf8(&reader.take::<16>()?).ok()?.parse().ok()?;
+        let subject = Subject::from_bytes(reader.take()?);
         let expires = i64::from_be_bytes(reader.take()?);
         let scope = match reader.byte()? {
             0 => Scope::Aggregate,
@@ -114,7 +121,7 @@ impl Session {
             },
             _ => return None,
         };
-        (now < expires).then_some(Self { uid, tenant, key, revision, expires, scope })
+        (now < expires).then_some(Self { uid, tenant, subject, revision, expires, scope })
     }
 }
 
@@ -155,8 +162,8 @@ mod tests {
                 upstream: None,
             },
         ] {
-            let key = "0123456789abcdef".parse().unwrap();
-            let session = Session::new(Uid([3; 8]), TenantId::fresh(), key, Revision::V2025_03_26, 1000, scope);
+            let subject = Subject::of_grant(model::GrantId::fresh());
+            let session = Session::new(Uid([3; 8]), TenantId::fresh(), subject, Revision::V2025_03_26, 1000, scope);
             let id = session.seal(&sealer).unwrap();
             assert!(id.bytes().all(|byte| (0x21..0x7f).contains(&byte)));
             assert_eq!(Session::open(&sealer, id.as_bytes(), 1001), Some(session.clone()));

@@ -52,6 +52,9 @@ pub(crate) fn describe(span: &mut Details, who: &Authenticated, envelope: &Envel
         span.text("jsonrpc.request.id", String::from_utf8_lossy(id.of(message)).trim_matches('"'));
     }
     span.text("gatehouse.tenant", who.tenant.spec.name.as_str());
+    if let Some(user) = who.user() {
+        span.text("user.id", user.to_string());
+    }
 }
 
 /// The session of the client. Not its id, which is a credential of sorts, but what stands in it.

@@ -1,6 +1,8 @@
 //! The live table: tenants, mounts and keys, swapped as a whole and read without a lock.
 
+mod issuer;
 mod mount;
+mod people;
 mod tenant;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -9,11 +11,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use arc_swap::{ArcSwap, Guard};
 use egress::{Egress, Policy};
 use model::{
-    Digest, EgressRule, EgressRuleId, HostPattern, KeyId, KeyVerifier, Resource, ResourceName, ServerId, ServerSpec,
-    TenantId, table_digest,
+    Digest, EgressRule, EgressRuleId, GrantId, HostPattern, IssuerId, KeyId, KeyVerifier, Resource, ResourceKind,
+    ResourceName, RevokedGrant, ServerId, ServerSpec, SignerId, TenantId, UserId, UserSpec, table_digest,
 };
 
+use self::issuer::Issuers;
+pub(crate) use self::issuer::{Issuer, Signer};
 pub(crate) use self::mount::{Listed, Mount, Way};
+use self::people::People;
+pub(crate) use self::people::Unknown;
 pub(crate) use self::tenant::Tenant;
 use crate::limits::Rate;
 
@@ -29,6 +35,13 @@ pub(crate) struct Table {
     tenants: HashMap<TenantId, Arc<Tenant>>,
     tenant_names: HashMap<Box<str>, TenantId>,
     keys: HashMap<KeyId, Arc<Key>>,
+    /// Who tokens may be about. Copied only by a change of users.
+    people: Arc<People>,
+    /// Whose tokens are believed.
+    issuers: Arc<Issuers>,
+    signers: HashMap<SignerId, Arc<Signer>>,
+    /// Grants whose tokens are not good any more.
+    revoked: HashMap<GrantId, RevokedGrant>,
     /// What control pushed.
     servers: HashMap<ServerId, Arc<Mount>>,
     /// What was added through the internal calls: in memory only, belongs to its tenant.
@@ -50,6 +63,56 @@ impl Table {
         self.keys.get(&id)
     }
 
+    pub(crate) fn user(&self, id: UserId) -> Option<&Arc<UserSpec>> {
+        self.people.get(id)
+    }
+
+    /// The user of a tenant whom an issuer calls so.
+    pub(crate) fn user_called(
+        &self,
+        tenant: TenantId,
+        external_id: &str,
+        login: Option<&str>,
+    ) -> Result<&Arc<UserSpec>, Unknown> {
+        self.people.called(tenant, external_id, login)
+    }
+
+    pub(crate) fn issuer(&self, id: IssuerId) -> Option<&Arc<Issuer>> {
+        self.issuers.get(id)
+    }
+
+    /// The issuer of a tenant whose access tokens say `iss`.
+    pub(crate) fn issuer_of(&self, tenant: TenantId, iss: &str) -> Option<&Arc<Issuer>> {
+        self.issuers.of(tenant).find(|issuer| issuer.spec.issuer == iss)
+    }
+
+    /// The issuers of a tenant whose access tokens are taken, the oldest first.
+    pub(crate) fn issuers_of(&self, tenant: TenantId) -> impl Iterator<Item = &Arc<Issuer>> {
+        self.issuers.of(tenant)
+    }
+
+    pub(crate) fn signer(&self, id: SignerId) -> Option<&Arc<Signer>> {
+        self.signers.get(&id)
+    }
+
+    /// The key under which control signs, or soon will.
+    pub(crate) fn newest_signer(&self) -> Option<&Arc<Signer>> {
+        self.signers.values().max_by_key(|signer| (signer.spec.until, signer.spec.id))
+    }
+
+    /// Whether tokens of this grant are good no more.
+    pub(crate) fn is_revoked(&self, grant: GrantId) -> bool {
+        self.revoked.contains_key(&grant)
+    }
+
+    pub(crate) fn users(&self) -> impl Iterator<Item = &Arc<UserSpec>> {
+        self.people.iter()
+    }
+
+    pub(crate) fn issuers(&self) -> impl Iterator<Item = &Arc<Issuer>> {
+        self.issuers.iter()
+    }
+
     pub(crate) fn server(&self, id: ServerId) -> Option<&Arc<Mount>> {
         self.servers.get(&id).or_else(|| self.internal.get(&id))
     }
@@ -65,6 +128,28 @@ impl Table {
     pub(crate) fn mounts(&self) -> impl Iterator<Item = &Arc<Mount>> {
         self.servers.values().chain(self.internal.values())
     }
+
+    /// Ends the streams of those whom nothing lets in any more at `now`, or not as then; and answers that still
+    /// stream to those who may not even use their server. At the beginning of time (`i64::MIN`) nothing has expired.
+    pub(crate) fn end_streams(&self, now: i64) {
+        for tenant in self.tenants.values() {
+            tenant.hub.end_streams(|caller| caller.is_as_before(self, now));
+            tenant.hub.end_answers(|caller, server| caller.may_still_use(self, now, server));
+        }
+    }
+}
+
+/// Whether such a resource is one of those that let somebody in.
+fn lets_somebody_in(name: &ResourceName) -> bool {
+    match name.kind() {
+        ResourceKind::Key
+        | ResourceKind::User
+        | ResourceKind::Issuer
+        | ResourceKind::Signer
+        | ResourceKind::Revoked
+        | ResourceKind::Tenant => true,
+        ResourceKind::Server | ResourceKind::Egress => false,
+    }
 }
 
 /// What is to be different.
@@ -76,6 +161,13 @@ pub struct Change {
     pub upserts: Vec<Resource>,
     /// What goes.
     pub removes: Vec<ResourceName>,
+}
+
+impl Change {
+    /// What it is about, for all that is named.
+    fn names(&self) -> impl Iterator<Item = ResourceName> {
+        self.upserts.iter().map(Resource::name).chain(self.removes.iter().copied())
+    }
 }
 
 /// Why a mount can't be added through the internal calls.
@@ -120,14 +212,27 @@ impl Tables {
         let _write = self.lock();
         let old = self.current.load_full();
         let mut next = Draft::new(&old, &change);
+        let lets_in = change.replace_all || change.names().any(|name| lets_somebody_in(&name));
         let mut rejected = Vec::new();
-        let (mut tenants, mut servers, mut keys) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut tenants, mut servers, mut keys, mut users) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for resource in change.upserts {
             match resource {
                 Resource::Tenant(tenant) => tenants.push(tenant),
                 Resource::Server(server) => servers.push(server),
                 Resource::Key(key) => keys.push(key),
                 Resource::Egress(rule) => drop(next.table.rules.insert(rule.id, Arc::new(rule))),
+                Resource::User(user) => users.push(user),
+                Resource::Issuer(issuer) => {
+                    let name = ResourceName::Issuer(issuer.id);
+                    match Issuer::new(issuer) {
+                        Ok(issuer) => Arc::make_mut(&mut next.table.issuers).put(issuer),
+                        Err(error) => rejected.push((name, format!("its key set can't be used: {error}"))),
+                    }
+                }
+                Resource::Signer(signer) => {
+                    next.table.signers.insert(signer.id, Arc::new(Signer::new(signer)));
+                }
+                Resource::Revoked(grant) => drop(next.table.revoked.insert(grant.id, grant)),
             }
         }
         // Before the servers that need them.
@@ -150,8 +255,16 @@ impl Tables {
         for key in keys {
             next.put_key(key);
         }
+        if !users.is_empty() {
+            Arc::make_mut(&mut next.table.people).put(users);
+        }
         next.close_ways(&old, &self.egress);
-        self.current.store(Arc::new(next.finish(&old)));
+        let next = Arc::new(next.finish(&old));
+        self.current.store(next.clone());
+        // After the swap: whoever comes now is judged by the new table.
+        if lets_in {
+            next.end_streams(i64::MIN);
+        }
         rejected
     }
 
@@ -183,6 +296,18 @@ impl Tables {
         for rule in table.rules.values() {
             add(ResourceName::Egress(rule.id), rule.digest());
         }
+        for user in table.people.iter() {
+            add(ResourceName::User(user.id), user.digest());
+        }
+        for issuer in table.issuers.iter() {
+            add(ResourceName::Issuer(issuer.spec.id), issuer.spec.digest());
+        }
+        for signer in table.signers.values() {
+            add(ResourceName::Signer(signer.spec.id), signer.spec.digest());
+        }
+        for grant in table.revoked.values() {
+            add(ResourceName::Revoked(grant.id), grant.digest());
+        }
         held.sort_by(|left, right| left.0.cmp(&right.0));
         held.into_iter().map(|(_, name, digest)| (name, digest)).collect()
     }
@@ -194,7 +319,12 @@ impl Tables {
         let servers = table.servers.values().map(|mount| Resource::Server(mount.spec.clone()));
         let keys = table.keys.values().map(|key| Resource::Key(key.verifier.clone()));
         let rules = table.rules.values().map(|rule| Resource::Egress(rule.as_ref().clone()));
-        tenants.chain(servers).chain(keys).chain(rules).collect()
+        let users = table.people.iter().map(|user| Resource::User(user.as_ref().clone()));
+        let issuers = table.issuers.iter().map(|issuer| Resource::Issuer(issuer.spec.clone()));
+        let signers = table.signers.values().map(|signer| Resource::Signer(signer.spec.clone()));
+        let revoked = table.revoked.values().map(|grant| Resource::Revoked(*grant));
+        let pushed = tenants.chain(servers).chain(keys).chain(rules);
+        pushed.chain(users).chain(issuers).chain(signers).chain(revoked).collect()
     }
 
     /// The digest of what is held, for heartbeats.
@@ -277,6 +407,10 @@ impl Draft {
             tenants: old.tenants.clone(),
             tenant_names: HashMap::new(),
             keys: old.keys.clone(),
+            people: old.people.clone(),
+            issuers: old.issuers.clone(),
+            signers: old.signers.clone(),
+            revoked: old.revoked.clone(),
             servers: old.servers.clone(),
             internal: old.internal.clone(),
             rules: old.rules.clone(),
@@ -287,6 +421,10 @@ impl Draft {
             table.tenants.retain(|id, _| stay.contains(&ResourceName::Tenant(*id)));
             table.keys.retain(|id, _| stay.contains(&ResourceName::Key(*id)));
             table.rules.retain(|id, _| stay.contains(&ResourceName::Egress(*id)));
+            table.signers.retain(|id, _| stay.contains(&ResourceName::Signer(*id)));
+            table.revoked.retain(|id, _| stay.contains(&ResourceName::Revoked(*id)));
+            People::retain(&mut table.people, |user| stay.contains(&ResourceName::User(user.id)));
+            Issuers::retain(&mut table.issuers, |issuer| stay.contains(&ResourceName::Issuer(issuer.id)));
             table.servers.retain(|id, mount| {
                 let stays = stay.contains(&ResourceName::Server(*id));
                 if !stays {
@@ -300,6 +438,10 @@ impl Draft {
                 ResourceName::Tenant(id) => drop(table.tenants.remove(id)),
                 ResourceName::Key(id) => drop(table.keys.remove(id)),
                 ResourceName::Egress(id) => drop(table.rules.remove(id)),
+                ResourceName::User(id) => Arc::make_mut(&mut table.people).remove(*id),
+                ResourceName::Issuer(id) => Arc::make_mut(&mut table.issuers).remove(*id),
+                ResourceName::Signer(id) => drop(table.signers.remove(id)),
+                ResourceName::Revoked(id) => drop(table.revoked.remove(id)),
                 ResourceName::Server(id) => {
                     if let Some(mount) = table.servers.remove(id) {
                         touched.push(mount.spec.tenant);
@@ -427,22 +569,16 @@ impl Draft {
         self.table.servers.retain(|_, mount| tenants.contains_key(&mount.spec.tenant));
         self.table.internal.retain(|_, mount| tenants.contains_key(&mount.spec.tenant));
         self.table.keys.retain(|_, key| tenants.contains_key(&key.verifier.tenant));
+        self.table.revoked.retain(|_, grant| tenants.contains_key(&grant.tenant));
+        People::retain_tenants(&mut self.table.people, |tenant| tenants.contains_key(&tenant));
+        Issuers::retain(&mut self.table.issuers, |issuer| tenants.contains_key(&issuer.tenant));
         self.table.tenant_names =
             tenants.values().map(|tenant| (tenant.spec.name.as_str().into(), tenant.spec.id)).collect();
-        // A stream was opened with what its key might do then: any other key, whatever is different, opens it again.
-        let other = |(id, key): &(&KeyId, &Arc<Key>)| match self.table.keys.get(id) {
-            Some(now) => !Arc::ptr_eq(now, key) && now.verifier != key.verifier,
-            None => true,
-        };
-        let gone: HashSet<KeyId> = old.keys.iter().filter(other).map(|(id, _)| *id).collect();
-        if !gone.is_empty() {
-            tenants.values().for_each(|tenant| tenant.hub.end_streams_of_keys(|key| gone.contains(&key)));
-        }
         for id in old.tenants.keys().filter(|id| !tenants.contains_key(*id)).chain(&self.touched) {
             let before = old.tenants.get(id);
             match (tenants.get(id), before) {
                 (Some(tenant), _) => tenant.mounts_changed(before.map(Arc::as_ref)),
-                (None, Some(before)) => before.hub.end_streams_of_keys(|_| true),
+                (None, Some(before)) => before.hub.end_all(),
                 (None, None) => (),
             }
         }

@@ -1,9 +1,9 @@
-//! The log of revocations: versions of resources that must never serve again.
+//! The log of revocations: versions of resources that must never serve again, and grants that were taken back.
 
 use std::collections::HashSet;
 use std::io;
 
-use model::{Digest, Resource, ResourceName};
+use model::{Digest, GrantId, Resource, ResourceKind, ResourceName, RevokedGrant};
 
 use super::file::{Folder, Purpose};
 
@@ -40,8 +40,37 @@ impl Revocations {
         if self.entries.is_empty() {
             return false;
         }
+        if says_revoked(resource.name().kind()) {
+            return false;
+        }
         let (name, digest) = (resource.name().to_string(), resource.digest());
         self.entries.iter().any(|entry| entry.1 == digest && entry.0 == name)
+    }
+
+    /// Puts the grants that were taken back into a table that has not heard of it. Which tenant's they are is
+    /// told by the digest; those of tenants that are gone open nothing.
+    pub(super) fn take_back(&self, table: &mut Vec<Resource>) {
+        let taken_back: Vec<_> =
+            self.entries.iter().filter_map(|(name, digest)| Some((grant(name)?, *digest))).collect();
+        if taken_back.is_empty() {
+            return;
+        }
+        let held: HashSet<ResourceName> = table.iter().map(Resource::name).collect();
+        let tenants: Vec<_> = table
+            .iter()
+            .filter_map(|resource| match resource {
+                Resource::Tenant(tenant) => Some(tenant.id),
+                _ => None,
+            })
+            .collect();
+        for (id, digest) in taken_back {
+            let mut grants = tenants.iter().map(|tenant| RevokedGrant { id, tenant: *tenant });
+            if !held.contains(&ResourceName::Revoked(id))
+                && let Some(grant) = grants.find(|grant| grant.digest() == digest)
+            {
+                table.push(Resource::Revoked(grant));
+            }
+        }
     }
 
     /// Notes revoked versions; they are owed to the disk until [`Revocations::paid`].
@@ -62,15 +91,15 @@ impl Revocations {
         self.owed = false;
     }
 
-    /// Forgets what the table holds again, because control has pushed it anew; says whether there
-    /// was any.
+    /// Forgets what the table holds again, because control has pushed it anew, and the grants that it does not hold
+    /// any more, because their last token has ended; says whether there was any.
     pub(super) fn forgive(&mut self, table: &[Resource]) -> bool {
         if self.entries.is_empty() {
             return false;
         }
         let held: HashSet<_> = table.iter().map(|resource| (resource.name().to_string(), resource.digest())).collect();
         let before = self.entries.len();
-        self.entries.retain(|entry| !held.contains(entry));
+        self.entries.retain(|entry| held.contains(entry) == grant(&entry.0).is_some());
         self.entries.len() < before
     }
 
@@ -87,6 +116,19 @@ impl Revocations {
         folder.commit(staged)?;
         self.unreadable = false;
         Ok(())
+    }
+}
+
+/// Whether a resource of this kind takes something away by being there.
+fn says_revoked(kind: ResourceKind) -> bool {
+    kind == ResourceKind::Revoked
+}
+
+/// The grant that an entry is about, if it is about one.
+fn grant(name: &str) -> Option<GrantId> {
+    match name.parse() {
+        Ok(ResourceName::Revoked(id)) => Some(id),
+        _ => None,
     }
 }
 

@@ -17,6 +17,7 @@ fn tenant() -> Resource {
         name: "default".parse().unwrap(),
         limits: Limits::default(),
         stale_after: Some(model::TenantSpec::STALE_AFTER),
+        authorization_server: false,
     })
 }
 
@@ -46,6 +47,7 @@ fn key() -> Resource {
         tenant: TenantId::fresh(),
         user: None,
         role: KeyRole::User,
+        scopes: model::KeyScopes::PLAIN,
         sha256: [7; 32],
         servers: None,
         expires_at: None,

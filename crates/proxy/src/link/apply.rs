@@ -18,13 +18,21 @@ pub(super) fn refusal(head: &PushHead, at: Revision) -> Option<Refusal> {
 
 /// Whether a push takes something away that a restart without control must not bring back.
 pub(super) fn takes_away(push: &Collected) -> bool {
-    let rule = |name: &ResourceName| name.kind() == ResourceKind::Egress;
     push.head.urgent
         || push.head.snapshot
-        || push.removes.iter().any(rule)
+        || push.removes.iter().any(|name| match name.kind() {
+            ResourceKind::Egress
+            | ResourceKind::Key
+            | ResourceKind::User
+            | ResourceKind::Issuer
+            | ResourceKind::Signer => true,
+            // What is said of a grant is taken back when its last token has ended.
+            ResourceKind::Tenant | ResourceKind::Server | ResourceKind::Revoked => false,
+        })
         || push.upserts.iter().any(|upsert| match upsert {
-            Upsert::Read(resource) => rule(&resource.name()),
-            Upsert::Unreadable { .. } => false,
+            Upsert::Read(Resource::Egress(_) | Resource::Revoked(_)) => true,
+            Upsert::Read(Resource::User(user)) => !user.active,
+            Upsert::Read(_) | Upsert::Unreadable { .. } => false,
         })
 }
 
@@ -52,20 +60,25 @@ pub(super) fn change(push: Collected, held: &[(ResourceName, Digest)]) -> (Chang
     (Change { replace_all: false, upserts, removes }, rejected)
 }
 
-/// The versions of keys, tenants and address rules that were held before a change and are not any more.
+/// What must never serve again after a change: versions of what lets somebody in or out that were held before it and
+/// are not any more, tenants that are gone, and the grants that were taken back by it.
 pub(super) fn revoked(
     before: &[(ResourceName, Digest)],
-    after: &[(ResourceName, Digest)],
+    after_all: &[(ResourceName, Digest)],
 ) -> Vec<(ResourceName, Digest)> {
-    let after: HashSet<_> = after.iter().copied().collect();
+    let after: HashSet<_> = after_all.iter().copied().collect();
     let names: HashSet<_> = after.iter().map(|(name, _)| *name).collect();
     let gone = |(name, digest): &(ResourceName, Digest)| match name.kind() {
-        ResourceKind::Key | ResourceKind::Egress => !after.contains(&(*name, *digest)),
+        ResourceKind::Key | ResourceKind::Egress | ResourceKind::User | ResourceKind::Issuer | ResourceKind::Signer => {
+            !after.contains(&(*name, *digest))
+        }
         // A tenant whose limits changed is no revocation.
         ResourceKind::Tenant => !names.contains(name),
-        ResourceKind::Server => false,
+        ResourceKind::Server | ResourceKind::Revoked => false,
     };
-    before.iter().filter(|held| gone(held)).copied().collect()
+    let held: HashSet<_> = before.iter().map(|(name, _)| *name).collect();
+    let taken_back = |(name, _): &&(ResourceName, Digest)| name.kind() == ResourceKind::Revoked && !held.contains(name);
+    before.iter().filter(|held| gone(held)).chain(after_all.iter().filter(taken_back)).copied().collect()
 }
 
 #[cfg(test)]
@@ -104,6 +117,7 @@ mod tests {
             name: format!("tenant-{number}").parse().unwrap(),
             limits: Limits::default(),
             stale_after: Some(model::TenantSpec::STALE_AFTER),
+            authorization_server: false,
         })
     }
 
@@ -122,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_is_taken_from_keys_and_rules_counts_as_revoked() {
+    fn only_what_is_taken_away_counts_as_revoked() {
         let rule = ResourceName::Egress(model::EgressRuleId(uuid::Uuid::nil()));
         let key: KeyId = "0123456789abcdef".parse().unwrap();
         let (key, server) = (ResourceName::Key(key), ResourceName::Server(ServerId(uuid::Uuid::nil())));
@@ -132,5 +146,20 @@ mod tests {
         assert_eq!(revoked(&before, &before), vec![]);
         assert_eq!(revoked(&before, &[(key, new), (tenant, new), (rule, new)]), vec![(key, old), (rule, old)]);
         assert_eq!(revoked(&before, &[]), vec![(key, old), (tenant, old), (rule, old)]);
+        let id = uuid::Uuid::nil();
+        for name in [
+            ResourceName::User(model::UserId(id)),
+            ResourceName::Issuer(model::IssuerId(id)),
+            ResourceName::Signer(model::SignerId(id)),
+        ] {
+            assert_eq!(revoked(&[(name, old)], &[]), vec![(name, old)]);
+            assert_eq!(revoked(&[(name, old)], &[(name, new)]), vec![(name, old)]);
+            assert_eq!(revoked(&[], &[(name, old)]), vec![]);
+        }
+        // A grant is taken back by what comes.
+        let grant = ResourceName::Revoked(model::GrantId(id));
+        assert_eq!(revoked(&[], &[(grant, old)]), vec![(grant, old)]);
+        assert_eq!(revoked(&[(grant, old)], &[(grant, old)]), vec![]);
+        assert_eq!(revoked(&[(grant, old)], &[]), vec![]);
     }
 }

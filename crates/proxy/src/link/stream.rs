@@ -25,6 +25,7 @@ use crate::last_good::LastGood;
 use crate::seal::Sealer;
 use crate::table::Tables;
 use crate::timers::scaled;
+use crate::unknown_keys::UnknownKeys;
 
 /// Beyond this the list of what is held outgrows a message: control sends a snapshot instead.
 const HELD: usize = 30_000;
@@ -51,6 +52,7 @@ pub(super) struct Link<P> {
     pub(super) last_good: LastGood,
     pub(super) saver: Saver,
     pub(super) queues: Queues,
+    pub(super) unknown_keys: UnknownKeys,
     pub(super) status: watch::Sender<LinkStatus>,
 }
 
@@ -181,6 +183,9 @@ impl<P: Perform> Attached<'_, P> {
                     if let Err(reason) = self.send(FromProxy::Heartbeat(heartbeat)) { break reason }
                 }
                 _ = keys_due.tick() => self.fetch_keys(),
+                issuer = self.link.unknown_keys.next() => {
+                    if let Err(reason) = self.send(FromProxy::UnknownKey(issuer)) { break reason }
+                }
                 Some(_) = self.running.join_next() => (),
                 Some(fetched) = self.fetching.join_next() => {
                     // After a failure with a key at hand the next heartbeat asks again.

@@ -23,6 +23,7 @@ use super::{LinkConfig, LinkError, LinkStatus, Perform, Queues, run};
 use crate::last_good::LastGood;
 use crate::seal::Sealer;
 use crate::table::Tables;
+use crate::unknown_keys::UnknownKeys;
 
 /// Longer than anything here takes; reached only by a test that fails.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -165,6 +166,104 @@ async fn control_hears_nothing_of_a_revocation_that_is_not_on_disk() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn whom_tokens_let_in_is_off_the_disk_before_its_answer_and_a_revoked_grant_is_on_it() {
+    let control = Control::start().await;
+    let proxy = Proxy::start(&control);
+    let mut stream = control.accept().await;
+    let tenant_id = TenantId(Uuid::from_u128(1));
+    let user = model::UserSpec {
+        id: model::UserId(Uuid::from_u128(1)),
+        tenant: tenant_id,
+        login: "ann".to_owned(),
+        external_id: Some("a|1".to_owned()),
+        role: KeyRole::User,
+        active: true,
+        departments: vec!["sales".to_owned()],
+    };
+    let inactive = Resource::User(model::UserSpec { active: false, ..user.clone() });
+    let user = Resource::User(user);
+    let signer = Resource::Signer(model::SignerSpec {
+        id: model::SignerId(Uuid::from_u128(1)),
+        url: "http://127.0.0.1:5010".to_owned(),
+        public: [1; 32],
+        until: i64::MAX,
+    });
+    let grant = |tenant| Resource::Revoked(model::RevokedGrant { id: model::GrantId(Uuid::from_u128(1)), tenant });
+    stream.push(at(1), true, false, &[tenant(), user.clone(), signer.clone()], vec![]).await;
+    let revoked = grant(tenant_id);
+    // Urgent or not: after a restart nobody may come in who may not now.
+    for (seq, upserts, removes, left) in [
+        (2, vec![inactive.clone()], vec![], vec![tenant(), inactive.clone(), signer.clone()]),
+        (3, vec![], vec![signer.name()], vec![tenant(), inactive.clone()]),
+        (4, vec![revoked.clone()], vec![], vec![tenant(), inactive.clone(), revoked.clone()]),
+        (5, vec![], vec![user.name()], vec![tenant(), revoked.clone()]),
+    ] {
+        let before = std::fs::read(proxy.dir.path().join("table")).unwrap_or_default();
+        stream.push(at(seq), false, false, &upserts, removes).await;
+        let newest = LastGood::open(proxy.dir.path()).unwrap().load();
+        assert_eq!((newest.revision, newest.resources), (at(seq), left.clone()));
+        std::fs::remove_file(proxy.dir.path().join("table")).unwrap();
+        let older = LastGood::open(proxy.dir.path()).unwrap().load();
+        assert_eq!((older.revision, older.resources), (at(seq), left), "nor in the older generation");
+        // Cut between the log and the table: the log knows better.
+        if seq == 4 {
+            std::fs::write(proxy.dir.path().join("table"), before).unwrap();
+            let cut = LastGood::open(proxy.dir.path()).unwrap().load();
+            assert_eq!((cut.revision, cut.resources), (at(3), vec![tenant(), inactive.clone(), revoked.clone()]));
+        }
+    }
+    // A grant whose last token has ended is forgotten, in the log too.
+    stream.push(at(6), false, true, &[], vec![revoked.name()]).await;
+    assert_eq!(LastGood::open(proxy.dir.path()).unwrap().load().resources, vec![tenant()]);
+    assert_ne!(grant(TenantId::fresh()).digest(), revoked.digest());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn control_hears_of_an_unknown_key_even_if_it_was_away() {
+    let control = Control::start().await;
+    let proxy = Proxy::start(&control);
+    let issuer = model::IssuerId(Uuid::from_u128(7));
+    proxy.unknown_keys.note(issuer, 0);
+    proxy.unknown_keys.note(issuer, 1);
+    let mut stream = control.accept().await;
+    let told = |message| match message {
+        FromProxy::UnknownKey(issuer) => Some(issuer),
+        _ => None,
+    };
+    assert_eq!(stream.wait(told).await, issuer);
+    proxy.unknown_keys.note(issuer, 30_000_000);
+    assert_eq!(stream.wait(told).await, issuer);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_issuer_with_a_bad_key_set_keeps_its_last_good_version() {
+    let control = Control::start().await;
+    let proxy = Proxy::start(&control);
+    let mut stream = control.accept().await;
+    let issuer = model::IssuerSpec {
+        id: model::IssuerId(Uuid::from_u128(7)),
+        tenant: TenantId(Uuid::from_u128(1)),
+        issuer: "https://id.example".to_owned(),
+        audiences: vec![],
+        algorithms: vec![model::SigningAlgorithm::Es256],
+        claims: model::ClaimMapping::default(),
+        scope: None,
+        unknown_users: false,
+        mcp: true,
+        keys: r#"{"keys":[]}"#.to_owned(),
+        keys_until: 1,
+    };
+    let bad = model::IssuerSpec { keys: "{".to_owned(), ..issuer.clone() };
+    let good = Resource::Issuer(issuer);
+    assert_eq!(stream.push(at(1), true, false, &[tenant(), good.clone()], vec![]).await.rejected, vec![]);
+    let answer = stream.push(at(2), false, false, &[Resource::Issuer(bad), server("one", 1)], vec![]).await;
+    let rejected: Vec<_> = answer.rejected.iter().map(|rejected| rejected.name.clone()).collect();
+    assert_eq!(rejected, [good.name().to_string()]);
+    let held = proxy.tables.held();
+    assert!(held.contains(&(good.name(), good.digest())) && held.len() == 3, "{held:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn heartbeats_carry_the_tables_digest() {
     let control = Control::start().await;
     let _proxy = Proxy::start(&control);
@@ -219,7 +318,7 @@ async fn commands_run_beside_the_stream_and_are_bounded() {
     let control = Control::start().await;
     let _proxy = Proxy::start(&control);
     let mut stream = control.accept().await;
-    let principal = Principal { tenant: TenantId(Uuid::nil()), user: None, key: key_id() };
+    let principal = Principal { tenant: TenantId(Uuid::nil()), user: None, key: Some(key_id()) };
     let call = |tool: &str| Work::Call {
         principal: principal.clone(),
         server: ServerId(Uuid::nil()),
@@ -291,8 +390,17 @@ async fn a_link_without_files_or_addresses_says_so() {
         status,
     };
     let last_good = LastGood::open(dir.path()).unwrap();
-    let ended =
-        run(config, tables(), Hand, Arc::default(), last_good, Queues::default(), CancellationToken::new()).await;
+    let ended = run(
+        config,
+        tables(),
+        Hand,
+        Arc::default(),
+        last_good,
+        Queues::default(),
+        UnknownKeys::default(),
+        CancellationToken::new(),
+    )
+    .await;
     assert!(matches!(ended, Err(LinkError::File { path, .. }) if path == missing));
 }
 
@@ -332,6 +440,7 @@ struct Proxy {
     tables: Arc<Tables>,
     sealer: Arc<Sealer>,
     status: watch::Receiver<LinkStatus>,
+    unknown_keys: UnknownKeys,
     shutdown: CancellationToken,
     running: Option<JoinHandle<()>>,
 }
@@ -361,9 +470,11 @@ impl Proxy {
             status: publish,
         };
         let shutdown = CancellationToken::new();
-        let link = run(config, tables.clone(), Hand, sealer.clone(), last_good, Queues::default(), shutdown.clone());
+        let unknown_keys = UnknownKeys::default();
+        let (queues, unknown) = (Queues::default(), unknown_keys.clone());
+        let link = run(config, tables.clone(), Hand, sealer.clone(), last_good, queues, unknown, shutdown.clone());
         let running = Some(tokio::spawn(async move { link.await.unwrap() }));
-        Self { dir, tables, sealer, status, shutdown, running }
+        Self { dir, tables, sealer, status, unknown_keys, shutdown, running }
     }
 
     async fn status(&self, until: impl FnMut(&LinkStatus) -> bool) -> LinkStatus {
@@ -401,6 +512,7 @@ fn tenant() -> Resource {
         name: "default".parse().unwrap(),
         limits: Limits::default(),
         stale_after: Some(model::TenantSpec::STALE_AFTER),
+        authorization_server: false,
     })
 }
 
@@ -434,6 +546,7 @@ fn key() -> Resource {
         tenant: TenantId(Uuid::from_u128(1)),
         user: None,
         role: KeyRole::User,
+        scopes: model::KeyScopes::PLAIN,
         sha256: [7; 32],
         servers: None,
         expires_at: None,

@@ -53,6 +53,8 @@ fn table(metrics: &Metrics, gate: Arc<Gate>) {
             ("gatehouse_keys", "Keys in the table."),
             ("gatehouse_calls_under_way", "Requests that wait for an upstream."),
             ("gatehouse_upstreams_cooling", "Upstreams that are left alone for a while."),
+            ("gatehouse_users", "Users in the table."),
+            ("gatehouse_issuers", "Identity providers of tenants in the table."),
         ],
         &[],
         move |readings| {
@@ -65,6 +67,8 @@ fn table(metrics: &Metrics, gate: Arc<Gate>) {
             readings.put(4, &[], gate.flights.len() as f64);
             let cooling = table.mounts().filter(|mount| mount.cooldown.remaining(now).is_some());
             readings.put(5, &[], cooling.count() as f64);
+            readings.put(6, &[], table.users().count() as f64);
+            readings.put(7, &[], table.issuers().count() as f64);
         },
     );
     let named = cooling.clone();
@@ -96,7 +100,7 @@ fn table(metrics: &Metrics, gate: Arc<Gate>) {
 fn bounds(metrics: &Metrics, gate: &Arc<Gate>) {
     let connections = gate.counters.connections.clone();
     metrics.bound("connections", CONNECTIONS as u64, move || u64::try_from(connections.get()).unwrap_or_default());
-    for (name, most, used) in gate.connections.fill() {
+    for (name, most, used) in gate.connections.fill().into_iter().chain(gate.tokens.fill()) {
         metrics.bound(name, most, used);
     }
     let ended = gate.ended.clone();

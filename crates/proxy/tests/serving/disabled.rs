@@ -58,7 +58,7 @@ async fn whoever_disables_tools_sees_all_of_them_and_calls_none() {
     let tools: Vec<Value> = serde_json::from_slice(&tools).unwrap();
     assert!(tools.iter().any(|tool| tool["name"] == "echo"));
     let key = house.key(KeyRole::TenantAdmin);
-    let principal = Principal { tenant: tenant().id, user: None, key: key.verifier.id };
+    let principal = Principal { tenant: tenant().id, user: None, key: Some(key.verifier.id) };
     let failure = house.commands.call(principal, spec.id, "echo", r#"{"text":"x"}"#).await.unwrap_err();
     assert_eq!((failure.class, upstream.calls("x")), ("other", 0));
 }

@@ -11,8 +11,8 @@ use egress::{Dialed, Dialer, Egress, Policy, SystemDialer, SystemResolver};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use model::{
-    Generation, KeyRole, KeyText, KeyVerifier, Limits, ManualClock, Resource, ResourceName, ServerId, ServerLimits,
-    ServerSpec, TenantId, TenantSpec, Transport, UpstreamUrl,
+    Generation, KeyRole, KeyScopes, KeyText, KeyVerifier, Limits, ManualClock, Resource, ResourceName, ServerId,
+    ServerLimits, ServerSpec, TenantId, TenantSpec, Transport, UpstreamUrl,
 };
 use proxy::{Change, Commands, Gate, Hosts, Readiness, Sealer, Tables, serve};
 use telemetry::Metrics;
@@ -131,6 +131,7 @@ impl House {
             tenant: tenant().id,
             user: None,
             role,
+            scopes: KeyScopes::PLAIN,
             sha256: text.sha256(),
             servers: None,
             expires_at: None,
@@ -185,6 +186,7 @@ pub(crate) fn tenant() -> TenantSpec {
         name: "acme".parse().unwrap(),
         limits: Limits::default(),
         stale_after: Some(TenantSpec::STALE_AFTER),
+        authorization_server: false,
     }
 }
 

@@ -29,7 +29,7 @@ async fn a_viewer_calls_no_mcp_and_everybody_else_does() {
         assert_eq!(said["error"]["data"]["error"], "viewer", "{method}: {said}");
         assert!(said["error"]["message"].as_str().unwrap().contains("role user"), "{method}: {said}");
     }
-    let principal = Principal { tenant: tenant().id, user: None, key: viewer.verifier.id };
+    let principal = Principal { tenant: tenant().id, user: None, key: Some(viewer.verifier.id) };
     let spec = server("desk", &upstream.url());
     house.mount(&spec);
     let failure = house.commands.call(principal, spec.id, "echo", r#"{"text":"x"}"#).await.unwrap_err();

@@ -21,6 +21,7 @@ async fn a_tenant_fails_closed_after_its_own_time_and_the_others_go_on() {
             tenant: spec.id,
             user: None,
             role: KeyRole::User,
+            scopes: model::KeyScopes::PLAIN,
             sha256: text.sha256(),
             servers: None,
             expires_at: None,

@@ -143,6 +143,7 @@ fn table(args: &Args, key: &KeyText, closed: SocketAddr) -> Result<Vec<Resource>
         name: "bench".parse()?,
         limits: Limits::generous(),
         stale_after: Some(model::TenantSpec::STALE_AFTER),
+        authorization_server: false,
     };
     let upstream = |at: usize| args.upstream.get(at).copied().unwrap_or(closed);
     let mut servers = Vec::with_capacity(args.mounts + 2);
@@ -160,6 +161,7 @@ fn table(args: &Args, key: &KeyText, closed: SocketAddr) -> Result<Vec<Resource>
         tenant: tenant.id,
         user: None,
         role: KeyRole::User,
+        scopes: model::KeyScopes::PLAIN,
         sha256: key.sha256(),
         servers: Some(listed),
         expires_at: None,
