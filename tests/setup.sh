@@ -8,6 +8,7 @@ cd "$(dirname "$0")/.."
 
 node_packages=(
   @modelcontextprotocol/client@2.4.0
+  @modelcontextprotocol/conformance@0.2.0-alpha.12
   @modelcontextprotocol/inspector-cli@0.15.0
   @modelcontextprotocol/server-everything@2026.8.31
   mcp-remote@0.15.1

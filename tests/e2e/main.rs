@@ -8,6 +8,7 @@
 )]
 
 mod arrows;
+mod authorization;
 mod bad_input;
 mod built_in;
 mod cancellation;
@@ -19,6 +20,7 @@ mod deploy_files;
 mod deploy_kubernetes;
 mod deploy_topology;
 mod deploy_variables;
+mod failures;
 mod harness;
 mod kills;
 mod listener_tls;
@@ -26,15 +28,19 @@ mod misbehaving;
 mod mounting;
 mod observability;
 mod offers;
+mod oidc;
+mod on_behalf;
 mod openapi;
 mod real_clients;
 mod recover;
 mod replicas;
+mod revocation;
 mod seed_data_plane;
 mod seed_surface;
 mod sessions;
 mod shell;
 mod shutdown;
+mod sign_in;
 mod slow_peers;
 mod tenancy;
 mod tenant_handle;

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tests::load::Target;
-use tests::{Admin, Gatehouse, Mcp, Upstream, eventually};
+use tests::{Admin, Answer, Gatehouse, Http, Mcp, Upstream, eventually};
 
 /// An upstream of this name, started and added.
 pub(crate) async fn mounted(admin: &Admin, name: &str) -> Upstream {
@@ -67,4 +67,26 @@ impl Town {
 /// The message of an answer of the seed's surface.
 pub(crate) fn message(body: &Value) -> &str {
     body["message"].as_str().unwrap_or_else(|| panic!("no message in {body}"))
+}
+
+/// Makes a user who is in these departments, which are made where they are missing; returns the record.
+pub(crate) async fn user(admin: &Admin, login: &str, departments: &[&str]) -> Value {
+    for name in departments {
+        let made = admin.post("/api/v1/departments", &json!({ "name": name })).await;
+        assert!([201, 409].contains(&made.status.as_u16()), "{name}: {}", made.text());
+    }
+    admin.post("/api/v1/users", &json!({"login": login, "departments": departments})).await.expect(201).json()
+}
+
+/// Begins an MCP session with this bearer and returns whatever comes.
+pub(crate) async fn knock(url: &str, bearer: &str) -> Answer {
+    knock_with(url, &[("authorization", &format!("Bearer {bearer}"))]).await
+}
+
+/// The same with these headers instead.
+pub(crate) async fn knock_with(url: &str, headers: &[(&str, &str)]) -> Answer {
+    let hello = json!({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {
+        "protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}}});
+    let headers = [&tests::mcp::POST[..], headers].concat();
+    Http::default().send("POST", url, &headers, hello.to_string()).await.unwrap()
 }

@@ -1,0 +1,203 @@
+//! Off-the-shelf MCP clients sign a person in by browser at our own authorization server. Each knows one URL, and
+//! nothing is pasted.
+
+use serde_json::{Value, json};
+use tests::browser::Page;
+use tests::conformance::Conformance;
+use tests::forged;
+use tests::mcp_sign_in::{McpRemote, Typescript};
+use tests::{Admin, Browser, Gatehouse, Http, eventually};
+
+use crate::oidc::Company;
+use crate::ways::{knock, mounted, user};
+
+/// A password that somebody might choose.
+pub(crate) const PASSWORD: &str = "a horse, a staple & a battery";
+
+/// Somebody with an account and a browser.
+pub(crate) struct Person {
+    pub(crate) login: String,
+    pub(crate) page: Page,
+}
+
+impl Person {
+    /// Sets a password by a one-time link, and has not signed in since.
+    pub(crate) async fn new(admin: &Admin, browser: &Browser, login: &str) -> Self {
+        let page = browser.page(login);
+        page.goto(&link(admin, login).await).await;
+        choose_password(&page).await;
+        page.forget().await;
+        Self { login: login.to_owned(), page }
+    }
+}
+
+/// A one-time link for a user.
+pub(crate) async fn link(admin: &Admin, login: &str) -> String {
+    let made = admin.post(&format!("/api/v1/users/{login}/sign-in-link"), &Value::Null).await.expect(201).json();
+    made["url"].as_str().unwrap_or_else(|| panic!("no url in {made}")).to_owned()
+}
+
+/// On the page of a one-time link.
+pub(crate) async fn choose_password(page: &Page) {
+    page.fill("New password", PASSWORD).await.fill("Once more", PASSWORD).await;
+    page.click("Set the password and sign in").await;
+}
+
+/// On the sign-in page.
+pub(crate) async fn sign_in(page: &Page, login: &str, password: &str) {
+    page.fill("Login", login).await.fill("Password", password).await.click("Sign in").await;
+}
+
+/// Lets a client in that opens the browser: signs in on the way, and agrees.
+pub(crate) async fn let_in<C>(person: &Person, start: impl AsyncFnOnce() -> (C, String), resource: &str) -> C {
+    let (client, visit) = start().await;
+    let page = &person.page;
+    page.goto(&visit).await;
+    sign_in(page, &person.login, PASSWORD).await;
+    let host = resource.strip_prefix("http://").and_then(|rest| rest.split('/').next()).unwrap();
+    page.shows(host).await;
+    page.click("Allow").await;
+    client
+}
+
+/// A tenant with its own authorization server and a person in it.
+struct Town {
+    house: Gatehouse,
+    admin: Admin,
+    _notes: tests::Upstream,
+}
+
+impl Town {
+    async fn start() -> Self {
+        let house = Gatehouse::start().await;
+        let admin = house.admin();
+        let notes = mounted(&admin, "notes").await;
+        serve_clients(&admin).await;
+        Self { house, admin, _notes: notes }
+    }
+}
+
+/// Turns the authorization server of the tenant `default` on.
+pub(crate) async fn serve_clients(admin: &Admin) {
+    let tag = admin.get("/api/v1/tenants/default").await.expect(200).header("etag").to_owned();
+    let body = json!({"authorization_server": true});
+    admin.try_send("PATCH", "/api/v1/tenants/default", &[("if-match", &tag)], &body).await.unwrap().expect(200);
+}
+
+#[tokio::test]
+async fn the_typescript_client_lets_a_person_sign_in_with_a_local_account() {
+    let Some(browser) = Browser::start().await else { return };
+    let town = Town::start().await;
+    let url = town.house.at("/mcp");
+    user(&town.admin, "ann", &[]).await;
+    let ann = Person::new(&town.admin, &browser, "ann").await;
+    let mut client = let_in(&ann, async || Typescript::start(&url).await, &url).await;
+    assert!(client.signed_in().await.contains(&"notes__echo".to_owned()));
+    assert_eq!(client.call("notes__echo", &json!({"text": "1"})).await.unwrap(), "notes: 1");
+    let metadata = client.metadata().await;
+    let server = &metadata["authorizationServerMetadata"];
+    assert_eq!(server["issuer"], json!(format!("{}/oauth/default", town.house.control())), "{metadata}");
+    assert_eq!(server["code_challenge_methods_supported"], json!(["S256"]));
+    assert_eq!(metadata["resourceMetadata"]["resource"], json!(url));
+
+    // The access token is replaced by the client itself.
+    let first = client.tokens().await;
+    client.spend().await;
+    assert_eq!(client.call("notes__echo", &json!({"text": "2"})).await.unwrap(), "notes: 2");
+    let second = client.tokens().await;
+    assert_ne!(first["refresh_token"], second["refresh_token"], "a refresh token is good once");
+    assert_eq!(knock(&url, second["access_token"].as_str().unwrap()).await.status, 200);
+
+    // Whoever comes with the old one has copied it: nobody has anything any more.
+    let said = forged::payload(first["access_token"].as_str().unwrap());
+    let used = [
+        ("grant_type", "refresh_token"),
+        ("refresh_token", first["refresh_token"].as_str().unwrap()),
+        ("client_id", said["client_id"].as_str().unwrap()),
+        ("resource", &url),
+    ];
+    let body: String = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(used).finish();
+    let headers = [("content-type", "application/x-www-form-urlencoded")];
+    let at = server["token_endpoint"].as_str().unwrap();
+    let refused = Http::default().send("POST", at, &headers, body).await.unwrap().expect(400);
+    assert_eq!(refused.json()["error"], "invalid_grant");
+    eventually("what was let in is out", || async {
+        (knock(&url, second["access_token"].as_str().unwrap()).await.status == 401).then_some(())
+    })
+    .await;
+    assert!(client.call("notes__echo", &json!({"text": "3"})).await.is_err());
+}
+
+#[tokio::test]
+async fn mcp_remote_lets_a_person_sign_in_with_a_local_account_until_she_takes_it_back() {
+    let Some(browser) = Browser::start().await else { return };
+    let town = Town::start().await;
+    let url = town.house.at("/servers/notes/mcp");
+    user(&town.admin, "ann", &[]).await;
+    let ann = Person::new(&town.admin, &browser, "ann").await;
+    let mut client = let_in(&ann, async || McpRemote::start(&url).await, &url).await;
+    client.signed_in().await;
+    let call = async |client: &mut McpRemote, text: &str| {
+        client.request("tools/call", json!({"name": "echo", "arguments": {"text": text}})).await
+    };
+    assert_eq!(call(&mut client, "1").await["result"]["content"][0]["text"], "notes: 1");
+
+    ann.page.goto(&format!("{}/account", town.house.control())).await;
+    ann.page.shows("MCP CLI Proxy").await;
+    ann.page.shoot("account-app").await;
+    ann.page.click("Disconnect").await;
+    ann.page.shows("No app may call in your name").await;
+    eventually("the client is out", || async {
+        let listed = town.admin.get("/api/v1/grants").await.expect(200).json();
+        listed["items"].as_array().is_some_and(Vec::is_empty).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn clients_let_people_sign_in_at_the_companys_issuer_through_ours() {
+    let Some(browser) = Browser::start().await else { return };
+    let Some(company) = Company::start_with(false).await else { return };
+    serve_clients(&company.admin).await;
+    let url = company.house.at("/mcp");
+    let page = browser.page("ann");
+    let (mut client, visit) = McpRemote::start(&url).await;
+    page.goto(&visit).await;
+    page.click("Sign in with The company").await;
+    company.issuer.sign_in(&page, "id-ann").await;
+    page.shoot("consent").await;
+    page.click("Allow").await;
+    client.signed_in().await;
+    let called = client.request("tools/call", json!({"name": "desk__echo", "arguments": {"text": "hi"}})).await;
+    assert_eq!(called["result"]["content"][0]["text"], "desk: hi", "{called}");
+
+    // She is asked for each client anew, signed in as she is, and may say no.
+    let (mut client, visit) = Typescript::start(&url).await;
+    page.goto(&visit).await;
+    page.shows("A test of Gatehouse").await;
+    page.click("Don't allow").await;
+    let refused = client.refused().await;
+    assert_eq!(refused["error"], "access_denied", "{refused}");
+    assert_eq!(refused["iss"], json!(format!("{}/oauth/default", company.house.control())), "{refused}");
+    let (mut client, visit) = Typescript::start(&url).await;
+    page.goto(&visit).await;
+    page.click("Allow").await;
+    client.signed_in().await;
+    assert_eq!(client.call("desk__echo", &json!({"text": "both"})).await.unwrap(), "desk: both");
+}
+
+#[tokio::test]
+async fn the_conformance_suite_has_nothing_against_our_authorization_server() {
+    let Some(browser) = Browser::start().await else { return };
+    let town = Town::start().await;
+    let url = town.house.at("/mcp");
+    user(&town.admin, "ann", &[]).await;
+    let ann = Person::new(&town.admin, &browser, "ann").await;
+    let base = format!("{}/oauth/default", town.house.control());
+    let suite = async || Conformance::start(&base, &format!("{base}/register"), &url).await;
+    let checks = let_in(&ann, suite, &url).await.checks().await;
+    assert!(checks.len() >= 3, "{checks:?}");
+    for check in checks {
+        assert_eq!(check["status"], "SUCCESS", "{check}");
+    }
+}
