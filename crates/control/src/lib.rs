@@ -8,16 +8,19 @@ pub mod init;
 mod run;
 mod signals;
 
+mod authorization;
 mod hints;
 mod issuers;
 mod keys;
 mod outward;
+mod pages;
 mod purge;
 pub mod reconcile;
 mod rest;
 mod sealing;
 mod serve;
 mod servers;
+mod sign_in;
 mod signing;
 
 pub mod fleet;
@@ -38,6 +41,7 @@ use vault::Vault;
 pub use self::config::Config;
 pub use self::run::{StartError, run};
 
+use self::authorization::Authorization;
 use self::issuers::Issuers;
 use self::metrics::Counters;
 use self::outward::Outward;
@@ -45,6 +49,7 @@ use self::proxies::Proxies;
 use self::reconcile::Reconciler;
 use self::rest::Cursors;
 use self::servers::Servers;
+use self::sign_in::SignIn;
 use self::signing::Signing;
 
 /// The parts of the service. Built once; handlers share it.
@@ -56,6 +61,8 @@ pub(crate) struct Control {
     pub(crate) outward: Outward,
     pub(crate) issuers: Issuers,
     pub(crate) signing: Arc<Signing>,
+    pub(crate) sign_in: SignIn,
+    pub(crate) authorization: Authorization,
     pub(crate) reconciler: Arc<Reconciler>,
     pub(crate) cursors: Cursors,
     pub(crate) clock: Arc<dyn Clock>,
@@ -95,6 +102,8 @@ impl Control {
             outward,
             issuers,
             signing: Arc::new(signing),
+            sign_in: SignIn::new(),
+            authorization: Authorization::new(),
             reconciler: Arc::new(Reconciler::new(store.clone(), proxies.clone(), counters.clone())),
             cursors: Cursors::new(cursor_key),
             draining: AtomicBool::new(false),

@@ -14,9 +14,12 @@ use tower::util::BoxCloneSyncService;
 
 pub(crate) use self::counters::Counters;
 use crate::App;
+use crate::authorization::Authorization;
 use crate::outward::Outward;
 use crate::reconcile::Reconciler;
 use crate::rest::{Rest, health};
+use crate::sign_in::password::Passwords;
+use crate::sign_in::tries::Tries;
 
 /// For a collector, and for the `health` command beside this process.
 pub(crate) fn router(app: &App) -> Rest {
@@ -30,6 +33,7 @@ pub(crate) fn router(app: &App) -> Rest {
 pub(crate) fn expose(app: &App) {
     let metrics = &app.metrics;
     database(metrics, app);
+    Authorization::show(app, metrics);
     let reconciler = app.reconciler.clone();
     metrics.observe(
         &[("gatehouse_mounts_differing", "Mounts that differed from what is intended at the end of the last pass.")],
@@ -78,6 +82,9 @@ pub(crate) fn expose(app: &App) {
     );
     let outward = app.outward.clone();
     metrics.bound("outward_requests", Outward::MOST, move || outward.under_way());
+    let (passwords, tries) = (app.sign_in.passwords.clone(), app.sign_in.tries.clone());
+    metrics.bound("passwords", Passwords::MOST, move || passwords.taken());
+    metrics.bound("sign_in_tries", Tries::MOST, move || tries.counted());
     let asked = app.reconciler.clone();
     metrics.bound("asked_passes", Reconciler::MOST_ASKED, move || asked.asked());
 }

@@ -27,10 +27,8 @@ mod refusal;
 mod round_trip;
 mod signin;
 
-#[cfg(test)]
-mod tests;
+use std::sync::LazyLock;
 
-use axum::Router;
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::middleware::Next;
@@ -41,6 +39,7 @@ pub(crate) use self::form::{Form, Query, Signed, Visit, Visiting};
 pub(crate) use self::frame::{Frame, form_action, show};
 pub(crate) use self::refusal::Refusal;
 use crate::App;
+use crate::authorization;
 pub(crate) use crate::sign_in::session::SignedIn;
 pub(crate) use crate::sign_in::site::Site;
 
@@ -49,10 +48,16 @@ pub(crate) struct PageRoute {
     pub(crate) method: &'static str,
     pub(crate) path: &'static str,
     pub(crate) to: MethodRouter<App>,
+    /// Asks an issuer, which sets how long it takes.
+    pub(crate) asks_issuer: bool,
 }
 
 fn route(method: &'static str, path: &'static str, to: MethodRouter<App>) -> PageRoute {
-    PageRoute { method, path, to }
+    PageRoute { method, path, to, asks_issuer: false }
+}
+
+fn asking(method: &'static str, path: &'static str, to: MethodRouter<App>) -> PageRoute {
+    PageRoute { asks_issuer: true, ..route(method, path, to) }
 }
 
 /// Every page of :5010.
@@ -64,26 +69,21 @@ pub(crate) fn routes() -> Vec<PageRoute> {
         route("GET",  "/signin/link/{token}",             get(link::page)),
         route("POST", "/signin/link/{token}",             post(link::send)),
         route("GET",  "/signin/issuer/{tenant}/{issuer}", get(round_trip::begin)),
-        route("GET",  "/signin/callback",                 get(round_trip::end)),
+        asking("GET", "/signin/callback",                 get(round_trip::end)),
         route("POST", "/signout",                         post(account::sign_out)),
         route("GET",  "/account",                         get(account::page)),
         route("POST", "/account/sessions/{session}/end",  post(account::end_session)),
         route("POST", "/account/grants/{grant}/revoke",   post(account::revoke_grant)),
+        asking("GET", "/oauth/{tenant}/authorize",        get(authorization::page)),
+        asking("POST", "/oauth/{tenant}/authorize",       post(authorization::decide)),
         route("GET",  "/assets/{file}",                   get(assets::file)),
     ]
 }
 
-/// Puts the pages beside REST.
-pub(crate) fn add(mut router: Router<App>) -> Router<App> {
-    for route in routes() {
-        router = router.route(route.path, route.to);
-    }
-    router
-}
-
 /// Whether people see the answers of this route.
 fn is_page(path: &str) -> bool {
-    routes().iter().any(|route| route.path == path)
+    static PATHS: LazyLock<Vec<&'static str>> = LazyLock::new(|| routes().iter().map(|route| route.path).collect());
+    PATHS.contains(&path)
 }
 
 /// What every answer of a page has that says nothing else.

@@ -13,9 +13,11 @@ mod departments;
 mod docs;
 mod egress_rules;
 mod fields;
+mod grants;
 pub(crate) mod health;
 mod hosts;
 mod idempotency;
+mod issuers;
 mod json;
 mod keys;
 mod me;
@@ -28,7 +30,10 @@ mod retell;
 mod seed;
 mod segment;
 mod servers;
+mod sessions;
+mod sign_in_links;
 mod tenants;
+mod tokens;
 mod tools;
 mod trace;
 mod users;
@@ -49,7 +54,14 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::normalize_path::NormalizePath;
 
 use crate::App;
+use crate::authorization;
+use crate::pages;
 pub(crate) use crate::rest::cursor::Cursors;
+pub(crate) use crate::rest::deadline::Arrived;
+pub(crate) use crate::rest::json::parse as parse_json;
+pub(crate) use crate::rest::problem::Title;
+pub(crate) use crate::rest::segment::Segment;
+pub(crate) use crate::rest::trace::trace_id;
 use crate::rest::problem::Problem;
 
 /// Who may use a route.
@@ -59,6 +71,8 @@ pub(crate) enum Access {
     Anyone,
     /// Every live key.
     Member,
+    /// Every live key that may call in the name of users, whatever its role.
+    ActAs,
     /// Viewers and admins of the tenant: not users.
     Viewer,
     /// Admins of the tenant.
@@ -68,6 +82,9 @@ pub(crate) enum Access {
     /// Platform admins.
     Platform,
 }
+
+/// What ends whatever it has become meanwhile.
+const ENDED_BY_NAME: [&str; 2] = ["/api/v1/sessions/{session}", "/api/v1/grants/{grant}"];
 
 /// One endpoint. `access` is what the handler's extractor enforces; a test compares the two.
 pub(crate) struct Route {
@@ -86,6 +103,7 @@ impl Route {
         native
             && matches!(self.method, "PATCH" | "DELETE")
             && (self.method, self.path) != ("DELETE", "/api/v1/keys/{key}")
+            && !ENDED_BY_NAME.contains(&self.path)
     }
 }
 
@@ -100,7 +118,7 @@ fn asking(method: &'static str, path: &'static str, access: Access, to: MethodRo
 /// Every endpoint of :5010.
 #[rustfmt::skip]
 pub(crate) fn routes() -> Vec<Route> {
-    use Access::{Admin, Anyone, Member, Platform, Seed, Viewer};
+    use Access::{ActAs, Admin, Anyone, Member, Platform, Seed, Viewer};
     vec![
         route("GET",    "/",                                        Anyone,   get(health::page)),
         route("GET",    "/livez",                                   Anyone,   get(health::livez)),
@@ -137,12 +155,30 @@ pub(crate) fn routes() -> Vec<Route> {
         route("POST",   "/api/v1/users/{user}/disable",             Admin,    post(users::disable)),
         route("POST",   "/api/v1/users/{user}/restore",             Admin,    post(users::restore)),
 
+        route("POST",   "/api/v1/users/{user}/sign-in-link",        Admin,    post(sign_in_links::create)),
+
+        route("GET",    "/api/v1/sessions",                         Member,   get(sessions::list)),
+        route("DELETE", "/api/v1/sessions/{session}",               Member,   delete(sessions::end)),
+        route("GET",    "/api/v1/grants",                           Member,   get(grants::list)),
+        route("DELETE", "/api/v1/grants/{grant}",                   Member,   delete(grants::revoke)),
+
         route("POST",   "/api/v1/keys",                             Admin,    post(keys::create)),
         route("GET",    "/api/v1/keys",                             Member,   get(keys::list)),
         route("GET",    "/api/v1/keys/{key}",                       Member,   get(keys::show)),
         route("PATCH",  "/api/v1/keys/{key}",                       Admin,    patch(keys::change)),
         route("DELETE", "/api/v1/keys/{key}",                       Admin,    delete(keys::revoke)),
         route("POST",   "/api/v1/keys/{key}/rotate",                Admin,    post(keys::rotate)),
+
+        route("POST",   "/api/v1/tokens",                           ActAs,    post(tokens::issue)),
+
+        asking("POST",  "/api/v1/issuers",                          Admin,    post(issuers::create)),
+        route("GET",    "/api/v1/issuers",                          Viewer,   get(issuers::list)),
+        route("GET",    "/api/v1/issuers/{issuer}",                 Viewer,   get(issuers::show)),
+        route("PATCH",  "/api/v1/issuers/{issuer}",                 Admin,    patch(issuers::change)),
+        route("DELETE", "/api/v1/issuers/{issuer}",                 Admin,    delete(issuers::remove)),
+        route("POST",   "/api/v1/issuers/{issuer}/enable",          Admin,    post(issuers::enable)),
+        route("POST",   "/api/v1/issuers/{issuer}/disable",         Admin,    post(issuers::disable)),
+        asking("POST",  "/api/v1/issuers/{issuer}/refresh",         Admin,    post(issuers::refresh)),
 
         asking("POST",  "/api/v1/servers",                          Admin,    post(servers::add)),
         route("GET",    "/api/v1/servers",                          Member,   get(servers::list)),
@@ -188,6 +224,13 @@ pub(crate) fn rest(app: App) -> Rest {
         let to = if route.asks_proxies { route.to } else { route.to.layer(middleware::from_fn(deadline::layer)) };
         router = router.route(route.path, to);
     }
+    for page in pages::routes() {
+        let to = if page.asks_issuer { page.to } else { page.to.layer(middleware::from_fn(deadline::layer)) };
+        router = router.route(page.path, to);
+    }
+    for (_, path, to) in authorization::routes() {
+        router = router.route(path, to.layer(middleware::from_fn(deadline::layer)));
+    }
     let router = router
         .fallback(async || Problem::NoRoute)
         .method_not_allowed_fallback(async || Problem::Method)
@@ -195,7 +238,9 @@ pub(crate) fn rest(app: App) -> Rest {
         .layer(middleware::from_fn_with_state(app.clone(), hosts::layer))
         // A fault in a handler is one request's fault.
         .layer(CatchPanicLayer::custom(panicked))
-        // Outside of everything that can refuse, so that old clients can read every refusal.
+        // Outside of everything that can refuse, so that people see a page and browsers its policy.
+        .layer(middleware::from_fn_with_state(app.clone(), pages::layer))
+        // The same, so that old clients can read every refusal.
         .layer(middleware::from_fn(seed::layer))
         // Outermost, so that every answer has a trace id.
         .layer(middleware::from_fn_with_state(app.clone(), trace::layer))

@@ -74,6 +74,15 @@ uuid_ids! {
 pub struct KeyId([u8; 16]);
 
 impl KeyId {
+    /// The id that these bytes have as hexadecimal digits.
+    pub fn of_hex(bytes: [u8; 8]) -> Self {
+        let digit = |nibble: u8| if nibble < 10 { b'0' + nibble } else { b'a' + nibble - 10 };
+        let digits = bytes.into_iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]);
+        let mut id = [0; 16];
+        id.iter_mut().zip(digits).for_each(|(to, digit)| *to = digit);
+        Self(id)
+    }
+
     /// The id as text.
     pub fn as_str(&self) -> &str {
         std::str::from_utf8(&self.0).unwrap_or_default()

@@ -14,6 +14,7 @@ use crate::App;
 use crate::pages::Refusal;
 use crate::rest::Arrived;
 use crate::sign_in::cookies::Cookie;
+use crate::sign_in::return_to::own_path;
 use crate::sign_in::session::SignedIn;
 use crate::sign_in::site::Site;
 use crate::sign_in::token::Token;
@@ -159,8 +160,9 @@ impl FromRequest<App> for Signed {
     async fn from_request(request: Request, app: &App) -> Result<Self, Refusal> {
         let form = Form::from_request(request, app).await?;
         let who = SignedIn::of(app, &form.site, &form.parts).await?;
-        // A session that has ended meanwhile: the form's path may be none to come back to.
-        let who = who.ok_or_else(|| Refusal::SignIn("/account".to_owned()))?;
+        // A session that has ended meanwhile. The form's own path may be none to come back to.
+        let back = form.text("return").and_then(own_path).unwrap_or("/account").to_owned();
+        let who = who.ok_or(Refusal::SignIn(back))?;
         if form.is_of(&who.csrf()) { Ok(Self { who, form }) } else { Err(Refusal::Forged) }
     }
 }

@@ -112,7 +112,9 @@ impl Refusal {
             }
             Self::Malformed(why) | Self::State(why) | Self::IssuerDown(why) => why,
             Self::NotFound => "There is no such page, or it is not for you.",
-            Self::Link => "It was used already, it is too old, or it is not complete. Ask your administrator for another.",
+            Self::Link => {
+                "It was used already, it is too old, or it is not complete. Ask your administrator for another."
+            }
             Self::Issuer { error, description: None } => return format!("It answered: {error}"),
             Self::Issuer { error, description: Some(text) } => return format!("It answered: {error}: {text}"),
             Self::NoAccount { login: None } => {
@@ -141,7 +143,9 @@ impl From<StoreError> for Refusal {
             other => {
                 tracing::error!(error = %telemetry::chain(&other), "the database failed or refused");
                 match other {
-                    StoreError::Unavailable(_) | StoreError::Interrupted | StoreError::Uncertain(_) => Self::Unavailable,
+                    StoreError::Unavailable(_) | StoreError::Interrupted | StoreError::Uncertain(_) => {
+                        Self::Unavailable
+                    }
                     _ => Self::Internal,
                 }
             }

@@ -5,10 +5,13 @@ pub(crate) mod call;
 pub(crate) mod department;
 pub(crate) mod egress_rule;
 mod headers;
+pub(crate) mod issuer;
 pub(crate) mod key;
 pub(crate) mod recover;
 pub(crate) mod server;
+pub(crate) mod sign_in_link;
 pub(crate) mod tenant;
+pub(crate) mod token;
 pub(crate) mod user;
 
 /// Characters of a title, a label, an external id.

@@ -8,14 +8,18 @@ use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
 use model::{KeyId, KeyRole, KeyScopes, KeyText, KeyTextError, Principal, TenantId, UserId};
-use store::{Actor, Claim, LiveKey, StoreError, TenantStore};
+use store::{Actor, Claim, LiveKey, LiveSession, StoreError, TenantStore};
 use subtle::ConstantTimeEq as _;
 
 use crate::App;
 use crate::rest::code::Code;
 use crate::rest::problem::Problem;
 use crate::rest::trace::trace_id;
+use crate::sign_in::session::{self, SignedIn};
+use crate::sign_in::site::Site;
 
+/// The header in which pages of ours show the session's CSRF token.
+const CSRF: &str = "gatehouse-csrf";
 /// How long finding out who calls may take.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -32,6 +36,8 @@ pub(crate) struct Caller {
 pub(crate) enum Who {
     /// A key of theirs.
     Key(Box<LiveKey>),
+    /// The cookie of a session of theirs.
+    Session(Box<LiveSession>),
 }
 
 impl Who {
@@ -39,6 +45,7 @@ impl Who {
     fn home(&self) -> TenantId {
         match self {
             Self::Key(key) => key.tenant.spec.id,
+            Self::Session(live) => live.tenant.spec.id,
         }
     }
 
@@ -46,6 +53,7 @@ impl Who {
     fn role(&self) -> KeyRole {
         match self {
             Self::Key(key) => key.role,
+            Self::Session(live) => session::role(live),
         }
     }
 
@@ -53,6 +61,7 @@ impl Who {
     fn scopes(&self) -> KeyScopes {
         match self {
             Self::Key(key) => key.record.verifier.scopes,
+            Self::Session(_) => KeyScopes { mcp: false, rest: true, act_as: false },
         }
     }
 }
@@ -68,6 +77,8 @@ pub(crate) enum Refused {
     Role(&'static str),
     /// The key is not for this; names the scope that is needed.
     Scope(&'static str),
+    /// A session's cookie, and no proof that a page of ours sent the request.
+    Forged,
     /// The tenant that the request names isn't, or isn't the key's.
     NoTenant,
     /// The request names its tenant in the query.
@@ -91,6 +102,7 @@ impl From<Refused> for Problem {
             Refused::Malformed(error) => Self::MalformedKey(error),
             Refused::Role(needs) => Self::Forbidden(needs),
             Refused::Scope(needs) => Self::Scope(needs),
+            Refused::Forged => Self::Forged,
             Refused::NoTenant => Self::NotFound,
             Refused::TenantInQuery => Self::Query {
                 code: Code::TenantInQuery,
@@ -185,6 +197,7 @@ impl Caller {
     pub(crate) fn key(&self) -> Option<&LiveKey> {
         match &self.who {
             Who::Key(key) => Some(key),
+            Who::Session(_) => None,
         }
     }
 
@@ -192,17 +205,21 @@ impl Caller {
     pub(crate) fn user(&self) -> Option<UserId> {
         match &self.who {
             Who::Key(key) => key.record.verifier.user,
+            Who::Session(live) => Some(live.user.id),
+        }
+    }
+
+    /// The session whose cookie came along.
+    pub(crate) fn session(&self) -> Option<&LiveSession> {
+        match &self.who {
+            Who::Key(_) => None,
+            Who::Session(live) => Some(live),
         }
     }
 
     /// What the caller may do: of a key and its user the weaker role.
     pub(crate) fn role(&self) -> KeyRole {
         self.who.role()
-    }
-
-    /// What the caller came in with may be used for.
-    pub(crate) fn scopes(&self) -> KeyScopes {
-        self.who.scopes()
     }
 
     /// The servers that the key is restricted to, by name; `None` for all.
@@ -214,6 +231,7 @@ impl Caller {
     pub(crate) fn book(&self) -> KeyId {
         match &self.who {
             Who::Key(key) => key.record.verifier.id,
+            Who::Session(live) => page_of(live.user.id),
         }
     }
 
@@ -229,14 +247,17 @@ impl Caller {
 
     /// Who calls, for the audit row.
     pub(crate) fn actor(&self) -> Actor {
-        Actor {
-            tenant: Some(self.tenant),
-            key: self.key().map(|key| key.record.verifier.id),
-            user: if self.key().is_some() { None } else { self.user() },
-            name: self.key().map(|key| key.record.label.clone()).unwrap_or_default(),
-            ip: self.ip.clone(),
-            trace_id: Some(trace_id()),
-            claim: None,
+        match &self.who {
+            Who::Key(key) => Actor {
+                tenant: Some(self.tenant),
+                key: Some(key.record.verifier.id),
+                user: None,
+                name: key.record.label.clone(),
+                ip: self.ip.clone(),
+                trace_id: Some(trace_id()),
+                claim: None,
+            },
+            Who::Session(live) => Actor { tenant: Some(self.tenant), ..session::actor(live, self.ip.clone()) },
         }
     }
 
@@ -246,11 +267,12 @@ impl Caller {
     }
 }
 
-/// Who the request says that it comes from. A mistyped key is refused before any look-up; unknown, wrong,
-/// revoked and expired ones look the same. Two credentials are none: nobody can say which one counts.
+/// Who the request says that it comes from. A key decides alone, whatever cookie comes with it. A mistyped one is
+/// refused before any look-up; unknown, wrong, revoked and expired ones look the same. Two credentials are none:
+/// nobody can say which one counts.
 async fn authenticate(parts: &Parts, app: &App) -> Result<Who, Refused> {
     let mut headers = parts.headers.get_all(AUTHORIZATION).iter();
-    let header = headers.next().ok_or(Refused::Unauthenticated)?;
+    let Some(header) = headers.next() else { return signed_in(parts, app).await };
     if headers.next().is_some() {
         return Err(Refused::Unauthenticated);
     }
@@ -260,6 +282,29 @@ async fn authenticate(parts: &Parts, app: &App) -> Result<Who, Refused> {
     let known = live.as_ref().map_or([0; 32], |key| key.record.verifier.sha256);
     let same = bool::from(presented.sha256().ct_eq(&known));
     live.filter(|_| same).map(|key| Who::Key(Box::new(key))).ok_or(Refused::Unauthenticated)
+}
+
+/// Who came with the cookie of a session. Browsers send it for any page that asks: what changes something must show
+/// that a page of ours did.
+async fn signed_in(parts: &Parts, app: &App) -> Result<Who, Refused> {
+    let site = Site::of(&app.config, &parts.uri, &parts.headers);
+    let who = in_time(async { Ok(SignedIn::of(app, &site, parts).await?) }).await?.ok_or(Refused::Unauthenticated)?;
+    if !parts.method.is_safe() {
+        let mut shown = parts.headers.get_all(CSRF).iter();
+        let (first, more) = (shown.next(), shown.next());
+        let same = first.is_some_and(|shown| bool::from(shown.as_bytes().ct_eq(who.csrf().as_bytes())));
+        if !same || more.is_some() || !site.sent(&parts.headers, false) {
+            return Err(Refused::Forged);
+        }
+    }
+    Ok(Who::Session(Box::new(who.live().clone())))
+}
+
+/// The book of answers has a page for each key; a person's has the random part of their own id as its name, which
+/// no key has.
+fn page_of(user: UserId) -> KeyId {
+    let [.., a, b, c, d, e, f, g, h] = *user.0.as_bytes();
+    KeyId::of_hex([a, b, c, d, e, f, g, h])
 }
 
 fn bearer(header: &str) -> Option<&str> {

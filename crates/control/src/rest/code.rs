@@ -61,6 +61,7 @@ codes! {
     403 {
         Forbidden "forbidden" "Forbidden", "The key is good and its role too low; `needs` names the role.";
         InsufficientScope "insufficient_scope" "Insufficient scope", "The key is good and not for this; `needs` names the scope.";
+        ForgedRequest "forged_request" "Forged request", "A change that comes with the cookie of a session needs its CSRF token in `Gatehouse-CSRF` and must come from a page of this origin.";
         HostNotAllowed "host_not_allowed" "Foreign host", "`Host` or `Origin` is not a name of this service.";
         QuotaServers "quota_servers" "Too many servers", "The tenant has as many servers as it may have: `limit`.";
         QuotaKeys "quota_keys" "Too many keys", "The tenant has as many live keys as it may have: `limit`.";
@@ -81,6 +82,7 @@ codes! {
         NameTaken "name_taken" "Taken", "Another live object has this name, login or external id; `field` says which.";
         TitleTaken "title_taken" "Taken", "Another live server has this title.";
         LastPlatformAdmin "last_platform_admin" "Last platform admin", "Without it nobody could administer the platform, now or within a day; make another one first.";
+        LocalAccountsOff "local_accounts_off" "No local accounts", "Users of this tenant have no passwords here: they sign in at its identity provider.";
         ServerLive "server_live" "Server is live", "Only a deleted server can be purged.";
         Referenced "referenced" "Referenced", "Other records name it; `dependencies` lists them.";
         ChainFull "chain_full" "Already rotated", "The key and the one that it replaces, or that replaces it, live already: two of a chain live at most.";
@@ -110,6 +112,8 @@ codes! {
         Role "role" "Invalid fields", "Not a role, or one that the field can't go with.";
         Scope "scope" "Invalid fields", "Not a scope of keys: `mcp`, `rest` or `act_as`.";
         User "user" "Invalid fields", "Not a user of this tenant.";
+        Server "server" "Invalid fields", "Not a server of this tenant that the key may use.";
+        Algorithm "algorithm" "Invalid fields", "Not a signature that is verified here: `RS256`, `ES256` or `EdDSA`.";
         Department "department" "Invalid fields", "Not a department of this tenant.";
         Tenant "tenant" "Invalid fields", "Not a tenant.";
         Expiry "expiry" "Invalid fields", "Not an instant in the future within ten years.";
@@ -129,6 +133,7 @@ codes! {
         MaskedValueRejected "masked_value_rejected" "Invalid fields", "The value looks masked: send the value itself, or leave the field away.";
         AddressBlocked "address_blocked" "Address blocked", "The address policy does not allow this address; `hint` is the command that would.";
         UpstreamUnreachable "upstream_unreachable" "Upstream unreachable", "The probe reached no MCP server; nothing was saved; `class` says why.";
+        IssuerUnreachable "issuer_unreachable" "Issuer unreachable", "The identity provider's document or keys can't be had; nothing was saved; `class` says why.";
         IdempotencyKeyReused "idempotency_key_reused" "Idempotency-Key reused", "The same `Idempotency-Key` came with another request.";
     }
     428 {

@@ -14,8 +14,8 @@ use utoipa::openapi::{Content, OpenApi, RefOr, Required, Response};
 use crate::rest::seed::SeedProblem;
 use crate::rest::views::ProblemView;
 use crate::rest::{
-    Access, Route, audit, departments, docs, egress_rules, health, keys, me, proxies, recover, routes, seed, servers,
-    tenants, tools, users,
+    Access, Route, audit, departments, docs, egress_rules, grants, health, issuers, keys, me, proxies, recover, routes, seed,
+    servers, sessions, sign_in_links, tenants, tokens, tools, users,
 };
 
 #[derive(utoipa::OpenApi)]
@@ -57,6 +57,11 @@ use crate::rest::{
         users::change,
         users::remove,
         users::restore,
+        sign_in_links::create,
+        sessions::list,
+        sessions::end,
+        grants::list,
+        grants::revoke,
         users::enable,
         users::disable,
         keys::create,
@@ -65,6 +70,15 @@ use crate::rest::{
         keys::change,
         keys::revoke,
         keys::rotate,
+        tokens::issue,
+        issuers::create,
+        issuers::list,
+        issuers::show,
+        issuers::change,
+        issuers::remove,
+        issuers::enable,
+        issuers::disable,
+        issuers::refresh,
         servers::add,
         servers::list,
         servers::show,
@@ -130,6 +144,9 @@ fn operation<'a>(item: &'a mut PathItem, method: &str) -> Option<&'a mut Operati
     }
 }
 
+/// What is made, shown once and kept nowhere: it has no place, no ETag, and asked for twice it is made twice.
+const KEPT_NOWHERE: [&str; 2] = ["issueToken", "createSignInLink"];
+
 /// Says what all routes of a kind have in common.
 fn complete(route: &Route, operation: &mut Operation) {
     let guarded = route.access != Access::Anyone;
@@ -142,7 +159,7 @@ fn complete(route: &Route, operation: &mut Operation) {
         health: id == "livez" || id == "readyz",
         segments: segments(route.path),
         body: operation.request_body.is_some(),
-        creates: operation.responses.responses.contains_key("201"),
+        creates: operation.responses.responses.contains_key("201") && !KEPT_NOWHERE.contains(&id.as_str()),
         paged: id.starts_with("list") && id != "listTools",
         conditional: route.is_conditional(),
         writes: route.method != "GET",
@@ -177,7 +194,7 @@ fn complete(route: &Route, operation: &mut Operation) {
             let content = Content::new(Some(Ref::from_schema_name(schema)));
             response.content.insert(content_type.to_owned(), RefOr::T(content));
         }
-        for (name, description) in headers(number, of_record) {
+        for (name, description) in headers(number, of_record, traits.creates) {
             let mut header = Header::new(text_schema());
             header.description = Some((*description).to_owned());
             response.headers.insert((*name).to_owned(), RefOr::T(header));
@@ -253,6 +270,7 @@ fn segment(name: &str) -> Parameter {
         "tool" => "The upstream's name of a tool",
         "file" => "Name of a file",
         "user" => "Login or id",
+        "session" | "grant" => "Id",
         _ => "Name or id",
     };
     let schema = ObjectBuilder::new().schema_type(Type::String).min_length(Some(1)).max_length(Some(256));
@@ -303,11 +321,11 @@ fn query(name: &str, description: &str, schema: ObjectBuilder) -> Parameter {
 }
 
 /// The headers that an answer of this status has.
-fn headers(status: u16, of_record: bool) -> &'static [(&'static str, &'static str)] {
+fn headers(status: u16, of_record: bool, creates: bool) -> &'static [(&'static str, &'static str)] {
     const ETAG: (&str, &str) = ("ETag", "The record's generation, for If-Match");
     match status {
         200 if of_record => &[ETAG],
-        201 => &[
+        201 if creates => &[
             ETAG,
             ("Location", "Where the record can be read"),
             ("Idempotent-Replayed", "`true` when the answer was given before"),

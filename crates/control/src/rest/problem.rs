@@ -6,6 +6,8 @@ use model::{Generation, KeyTextError};
 use serde_json::{Map, Value, json};
 use store::{Dependencies, StoreError};
 
+use crate::issuers::LookError;
+use crate::outward::OutwardError;
 use crate::proxies::CommandError;
 use crate::rest::code::Code;
 use crate::rest::fields::FieldError;
@@ -25,6 +27,8 @@ pub(crate) enum Problem {
     Forbidden(&'static str),
     /// The key is good and not for this; names the scope that is needed.
     Scope(&'static str),
+    /// A change with the cookie of a session, and no proof that a page of ours sent it.
+    Forged,
     /// `Host` or `Origin` is none of ours.
     ForeignHost,
     /// No such object in this tenant, whether or not another tenant has one.
@@ -71,6 +75,8 @@ pub(crate) enum Problem {
     Quota(Code, u32),
     /// Without this key nobody could administer the platform.
     LastAdmin,
+    /// The tenant keeps no passwords.
+    LocalAccountsOff,
     /// Only a deleted server can be purged.
     ServerLive,
     /// Other records name it.
@@ -88,6 +94,8 @@ pub(crate) enum Problem {
         /// One sentence without internals.
         message: String,
     },
+    /// The issuer's keys can't be had; nothing was saved.
+    Issuer(Box<LookError>),
     /// The address may not be dialled; says how an admin allows it.
     AddressBlocked {
         /// The exact command, for platform admins.
@@ -128,6 +136,7 @@ impl Problem {
             Self::MalformedKey(_) => Code::MalformedKey,
             Self::Forbidden(_) => Code::Forbidden,
             Self::Scope(_) => Code::InsufficientScope,
+            Self::Forged => Code::ForgedRequest,
             Self::ForeignHost => Code::HostNotAllowed,
             Self::NotFound => Code::NotFound,
             Self::NoRoute => Code::NoRoute,
@@ -150,11 +159,13 @@ impl Problem {
             Self::Taken { .. } => Code::NameTaken,
             Self::LastAdmin => Code::LastPlatformAdmin,
             Self::ServerLive => Code::ServerLive,
+            Self::LocalAccountsOff => Code::LocalAccountsOff,
             Self::Referenced(_) => Code::Referenced,
             Self::ChainFull => Code::ChainFull,
             Self::KeyEnded => Code::KeyEnded,
             Self::RecoverBusy => Code::RecoverBusy,
             Self::Unreachable { .. } => Code::UpstreamUnreachable,
+            Self::Issuer(_) => Code::IssuerUnreachable,
             Self::AddressBlocked { .. } => Code::AddressBlocked,
             Self::Upstream { .. } => Code::UpstreamFailed,
             Self::NoProxyAttached => Code::NoProxyAttached,
@@ -172,6 +183,7 @@ impl Problem {
             Self::MalformedKey(error) => return error.to_string(),
             Self::Forbidden(needs) => return format!("this needs the role {needs}"),
             Self::Scope(needs) => return format!("this needs a key with the scope {needs}"),
+            Self::Forged => "send the session's CSRF token in Gatehouse-CSRF, from a page of this origin",
             Self::ForeignHost => "Host or Origin is not a name of this service; set public_url",
             Self::NotFound => "no such object in this tenant",
             Self::NoRoute => "no such path",
@@ -198,6 +210,7 @@ impl Problem {
             Self::LastAdmin => {
                 "without it nobody could administer the platform, now or within a day; make another platform admin first"
             }
+            Self::LocalAccountsOff => "this tenant's `local_accounts` is false",
             Self::ServerLive => "only a deleted server can be purged",
             Self::Referenced(_) => "keys name it: change or revoke them first; its dependencies list them",
             Self::ChainFull => {
@@ -206,6 +219,7 @@ impl Problem {
             Self::KeyEnded => "the key is revoked or has expired",
             Self::RecoverBusy => "too many passes wait already; try again",
             Self::Unreachable { class, message } => return format!("{message} ({class}); nothing was saved"),
+            Self::Issuer(why) => return format!("{why} ({})", why.class()),
             Self::AddressBlocked { hint: Some(hint) } => {
                 return format!(
                     "the address policy does not allow this address; a platform admin allows it, with --tenant for one tenant only: {hint}"
@@ -229,6 +243,7 @@ impl Problem {
         let extra = match self {
             Self::Forbidden(needs) | Self::Scope(needs) => json!({"needs": needs}),
             Self::Unreachable { class, .. } | Self::Upstream { class, .. } => json!({"class": class}),
+            Self::Issuer(why) => json!({"class": why.class()}),
             Self::AddressBlocked { hint: Some(hint) } => json!({"hint": hint}),
             Self::Json(JsonError::Invalid { offset }) => json!({"offset": offset}),
             Self::Stale(current) => json!({"current_generation": current.0}),
@@ -303,6 +318,7 @@ impl From<StoreError> for Problem {
             StoreError::QuotaKeys { limit } => Self::Quota(Code::QuotaKeys, limit),
             StoreError::LoginTaken => Self::Taken { field: "login" },
             StoreError::Bound { limit, .. } => Self::Quota(Code::Quota, limit),
+            StoreError::IssuerTaken => Self::Taken { field: "issuer" },
             StoreError::RuleTaken => Self::Taken { field: "rule" },
             StoreError::StillLive => Self::ServerLive,
             StoreError::Referenced(dependencies) => Self::Referenced(dependencies),
@@ -324,6 +340,15 @@ impl From<StoreError> for Problem {
                     _ => Self::Internal,
                 }
             }
+        }
+    }
+}
+
+impl From<LookError> for Problem {
+    fn from(why: LookError) -> Self {
+        match why {
+            LookError::Document(OutwardError::Store(error)) | LookError::Keys(OutwardError::Store(error)) => error.into(),
+            why => Self::Issuer(Box::new(why)),
         }
     }
 }

@@ -190,9 +190,13 @@ impl FromRequestParts<App> for SeedAdmin {
     type Rejection = SeedAnswer;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, SeedAnswer> {
+        // A key only: a link on a foreign page could recover with somebody's cookie.
+        if !parts.headers.contains_key(header::AUTHORIZATION) {
+            return Err(SeedAnswer::Unauthorized);
+        }
         let let_in = Admin::from_request_parts(parts, app).await;
         let_in.map(|Admin(caller)| Self(caller)).map_err(|why| match why {
-            Refused::Unauthenticated | Refused::Malformed(_) => SeedAnswer::Unauthorized,
+            Refused::Unauthenticated | Refused::Malformed(_) | Refused::Forged => SeedAnswer::Unauthorized,
             Refused::Role(_) | Refused::Scope(_) => SeedAnswer::Forbidden,
             Refused::NoTenant => SeedAnswer::NoTenant,
             Refused::TenantInQuery => SeedAnswer::TenantInQuery,

@@ -4,13 +4,18 @@
 mod audit;
 mod department;
 mod egress_rule;
+mod grant;
+mod issuer;
 mod key;
 mod me;
 mod problem;
 mod proxy;
 mod report;
 mod server;
+mod session;
+mod sign_in_link;
 mod tenant;
+mod token;
 mod tools;
 mod user;
 
@@ -26,13 +31,18 @@ use crate::proxies::Effective;
 pub(crate) use self::audit::AuditView;
 pub(crate) use self::department::DepartmentView;
 pub(crate) use self::egress_rule::EgressRuleView;
+pub(crate) use self::grant::GrantView;
+pub(crate) use self::issuer::IssuerView;
 pub(crate) use self::key::{KeyView, NewKeyView};
 pub(crate) use self::me::MeView;
 pub(crate) use self::problem::ProblemView;
 pub(crate) use self::proxy::ProxyView;
 pub(crate) use self::report::{RecoveredView, ReportView};
 pub(crate) use self::server::{AddedView, DependenciesView, ProbeView, RestoredServerView, ServerView, TestView};
+pub(crate) use self::session::SessionView;
+pub(crate) use self::sign_in_link::SignInLinkView;
 pub(crate) use self::tenant::TenantView;
+pub(crate) use self::token::NewTokenView;
 pub(crate) use self::tools::{ToolsView, enabled_tools};
 pub(crate) use self::user::UserView;
 

@@ -43,7 +43,7 @@ impl SignedIn {
             return Ok(None);
         }
         let now = app.clock.now_micros();
-        if now.saturating_sub(live.session.used_at) >= micros(TOUCH) {
+        if now.saturating_sub(live.session.seen_at) >= micros(TOUCH) {
             platform.touch_session(hash, now).await?;
         }
         Ok(Some(Self { live, token, ip: ip(parts) }))
@@ -86,7 +86,7 @@ impl SignedIn {
 
     /// Ends the session at once, for every replica.
     pub(crate) async fn end(&self, app: &App) -> Result<(), StoreError> {
-        app.store.platform().end_session(self.token.hash()).await.map(|_| ())
+        app.store.platform().end_session(self.token.hash()).await
     }
 }
 

@@ -23,11 +23,9 @@ impl Site {
         let named = Url::parse(&format!("http://{host}/")).ok();
         let is_public = |public: &&Url| named.as_ref().is_some_and(|named| named.host_str() == public.host_str());
         match config.public_url.as_ref().filter(is_public) {
-            Some(public) => Self {
-                origin: public.origin().ascii_serialization(),
-                prefix: prefix(config).to_owned(),
-                public: true,
-            },
+            Some(public) => {
+                Self { origin: public.origin().ascii_serialization(), prefix: prefix(config).to_owned(), public: true }
+            }
             None => {
                 let scheme = if config.tls.is_some() { "https" } else { "http" };
                 let url = Url::parse(&format!("{scheme}://{host}/")).ok();

@@ -1,0 +1,179 @@
+//! Passwords of local accounts: argon2id, a few at once, and the same cost whether or not there is such an account.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use argon2::{Algorithm, Argon2, Params, PasswordHasher as _, PasswordVerifier as _, Version};
+use model::Secret;
+use ring::rand::{SecureRandom as _, SystemRandom};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::timers::scaled;
+
+/// Fewest characters of a password. There are no other rules: they make passwords worse.
+pub(crate) const MIN_CHARACTERS: usize = 12;
+/// Most bytes of a password.
+pub(crate) const MAX_BYTES: usize = 256;
+
+/// What OWASP asks of argon2id at least: 19 MiB, two passes, one lane.
+const MEMORY_KIB: u32 = 19 * 1024;
+const PASSES: u32 = 2;
+const LANES: u32 = 1;
+
+/// Passwords that are worked on at once: each takes its memory and a core.
+const AT_ONCE: usize = 2;
+/// How many may wait for that, and how long.
+const WAITING: usize = 64;
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Why a password can't be set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Unfit {
+    /// Too short.
+    #[error("must have at least 12 characters")]
+    Short,
+    /// Too long.
+    #[error("must have at most 256 bytes")]
+    Long,
+}
+
+/// Why there is no answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum PasswordError {
+    /// Too many wait already, or it took too long.
+    #[error("too many passwords at once")]
+    Busy,
+    /// No random bytes, or a row that is no hash.
+    #[error("the password can't be worked on")]
+    Broken,
+}
+
+/// Whether a password may be set.
+pub(crate) fn fits(password: &str) -> Result<(), Unfit> {
+    if password.chars().count() < MIN_CHARACTERS {
+        Err(Unfit::Short)
+    } else if password.len() > MAX_BYTES {
+        Err(Unfit::Long)
+    } else {
+        Ok(())
+    }
+}
+
+/// The work on passwords in this process.
+pub(crate) struct Passwords {
+    working: Arc<Semaphore>,
+    waiting: Arc<Semaphore>,
+    /// Of nobody's password, for logins that aren't there.
+    nobody: OnceLock<Option<String>>,
+}
+
+impl Default for Passwords {
+    fn default() -> Self {
+        let slots = |count| Arc::new(Semaphore::new(count));
+        Self { working: slots(AT_ONCE), waiting: slots(WAITING), nobody: OnceLock::new() }
+    }
+}
+
+impl Passwords {
+    /// How many may be worked on or wait.
+    pub(crate) const MOST: u64 = WAITING as u64;
+
+    /// How many are worked on or wait.
+    pub(crate) fn taken(&self) -> u64 {
+        Self::MOST.saturating_sub(self.waiting.available_permits() as u64)
+    }
+
+    /// The PHC string of a password.
+    pub(crate) async fn hash(&self, password: Secret) -> Result<String, PasswordError> {
+        self.work(move || hashed(password.expose().as_bytes())).await?.ok_or(PasswordError::Broken)
+    }
+
+    /// Whether the password is the one of this PHC string. Without one it never is, after the same work.
+    pub(crate) async fn is(self: &Arc<Self>, password: Secret, kept: Option<String>) -> Result<bool, PasswordError> {
+        let own = self.clone();
+        let same = self.work(move || {
+            let nobody = own.nobody.get_or_init(|| hashed(b"nobody")).as_deref();
+            let against = kept.as_deref().or(nobody)?;
+            // One that is longer than any can be is not looked at, and is as wrong as another.
+            let (begin, whole) = password
+                .expose()
+                .as_bytes()
+                .split_at_checked(MAX_BYTES)
+                .map_or((password.expose().as_bytes(), true), |(begin, rest)| (begin, rest.is_empty()));
+            let same = argon2()?.verify_password(begin, against).is_ok();
+            Some(same && whole && kept.is_some())
+        });
+        same.await?.ok_or(PasswordError::Broken)
+    }
+
+    /// Runs on a thread of its own. Who goes away meanwhile leaves the work, and its place, to its end.
+    async fn work<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, PasswordError> {
+        let place = self.waiting.clone().try_acquire_owned().map_err(|_| PasswordError::Busy)?;
+        let slot = tokio::time::timeout(scaled(PATIENCE), self.working.clone().acquire_owned()).await;
+        let slot = slot.ok().and_then(Result::ok).ok_or(PasswordError::Busy)?;
+        let held: [OwnedSemaphorePermit; 2] = [place, slot];
+        let working = tokio::task::spawn_blocking(move || {
+            let _held = held;
+            work()
+        });
+        working.await.map_err(|_| PasswordError::Broken)
+    }
+}
+
+fn argon2() -> Option<Argon2<'static>> {
+    let params = Params::new(MEMORY_KIB, PASSES, LANES, None).ok()?;
+    Some(Argon2::new(Algorithm::Argon2id, Version::V0x13, params))
+}
+
+fn hashed(password: &[u8]) -> Option<String> {
+    let mut salt = [0; 16];
+    SystemRandom::new().fill(&mut salt).ok()?;
+    Some(argon2()?.hash_password_with_salt(password, &salt).ok()?.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn secret(text: &str) -> Secret {
+        Secret::new(text.to_owned())
+    }
+
+    #[tokio::test]
+    async fn a_password_is_kept_as_argon2id_and_known_again() {
+        let passwords = Arc::new(Passwords::default());
+        let kept = passwords.hash(secret("correct horse battery")).await.unwrap();
+        assert!(kept.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{kept}");
+        assert_ne!(passwords.hash(secret("correct horse battery")).await.unwrap(), kept, "salted");
+        assert!(passwords.is(secret("correct horse battery"), Some(kept.clone())).await.unwrap());
+        assert!(!passwords.is(secret("correct horse batterx"), Some(kept.clone())).await.unwrap());
+        assert!(!passwords.is(secret(""), Some(kept)).await.unwrap());
+        assert!(!passwords.is(secret("nobody"), None).await.unwrap(), "the stand-in opens nothing");
+        let long = "x".repeat(MAX_BYTES);
+        let kept = passwords.hash(secret(&long)).await.unwrap();
+        assert!(passwords.is(secret(&long), Some(kept.clone())).await.unwrap());
+        assert!(!passwords.is(secret(&format!("{long}y")), Some(kept)).await.unwrap(), "nothing is cut off");
+    }
+
+    #[tokio::test]
+    async fn more_than_may_wait_are_told_so() {
+        let passwords = Passwords::default();
+        let _held = passwords.waiting.clone().acquire_many_owned(WAITING as u32).await.unwrap();
+        assert_eq!(passwords.hash(secret("correct horse battery")).await, Err(PasswordError::Busy));
+        assert_eq!(passwords.taken(), Passwords::MOST);
+    }
+
+    #[test]
+    fn a_password_has_twelve_characters_and_at_most_256_bytes() {
+        for (password, fit) in [
+            ("elevenchars", Err(Unfit::Short)),
+            ("twelve chars", Ok(())),
+            ("ääääääääääää", Ok(())),
+            ("äääääääääää", Err(Unfit::Short)),
+            (&*"x".repeat(256), Ok(())),
+            (&*"x".repeat(257), Err(Unfit::Long)),
+        ] {
+            assert_eq!(fits(password), fit, "{password}");
+        }
+    }
+}
