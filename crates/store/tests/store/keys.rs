@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use model::{Generation, KeyId, KeyRole, ResourceName};
+use model::{Generation, KeyId, KeyRole, KeyScopes, ResourceName};
+use sea_orm::ConnectionTrait as _;
 use store::{AuditPage, KeyPage, KeyPatch, KeyRotation, StoreError, TenantStore};
 
 use crate::house::{House, START, actor, key, key_id};
@@ -163,6 +164,43 @@ async fn a_patch_keeps_what_is_absent_clears_what_is_null_and_leaves_what_has_en
 }
 
 #[tokio::test]
+async fn scopes_are_kept_changed_and_handed_on_and_one_that_is_taken_away_is_told_urgently() {
+    let house = House::new().await;
+    let tenant = house.tenant("acme").await;
+    let scopes = |mcp, rest, act_as| KeyScopes { mcp, rest, act_as };
+    let mut new = key(tenant.id(), 1);
+    new.verifier.scopes = scopes(false, false, true);
+    let made = tenant.create_key(&actor(), new).await.unwrap();
+    assert_eq!(made.value.verifier.scopes, scopes(false, false, true));
+    assert_eq!(house.store.platform().live_key(key_id(1)).await.unwrap().unwrap().record, made.value);
+    let to = |scopes| KeyPatch { scopes: Some(scopes), ..Default::default() };
+    tenant.patch_key(&actor(), key_id(1), None, to(scopes(true, false, true))).await.unwrap();
+    let narrowed = tenant.patch_key(&actor(), key_id(1), None, to(scopes(true, true, false))).await.unwrap();
+    let told = house.store.platform().outbox_since(made.revision.seq, 10).await.unwrap();
+    assert_eq!(told.into_iter().map(|row| row.urgent).collect::<Vec<_>>(), [false, true]);
+    let again = tenant.patch_key(&actor(), key_id(1), None, to(scopes(true, true, false))).await.unwrap();
+    assert_eq!(again, narrowed, "nothing to change");
+    let rotated = tenant.rotate_key(&actor(), key_id(1), rotation(2, Duration::ZERO)).await.unwrap().value;
+    assert_eq!(rotated.new.verifier.scopes, scopes(true, true, false));
+    let rows = tenant.audit(AuditPage { action: Some("key.change".to_owned()), limit: 10, ..AuditPage::default() });
+    let rows = rows.await.unwrap();
+    assert!(rows[0].before.as_ref().unwrap().contains(r#""scopes":["mcp","act_as"]"#), "{rows:?}");
+    assert!(rows[0].after.as_ref().unwrap().contains(r#""scopes":["mcp","rest"]"#), "{rows:?}");
+}
+
+#[tokio::test]
+async fn a_key_that_a_program_before_scopes_made_may_do_what_it_could() {
+    let house = House::new().await;
+    let tenant = house.tenant("acme").await;
+    tenant.create_key(&actor(), key(tenant.id(), 1)).await.unwrap();
+    let columns = "tenant_id, role, label, sha256, evidence, created_at, generation";
+    let sql = format!("INSERT INTO api_key (id, {columns}) SELECT '{}', {columns} FROM api_key", key_id(2));
+    house.raw().await.execute_unprepared(&sql).await.unwrap();
+    let old = tenant.key(key_id(2)).await.unwrap().unwrap();
+    assert_eq!(old.verifier.scopes, KeyScopes::PLAIN);
+}
+
+#[tokio::test]
 async fn a_key_and_the_one_in_its_place_live_together_for_the_grace() {
     let house = House::new().await;
     let tenant = house.tenant("acme").await;
@@ -174,8 +212,8 @@ async fn a_key_and_the_one_in_its_place_live_together_for_the_grace() {
     assert_eq!((rotated.new.replaces, rotated.new.created_at), (Some(key_id(1)), START + 5));
     let (mine, theirs) = (&rotated.new.verifier, &old.value.verifier);
     assert_eq!(
-        (&mine.servers, mine.role, mine.user, mine.tenant),
-        (&theirs.servers, theirs.role, theirs.user, theirs.tenant)
+        (&mine.servers, mine.role, mine.scopes, mine.user, mine.tenant),
+        (&theirs.servers, theirs.role, theirs.scopes, theirs.user, theirs.tenant)
     );
     assert_eq!(tenant.keys(all()).await.unwrap(), [rotated.old.clone(), rotated.new.clone()]);
     let told = house.store.platform().outbox_since(old.revision.seq, 10).await.unwrap();

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use model::KeyRole;
+use model::{KeyRole, KeyScopes};
 use store::{KeyPatch, KeyRotation, NewUser, StoreError, TenantPatch, TenantStore, UserPatch};
 
 use crate::house::{House, START, actor, key, key_id};
@@ -53,6 +53,9 @@ async fn no_way_takes_the_last_platform_admins_power() {
     refused(tenant.revoke_key(&actor(), key_id(1)).await);
     let ended = KeyPatch { expires_at: Some(Some(START)), ..Default::default() };
     refused(tenant.patch_key(&actor(), key_id(1), None, ended).await);
+    let elsewhere = KeyScopes { rest: false, ..KeyScopes::PLAIN };
+    let elsewhere = KeyPatch { scopes: Some(elsewhere), ..Default::default() };
+    refused(tenant.patch_key(&actor(), key_id(1), None, elsewhere).await);
     let dead = KeyRotation {
         id: key_id(9),
         sha256: [9; 32],

@@ -74,8 +74,19 @@ async fn the_schema_goes_up_and_down_and_up_again() {
     let tables = async || {
         let schema = SchemaManager::new(&raw);
         let mut found = Vec::new();
-        for table in ["tenant", "user", "department", "api_key", "server", "outbox", "audit", "idempotency", "command"]
-        {
+        for table in [
+            "tenant",
+            "user",
+            "department",
+            "api_key",
+            "server",
+            "outbox",
+            "audit",
+            "idempotency",
+            "command",
+            "issuer",
+            "signer",
+        ] {
             found.push((table, schema.has_table(table).await.unwrap()));
         }
         found

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use model::KeyRole;
+use model::{KeyRole, Resource, ResourceName};
 use store::{
     AuditPage, KeyPage, NewDepartment, NewUser, Place, Purged, Retention, Seen, ServerPage, StoreError, TenantPage,
-    TenantStore,
+    TenantStore, UserPage,
 };
 
 use crate::house::{House, START, actor, key, key_id, server};
@@ -68,10 +68,15 @@ async fn the_dead_are_kept_for_ninety_days_and_then_go_alone() {
 
     house.clock.advance_micros(10_000);
     let revision = house.store.platform().revision().await.unwrap();
+    let gone = tenant.users(UserPage { deleted: true, limit: 10, ..Default::default() }).await.unwrap();
     let purged = purge(&house).await;
     assert_eq!((purged.servers, purged.users, purged.departments, purged.keys), (1, 1, 1, 3));
     assert_eq!(house.store.tally().changes(), counted + 1, "the pass has its audit row");
-    assert_eq!(house.store.platform().revision().await.unwrap(), revision, "proxies have nothing to learn of it");
+    let told = house.store.platform().outbox_since(revision.seq, 10).await.unwrap();
+    let told: Vec<_> = told.into_iter().map(|row| (row.name, row.removed, row.urgent)).collect();
+    assert_eq!(told, [(ResourceName::User(gone[0].id), true, false)], "of all that went proxies knew only the user");
+    let known = house.store.platform().intended().await.unwrap().resources;
+    assert_eq!(known.iter().filter(|resource| matches!(resource, Resource::User(_))).count(), 1);
     for deleted in [true, false] {
         let page = ServerPage { deleted, limit: 10, ..Default::default() };
         assert_eq!(tenant.servers(page).await.unwrap().len(), usize::from(!deleted));

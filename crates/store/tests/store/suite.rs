@@ -1,20 +1,30 @@
 // What holds on both databases: part of both programs, so that nothing can be tried on one alone.
 
 mod atomic;
+mod attempts;
+mod clients;
+mod codes;
 mod concurrent;
 mod departments;
 mod egress_rules;
+mod grants;
 mod house;
 mod idempotency;
 mod intended;
 mod isolation;
+mod issuers;
 mod keys;
+mod known_users;
 mod last_admin;
 mod opening;
 mod platform;
 mod purge;
 mod server_life;
 mod servers;
+mod sessions;
+mod sign_in;
+mod sign_in_purge;
+mod signers;
 mod tail;
 mod tenants;
 mod users;

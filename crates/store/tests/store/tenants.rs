@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use model::{Generation, KeyRole, Limits, ResourceName, TenantId, TenantSpec};
 use store::{
-    AuditPage, LimitsPatch, NewEgressRule, NewTenant, NewUser, StoreError, TenantPage, TenantPatch, TenantRecord,
+    AuditPage, LimitsPatch, NewEgressRule, NewIssuer, NewTenant, NewUser, StoreError, TenantPage, TenantPatch,
+    TenantRecord,
 };
 
 use crate::departments::made as department;
-use crate::house::{House, START, actor, key, key_id, server};
+use crate::house::{House, START, actor, issuer, key, key_id, server};
 
 fn all() -> TenantPage {
     TenantPage { limit: 100, ..TenantPage::default() }
@@ -127,7 +128,11 @@ async fn an_inactive_or_deleted_tenant_takes_all_it_has_with_it_urgently_and_bri
     };
     let rule = platform.create_egress_rule(&actor(), rule).await.unwrap().value.rule.id;
 
+    let known = tenant.create_issuer(&actor(), issuer("known")).await.unwrap().value.id;
+    tenant.create_issuer(&actor(), NewIssuer { enabled: false, ..issuer("disabled") }).await.unwrap();
     let mut names = [
+        ResourceName::User(sleeper),
+        ResourceName::Issuer(known),
         ResourceName::Tenant(id),
         ResourceName::Server(mounted),
         ResourceName::Key(key_id(1)),

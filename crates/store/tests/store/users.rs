@@ -1,6 +1,7 @@
 //! Users: what is written is read, logins are unique, and a user's keys are never stronger than the user.
 
 use model::{DepartmentId, Generation, KeyRole, ResourceName, UserId};
+use sea_orm::ConnectionTrait as _;
 use store::{NewUser, StoreError, TenantStore, UserPage, UserPatch, UserRecord};
 
 use crate::departments::made as department;
@@ -156,12 +157,13 @@ async fn a_users_keys_open_what_the_user_and_the_key_both_may() {
     let since = seq(&house).await;
     let role = |role| UserPatch { role: Some(role), ..Default::default() };
     tenant.patch_user(&actor(), ann.id, None, role(KeyRole::TenantAdmin)).await.unwrap();
-    assert_eq!(told(&house, since).await, [(ResourceName::Key(key_id(1)), false, false)], "it gains");
+    let him = |urgent| (ResourceName::User(ann.id), false, urgent);
+    assert_eq!(told(&house, since).await, [(ResourceName::Key(key_id(1)), false, false), him(false)], "it gains");
     assert_eq!(role_of(&house, 1).await, Some(KeyRole::TenantAdmin));
 
     let since = seq(&house).await;
     tenant.patch_user(&actor(), ann.id, None, role(KeyRole::Viewer)).await.unwrap();
-    assert_eq!(told(&house, since).await, [(ResourceName::Key(key_id(1)), false, true)], "it loses");
+    assert_eq!(told(&house, since).await, [(ResourceName::Key(key_id(1)), false, true), him(true)], "it loses");
     assert_eq!(role_of(&house, 1).await, Some(KeyRole::Viewer));
 
     let since = seq(&house).await;
@@ -179,12 +181,17 @@ async fn the_keys_of_an_inactive_or_deleted_user_open_nothing_and_leave_urgently
         key_of(&tenant, ann.id, number, KeyRole::User).await;
     }
     tenant.revoke_key(&actor(), key_id(3)).await.unwrap();
-    let both = |removed, urgent| [1, 2].map(|number| (ResourceName::Key(key_id(number)), removed, urgent));
+    let both = |removed, urgent| {
+        let mut told = [1, 2].map(|number| (ResourceName::Key(key_id(number)), removed, urgent)).to_vec();
+        // Proxies know who may not come in.
+        told.push((ResourceName::User(ann.id), false, urgent));
+        told
+    };
     let active = |active| UserPatch { active: Some(active), ..Default::default() };
 
     let since = seq(&house).await;
     tenant.patch_user(&actor(), ann.id, None, active(false)).await.unwrap();
-    assert_eq!((told(&house, since).await, role_of(&house, 1).await), (both(true, true).to_vec(), None));
+    assert_eq!((told(&house, since).await, role_of(&house, 1).await), (both(true, true), None));
     let since = seq(&house).await;
     tenant.delete_user(&actor(), ann.id, None).await.unwrap();
     assert_eq!(told(&house, since).await, [], "they were gone already");
@@ -193,13 +200,10 @@ async fn the_keys_of_an_inactive_or_deleted_user_open_nothing_and_leave_urgently
 
     let since = seq(&house).await;
     tenant.patch_user(&actor(), ann.id, None, active(true)).await.unwrap();
-    assert_eq!(
-        (told(&house, since).await, role_of(&house, 1).await),
-        (both(false, false).to_vec(), Some(KeyRole::User))
-    );
+    assert_eq!((told(&house, since).await, role_of(&house, 1).await), (both(false, false), Some(KeyRole::User)));
     let since = seq(&house).await;
     tenant.delete_user(&actor(), ann.id, None).await.unwrap();
-    assert_eq!((told(&house, since).await, role_of(&house, 1).await), (both(true, true).to_vec(), None));
+    assert_eq!((told(&house, since).await, role_of(&house, 1).await), (both(true, true), None));
     let since = seq(&house).await;
     tenant.restore_user(&actor(), ann.id).await.unwrap();
     assert_eq!(told(&house, since).await, both(false, false));
@@ -239,6 +243,38 @@ async fn a_deleted_user_comes_back_unless_the_login_was_taken() {
     assert!(back.enter_again.is_empty());
     assert_eq!((back.record.departments, back.record.generation), (old.departments, Generation(3)));
     assert!(matches!(tenant.restore_user(&actor(), UserId::fresh()).await, Err(StoreError::NotFound)));
+}
+
+#[tokio::test]
+async fn an_external_id_is_of_one_live_user() {
+    let house = House::new().await;
+    let (tenant, other) = (house.tenant("acme").await, house.tenant("other").await);
+    let called = |login: &str, id: &str| NewUser { external_id: Some(id.to_owned()), ..user(login) };
+    let ann = tenant.create_user(&actor(), called("ann", "7")).await.unwrap().value;
+    other.create_user(&actor(), called("ann", "7")).await.unwrap();
+    assert_eq!(tenant.user_by_external_id("7").await.unwrap(), Some(ann.clone()));
+    assert_eq!(tenant.user_by_external_id("8").await.unwrap(), None);
+    let taken = tenant.create_user(&actor(), called("bob", "7")).await;
+    assert!(matches!(taken, Err(StoreError::ExternalIdTaken)), "{taken:?}");
+    let bob = made(&tenant, "bob").await;
+    let patch = |id: &str| UserPatch { external_id: Some(Some(id.to_owned())), ..Default::default() };
+    let taken = tenant.patch_user(&actor(), bob.id, None, patch("7")).await;
+    assert!(matches!(taken, Err(StoreError::ExternalIdTaken)), "{taken:?}");
+
+    tenant.delete_user(&actor(), ann.id, None).await.unwrap();
+    assert_eq!(tenant.user_by_external_id("7").await.unwrap(), None);
+    let since = seq(&house).await;
+    tenant.patch_user(&actor(), bob.id, None, patch("7")).await.unwrap();
+    assert_eq!(told(&house, since).await, [(ResourceName::User(bob.id), false, true)], "who was bob is not any more");
+    let taken = tenant.restore_user(&actor(), ann.id).await;
+    assert!(matches!(taken, Err(StoreError::ExternalIdTaken)), "{taken:?}");
+
+    // Rows of an earlier program may be double: they can be changed all the same.
+    let double = format!("UPDATE \"user\" SET external_id = '7' WHERE login = '{}'", made(&tenant, "eve").await.login);
+    house.raw().await.execute_unprepared(&double).await.unwrap();
+    let title = UserPatch { title: Some("Bob".to_owned()), ..Default::default() };
+    tenant.patch_user(&actor(), bob.id, None, title).await.unwrap();
+    assert_eq!(tenant.user_by_external_id("7").await.unwrap().unwrap().id, bob.id, "the older one");
 }
 
 #[tokio::test]
