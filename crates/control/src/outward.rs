@@ -86,9 +86,24 @@ impl Outward {
 
     /// Fetches a document, over redirects within its origin.
     pub(crate) async fn get(&self, tenant: TenantId, url: &Url, bounds: Bounds) -> Result<Bytes, OutwardError> {
+        self.fetch(tenant, url, bounds, REDIRECTS).await
+    }
+
+    /// The same without redirects: for what must stand at this very address.
+    pub(crate) async fn get_here(&self, tenant: TenantId, url: &Url, bounds: Bounds) -> Result<Bytes, OutwardError> {
+        self.fetch(tenant, url, bounds, 0).await
+    }
+
+    async fn fetch(
+        &self,
+        tenant: TenantId,
+        url: &Url,
+        bounds: Bounds,
+        redirects: usize,
+    ) -> Result<Bytes, OutwardError> {
         let work = async {
             let mut url = url.clone();
-            for _ in 0..=REDIRECTS {
+            for _ in 0..=redirects {
                 let response = self.send(tenant, &url, Method::GET, HeaderMap::new(), Bytes::new()).await?;
                 let status = response.status();
                 if status.is_redirection() {

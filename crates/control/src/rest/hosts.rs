@@ -1,22 +1,32 @@
 //! Which `Host` and `Origin` a request may carry: loopback names and the public URL's host, so that
-//! a page on the web can't reach us through a rebound name.
+//! a page on the web can't reach us through a rebound name. What MCP clients call that run in a browser
+//! (`authorization/cors.rs` says which routes, and why they may) takes every origin, and no cookie.
 
 use std::net::IpAddr;
 
-use axum::extract::{Request, State};
+use axum::extract::{MatchedPath, Request, State};
 use axum::http::header::{HOST, ORIGIN};
-use axum::http::{HeaderMap, Uri};
+use axum::http::{HeaderMap, HeaderName, Uri};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use url::Url;
 
 use crate::App;
+use crate::authorization::{is_open, open};
 use crate::rest::problem::Problem;
 
 /// Refuses foreign hosts and origins; health checks come by address and say nothing.
 pub(crate) async fn layer(State(app): State<App>, request: Request, next: Next) -> Response {
     let health = matches!(request.uri().path(), "/livez" | "/readyz");
-    if health || allowed(app.config.public_url.as_ref(), request.uri(), request.headers()) {
+    let public = app.config.public_url.as_ref();
+    if request.extensions().get::<MatchedPath>().is_some_and(|path| is_open(path.as_str())) {
+        if !host_fits(public, request.uri(), request.headers()) {
+            return Problem::ForeignHost.into_response();
+        }
+        let mut response = next.run(request).await;
+        open(response.headers_mut());
+        response
+    } else if health || allowed(public, request.uri(), request.headers()) {
         next.run(request).await
     } else {
         Problem::ForeignHost.into_response()
@@ -24,15 +34,21 @@ pub(crate) async fn layer(State(app): State<App>, request: Request, next: Next) 
 }
 
 fn allowed(public: Option<&Url>, uri: &Uri, headers: &HeaderMap) -> bool {
-    let text = |name| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
-    let host = uri.authority().map(|authority| authority.as_str()).or_else(|| text(HOST));
-    let host_fits = host.and_then(|host| Url::parse(&format!("http://{host}/")).ok());
-    let host_fits = host_fits.is_some_and(|host| is_ours(public, &host));
-    let origin_fits = match text(ORIGIN) {
+    let origin_fits = match text(headers, ORIGIN) {
         None => true,
         Some(origin) => Url::parse(origin).is_ok_and(|origin| is_ours(public, &origin)),
     };
-    host_fits && origin_fits
+    host_fits(public, uri, headers) && origin_fits
+}
+
+fn host_fits(public: Option<&Url>, uri: &Uri, headers: &HeaderMap) -> bool {
+    let host = uri.authority().map(|authority| authority.as_str()).or_else(|| text(headers, HOST));
+    let host = host.and_then(|host| Url::parse(&format!("http://{host}/")).ok());
+    host.is_some_and(|host| is_ours(public, &host))
+}
+
+fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
+    headers.get(name).map(|value| value.to_str().unwrap_or("?"))
 }
 
 fn is_ours(public: Option<&Url>, named: &Url) -> bool {

@@ -2,14 +2,19 @@
 //! the proxies.
 
 mod access;
+mod authorization;
 mod concurrent;
 mod double;
+mod failures;
 mod house;
 mod idempotency;
 mod input;
+mod issuers;
 mod keys;
 mod nouns;
 mod paging;
 mod records;
 mod recover;
+mod scopes;
 mod seed;
+mod tokens;

@@ -21,6 +21,8 @@ use crate::{App, Config, Control};
 pub(super) const NOTES: &str = "http://127.0.0.1:9001/mcp";
 pub(super) const OTHER: &str = "http://127.0.0.1:9002/mcp";
 pub(super) const DEAD: &str = "http://127.0.0.1:9003/mcp";
+/// What a backend's key is for.
+pub(super) const ACT_AS: KeyScopes = KeyScopes { mcp: false, rest: false, act_as: true };
 pub(super) const TOOLS: &str = r#"[{"name":"list","description":"Lists.","inputSchema":{"type":"object"}}]"#;
 
 pub(super) struct House {
@@ -35,6 +37,8 @@ pub(super) struct House {
     pub(super) client: String,
     pub(super) viewer: String,
     pub(super) other_admin: String,
+    /// Acts for users of acme, and does nothing else.
+    pub(super) backend: String,
     settings: &'static str,
     dir: Arc<TempDir>,
 }
@@ -59,6 +63,11 @@ impl Reply {
     /// The stable code of a problem.
     pub(super) fn code(&self) -> String {
         self.json()["code"].as_str().unwrap_or_default().to_owned()
+    }
+
+    /// Status and error of an answer to an OAuth client.
+    pub(super) fn told_oauth(&self) -> (u16, String) {
+        (self.status.as_u16(), self.json()["error"].as_str().unwrap_or_default().to_owned())
     }
 
     /// Status and code at once.
@@ -90,6 +99,7 @@ impl House {
             client: key(store, acme, KeyRole::User).await,
             viewer: key(store, acme, KeyRole::Viewer).await,
             other_admin: key(store, other, KeyRole::TenantAdmin).await,
+            backend: key_for(store, acme, KeyRole::Viewer, ACT_AS).await,
             app,
             proxies,
             clock,
@@ -115,6 +125,7 @@ impl House {
             client: self.client.clone(),
             viewer: self.viewer.clone(),
             other_admin: self.other_admin.clone(),
+            backend: self.backend.clone(),
             settings: self.settings,
             dir: self.dir.clone(),
         }
@@ -204,8 +215,17 @@ pub(super) async fn tenant(store: &Store, name: &str) -> TenantId {
 }
 
 pub(super) async fn key(store: &Store, tenant: TenantId, role: KeyRole) -> String {
-    let (scopes, label) = (KeyScopes::PLAIN, role.as_str().to_owned());
-    let what = Mint { tenant, user: None, role, scopes, servers: None, expires_at: None, label };
+    key_for(store, tenant, role, KeyScopes::PLAIN).await
+}
+
+/// The same for other uses.
+pub(super) async fn key_for(store: &Store, tenant: TenantId, role: KeyRole, scopes: KeyScopes) -> String {
+    let label = role.as_str().to_owned();
+    made(store, Mint { tenant, user: None, role, scopes, servers: None, expires_at: None, label }).await
+}
+
+pub(super) async fn made(store: &Store, what: Mint) -> String {
+    let tenant = what.tenant;
     let minted = mint(what).unwrap();
     store.tenant(tenant).create_key(&Actor::system("test"), minted.new).await.unwrap();
     minted.text.expose().to_owned()

@@ -1,0 +1,79 @@
+//! How often somebody may ask, in windows of a minute, and how much is remembered of it.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+const MINUTE: i64 = 60_000_000;
+/// Askers that are remembered at once, of each kind.
+pub(crate) const MOST: usize = 4096;
+
+/// One limit, for many askers.
+pub(crate) struct Rate<K> {
+    per_minute: u32,
+    windows: Mutex<HashMap<Option<K>, Window>>,
+}
+
+#[derive(Clone, Copy)]
+struct Window {
+    begun: i64,
+    count: u32,
+}
+
+impl<K: Eq + Hash> Rate<K> {
+    pub(crate) fn new(per_minute: u32) -> Self {
+        Self { per_minute, windows: Mutex::default() }
+    }
+
+    /// Counts one more; `false` when it is one too many. While more ask than can be remembered, those who come then
+    /// share one place: memory is bounded, and nobody gets more by being many.
+    pub(crate) fn take(&self, who: K, now: i64) -> bool {
+        let mut windows = self.windows();
+        let mut who = Some(who);
+        if windows.len() >= MOST && !windows.contains_key(&who) {
+            windows.retain(|_, window| now.saturating_sub(window.begun) < MINUTE);
+            if windows.len() >= MOST {
+                who = None;
+            }
+        }
+        let window = windows.entry(who).or_insert(Window { begun: now, count: 0 });
+        if now.saturating_sub(window.begun) >= MINUTE {
+            *window = Window { begun: now, count: 0 };
+        }
+        window.count = window.count.saturating_add(1);
+        window.count <= self.per_minute
+    }
+
+    /// How many are remembered.
+    pub(crate) fn used(&self) -> u64 {
+        self.windows().len() as u64
+    }
+
+    fn windows(&self) -> MutexGuard<'_, HashMap<Option<K>, Window>> {
+        self.windows.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_asker_has_a_share_of_every_minute() {
+        let rate = Rate::new(2);
+        assert!(rate.take("a", 0) && rate.take("a", 1) && !rate.take("a", 2));
+        assert!(rate.take("b", 2), "another one has a share of their own");
+        assert!(!rate.take("a", MINUTE - 1) && rate.take("a", MINUTE));
+    }
+
+    #[test]
+    fn memory_is_bounded_and_the_many_share_a_place() {
+        let rate = Rate::new(1);
+        assert!((0..MOST).all(|who| rate.take(who, 0)));
+        assert!(rate.take(MOST, 1) && !rate.take(MOST + 1, 1));
+        assert!(!rate.take(0, 1), "who is remembered stays so");
+        assert!(rate.used() <= MOST as u64 + 1);
+        assert!(rate.take(MOST + 2, MINUTE), "those of an old minute are forgotten");
+        assert_eq!(rate.used(), 2);
+    }
+}
