@@ -52,10 +52,21 @@ impl Authority {
 }
 
 impl Target {
+    /// Where MCP is: what was named, else what the data folder knows.
+    pub(crate) fn proxy(&self, named: Option<&str>) -> Result<Url, Failure> {
+        match (named, &self.mcp) {
+            (Some(named), _) => of_proxy(named),
+            (None, Some(known)) => Ok(known.clone()),
+            (None, None) => {
+                Err(Failure::Usage("name the URL of the proxy with --mcp-url or GATEHOUSE_MCP_URL".to_owned()))
+            }
+        }
+    }
+
     /// A client of a place of this target.
     pub(crate) fn client(&self, base: &Url) -> Result<Client, Failure> {
         let client = Client::new(base.clone())
-            .map_err(|error| Failure::caused(format!("{base} can't be the URL of control"), error))?;
+            .map_err(|error| Failure::caused(format!("{base} can't be a URL of Gatehouse"), error))?;
         let Some(Authority { told, pem }) = &self.authority else { return Ok(client) };
         client.trusting(pem).map_err(|error| Failure::caused(format!("can't use {told}"), error))
     }
@@ -99,12 +110,22 @@ fn of_control(text: &str) -> Result<Url, Failure> {
     Ok(url)
 }
 
+/// What somebody typed as the proxy's URL: the part that all its paths have in common.
+fn of_proxy(text: &str) -> Result<Url, Failure> {
+    let url = parse(text)?;
+    if url.path().trim_end_matches('/').ends_with("/mcp") || url.query().is_some() || url.fragment().is_some() {
+        let what = format!("--mcp-url is where the proxy is, without the path of an endpoint: {text} has one");
+        return Err(Failure::Usage(what));
+    }
+    Ok(url)
+}
+
 fn parse(text: &str) -> Result<Url, Failure> {
     let url = Url::parse(text).map_err(|error| Failure::Usage(format!("{text} is no URL: {error}")))?;
     match url.scheme() {
         "http" | "https" if url.username().is_empty() && url.password().is_none() => Ok(url),
-        "http" | "https" => Err(Failure::Usage("the URL of control must not hold a user name or password".to_owned())),
-        other => Err(Failure::Usage(format!("the URL of control must be http or https, not {other}"))),
+        "http" | "https" => Err(Failure::Usage("the URL must not hold a user name or password".to_owned())),
+        other => Err(Failure::Usage(format!("the URL must be http or https, not {other}"))),
     }
 }
 
@@ -132,6 +153,21 @@ fn checked(key: Secret, from: &str) -> Result<Secret, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_endpoint_is_not_taken_for_the_url_of_the_proxy() {
+        for (url, taken) in [
+            ("https://mcp.example", true),
+            ("https://mcp.example/gate/", true),
+            ("https://mcp.example/mcp", false),
+            ("http://127.0.0.1:5011/servers/notes/mcp/", false),
+            ("https://mcp.example/?a", false),
+            ("https://a:b@mcp.example", false),
+            ("mcp.example", false),
+        ] {
+            assert_eq!(of_proxy(url).is_ok(), taken, "{url}");
+        }
+    }
 
     #[test]
     fn a_servers_url_is_not_taken_for_that_of_control() {

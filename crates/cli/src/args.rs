@@ -9,28 +9,35 @@ mod audit;
 mod department;
 mod document;
 mod egress;
+mod issuer;
 mod key;
 mod role;
 mod server;
+mod signed_in;
 mod span;
 mod tenant;
+mod token;
 mod user;
 
 pub(crate) use self::audit::{AuditLs, AuditVerb};
 pub(crate) use self::department::{DepartmentCreate, DepartmentSet, DepartmentVerb};
 pub(crate) use self::document::{Apply, Export};
 pub(crate) use self::egress::{Allow, EgressVerb};
+pub(crate) use self::issuer::{IssuerAdd, IssuerRecord, IssuerSet, IssuerVerb};
 pub(crate) use self::key::{KeyCreate, KeyRotate, KeySet, KeyVerb};
 pub(crate) use self::server::{Add, Change, Header, ServerLimits, ServerLs, ServerVerb, ToolVerb};
+pub(crate) use self::signed_in::{GrantVerb, SessionVerb};
 pub(crate) use self::span::{Instant, Span};
 pub(crate) use self::tenant::{StaleAfter, TenantCreate, TenantLimits, TenantSet, TenantVerb};
+pub(crate) use self::token::{OnBehalf, Token};
 pub(crate) use self::user::{UserCreate, UserSet, UserVerb};
 
 /// Shown under every `--help`, because scripts depend on it.
 const EXIT_CODES: &str = "\
 Exit codes: 0 done, 1 failed (also: a tool reports an error, control refuses a value), 2 wrong usage, 3 not found,
 4 refused (no key, key not accepted, role), 5 unreachable, 6 conflict (also: name, port or folder taken).
-Environment: GATEHOUSE_URL, GATEHOUSE_KEY (the key itself), GATEHOUSE_HOME (the data folder), GATEHOUSE_CA_FILE.";
+Environment: GATEHOUSE_URL, GATEHOUSE_KEY (the key itself), GATEHOUSE_HOME (the data folder), GATEHOUSE_CA_FILE,
+GATEHOUSE_MCP_URL.";
 
 /// One URL and one key per person in front of many MCP servers.
 #[derive(Debug, Parser)]
@@ -82,7 +89,7 @@ pub(crate) enum Verb {
         /// Name or id of the server
         server: String,
     },
-    /// Call a tool of a server, as an admin who tries it; others call with an MCP client
+    /// Call a tool of a server, as an admin who tries it or in the name of a user; others call with an MCP client
     Call(Call),
     /// People who hold keys
     #[command(subcommand)]
@@ -93,6 +100,17 @@ pub(crate) enum Verb {
     /// Keys of people and programs
     #[command(subcommand)]
     Key(KeyVerb),
+    /// Identity providers of the tenant (OpenID Connect)
+    #[command(subcommand)]
+    Issuer(IssuerVerb),
+    /// People who are signed in at control
+    #[command(subcommand)]
+    Session(SessionVerb),
+    /// MCP clients that people have let in
+    #[command(subcommand)]
+    Grant(GrantVerb),
+    /// Get a token in the name of a user, for a backend that calls for many
+    Token(Token),
     /// Whose key this is, and what it may do
     Whoami,
     /// Tenants and their settings, for platform admins
@@ -152,6 +170,8 @@ pub(crate) struct Call {
     /// One JSON object, or `-` to read it from standard input, or key=value pairs (a value that is JSON is taken as JSON)
     #[arg(value_name = "JSON|KEY=VALUE")]
     pub(crate) arguments: Vec<String>,
+    #[command(flatten)]
+    pub(crate) on_behalf: OnBehalf,
 }
 
 /// `gatehouse recover`.

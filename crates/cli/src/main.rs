@@ -10,6 +10,7 @@ mod keys;
 mod ports;
 mod problem;
 mod progress;
+mod proxy;
 mod ready;
 mod screen;
 mod up;

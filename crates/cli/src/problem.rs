@@ -80,6 +80,16 @@ fn flag(field: &str) -> Option<&'static str> {
         "call_secs" => "--call-secs",
         "expires_at" => "--expires-in",
         "grace_secs" => "--grace",
+        "ttl" => "--ttl",
+        "scopes" => "--scope",
+        "audiences" => "--audience",
+        "algorithms" => "--algorithm",
+        "client_id" => "--client-id",
+        "client_secret" => "--client-secret-file",
+        "unknown_users" => "--unknown-users",
+        "sign_in" => "--sign-in",
+        "authorization_server" => "--authorization-server",
+        "local_accounts" => "--local-accounts",
         _ => return None,
     };
     Some(flag)

@@ -18,6 +18,7 @@ use crate::screen;
 mod announce;
 mod child;
 mod deaths;
+mod first_admin;
 mod init;
 mod program;
 mod ready;
@@ -88,7 +89,12 @@ async fn serve(
         },
         lost = family.first_lost() => return Err(lost),
     }
-    let announcement = Announcement { ports, keys, pids: family.pids(), data_dir: access.data_dir.as_deref() };
+    let sign_in = tokio::select! {
+        link = first_admin::link(ports, keys) => link,
+        lost = family.lost() => return Err(lost),
+    };
+    let data_dir = access.data_dir.as_deref();
+    let announcement = Announcement { ports, keys, sign_in: sign_in.as_ref(), pids: family.pids(), data_dir };
     screen::line(&if up.ready_json || access.json { announcement.json() } else { announcement.text() })?;
     Err(family.lost().await)
 }

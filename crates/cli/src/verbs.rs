@@ -8,15 +8,20 @@ mod departments;
 mod effects;
 mod egress;
 mod export;
+mod grants;
 mod house;
+mod issuers;
 mod keys;
 mod me;
 mod proxies;
 mod records;
 mod recover;
+mod secret;
 mod servers;
+mod sessions;
 mod status;
 mod tenants;
+mod tokens;
 mod tools;
 mod users;
 
@@ -40,13 +45,17 @@ pub(crate) async fn run(cli: Cli) -> Result<(), Failure> {
     match verb {
         Verb::Up(up) => up::run(&access, &up).await,
         Verb::Status => status::run(&target()?, screen).await,
-        Verb::Server(verb) => servers::run(&Api::open(&target()?)?, verb, screen).await,
+        Verb::Server(verb) => servers::run(&target()?, verb, screen).await,
         Verb::Tools { server } => tools::list(&Api::open(&target()?)?, &server, screen).await,
-        Verb::Call(call) => tools::call(&Api::open(&target()?)?, &call, screen).await,
+        Verb::Call(call) => tools::call(&target()?, &call, screen).await,
         Verb::Recover(recover) => recover::run(&Api::open(&target()?)?, &recover, screen).await,
         Verb::User(verb) => users::run(&Api::open(&target()?)?, verb, screen).await,
         Verb::Department(verb) => departments::run(&Api::open(&target()?)?, verb, screen).await,
         Verb::Key(verb) => keys::run(&Api::open(&target()?)?, verb, screen).await,
+        Verb::Issuer(verb) => issuers::run(&Api::open(&target()?)?, verb, screen).await,
+        Verb::Session(verb) => sessions::run(&Api::open(&target()?)?, verb, screen).await,
+        Verb::Grant(verb) => grants::run(&Api::open(&target()?)?, verb, screen).await,
+        Verb::Token(token) => tokens::run(&Api::open(&target()?)?, &token, screen).await,
         Verb::Whoami => me::run(&Api::open(&target()?)?, screen).await,
         Verb::Tenant(verb) => tenants::run(&Api::open(&target()?)?, verb, screen).await,
         Verb::Egress(verb) => egress::run(&Api::open(&target()?)?, verb, screen).await,

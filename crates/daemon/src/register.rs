@@ -70,6 +70,7 @@ pub const OTHERS: &[&str] = &[
     "GATEHOUSE_KEY",
     "GATEHOUSE_HOME",
     "GATEHOUSE_CA_FILE",
+    "GATEHOUSE_MCP_URL",
     "GATEHOUSE_BIN_DIR",
 ];
 

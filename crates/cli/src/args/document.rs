@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use clap::Args;
 
 const EXPORTED: &str = "\
-What is in it: departments, users, servers and keys of the tenant; with --all-tenants all tenants with
-their settings, and the egress rules. What has its default value is left out. No ids, no times of change,
-no secrets: keys are there as what they are (label, role, user, servers, end), not as what they open.
+What is in it: departments, users, servers, issuers and keys of the tenant; with --all-tenants all tenants
+with their settings, and the egress rules. What has its default value is left out. No ids, no times of change,
+no secrets: keys are there as what they are (label, role, scopes, user, servers, end), not as what they open,
+and of an issuer's client only that it has a secret (`client_secret: held`).
 
 Examples:
   gatehouse export > tenant.yaml
@@ -27,11 +28,15 @@ const APPLIED: &str = "\
 A record in the document is declared whole: what it does not say has its default value. A section that is
 not there says nothing. What is here and not in the document stays; with --prune it is removed from the
 sections that the document has (and can be restored for 90 days), but never the tenant or the user
-that this key belongs to. New servers are not probed: `gatehouse server test NAME` does.
+that this key belongs to. New servers are not probed and new issuers not fetched first:
+`gatehouse server test NAME` and `gatehouse issuer refresh NAME` do.
 
 Keys: a document holds no secrets, so keys are only made when asked with --create-keys, and their texts
 are printed once. A key is known by its user and label; one that is here already is never changed or
 revoked, with --prune neither.
+
+An issuer's `client_secret` says where a secret is: `env:VARIABLE` or `file:PATH`. It is read and sent only
+where there is none yet; `gatehouse issuer set` replaces one.
 
 Each record is written only as it was when the plan was made. A change that fails ends the run: what was
 done is told and stays done, and the same command goes on from there.

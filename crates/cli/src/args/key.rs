@@ -9,16 +9,21 @@ const EXAMPLES: &str = "\
 Examples:
   gatehouse key create --user ann --label laptop --expires-in 90d
   gatehouse key create --label ci --server notes --server wiki
+  gatehouse key create --label backend --scope act_as    asks for tokens in the name of users, and nothing else
   gatehouse key rotate 0123456789abcdef --grace 7d    the old key serves for a week beside the new one
   gatehouse key revoke 0123456789abcdef
 
 A KEY is named by its id: the 16 characters after `ghk_…_`. Of a whole key only these are used and sent.";
+
+/// What a key may be used for.
+const SCOPES: [&str; 3] = ["mcp", "rest", "act_as"];
 
 /// What to do with keys.
 #[derive(Debug, Subcommand)]
 #[command(after_help = EXAMPLES)]
 pub(crate) enum KeyVerb {
     /// Create a key; it is shown once
+    #[command(visible_alias = "add")]
     Create(KeyCreate),
     /// List keys (never their secret part)
     #[command(visible_alias = "list")]
@@ -57,6 +62,9 @@ pub(crate) struct KeyCreate {
     /// Restrict it to this server, repeat for more
     #[arg(long = "server", value_name = "NAME")]
     pub(crate) servers: Vec<String>,
+    /// What it may be used for, repeat for more [default: mcp and rest]
+    #[arg(long = "scope", value_name = "SCOPE", value_parser = SCOPES)]
+    pub(crate) scopes: Vec<String>,
     /// How long it serves: 30s, 15m, 12h, 90d, 2w [default: 90d]
     #[arg(long, value_name = "SPAN")]
     pub(crate) expires_in: Option<Span>,
@@ -77,6 +85,9 @@ pub(crate) struct KeySet {
     /// No restriction to servers any more
     #[arg(long, conflicts_with = "servers")]
     pub(crate) no_servers: bool,
+    /// What it may be used for, all scopes anew, repeat for more
+    #[arg(long = "scope", value_name = "SCOPE", value_parser = SCOPES)]
+    pub(crate) scopes: Vec<String>,
     /// How long it serves from now on: 30s, 15m, 12h, 90d, 2w
     #[arg(long, value_name = "SPAN")]
     pub(crate) expires_in: Option<Span>,

@@ -10,6 +10,7 @@ const EXAMPLES: &str = "\
 Examples:
   gatehouse tenant create acme --title 'Acme Ltd' --servers 50
   gatehouse tenant set acme --call-secs 300 --stale-after never
+  gatehouse tenant set acme --authorization-server on --local-accounts off
   gatehouse server ls --tenant acme
   gatehouse tenant disable acme        its keys are refused at once, its records stay";
 
@@ -73,6 +74,8 @@ pub(crate) struct TenantCreate {
     #[arg(long, value_name = "SPAN|never")]
     pub(crate) stale_after: Option<StaleAfter>,
     #[command(flatten)]
+    pub(crate) signing_in: SigningIn,
+    #[command(flatten)]
     pub(crate) limits: TenantLimits,
 }
 
@@ -91,7 +94,36 @@ pub(crate) struct TenantSet {
     #[arg(long, value_name = "SPAN|never")]
     pub(crate) stale_after: Option<StaleAfter>,
     #[command(flatten)]
+    pub(crate) signing_in: SigningIn,
+    #[command(flatten)]
     pub(crate) limits: TenantLimits,
+}
+
+/// How people of a tenant sign in.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct SigningIn {
+    /// Whether MCP clients may sign people in at control [default: off]
+    #[arg(long, value_name = "on|off")]
+    pub(crate) authorization_server: Option<Switch>,
+    /// Whether people may have a password at control [default: on]
+    #[arg(long, value_name = "on|off")]
+    pub(crate) local_accounts: Option<Switch>,
+}
+
+/// `on` or `off`, as it is typed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Switch(pub(crate) bool);
+
+impl FromStr for Switch {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "on" | "true" | "yes" => Ok(Self(true)),
+            "off" | "false" | "no" => Ok(Self(false)),
+            _ => Err("expected on or off"),
+        }
+    }
 }
 
 /// What a tenant may use, counted by each proxy by itself.

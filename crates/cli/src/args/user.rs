@@ -3,6 +3,7 @@
 use clap::{Args, Subcommand};
 
 use super::role::RoleWord;
+use super::span::Span;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -10,6 +11,7 @@ Examples:
   gatehouse key create --user ann --label laptop --expires-in 90d
   gatehouse user disable ann           her keys are refused at once, her record stays
   gatehouse user set ann --no-departments
+  gatehouse user link ann              a link with which she sets a password, once
 
 The order of --department counts: where departments differ, the first one that has a say decides.";
 
@@ -40,6 +42,14 @@ pub(crate) enum UserVerb {
     Restore {
         /// Login or id of the user
         login: String,
+    },
+    /// Make a link with which a user signs in once and sets a password
+    Link {
+        /// Login or id of the user
+        login: String,
+        /// How long the link serves, 15m to 24h [default: 24h]
+        #[arg(long, value_name = "SPAN")]
+        ttl: Option<Span>,
     },
     /// Let the keys of a user in again
     Enable {

@@ -39,7 +39,7 @@ impl Record {
         match kind {
             Kind::Egress => record.name = rule(&record),
             Kind::Key => record.name = key(&record),
-            Kind::Tenant | Kind::Department | Kind::User | Kind::Server => {}
+            Kind::Tenant | Kind::Department | Kind::User | Kind::Server | Kind::Issuer => {}
         }
         record
     }

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::document::{Declared, Document, Held, Present, Record, Whose};
 use super::read::Mistake;
-use super::schema::Kind;
+use super::schema::{CLIENT_SECRET, Field, HELD, Kind};
 
 /// What is asked beyond what the document says.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -41,7 +41,7 @@ pub(crate) enum Action {
     Create(Record),
     /// These fields change.
     Change { held: Held, to: Record, changes: Vec<FieldChange> },
-    /// A tenant's keys are let in, or refused.
+    /// What it lets in is let in, or refused.
     Switch { active: bool },
     /// It is removed.
     Delete(Held),
@@ -54,9 +54,6 @@ pub(crate) struct FieldChange {
     pub(crate) from: Value,
     pub(crate) to: Value,
 }
-
-/// A tenant's `active` is switched by an action of its own.
-const SWITCH: &str = "active";
 
 /// Compares. Mistakes that only the house shows, such as a department that is nowhere, prevent a plan.
 pub(crate) fn plan(document: &Document, present: &Present, wish: Wish) -> Result<Plan, Vec<Mistake>> {
@@ -113,33 +110,48 @@ impl Planning<'_> {
 
     fn create(&mut self, whose: &Whose, kind: Kind, record: &Record) {
         self.push(whose, kind, &record.name, Action::Create(record.clone()));
-        if kind == Kind::Tenant && record.get(kind, SWITCH) == &Value::Bool(false) {
-            self.switch(whose, &record.name, false);
+        if kind.switch().is_some_and(|flag| record.get(kind, flag) == &Value::Bool(false)) {
+            self.switch(whose, kind, &record.name, false);
+        }
+        if record.get(kind, CLIENT_SECRET) == HELD {
+            self.secret_is_missing(whose, kind, &record.name);
         }
     }
 
     fn change(&mut self, whose: &Whose, kind: Kind, held: &Held, to: &Record) {
         let pairs = held.record.fields(kind).zip(to.fields(kind));
-        let differ = pairs.filter(|((_, from), (_, to))| from != to);
+        let is_secret = |field: &Field| (kind, field.name) == (Kind::Issuer, CLIENT_SECRET);
+        let differ = pairs.filter(|((field, from), (_, to))| match is_secret(field) {
+            // One that is there stays, wherever the document says that one is; a word for one is no secret.
+            true => from.is_null() && *to != HELD && !to.is_null() || to.is_null() && !from.is_null(),
+            false => from != to,
+        });
         let changes = differ.map(|((field, from), (_, to))| FieldChange {
             field: field.name,
             from: from.clone(),
             to: to.clone(),
         });
-        let (switched, changes): (Vec<_>, Vec<_>) =
-            changes.partition(|change| kind == Kind::Tenant && change.field == SWITCH);
+        let (switched, changes): (Vec<_>, Vec<_>) = changes.partition(|change| kind.switch() == Some(change.field));
         if !changes.is_empty() {
             self.push(whose, kind, &to.name, Action::Change { held: held.clone(), to: to.clone(), changes });
         }
         for change in switched {
-            self.switch(whose, &to.name, change.to == Value::Bool(true));
+            self.switch(whose, kind, &to.name, change.to == Value::Bool(true));
+        }
+        if held.record.get(kind, CLIENT_SECRET).is_null() && to.get(kind, CLIENT_SECRET) == HELD {
+            self.secret_is_missing(whose, kind, &to.name);
         }
     }
 
-    /// Keys are refused after everything else is as declared, and let in before.
-    fn switch(&mut self, whose: &Whose, name: &str, active: bool) {
-        let step =
-            Step { whose: whose.clone(), kind: Kind::Tenant, name: name.to_owned(), action: Action::Switch { active } };
+    fn secret_is_missing(&mut self, whose: &Whose, kind: Kind, name: &str) {
+        let place = place(whose);
+        let what = format!("{place}{} {name} is without the secret of its client", kind.word());
+        self.plan.left.push(format!("{what}: `gatehouse issuer set {name} --client-secret-file FILE`"));
+    }
+
+    /// What a tenant or an issuer lets in is refused after everything else is as declared, and let in before.
+    fn switch(&mut self, whose: &Whose, kind: Kind, name: &str, active: bool) {
+        let step = Step { whose: whose.clone(), kind, name: name.to_owned(), action: Action::Switch { active } };
         if active { self.plan.steps.push(step) } else { self.last.push(step) }
     }
 
@@ -204,7 +216,7 @@ impl Planning<'_> {
             Kind::Egress => &[("tenant", Kind::Tenant)],
             Kind::User => &[("departments", Kind::Department)],
             Kind::Key => &[("user", Kind::User), ("servers", Kind::Server)],
-            Kind::Tenant | Kind::Department | Kind::Server => &[],
+            Kind::Tenant | Kind::Department | Kind::Server | Kind::Issuer => &[],
         };
         for (field, target) in references {
             let there = self.in_the_end(whose, *target);

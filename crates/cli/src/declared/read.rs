@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use super::document::{Declared, Document, Record, Whose};
 use super::node::{Member, Node, What, parse};
-use super::schema::{Field, Kind, Shape};
+use super::schema::{CLIENT_SECRET, Field, HELD, Kind, Shape, reference};
 
 /// What is wrong with a document, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -260,6 +260,10 @@ fn meant(field: &str, value: &Value) -> Result<(), String> {
     const ROLES: [&str; 4] = ["viewer", "user", "tenant_admin", "platform_admin"];
     let Value::String(text) = value else { return Ok(()) };
     match field {
+        CLIENT_SECRET if text == HELD || reference(text).is_some() => Ok(()),
+        CLIENT_SECRET => {
+            Err("must say where the secret is, env:VARIABLE or file:PATH; it is never in the document".to_owned())
+        }
         "role" if ROLES.contains(&text.as_str()) => Ok(()),
         "role" => Err(format!("must be one of {}", ROLES.join(", "))),
         "transport" => Transport::parse(text).map(drop).map_err(|error| error.to_string()),
@@ -273,7 +277,7 @@ fn meant(field: &str, value: &Value) -> Result<(), String> {
 /// The same for the name of a record.
 fn named(kind: Kind, name: &str) -> Result<(), String> {
     match kind {
-        Kind::Tenant | Kind::Department | Kind::Server => {
+        Kind::Tenant | Kind::Department | Kind::Server | Kind::Issuer => {
             name.parse::<ServerName>().map(drop).map_err(|error| error.to_string())
         }
         Kind::Egress | Kind::User | Kind::Key => Ok(()),

@@ -1,6 +1,6 @@
 //! The kinds of records that a document declares, field by field: the one table that reading, writing and comparing use.
 
-use model::Limits;
+use model::{ClaimMapping, Limits};
 use serde_json::{Value, json};
 
 /// A kind of record. A record refers to records of kinds before its own only.
@@ -11,6 +11,7 @@ pub(crate) enum Kind {
     Department,
     User,
     Server,
+    Issuer,
     Key,
 }
 
@@ -42,7 +43,7 @@ pub(crate) enum Shape {
 
 impl Kind {
     /// The kinds that stand inside of a tenant.
-    pub(crate) const OF_A_TENANT: [Self; 4] = [Self::Department, Self::User, Self::Server, Self::Key];
+    pub(crate) const OF_A_TENANT: [Self; 5] = [Self::Department, Self::User, Self::Server, Self::Issuer, Self::Key];
 
     /// For people.
     pub(crate) fn word(self) -> &'static str {
@@ -52,6 +53,7 @@ impl Kind {
             Self::Department => "department",
             Self::User => "user",
             Self::Server => "server",
+            Self::Issuer => "issuer",
             Self::Key => "key",
         }
     }
@@ -64,6 +66,7 @@ impl Kind {
             Self::Department => "departments",
             Self::User => "users",
             Self::Server => "servers",
+            Self::Issuer => "issuers",
             Self::Key => "keys",
         }
     }
@@ -79,9 +82,18 @@ impl Kind {
     /// The member that names a record; `None` where records are known by what they say.
     pub(crate) fn named_by(self) -> Option<&'static str> {
         match self {
-            Self::Tenant | Self::Department | Self::Server => Some("name"),
+            Self::Tenant | Self::Department | Self::Server | Self::Issuer => Some("name"),
             Self::User => Some("login"),
             Self::Egress | Self::Key => None,
+        }
+    }
+
+    /// The flag that is switched by an action of its own, `enable` or `disable`.
+    pub(crate) fn switch(self) -> Option<&'static str> {
+        match self {
+            Self::Tenant => Some("active"),
+            Self::Issuer => Some("enabled"),
+            Self::Egress | Self::Department | Self::User | Self::Server | Self::Key => None,
         }
     }
 
@@ -93,6 +105,7 @@ impl Kind {
             Self::Department => DEPARTMENT,
             Self::User => USER,
             Self::Server => SERVER,
+            Self::Issuer => ISSUER,
             Self::Key => KEY,
         }
     }
@@ -143,6 +156,8 @@ static TENANT: &[Field] = &[
     field("active", Shape::Flag, yes),
     field("pools", Shape::Set, |_| json!(["default"])),
     field("stale_after_secs", Shape::Number, |_| json!(86_400)),
+    field("authorization_server", Shape::Flag, no),
+    field("local_accounts", Shape::Flag, yes),
     field("limits.key_rate", Shape::Number, |_| Limits::default().key_rate.into()),
     field("limits.tenant_rate", Shape::Number, |_| Limits::default().tenant_rate.into()),
     field("limits.concurrent", Shape::Number, |_| Limits::default().concurrent.into()),
@@ -192,10 +207,52 @@ static SERVER: &[Field] = &[
     field("enabled", Shape::Flag, yes),
 ];
 
+/// What stands in the place of a secret that is there: nobody can read it back.
+pub(crate) const HELD: &str = "held";
+/// The field of an issuer that says where its client's secret is.
+pub(crate) const CLIENT_SECRET: &str = "client_secret";
+
+/// Where a document says that a secret is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reference<'a> {
+    Variable(&'a str),
+    File(&'a str),
+}
+
+/// Reads `env:VARIABLE` or `file:PATH`.
+pub(crate) fn reference(text: &str) -> Option<Reference<'_>> {
+    let (kind, place) = text.split_once(':').filter(|(_, place)| !place.is_empty())?;
+    match kind {
+        "env" => Some(Reference::Variable(place)),
+        "file" => Some(Reference::File(place)),
+        _ => None,
+    }
+}
+
+static ISSUER: &[Field] = &[
+    field("title", Shape::Text, own_name),
+    required("issuer"),
+    field("client_id", Shape::Text, none),
+    field(CLIENT_SECRET, Shape::Text, none),
+    field("audiences", Shape::Set, empty_list),
+    field("algorithms", Shape::Set, |_| json!(["ES256", "EdDSA", "RS256"])),
+    field("claims.login", Shape::Text, |_| ClaimMapping::default().login.into()),
+    field("claims.external_id", Shape::Text, |_| ClaimMapping::default().external_id.into()),
+    field("claims.departments", Shape::Text, none),
+    field("claims.role", Shape::Text, none),
+    field("claims.roles", Shape::Pairs, empty_pairs),
+    field("scope", Shape::Text, none),
+    field("unknown_users", Shape::Flag, no),
+    field("sign_in", Shape::Flag, no),
+    field("mcp", Shape::Flag, yes),
+    field("enabled", Shape::Flag, yes),
+];
+
 static KEY: &[Field] = &[
     field("label", Shape::Text, empty_text),
     field("user", Shape::Text, none),
     field("role", Shape::Text, |_| "user".into()),
+    field("scopes", Shape::Set, |_| json!(["mcp", "rest"])),
     field("servers", Shape::Set, none),
     field("expires_at", Shape::Text, none),
 ];

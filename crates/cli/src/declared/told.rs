@@ -67,11 +67,16 @@ impl std::fmt::Display for Step {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}{} {}", place(&self.whose), self.kind.word(), self.name)?;
         match self.action {
-            Action::Switch { active: true } => f.write_str(": keys are let in"),
-            Action::Switch { active: false } => f.write_str(": keys are refused"),
+            Action::Switch { active: true } => write!(f, ": {} are let in", let_in(self.kind)),
+            Action::Switch { active: false } => write!(f, ": {} are refused", let_in(self.kind)),
             Action::Create(_) | Action::Change { .. } | Action::Delete(_) => Ok(()),
         }
     }
+}
+
+/// What an enabled record lets in.
+fn let_in(kind: Kind) -> &'static str {
+    if kind == Kind::Issuer { "tokens" } else { "keys" }
 }
 
 /// One object for each step, with every field in full.
@@ -97,7 +102,9 @@ fn step_json(step: &Step) -> Value {
                 .map(|change| json!({ "field": change.field, "from": change.from, "to": change.to }))
                 .collect(),
         ),
-        Action::Switch { active } => ("change", vec![json!({ "field": "active", "from": !active, "to": active })]),
+        Action::Switch { active } => {
+            ("change", vec![json!({ "field": step.kind.switch(), "from": !active, "to": active })])
+        }
         Action::Delete(_) => ("remove", Vec::new()),
     };
     json!({ "action": word, "tenant": tenant, "kind": step.kind.word(), "name": step.name, "fields": fields })

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use serde_json::Value;
 
 use super::document::{Held, Record};
-use super::schema::{Field, Kind};
+use super::schema::{CLIENT_SECRET, Field, HELD, Kind};
 use crate::screen::cell;
 
 /// The names that stand behind ids.
@@ -44,6 +44,9 @@ pub(crate) fn held(kind: Kind, item: &Value, names: &Names) -> Held {
 
 /// The value of a field; a member that control doesn't tell has its default.
 fn value(kind: Kind, field: &Field, item: &Value, names: &Names) -> Option<Value> {
+    if (kind, field.name) == (Kind::Issuer, CLIENT_SECRET) {
+        return (item.get("has_client_secret") == Some(&Value::Bool(true))).then(|| HELD.into());
+    }
     let found = match field.name.split_once('.') {
         Some((group, name)) => item.get(group).and_then(|group| group.get(name)),
         None => item.get(field.name),
@@ -81,6 +84,17 @@ mod tests {
         assert_eq!(key.record.name, "\"l\" of ann");
         let rule = json!({"id": "e", "host": "wiki", "ports": "80", "http": true, "tenant": "t1", "reason": "r"});
         assert_eq!(held(Kind::Egress, &rule, &names).record.name, "wiki:80 with http for acme (r)");
+    }
+
+    #[test]
+    fn of_a_clients_secret_only_that_it_is_there_is_declared() {
+        for (has, declared) in [(json!(true), json!("held")), (json!(false), json!(null)), (json!(null), json!(null))] {
+            let issuer = json!({"id": "i", "name": "corp", "issuer": "https://id", "has_client_secret": has,
+                "claims": {"login": "email", "external_id": "sub", "departments": null, "role": "r", "roles": {"a": "user"}}});
+            let record = held(Kind::Issuer, &issuer, &Names::default()).record;
+            assert_eq!(record.get(Kind::Issuer, "client_secret"), &declared, "{has}");
+            assert_eq!(record.get(Kind::Issuer, "claims.roles"), &json!({"a": "user"}));
+        }
     }
 
     #[test]

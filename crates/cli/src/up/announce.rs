@@ -2,8 +2,10 @@
 
 use std::path::Path;
 
+use model::Secret;
 use serde_json::{Value, json};
 
+use super::first_admin::LOGIN;
 use crate::keys::Keys;
 use crate::ports::Ports;
 
@@ -11,6 +13,8 @@ use crate::ports::Ports;
 pub(super) struct Announcement<'a> {
     pub(super) ports: &'a Ports,
     pub(super) keys: &'a Keys,
+    /// The link with which the first admin sets a password, if there is none yet.
+    pub(super) sign_in: Option<&'a Secret>,
     /// Control's and the proxy's; `None` for one that died just now.
     pub(super) pids: [Option<i32>; 2],
     /// As it was typed, if it was: what the next command must repeat.
@@ -27,6 +31,7 @@ impl Announcement<'_> {
             "admin_key": self.keys.admin.expose(),
             "client_key": self.keys.client.expose(),
             "console": format!("{}/", self.ports.control_url()),
+            "sign_in": self.sign_in.map(Secret::expose),
             "pids": { "control": control, "proxy": proxy },
         })
         .to_string()
@@ -39,6 +44,12 @@ impl Announcement<'_> {
         let data_dir = self.data_dir.map(|dir| format!(" --data-dir {}", quoted(&dir.display().to_string())));
         let data_dir = data_dir.unwrap_or_default();
         let block = paste_block(&mcp, self.keys.client.expose());
+        let sign_in = match self.sign_in {
+            Some(link) => {
+                format!("\nSet the password of `{LOGIN}` and sign in, once and within a day:\n\n  {}\n", link.expose())
+            }
+            None => String::new(),
+        };
         format!(
             "
 Gatehouse serves.
@@ -47,7 +58,7 @@ Gatehouse serves.
   REST, status page  {control}/
   client key         {client}
   admin key          {admin}
-
+{sign_in}
 Paste this into an MCP client's configuration:
 
 {block:#}
@@ -96,8 +107,6 @@ pub(super) fn quoted(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use model::Secret;
-
     use super::*;
 
     fn with_announcement<T>(data_dir: Option<&Path>, told: impl Fn(&Announcement<'_>) -> T) -> T {
@@ -110,7 +119,8 @@ mod tests {
             mcp_metrics: at(5013),
         };
         let keys = Keys { admin: Secret::new("ghk_admin".to_owned()), client: Secret::new("ghk_client".to_owned()) };
-        told(&Announcement { ports: &ports, keys: &keys, pids: [Some(1), Some(2)], data_dir })
+        let link = Secret::new("http://127.0.0.1:5010/signin/link/l".to_owned());
+        told(&Announcement { ports: &ports, keys: &keys, sign_in: Some(&link), pids: [Some(1), Some(2)], data_dir })
     }
 
     #[test]
@@ -125,6 +135,7 @@ mod tests {
                 "admin_key": "ghk_admin",
                 "client_key": "ghk_client",
                 "console": "http://127.0.0.1:5010/",
+                "sign_in": "http://127.0.0.1:5010/signin/link/l",
                 "pids": { "control": 1, "proxy": 2 },
             })
         );
@@ -146,6 +157,7 @@ mod tests {
     fn the_next_command_names_the_folder_that_was_named() {
         let text = with_announcement(Some(Path::new("./my folder")), |told| told.text());
         assert!(text.contains("--data-dir './my folder' server add"), "{text}");
+        assert!(text.contains("\n  http://127.0.0.1:5010/signin/link/l\n"), "{text}");
         assert!(!with_announcement(None, |told| told.text()).contains("--data-dir"));
     }
 }

@@ -28,6 +28,9 @@ pub(super) async fn run(api: &Api, apply: &Apply, screen: Screen) -> Result<(), 
         screen::line(as_text(&plan).trim_end())?;
     }
     let go = !apply.dry_run && !plan.steps.is_empty();
+    if go {
+        plan.steps.iter().try_for_each(step::check)?;
+    }
     if go && !apply.yes {
         agreed(&apply.file)?;
     }

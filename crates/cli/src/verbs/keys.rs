@@ -119,6 +119,7 @@ fn create_body(create: &KeyCreate, now: OffsetDateTime) -> Result<Value, Failure
         .with("label", Some(create.label.as_str()))
         .with("user", create.user.as_deref())
         .with_all("servers", &create.servers)
+        .with_all("scopes", &create.scopes)
         .with("expires_at", end(create.expires_in, now)?);
     Ok(body.value())
 }
@@ -128,6 +129,7 @@ fn set_body(set: &KeySet, now: OffsetDateTime) -> Result<Value, Failure> {
         .with("label", set.label.as_deref())
         .with_all("servers", &set.servers)
         .cleared("servers", set.no_servers)
+        .with_all("scopes", &set.scopes)
         .with("expires_at", end(set.expires_in, now)?)
         .change()
 }
@@ -150,6 +152,7 @@ fn listed(document: &Value, holders: &Holders, now: OffsetDateTime) -> String {
             cell(key, "id"),
             holders.logins.of(key, "user"),
             cell(key, "role"),
+            screen::names(key, "scopes"),
             state(key, holders, now).to_owned(),
             if restricted { screen::names(key, "servers") } else { "all".to_owned() },
             ends.unwrap_or_else(|| "never".to_owned()),
@@ -157,7 +160,7 @@ fn listed(document: &Value, holders: &Holders, now: OffsetDateTime) -> String {
         ]
     };
     let rows: Vec<_> = items(document).map(row).collect();
-    table(["ID", "USER", "ROLE", "STATE", "SERVERS", "ENDS", "LABEL"], &rows)
+    table(["ID", "USER", "ROLE", "SCOPES", "STATE", "SERVERS", "ENDS", "LABEL"], &rows)
 }
 
 fn state(key: &Value, holders: &Holders, now: OffsetDateTime) -> &'static str {

@@ -8,6 +8,7 @@ use self::bodies::{change_body, create_body};
 use super::effects::{effects, probed};
 use super::records::{Records, each, items, query};
 use super::tools;
+use crate::access::Target;
 use crate::api::Api;
 use crate::args::{ServerLs, ServerVerb, ToolVerb};
 use crate::failure::Failure;
@@ -16,7 +17,8 @@ use crate::screen::{self, Screen, cell, state, table};
 const SERVERS: Records = Records { path: "servers", name: "name" };
 
 /// Does one verb.
-pub(super) async fn run(api: &Api, verb: ServerVerb, screen: Screen) -> Result<(), Failure> {
+pub(super) async fn run(target: &Target, verb: ServerVerb, screen: Screen) -> Result<(), Failure> {
+    let api = &Api::open(target)?;
     match verb {
         ServerVerb::Add(add) => {
             let added = api.post(&["servers"], &create_body(&add)?).await?.body;
@@ -39,7 +41,7 @@ pub(super) async fn run(api: &Api, verb: ServerVerb, screen: Screen) -> Result<(
         ServerVerb::Tools { server, refresh: true } => tools::refresh(api, &server, screen).await,
         ServerVerb::Tool(ToolVerb::Enable { server, tool }) => tools::switch(api, &server, &tool, true, screen).await,
         ServerVerb::Tool(ToolVerb::Disable { server, tool }) => tools::switch(api, &server, &tool, false, screen).await,
-        ServerVerb::Call(call) => tools::call(api, &call, screen).await,
+        ServerVerb::Call(call) => tools::call(target, &call, screen).await,
     }
 }
 

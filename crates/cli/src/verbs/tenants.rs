@@ -34,6 +34,8 @@ fn create_body(create: &TenantCreate) -> Body {
         .with("title", create.title.as_deref())
         .with_all("pools", &create.pools)
         .with("stale_after_secs", create.stale_after.map(stale_after))
+        .with("authorization_server", create.signing_in.authorization_server.map(|on| on.0))
+        .with("local_accounts", create.signing_in.local_accounts.map(|on| on.0))
         .inside("limits", limits(&create.limits))
 }
 
@@ -42,6 +44,8 @@ fn set_body(set: &TenantSet) -> Body {
         .with("title", set.title.as_deref())
         .with_all("pools", &set.pools)
         .with("stale_after_secs", set.stale_after.map(stale_after))
+        .with("authorization_server", set.signing_in.authorization_server.map(|on| on.0))
+        .with("local_accounts", set.signing_in.local_accounts.map(|on| on.0))
         .inside("limits", limits(&set.limits))
 }
 
@@ -108,6 +112,10 @@ mod tests {
                     "limits": {"servers": 5, "call_secs": 9}}),
             ),
             ("g tenant set acme --stale-after never", json!({"stale_after_secs": null})),
+            (
+                "g tenant set acme --authorization-server on --local-accounts off",
+                json!({"authorization_server": true, "local_accounts": false}),
+            ),
             ("g tenant set acme --key-rate 7", json!({"limits": {"key_rate": 7}})),
         ] {
             assert_eq!(typed(line), expected, "{line}");

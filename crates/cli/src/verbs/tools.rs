@@ -2,13 +2,18 @@
 
 use std::io::Read;
 
+use bytes::Bytes;
+use model::ServerId;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use super::effects::effects;
+use super::tokens;
+use crate::access::Target;
 use crate::api::{Answer, Api};
 use crate::args::Call;
 use crate::failure::Failure;
+use crate::proxy::Proxied;
 use crate::screen::{self, Screen, cell, table};
 
 /// No arguments are longer: control takes no larger body.
@@ -62,26 +67,56 @@ fn listed(server: &str, answer: &Value) -> String {
     if rows.is_empty() { format!("{server} has no tools") } else { table(["TOOL", "STATE", "DESCRIPTION"], &rows) }
 }
 
-/// Calls a tool as the key's holder. A tool that reports an error makes the command fail.
-pub(super) async fn call(api: &Api, call: &Call, screen: Screen) -> Result<(), Failure> {
+/// Calls a tool, as the key's holder or in the name of a user. A tool that reports an error makes the command fail.
+pub(super) async fn call(target: &Target, call: &Call, screen: Screen) -> Result<(), Failure> {
     let arguments = arguments(&call.arguments, read_input)?;
-    let body = CallBody { tool: &call.tool, arguments: &arguments };
-    let body = serde_json::to_string(&body).map_err(|error| Failure::caused("can't write the call", error))?;
-    let answered = api.post_raw(&["servers", &call.server, "call"], body).await;
-    let answer = unless_disabled(api, &call.server, answered).await?;
+    let api = Api::open(target)?;
+    let (raw, body) = match &call.on_behalf.user {
+        None => as_holder(&api, call, &arguments).await?,
+        Some(user) => in_the_name_of(user, target, &api, call, &arguments).await?,
+    };
     match screen {
         // As it came: numbers of any size and the order of members are the tool's own.
-        Screen::Json => screen::line(&String::from_utf8_lossy(&answer.raw).replace(['\n', '\r'], ""))?,
-        Screen::Text => match told(&answer.body) {
+        Screen::Json => screen::line(&String::from_utf8_lossy(&raw).replace(['\n', '\r'], ""))?,
+        Screen::Text => match told(&body) {
             // Nothing but the reason below.
-            told if told.is_empty() && refusal(&answer.body).is_some() => (),
+            told if told.is_empty() && refusal(&body).is_some() => (),
             told => screen::line(&told)?,
         },
     }
-    match refusal(&answer.body) {
+    match refusal(&body) {
         Some(why) => Err(Failure::Failed(why)),
         None => Ok(()),
     }
+}
+
+async fn as_holder(api: &Api, call: &Call, arguments: &RawValue) -> Result<(Bytes, Value), Failure> {
+    let body = CallBody { tool: &call.tool, arguments };
+    let body = serde_json::to_string(&body).map_err(|error| Failure::caused("can't write the call", error))?;
+    let answered = api.post_raw(&["servers", &call.server, "call"], body).await;
+    let Answer { raw, body, .. } = unless_disabled(api, &call.server, answered).await?;
+    Ok((raw, body))
+}
+
+/// Gets a token for this one server and calls through the proxy with it, as a backend does for its users.
+async fn in_the_name_of(
+    user: &str,
+    target: &Target,
+    api: &Api,
+    call: &Call,
+    arguments: &RawValue,
+) -> Result<(Bytes, Value), Failure> {
+    let base = target.proxy(call.on_behalf.mcp_url.as_deref())?;
+    // Paths of a proxy hold names; REST knows the name of an id, if the key may ask.
+    let server = match call.server.parse::<ServerId>() {
+        Ok(_) => cell(&api.get(&["servers", &call.server]).await?.body, "name"),
+        Err(_) => call.server.clone(),
+    };
+    let token = tokens::for_call(api, user, &call.server).await?;
+    let proxied = Proxied::new(target, &base, api.tenant(), &server, &token)?;
+    let raw = proxied.call(&call.tool, arguments).await?;
+    let body = serde_json::from_slice(&raw).map_err(|error| Failure::caused("can't read the answer", error))?;
+    Ok((raw, body))
 }
 
 /// A proxy only knows that a disabled server is not mounted; the record knows why.

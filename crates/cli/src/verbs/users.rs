@@ -5,9 +5,9 @@ use serde_json::Value;
 use super::body::Body;
 use super::records::{Records, items, query};
 use crate::api::Api;
-use crate::args::{UserCreate, UserSet, UserVerb};
+use crate::args::{Span, UserCreate, UserSet, UserVerb};
 use crate::failure::Failure;
-use crate::screen::{Screen, cell, names, state, table};
+use crate::screen::{self, Screen, cell, names, state, table};
 
 const USERS: Records = Records { path: "users", name: "login" };
 
@@ -23,9 +23,19 @@ pub(super) async fn run(api: &Api, verb: UserVerb, screen: Screen) -> Result<(),
         UserVerb::Set(set) => USERS.set(api, &set.user, &set_body(&set).change()?, screen).await,
         UserVerb::Rm { logins } => USERS.remove(api, &logins, screen).await,
         UserVerb::Restore { login } => USERS.act(api, &login, "restore", "restored", screen).await,
+        UserVerb::Link { login, ttl } => {
+            let body = Body::default().with("ttl", ttl.map(Span::seconds));
+            let made = api.post(&["users", &login, "sign-in-link"], &body.value()).await?.body;
+            screen.show(&made, |made| link(&login, made))
+        }
         UserVerb::Enable { login } => USERS.act(api, &login, "enable", "enabled", screen).await,
         UserVerb::Disable { login } => USERS.act(api, &login, "disable", "disabled", screen).await,
     }
+}
+
+fn link(login: &str, made: &Value) -> String {
+    let (url, end) = (screen::plain(&cell(made, "url")), screen::plain(&cell(made, "expires_at")));
+    format!("{url}\n\nIt signs {} in once and lets them set a password, until {end}.", screen::plain(login))
 }
 
 fn create_body(create: &UserCreate) -> Body {

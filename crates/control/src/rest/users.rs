@@ -18,7 +18,7 @@ use crate::rest::idempotency::once;
 use crate::rest::parameters::{Parameters, bad};
 use crate::rest::problem::Problem;
 use crate::rest::segment::Segment;
-use crate::rest::views::{Forgotten, Page, RestoredView, UserView};
+use crate::rest::views::{Forgotten, Page, RestoredView, ShownUserView, UserView};
 
 /// Makes a user; a key of their own is made apart.
 #[utoipa::path(post, path = "/api/v1/users", tag = "users", operation_id = "createUser", request_body = UserCreate,
@@ -79,14 +79,16 @@ pub(crate) async fn list(State(app): State<App>, Viewer(caller): Viewer, query: 
 
 /// Shows a user.
 #[utoipa::path(get, path = "/api/v1/users/{user}", tag = "users", operation_id = "showUser",
-    responses((status = 200, body = UserView)))]
+    responses((status = 200, body = ShownUserView)))]
 pub(crate) async fn show(
     State(app): State<App>,
     Viewer(caller): Viewer,
     Segment(named): Segment,
 ) -> Result<Answer, Problem> {
-    let record = find(&caller.store(&app), &named).await?.ok_or(Problem::NotFound)?;
-    Ok(Answer::ok(&UserView::from(&record)).at(record.generation))
+    let tenant = caller.store(&app);
+    let record = find(&tenant, &named).await?.ok_or(Problem::NotFound)?;
+    let has_password = tenant.password(record.id).await?.is_some();
+    Ok(Answer::ok(&ShownUserView { record: UserView::from(&record), has_password }).at(record.generation))
 }
 
 /// Changes a user; absent members stay. A lower role is felt by the user's keys at once.

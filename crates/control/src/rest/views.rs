@@ -44,7 +44,7 @@ pub(crate) use self::sign_in_link::SignInLinkView;
 pub(crate) use self::tenant::TenantView;
 pub(crate) use self::token::NewTokenView;
 pub(crate) use self::tools::{ToolsView, enabled_tools};
-pub(crate) use self::user::UserView;
+pub(crate) use self::user::{ShownUserView, UserView};
 
 /// One page of a list.
 #[derive(Debug, Serialize, ToSchema)]

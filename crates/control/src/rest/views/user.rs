@@ -37,6 +37,16 @@ pub(crate) struct UserView {
     deleted_at: Option<String>,
 }
 
+/// A user as one is shown alone.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ShownUser)]
+pub(crate) struct ShownUserView {
+    #[serde(flatten)]
+    pub(crate) record: UserView,
+    /// Whether the user has a password here.
+    pub(crate) has_password: bool,
+}
+
 /// A department of a user.
 #[derive(Debug, Serialize, ToSchema)]
 struct DepartmentReference {
