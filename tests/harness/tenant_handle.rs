@@ -3,8 +3,23 @@
 use std::path::Path;
 
 /// Entities whose rows belong to a tenant.
-const TENANT_DATA: &[&str] =
-    &["server", "manifest", "api_key", "audit", "user", "department", "membership", "idempotency"];
+const TENANT_DATA: &[&str] = &[
+    "server",
+    "manifest",
+    "api_key",
+    "audit",
+    "user",
+    "department",
+    "membership",
+    "idempotency",
+    "password",
+    "sign_in_link",
+    "session",
+    "oauth_client",
+    "oauth_code",
+    "oauth_grant",
+    "refresh_token",
+];
 
 /// The doors that must see all tenants, with what they may do there.
 const DOORS: &[(&str, &[&str])] = &[
@@ -13,6 +28,9 @@ const DOORS: &[(&str, &[&str])] = &[
     ("platform/last_admin.rs", &["find"]),
     ("platform/idempotency.rs", &["find", "insert", "update", "delete"]),
     ("platform/purge.rs", &["find", "delete"]),
+    ("platform/sessions.rs", &["find", "update", "delete"]),
+    ("platform/sign_in_links.rs", &["find", "delete"]),
+    ("platform/grants.rs", &["find", "delete"]),
     ("change.rs", &["insert"]),
 ];
 

@@ -53,9 +53,11 @@ macro_rules! ways {
     };
 }
 
+mod sign_in;
+
 /// The register. A method that is missing here fails `every_method_is_registered`.
 pub(crate) fn register() -> Vec<Way> {
-    [servers(), users(), departments(), keys(), issuers(), others()].concat()
+    [servers(), users(), departments(), keys(), issuers(), sign_in::sign_in(), others()].concat()
 }
 
 fn servers() -> Vec<Way> {
@@ -99,6 +101,7 @@ fn users() -> Vec<Way> {
         deleted_user = |tenant, ids| tenant.deleted_user(ids.user);
         user_by_login = |tenant, ids| tenant.user_by_login(&ids.login);
         user_by_external_id = |tenant, ids| tenant.user_by_external_id(&ids.external_id);
+        deleted_user_by_external_id = |tenant, ids| tenant.deleted_user_by_external_id(&ids.external_id);
         users = |tenant, ids| tenant.users(UserPage { department: Some(ids.department), limit: 50, ..Default::default() });
         users = |tenant, ids| tenant.users(UserPage { search: Some(ids.login.clone()), limit: 50, ..Default::default() });
         create_user = |tenant, ids| async move { tenant.create_user(&actor(), new_user(&ids, vec![ids.department])).await };
@@ -264,6 +267,9 @@ pub(crate) fn of_the_platform() -> Vec<Way> {
                 let page = EgressRulePage { tenant: Some(tenant.id()), limit: 50, ..Default::default() };
                 told(platform.egress_rules(page).await)
             })
+        }),
+        way("create_session", |platform, tenant, ids| {
+            Box::pin(async move { told(platform.create_session(sign_in::new_session(&tenant, &ids)).await) })
         }),
         way("claim", |platform, tenant, ids| {
             Box::pin(async move { told(platform.claim(place_of(&tenant, &ids), [1; 32]).await) })
