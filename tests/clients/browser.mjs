@@ -2,10 +2,11 @@
 // person with cookies of their own:
 //   {do: "goto", url}                        the head of what came: url, status, headers
 //   {do: "fill", label, value}               types into the field of that label
-//   {do: "click", name}                      presses the button or link of that name, and waits for what it opens
+//   {do: "click", name}                      presses the button or link with that text, and waits for what it opens
 //   {do: "wait", url} or {do: "wait", text}  until the address begins with it, or the page shows it
 //   {do: "look"}                             address, title, the text that is shown, names of fields, buttons and links
 //   {do: "cookies"}, {do: "forget"}          the cookies of all sites; without any from now on
+//   {do: "frames"}                           the addresses of the page and of what it frames
 //   {do: "heads"}                            of every page that was shown or redirected from, since the last time
 //   {do: "run", script}                      what an expression is worth in the page
 //   {do: "serve", url, html}                 a page of a site that does not exist
@@ -59,8 +60,8 @@ const verbs = {
   fill: ({ page }, { label, value }) =>
     page.getByLabel(label, { exact: true }).or(page.getByPlaceholder(label, { exact: true })).fill(value),
   async click({ page }, { name }) {
-    const seen = page.getByRole('button', { name, exact: true }).or(page.getByRole('link', { name, exact: true }));
-    await seen.click();
+    const hasText = new RegExp(`^\\s*${name.replace(/[^\w ]/g, '\\$&')}\\s*$`);
+    await page.getByRole('button').or(page.getByRole('link')).filter({ hasText }).click();
     await page.waitForLoadState();
   },
   async wait({ page }, { url, text }) {
@@ -77,6 +78,7 @@ const verbs = {
   }),
   cookies: ({ context }) => context.cookies(),
   forget: ({ context }) => context.clearCookies(),
+  frames: ({ page }) => page.frames().map((frame) => frame.url()),
   heads: ({ heads }) => taken(heads),
   complaints: ({ complaints }) => taken(complaints),
   run: ({ page }, { script }) => page.evaluate(script),

@@ -147,11 +147,8 @@ async fn mcp_remote_lets_a_person_sign_in_with_a_local_account_until_she_takes_i
     ann.page.shoot("account-app").await;
     ann.page.click("Disconnect").await;
     ann.page.shows("No app may call in your name").await;
-    eventually("the client is out", || async {
-        let listed = town.admin.get("/api/v1/grants").await.expect(200).json();
-        listed["items"].as_array().is_some_and(Vec::is_empty).then_some(())
-    })
-    .await;
+    let token = client.access_token();
+    eventually("the client is out", || async { (knock(&url, &token).await.status == 401).then_some(()) }).await;
 }
 
 #[tokio::test]

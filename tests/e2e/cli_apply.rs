@@ -86,7 +86,8 @@ async fn what_says_only_its_name_is_exported_with_only_its_name() {
     let exported = Shell::of(&house).told(&["export", "--all-tenants"]).await;
     let (_, acme) = exported.split_once("  acme:\n").unwrap_or_else(|| panic!("{exported}"));
     let lines: Vec<&str> = acme.lines().take_while(|line| line.starts_with("   ")).map(str::trim).collect();
-    let expected = ["departments:", "labs: {}", "users:", "ann: {}", "servers:", "notes:", "url", "keys: []"];
+    let expected =
+        ["departments:", "labs: {}", "users:", "ann: {}", "servers:", "notes:", "url", "issuers: {}", "keys: []"];
     assert_eq!(lines.len(), expected.len(), "{exported}");
     assert!(lines.iter().zip(expected).all(|(line, expected)| line.starts_with(expected)), "{exported}");
     assert!(exported.ends_with("egress_rules:\n- host: wiki\n  reason: r\n"), "{exported}");

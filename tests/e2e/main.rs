@@ -13,6 +13,7 @@ mod bad_input;
 mod built_in;
 mod cancellation;
 mod cli_apply;
+mod cli_identity;
 mod cli_records;
 mod command;
 mod crash_points;

@@ -95,8 +95,23 @@ async fn what_is_revoked_is_refused_by_every_proxy_under_load_and_stays_so_witho
     for login in ["ann", "ben", "cleo", "dora", "eve"] {
         user(&plant.admin, login, &[]).await;
     }
-    trust(&plant.admin, issuer.url(), true).await.expect(201);
     let mut openers = Vec::new();
+
+    // Eve let a client in at the first proxy; the others are told that they are that one, as behind a balancer.
+    let first = plant.replicas.at(0, "/mcp");
+    serve_clients(&plant.admin).await;
+    let eve = Person::new(&plant.admin, &browser, "eve").await;
+    let mut client = let_in(&eve, async || Typescript::start(&first).await, &first).await;
+    client.signed_in().await;
+    let token = client.tokens().await["access_token"].as_str().unwrap().to_owned();
+    let grants = plant.admin.get("/api/v1/grants").await.expect(200).json();
+    let path = format!("/api/v1/grants/{}", grants["items"][0]["id"].as_str().unwrap_or_else(|| panic!("{grants}")));
+    let mut opener = Opener::of("a token of a client that was let in", &token, "DELETE", path);
+    opener.host = first.strip_prefix("http://").and_then(|rest| rest.split('/').next()).map(str::to_owned);
+    openers.push(opener);
+
+    // An issuer that MCP clients are told of would come before our own authorization server.
+    trust(&plant.admin, issuer.url(), true).await.expect(201);
 
     let (key, path) = plant.key(&json!({"role": "user", "label": "lost"})).await;
     openers.push(Opener::of("a key", &key, "DELETE", path));
@@ -115,23 +130,10 @@ async fn what_is_revoked_is_refused_by_every_proxy_under_load_and_stays_so_witho
     let path = "/api/v1/issuers/company/disable".to_owned();
     openers.push(Opener { what: "a token of an issuer", bearers, host: None, method: "POST", path });
 
-    // Eve let a client in at the first proxy; the others are told that they are that one, as behind a balancer.
-    let first = plant.replicas.at(0, "/mcp");
-    serve_clients(&plant.admin).await;
-    let eve = Person::new(&plant.admin, &browser, "eve").await;
-    let mut client = let_in(&eve, async || Typescript::start(&first).await, &first).await;
-    client.signed_in().await;
-    let token = client.tokens().await["access_token"].as_str().unwrap().to_owned();
-    let grants = plant.admin.get("/api/v1/grants").await.expect(200).json();
-    let path = format!("/api/v1/grants/{}", grants["items"][0]["id"].as_str().unwrap_or_else(|| panic!("{grants}")));
-    let mut opener = Opener::of("a token of a client that was let in", &token, "DELETE", path);
-    opener.host = first.strip_prefix("http://").and_then(|rest| rest.split('/').next()).map(str::to_owned);
-    openers.push(opener);
-
     for opener in &openers {
         opener.until(&plant, 200).await;
     }
-    let mcp = Mcp::open(&plant.replicas.at(1, "/mcp"), &openers[0].bearers[1]).await;
+    let mcp = Mcp::open(&plant.replicas.at(1, "/mcp"), &openers[1].bearers[1]).await;
     let mut stream = mcp.listen().await;
     for opener in &openers {
         let begun = Instant::now();

@@ -61,7 +61,7 @@ impl Page {
         self
     }
 
-    /// Presses the button or the link of that name.
+    /// Presses the button or the link with that text.
     pub async fn click(&self, name: &str) -> &Self {
         self.ask(json!({"do": "click", "name": name})).await;
         self
@@ -97,6 +97,11 @@ impl Page {
     /// Throws all cookies away.
     pub async fn forget(&self) {
         self.ask(json!({"do": "forget"})).await;
+    }
+
+    /// The addresses of the page and of what it frames; what the browser refused stands there as its own error page.
+    pub async fn frames(&self) -> Vec<Value> {
+        list(self.ask(json!({"do": "frames"})).await)
     }
 
     /// `url`, `status` and `headers` of every page and redirect since the last time.

@@ -1,5 +1,7 @@
 //! Real MCP clients that sign a person in by browser. They know one URL and nothing else.
 
+use std::path::{Path, PathBuf};
+
 use serde_json::{Value, json};
 use tokio::process::Command;
 
@@ -85,6 +87,14 @@ impl McpRemote {
         self.0.send(&json!({"jsonrpc": "2.0", "method": "notifications/initialized"})).await;
     }
 
+    /// The access token that it keeps on disk.
+    pub fn access_token(&self) -> String {
+        let found = files(self.0.folder()).into_iter().find(|path| path.to_string_lossy().ends_with("tokens.json"));
+        let text = std::fs::read_to_string(found.expect("it keeps its tokens")).expect("text");
+        let tokens: Value = serde_json::from_str(&text).expect("JSON");
+        tokens["access_token"].as_str().expect("a token").to_owned()
+    }
+
     /// Sends a request and returns its answer, a whole message.
     pub async fn request(&mut self, method: &str, params: Value) -> Value {
         self.0.send(&json!({"jsonrpc": "2.0", "id": method, "method": method, "params": params})).await;
@@ -95,4 +105,10 @@ impl McpRemote {
             }
         }
     }
+}
+
+/// Every file below a folder.
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).expect("a folder").filter_map(Result::ok).map(|entry| entry.path());
+    entries.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
 }
