@@ -1,14 +1,19 @@
 //! OAuth clients that registered themselves, or whose documents were read.
 
 use sea_orm::sea_query::{Expr, OnConflict};
-use sea_orm::{ColumnTrait, Condition, DeleteMany, EntityTrait, PaginatorTrait, QueryFilter, Select, UpdateMany};
+use sea_orm::{
+    ColumnTrait, Condition, DeleteMany, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, Select, UpdateMany,
+};
 
 use super::TenantStore;
 use crate::bounds::CLIENTS;
-use crate::change::Deed;
+use crate::change::{Change, Deed};
 use crate::entity::oauth_client::{Column, Entity};
 use crate::entity::oauth_grant;
 use crate::{Actor, ClientKind, ClientRecord, Committed, StoreError};
+
+/// How long a client is safe that nobody has let in yet, microseconds.
+const FRESH_MICROS: i64 = 3600 * 1_000_000;
 
 impl TenantStore {
     fn scoped_clients(&self) -> Select<Entity> {
@@ -27,15 +32,16 @@ impl TenantStore {
         Condition::all().add(Column::TenantId.eq(self.tenant.0))
     }
 
-    /// Keeps a client; one that is described by a document replaces what the document said before.
-    /// `QuotaClients` if there are 1,000 that have not ended. No right comes with it, so no audit row.
+    /// Keeps a client; one that is described by a document replaces what the document said before. Of more than
+    /// 1,000 the oldest goes that nobody let in within an hour, so that strangers who register clients keep nobody out
+    /// for long; `QuotaClients` if there is none. No right comes with it, so no audit row.
     pub async fn create_client(&self, record: ClientRecord) -> Result<(), StoreError> {
         let (change, _) = self.begin().await?;
-        let others = self.scoped_clients().filter(Column::ExpiresAt.gt(change.now)).filter(Column::Id.ne(&*record.id));
-        if others.count(&change.tx).await? >= u64::from(CLIENTS) {
+        self.scoped_client_deletion().filter(Column::ExpiresAt.lte(change.now)).exec(&change.tx).await?;
+        let others = self.scoped_clients().filter(Column::Id.ne(&*record.id)).count(&change.tx).await?;
+        if others >= u64::from(CLIENTS) && !self.displace_client(&change).await? {
             return Err(StoreError::QuotaClients { limit: CLIENTS });
         }
-        self.scoped_client_deletion().filter(Column::ExpiresAt.lte(change.now)).exec(&change.tx).await?;
         let replaces = record.kind == ClientKind::Document;
         let mut insert = Entity::insert(record.into_row(self.tenant));
         if replaces {
@@ -45,6 +51,15 @@ impl TenantStore {
         }
         insert.exec_without_returning(&change.tx).await?;
         change.quietly().await
+    }
+
+    /// Makes room for one client; answers whether there is any.
+    async fn displace_client(&self, change: &Change) -> Result<bool, StoreError> {
+        let unused = self.scoped_clients().filter(Column::UsedAt.is_null());
+        let unused = unused.filter(Column::CreatedAt.lte(change.now.saturating_sub(FRESH_MICROS)));
+        let Some(oldest) = unused.order_by_asc(Column::CreatedAt).one(&change.tx).await? else { return Ok(false) };
+        self.scoped_client_deletion().filter(Column::Id.eq(oldest.id)).exec(&change.tx).await?;
+        Ok(true)
     }
 
     /// A client that has not ended.
