@@ -10,6 +10,8 @@ use crate::StoreError;
 pub(crate) const KEYS: u32 = if cfg!(test) { 3 } else { 10_000 };
 /// Live users of one tenant.
 pub(crate) const USERS: u32 = if cfg!(test) { 3 } else { 10_000 };
+/// Deleted users of one tenant: proxies know them, so that no stranger comes in as one.
+pub(crate) const USER_TOMBSTONES: u32 = if cfg!(test) { 2 } else { 10_000 };
 /// Live departments of one tenant.
 pub(crate) const DEPARTMENTS: u32 = if cfg!(test) { 3 } else { 1_000 };
 /// Departments of one user.
@@ -71,11 +73,12 @@ pub(crate) async fn beyond<E: EntityTrait>(
 mod tests {
     use std::sync::Arc;
 
-    use model::{KeyId, KeyRole, KeyScopes, KeyVerifier, ManualClock, UpstreamUrl};
+    use model::{KeyId, KeyRole, KeyScopes, KeyVerifier, ManualClock, ResourceName, UpstreamUrl};
 
     use super::*;
     use crate::{
-        Actor, KeyPage, NewDepartment, NewEgressRule, NewKey, NewServer, NewTenant, NewUser, Store, TenantStore,
+        Actor, ClientKind, ClientRecord, KeyPage, NewAttempt, NewDepartment, NewEgressRule, NewGrant, NewIssuer,
+        NewKey, NewServer, NewTenant, NewUser, Rotation, Store, TenantStore,
     };
 
     async fn store(clock: Arc<ManualClock>) -> (tempfile::TempDir, Store, TenantStore) {
@@ -189,5 +192,189 @@ mod tests {
         assert_eq!(bound(tenant.set_tool(&actor(), id, None, "c", false).await), ("disabled tools", 2));
         tenant.set_tool(&actor(), id, None, "a", true).await.unwrap();
         tenant.set_tool(&actor(), id, None, "c", false).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn of_the_deleted_users_the_latest_stay_and_proxies_hear_of_the_others() {
+        let clock = Arc::new(ManualClock::at(1));
+        let (_folder, store, tenant) = store(clock.clone()).await;
+        let mut deleted = Vec::new();
+        for number in 0..4u32 {
+            clock.advance_micros(1);
+            let new = NewUser {
+                login: number.to_string(),
+                title: String::new(),
+                external_id: None,
+                departments: vec![],
+                role: KeyRole::User,
+                active: true,
+            };
+            let user = tenant.create_user(&actor(), new).await.unwrap().value.id;
+            let verifier = KeyVerifier {
+                id: format!("key{number:013}").parse().unwrap(),
+                tenant: tenant.id(),
+                user: Some(user),
+                role: KeyRole::User,
+                scopes: KeyScopes::PLAIN,
+                sha256: [0; 32],
+                servers: None,
+                expires_at: Some(i64::from(number) + 3),
+            };
+            let key = NewKey { verifier, evidence: [0; 32], label: String::new() };
+            tenant.create_key(&actor(), key).await.unwrap();
+            deleted.push((user, tenant.delete_user(&actor(), user, None).await.unwrap().revision));
+        }
+        for (at, (user, revision)) in deleted.iter().enumerate() {
+            assert_eq!(tenant.deleted_user(*user).await.unwrap().is_some(), at > 1, "{at}");
+            let rows = store.platform().outbox_since(revision.seq - 1, 100).await.unwrap();
+            let gone = rows.iter().filter(|row| row.seq == revision.seq && row.removed);
+            let gone: Vec<_> =
+                gone.filter(|row| matches!(row.name, ResourceName::User(_))).map(|row| row.name).collect();
+            let expected: Vec<_> =
+                at.checked_sub(2).map(|oldest| ResourceName::User(deleted[oldest].0)).into_iter().collect();
+            assert_eq!(gone, expected, "{at}");
+        }
+        let keys = tenant.keys(KeyPage { limit: 9, ..KeyPage::default() }).await.unwrap();
+        assert_eq!(keys.len(), 2, "their keys go with them");
+    }
+
+    #[tokio::test]
+    async fn issuers_have_a_bound_that_deletions_make_room_in() {
+        let (_folder, _store, tenant) = store(Arc::new(ManualClock::at(1))).await;
+        let issuer = |name: &str| NewIssuer {
+            id: model::IssuerId::fresh(),
+            name: name.parse().unwrap(),
+            title: String::new(),
+            issuer: format!("https://{name}.example"),
+            client_id: None,
+            client_secret: None,
+            audiences: vec![],
+            algorithms: vec![],
+            claims: model::ClaimMapping::default(),
+            scope: None,
+            unknown_users: false,
+            sign_in: false,
+            mcp: true,
+            enabled: false,
+            fetched: None,
+        };
+        let first = tenant.create_issuer(&actor(), issuer("a")).await.unwrap().value.id;
+        tenant.create_issuer(&actor(), issuer("b")).await.unwrap();
+        assert_eq!(bound(tenant.create_issuer(&actor(), issuer("c")).await), ("issuers", 2));
+        tenant.delete_issuer(&actor(), first, None).await.unwrap();
+        tenant.create_issuer(&actor(), issuer("c")).await.unwrap();
+    }
+
+    fn hash(number: u8) -> [u8; 32] {
+        [number; 32]
+    }
+
+    #[tokio::test]
+    async fn clients_that_have_ended_make_room_and_a_known_one_needs_none() {
+        let clock = Arc::new(ManualClock::at(1));
+        let (_folder, _store, tenant) = store(clock.clone()).await;
+        let client = |id: &str, expires_at| ClientRecord {
+            id: id.to_owned(),
+            kind: ClientKind::Document,
+            name: String::new(),
+            redirect_uris: vec![],
+            created_at: 1,
+            used_at: None,
+            expires_at,
+        };
+        for (id, expires_at) in [("a", 50), ("b", 99), ("c", 99)] {
+            tenant.create_client(client(id, expires_at)).await.unwrap();
+        }
+        assert!(matches!(tenant.create_client(client("d", 99)).await, Err(StoreError::QuotaClients { limit: 3 })));
+        tenant.create_client(client("c", 98)).await.unwrap();
+        clock.advance_micros(49);
+        tenant.create_client(client("d", 99)).await.unwrap();
+        assert!(tenant.client("a").await.unwrap().is_none());
+    }
+
+    #[tokio::test]
+    async fn the_oldest_client_that_nobody_let_in_makes_room_after_an_hour() {
+        let hour = 3600 * 1_000_000;
+        let clock = Arc::new(ManualClock::at(1));
+        let (_folder, _store, tenant) = store(clock.clone()).await;
+        let create = async |id: &str| {
+            let client = ClientRecord {
+                id: id.to_owned(),
+                kind: ClientKind::Registered,
+                name: String::new(),
+                redirect_uris: vec![],
+                created_at: model::Clock::now_micros(&*clock),
+                used_at: None,
+                expires_at: i64::MAX,
+            };
+            tenant.create_client(client).await
+        };
+        for id in ["used", "first", "second"] {
+            create(id).await.unwrap();
+            clock.advance_micros(1);
+        }
+        tenant.touch_client("used", i64::MAX).await.unwrap();
+        clock.advance_micros(hour - 3);
+        assert!(matches!(create("late").await, Err(StoreError::QuotaClients { limit: 3 })));
+        clock.advance_micros(1);
+        create("late").await.unwrap();
+        for (id, known) in [("used", true), ("first", false), ("second", true), ("late", true)] {
+            assert_eq!(tenant.client(id).await.unwrap().is_some(), known, "{id}");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_oldest_attempt_makes_room() {
+        let clock = Arc::new(ManualClock::at(1));
+        let (_folder, store, _tenant) = store(clock.clone()).await;
+        for number in 0..5 {
+            clock.advance_micros(1);
+            let attempt = NewAttempt {
+                hash: hash(number),
+                kind: String::new(),
+                payload: String::new(),
+                binding: [0; 32],
+                expires_at: 99,
+            };
+            store.platform().create_attempt(attempt).await.unwrap();
+        }
+        for number in 0..5 {
+            assert_eq!(store.platform().attempt(hash(number)).await.unwrap().is_some(), number > 1, "{number}");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_oldest_refresh_tokens_of_a_grant_are_forgotten_and_open_nothing() {
+        let (_folder, _store, tenant) = store(Arc::new(ManualClock::at(1))).await;
+        let user = NewUser {
+            login: "a".to_owned(),
+            title: String::new(),
+            external_id: None,
+            departments: vec![],
+            role: KeyRole::User,
+            active: true,
+        };
+        let user = tenant.create_user(&actor(), user).await.unwrap().value.id;
+        let new = NewGrant {
+            id: model::GrantId::fresh(),
+            user,
+            client: String::new(),
+            client_name: String::new(),
+            resource: String::new(),
+            scope: String::new(),
+            refresh_hash: hash(0),
+            expires_at: i64::MAX,
+        };
+        let id = new.id;
+        tenant.create_grant(&actor(), new).await.unwrap();
+        for number in 0..5 {
+            let rotation = tenant.rotate_refresh(hash(number), hash(number + 1), 1).await.unwrap();
+            assert!(matches!(rotation, Rotation::Rotated(_)), "{rotation:?}");
+        }
+        for number in 0..6 {
+            assert_eq!(tenant.grant_of_refresh(hash(number)).await.unwrap().is_some(), number > 2, "{number}");
+        }
+        assert_eq!(tenant.rotate_refresh(hash(2), hash(9), 1).await.unwrap(), Rotation::Unknown);
+        assert_eq!(tenant.rotate_refresh(hash(3), hash(9), 1).await.unwrap(), Rotation::Reused(id));
     }
 }

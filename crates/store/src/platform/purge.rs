@@ -5,7 +5,9 @@
 //! statement removes one batch and stands alone: a pass that is cut goes on where it was, and replicas that pass at the same time remove each row
 //! once. A row that is restored in the meantime is no longer due and stays.
 
-use model::{ResourceName, TenantId, UserId};
+use std::collections::HashMap;
+
+use model::TenantId;
 use sea_orm::sea_query::{Expr, ExprTrait as _, Query};
 use sea_orm::{
     ColumnTrait, Condition, EntityTrait, Iterable, PrimaryKeyToColumn as _, QueryFilter, QueryOrder, QuerySelect,
@@ -16,7 +18,7 @@ use uuid::Uuid;
 
 use super::PlatformStore;
 use super::idempotency::KEPT_MICROS;
-use crate::change::{Change, Deed, Notice, append_audit, begin_write};
+use crate::change::{Change, Deed, append_audit, begin_write};
 use crate::entity::{
     api_key, attempt, audit, command, department, idempotency, oauth_client, oauth_code, oauth_grant, outbox, server,
     session, sign_in_link, tenant, user,
@@ -94,9 +96,7 @@ impl PlatformStore {
                 .await?,
             servers: self.purge((server::Entity, Condition::all().add(server::Column::DeletedAt.lt(buried)))).await?,
             tenants: self.purge_tenants(buried).await?,
-            sessions: self
-                .purge((session::Entity, Condition::all().add(session::Column::ExpiresAt.lte(now))))
-                .await?,
+            sessions: self.purge((session::Entity, Condition::all().add(session::Column::ExpiresAt.lte(now)))).await?,
             attempts: self.purge_attempts(now).await?,
             clients: self
                 .purge((oauth_client::Entity, Condition::all().add(oauth_client::Column::ExpiresAt.lte(now))))
@@ -152,21 +152,14 @@ impl PlatformStore {
                 change.nothing(()).await?;
                 break;
             }
-            user::Entity::delete_many()
-                .filter(Column::TenantId.is_in(batch.iter().map(|(tenant, _)| *tenant)))
-                .filter(Column::Id.is_in(batch.iter().map(|(_, id)| *id)))
-                .filter(Column::DeletedAt.lt(before))
-                .exec(&change.tx)
-                .await?;
-            let gone = batch.iter().map(|(tenant, id)| Notice {
-                tenant: Some(TenantId(*tenant)),
-                name: ResourceName::User(UserId(*id)),
-                removed: true,
-                urgent: false,
-            });
-            let gone: Vec<_> = gone.collect();
-            removed += gone.len() as u64;
-            change.commit_unaudited(gone, ()).await?;
+            removed += batch.len() as u64;
+            let mut by_tenant: HashMap<Uuid, Vec<Uuid>> = HashMap::new();
+            batch.into_iter().for_each(|(tenant, id)| by_tenant.entry(tenant).or_default().push(id));
+            let mut notices = Vec::new();
+            for (tenant, ids) in by_tenant {
+                notices.extend(self.store.tenant(TenantId(tenant)).erase_users(&change, ids).await?);
+            }
+            change.commit_unaudited(notices, ()).await?;
         }
         Ok(removed)
     }

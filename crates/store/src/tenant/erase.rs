@@ -1,15 +1,43 @@
-//! Everything of a tenant, gone for good.
+//! What is gone for good: users whom nobody needs to know any more, and everything of a tenant.
 
-use sea_orm::{ColumnTrait, ConnectionTrait, DeleteMany, EntityTrait, QueryFilter};
+use model::{GrantId, ResourceName, UserId};
+use sea_orm::{ColumnTrait, ConnectionTrait, DeleteMany, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+use uuid::Uuid;
 
 use super::TenantStore;
 use crate::StoreError;
-use crate::entity::idempotency;
+use crate::bounds::{USER_TOMBSTONES, beyond};
+use crate::change::{Change, Notice};
+use crate::entity::{api_key, idempotency, oauth_grant, user};
 
 impl TenantStore {
     /// Kept answers to the tenant's requests.
     fn scoped_answer_deletion(&self) -> DeleteMany<idempotency::Entity> {
         idempotency::Entity::delete_many().filter(idempotency::Column::TenantId.eq(self.tenant.0))
+    }
+
+    /// Erases deleted users with all that was theirs; answers what proxies are told.
+    pub(crate) async fn erase_users(&self, change: &Change, ids: Vec<Uuid>) -> Result<Vec<Notice>, StoreError> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let revoked = self.scoped_grants().filter(oauth_grant::Column::UserId.is_in(ids.clone()));
+        let revoked = revoked.filter(oauth_grant::Column::RevokedAt.is_not_null()).select_only();
+        let revoked: Vec<Uuid> = revoked.column(oauth_grant::Column::Id).into_tuple().all(&change.tx).await?;
+        // What else was theirs goes with their rows.
+        self.scoped_key_deletion().filter(api_key::Column::UserId.is_in(ids.clone())).exec(&change.tx).await?;
+        self.scoped_user_deletion().filter(user::Column::Id.is_in(ids.clone())).exec(&change.tx).await?;
+        let users = ids.into_iter().map(|id| ResourceName::User(UserId(id)));
+        let names = users.chain(revoked.into_iter().map(|id| ResourceName::Revoked(GrantId(id))));
+        Ok(names.map(|name| self.notice(name, false, false)).collect())
+    }
+
+    /// Erases the users who were deleted first, if there are more than proxies can know.
+    pub(super) async fn erase_oldest_users(&self, change: &Change) -> Result<Vec<Notice>, StoreError> {
+        let latest =
+            self.scoped_user_tombstones().order_by_desc(user::Column::DeletedAt).order_by_desc(user::Column::Id);
+        let oldest = beyond(&change.tx, latest, USER_TOMBSTONES).await?;
+        self.erase_users(change, oldest.into_iter().map(|row| row.id).collect()).await
     }
 
     /// Erases all rows of the tenant but its own and the audit's; those that refer to others first.

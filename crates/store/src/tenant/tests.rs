@@ -8,7 +8,7 @@ use sea_orm::{
 };
 
 use super::TenantStore;
-use crate::entity::{api_key, audit, department, server, user};
+use crate::entity::{api_key, audit, department, issuer, membership, server, user};
 use crate::{NewTenant, Store};
 
 async fn tenant() -> (tempfile::TempDir, TenantStore) {
@@ -37,6 +37,7 @@ async fn lists_and_look_ups_use_their_indexes() {
     let chain = t.scoped_keys().filter(api_key::Column::Replaces.eq("key0000000000001"));
     let of_user = t.scoped_keys().filter(api_key::Column::UserId.eq(uuid::Uuid::nil()));
     let admins = key(Condition::all().add(api_key::Column::Role.eq("platform_admin")));
+    let of_tenant = membership::Entity::find().filter(membership::Column::TenantId.is_in([t.tenant.0]));
     let own_audit = audit::Entity::find().filter(audit::Column::TenantId.eq(t.tenant.0));
     let plans = [
         (plan(t, t.scoped_servers().order_by_asc(server::Column::Id)).await, "server_list"),
@@ -45,6 +46,11 @@ async fn lists_and_look_ups_use_their_indexes() {
         (plan(t, t.scoped_servers().filter(server::Column::Title.eq("Notes"))).await, "server_live_title"),
         (plan(t, t.scoped_users().order_by_asc(user::Column::Id)).await, "sqlite_autoindex_user_1"),
         (plan(t, t.scoped_users().filter(user::Column::Login.eq("ann"))).await, "user_live_login"),
+        (plan(t, t.scoped_users().filter(user::Column::ExternalId.eq("7"))).await, "user_external_id"),
+        (plan(t, t.scoped_issuers().filter(issuer::Column::Name.eq("idp"))).await, "issuer_name"),
+        (plan(t, t.scoped_issuers().filter(issuer::Column::Issuer.eq("https://x"))).await, "issuer_url"),
+        (plan(t, issuer::Entity::find().filter(issuer::Column::Id.eq(uuid::Uuid::nil()))).await, "issuer_id"),
+        (plan(t, of_tenant).await, "sqlite_autoindex_membership_1"),
         (plan(t, t.scoped_departments().filter(department::Column::Name.eq("sales"))).await, "department_live_name"),
         (plan(t, t.scoped_keys().order_by_asc(api_key::Column::CreatedAt)).await, "api_key_tenant"),
         (plan(t, of_user).await, "api_key_user"),

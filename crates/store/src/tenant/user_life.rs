@@ -13,8 +13,8 @@ impl TenantStore {
         self.one_user(&self.store.inner.read, self.scoped_user_tombstones().filter(Column::Id.eq(id.0))).await
     }
 
-    /// Deletes a user: the row stays as a tombstone, the login is free again, and the user's keys open
-    /// nothing, urgently. `LastAdmin` if nobody could administer the platform any more.
+    /// Deletes a user: the row stays as a tombstone (of the last 10,000), the login is free again, and the user's keys
+    /// open nothing, urgently. `LastAdmin` if nobody could administer the platform any more.
     pub async fn delete_user(
         &self,
         actor: &Actor,

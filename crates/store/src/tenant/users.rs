@@ -96,6 +96,12 @@ impl TenantStore {
         self.one_user(&self.store.inner.read, query.order_by_asc(Column::Id)).await
     }
 
+    /// The user who had this external id when deleted: of several, the last. Such a one must not come in as a stranger.
+    pub async fn deleted_user_by_external_id(&self, external_id: &str) -> Result<Option<UserRecord>, StoreError> {
+        let query = self.scoped_user_tombstones().filter(Column::ExternalId.eq(external_id));
+        self.one_user(&self.store.inner.read, query.order_by_desc(Column::DeletedAt)).await
+    }
+
     /// Users in the order of their making.
     pub async fn users(&self, page: UserPage) -> Result<Vec<UserRecord>, StoreError> {
         let those = if page.deleted { self.scoped_user_tombstones() } else { self.scoped_users() };
@@ -234,6 +240,9 @@ impl TenantStore {
         let shut_out = after.bound().is_none() && before.as_ref().is_some_and(|before| before.bound().is_some());
         if shut_out {
             notices.extend(self.sign_out(&change, tenant, after.id).await?);
+        }
+        if after.deleted_at.is_some() {
+            notices.extend(self.erase_oldest_users(&change).await?);
         }
         let (had, has) = (before.as_ref().map(UserRecord::spec), after.spec());
         if had.as_ref() != Some(&has) {

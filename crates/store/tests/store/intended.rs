@@ -2,12 +2,18 @@
 
 use std::collections::BTreeMap;
 
-use model::{Digest, KeyId, Resource, ResourceName, Revision, ServerId};
+use model::{
+    Clock, DepartmentId, Digest, IssuerId, KeyId, KeyRole, Resource, ResourceName, Revision, ServerId, SignerId,
+    SignerSpec, UserId,
+};
 use proptest::prelude::*;
 use sea_orm::ConnectionTrait as _;
-use store::{IntendedState, ServerPatch, Store, TenantStore};
+use store::{
+    DepartmentPatch, FetchedKeys, IntendedState, IssuerPatch, NewDepartment, NewIssuer, NewUser, Retention,
+    ServerPatch, Store, Tail, TenantPatch, TenantStore, UserPatch,
+};
 
-use crate::house::{House, START, actor, key, key_id, server};
+use crate::house::{House, START, actor, issuer, key, key_id, server};
 
 async fn names(store: &Store) -> Vec<ResourceName> {
     store.platform().intended().await.unwrap().resources.iter().map(Resource::name).collect()
@@ -107,6 +113,22 @@ enum Step {
     Delete { tenant: usize, server: usize },
     MakeKey { tenant: usize },
     Revoke { tenant: usize, key: usize },
+    MakeUser { tenant: usize, active: bool, department: Option<usize> },
+    PatchUser { tenant: usize, user: usize, active: Option<bool>, departments: Option<Vec<usize>> },
+    DeleteUser { tenant: usize, user: usize },
+    RestoreUser { tenant: usize, user: usize },
+    MakeDepartment { tenant: usize, name: u8 },
+    RenameDepartment { tenant: usize, department: usize, name: u8 },
+    DeleteDepartment { tenant: usize, department: usize },
+    RestoreDepartment { tenant: usize, department: usize },
+    MakeIssuer { tenant: usize, name: u8, enabled: bool },
+    ChangeIssuer { tenant: usize, issuer: usize, enabled: bool },
+    FetchKeys { tenant: usize, issuer: usize, at: i64 },
+    DeleteIssuer { tenant: usize, issuer: usize },
+    Sleep { tenant: usize, active: bool },
+    PutSigner { until: i64 },
+    RemoveSigners { before: i64 },
+    Purge,
     Look,
 }
 
@@ -118,10 +140,37 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
             .prop_map(|(tenant, server, name, enabled)| Step::Patch { tenant, server, name, enabled }),
         2 => (tenant.clone(), 0..8usize).prop_map(|(tenant, server)| Step::Delete { tenant, server }),
         2 => tenant.clone().prop_map(|tenant| Step::MakeKey { tenant }),
-        2 => (tenant, 0..4usize).prop_map(|(tenant, key)| Step::Revoke { tenant, key }),
+        2 => (tenant.clone(), 0..4usize).prop_map(|(tenant, key)| Step::Revoke { tenant, key }),
+        3 => (tenant.clone(), any::<bool>(), proptest::option::of(0..4usize))
+            .prop_map(|(tenant, active, department)| Step::MakeUser { tenant, active, department }),
+        3 => (
+            tenant.clone(),
+            0..6usize,
+            proptest::option::of(any::<bool>()),
+            proptest::option::of(proptest::collection::vec(0..4usize, 0..3)),
+        )
+            .prop_map(|(tenant, user, active, departments)| Step::PatchUser { tenant, user, active, departments }),
+        2 => (tenant.clone(), 0..6usize).prop_map(|(tenant, user)| Step::DeleteUser { tenant, user }),
+        1 => (tenant.clone(), 0..6usize).prop_map(|(tenant, user)| Step::RestoreUser { tenant, user }),
+        2 => (tenant.clone(), 0..6u8).prop_map(|(tenant, name)| Step::MakeDepartment { tenant, name }),
+        2 => (tenant.clone(), 0..4usize, 0..6u8)
+            .prop_map(|(tenant, department, name)| Step::RenameDepartment { tenant, department, name }),
+        1 => (tenant.clone(), 0..4usize).prop_map(|(tenant, department)| Step::DeleteDepartment { tenant, department }),
+        1 => (tenant.clone(), 0..4usize).prop_map(|(tenant, department)| Step::RestoreDepartment { tenant, department }),
+        2 => (tenant.clone(), 0..3u8, any::<bool>())
+            .prop_map(|(tenant, name, enabled)| Step::MakeIssuer { tenant, name, enabled }),
+        2 => (tenant.clone(), 0..3usize, any::<bool>())
+            .prop_map(|(tenant, issuer, enabled)| Step::ChangeIssuer { tenant, issuer, enabled }),
+        2 => (tenant.clone(), 0..3usize, 0..3i64)
+            .prop_map(|(tenant, issuer, at)| Step::FetchKeys { tenant, issuer, at }),
+        1 => (tenant.clone(), 0..3usize).prop_map(|(tenant, issuer)| Step::DeleteIssuer { tenant, issuer }),
+        1 => (tenant.clone(), any::<bool>()).prop_map(|(tenant, active)| Step::Sleep { tenant, active }),
+        1 => (0..9i64).prop_map(|until| Step::PutSigner { until }),
+        1 => (0..9i64).prop_map(|before| Step::RemoveSigners { before }),
+        1 => Just(Step::Purge),
         1 => Just(Step::Look),
     ];
-    proptest::collection::vec(step, 1..40)
+    proptest::collection::vec(step, 1..80)
 }
 
 type Table = BTreeMap<String, Digest>;
@@ -132,6 +181,9 @@ struct Walk {
     tenants: Vec<TenantStore>,
     servers: Vec<ServerId>,
     keys: Vec<KeyId>,
+    users: Vec<UserId>,
+    departments: Vec<DepartmentId>,
+    issuers: Vec<IssuerId>,
     seen: Vec<(Revision, Table)>,
 }
 
@@ -168,6 +220,104 @@ impl Walk {
                 let Some(id) = self.keys.get(key) else { return };
                 let _ = self.tenants[tenant].revoke_key(&actor(), *id).await;
             }
+            Step::MakeUser { tenant, active, department } => {
+                let departments = department.and_then(|at| self.departments.get(at)).copied().into_iter().collect();
+                let login = format!("user{}", self.users.len());
+                let new = NewUser {
+                    login,
+                    title: String::new(),
+                    external_id: None,
+                    departments,
+                    role: KeyRole::User,
+                    active,
+                };
+                if let Ok(made) = self.tenants[tenant].create_user(&actor(), new).await {
+                    self.users.push(made.value.id);
+                    let mut new = key(self.tenants[tenant].id(), self.keys.len() as u32);
+                    new.verifier.user = Some(made.value.id);
+                    self.keys.push(self.tenants[tenant].create_key(&actor(), new).await.unwrap().value.verifier.id);
+                }
+            }
+            Step::PatchUser { tenant, user, active, departments } => {
+                let Some(id) = self.users.get(user) else { return };
+                let chosen =
+                    |at: Vec<usize>| at.into_iter().filter_map(|at| self.departments.get(at).copied()).collect();
+                let patch = UserPatch { active, departments: departments.map(chosen), ..Default::default() };
+                let _ = self.tenants[tenant].patch_user(&actor(), *id, None, patch).await;
+            }
+            Step::DeleteUser { tenant, user } => {
+                let Some(id) = self.users.get(user) else { return };
+                let _ = self.tenants[tenant].delete_user(&actor(), *id, None).await;
+            }
+            Step::RestoreUser { tenant, user } => {
+                let Some(id) = self.users.get(user) else { return };
+                let _ = self.tenants[tenant].restore_user(&actor(), *id).await;
+            }
+            Step::MakeDepartment { tenant, name: number } => {
+                let name = name(number).parse().unwrap();
+                let new = NewDepartment { name, title: String::new(), external_id: None };
+                if let Ok(made) = self.tenants[tenant].create_department(&actor(), new).await {
+                    self.departments.push(made.value.id);
+                }
+            }
+            Step::RenameDepartment { tenant, department, name: number } => {
+                let Some(id) = self.departments.get(department) else { return };
+                let patch = DepartmentPatch { name: Some(name(number).parse().unwrap()), ..Default::default() };
+                let _ = self.tenants[tenant].patch_department(&actor(), *id, None, patch).await;
+            }
+            Step::DeleteDepartment { tenant, department } => {
+                let Some(id) = self.departments.get(department) else { return };
+                let _ = self.tenants[tenant].delete_department(&actor(), *id, None).await;
+            }
+            Step::RestoreDepartment { tenant, department } => {
+                let Some(id) = self.departments.get(department) else { return };
+                let _ = self.tenants[tenant].restore_department(&actor(), *id).await;
+            }
+            Step::MakeIssuer { tenant, name: number, enabled } => {
+                let new = NewIssuer { enabled, ..issuer(&name(number)) };
+                if let Ok(made) = self.tenants[tenant].create_issuer(&actor(), new).await {
+                    self.issuers.push(made.value.id);
+                }
+            }
+            Step::ChangeIssuer { tenant, issuer, enabled } => {
+                let Some(id) = self.issuers.get(issuer) else { return };
+                let patch = IssuerPatch { enabled: Some(enabled), ..Default::default() };
+                let _ = self.tenants[tenant].change_issuer(&actor(), *id, None, patch).await;
+            }
+            Step::FetchKeys { tenant, issuer, at } => {
+                let Some(id) = self.issuers.get(issuer) else { return };
+                // The same keys within and beyond an hour.
+                let at = at * 2_000_000_000;
+                let fetched = FetchedKeys { document: "{}".to_owned(), metadata: at.to_string(), at };
+                let _ = self.tenants[tenant].set_issuer_keys(*id, fetched).await;
+            }
+            Step::DeleteIssuer { tenant, issuer } => {
+                let Some(id) = self.issuers.get(issuer) else { return };
+                let _ = self.tenants[tenant].delete_issuer(&actor(), *id, None).await;
+            }
+            Step::Sleep { tenant, active } => {
+                let patch = TenantPatch { active: Some(active), ..Default::default() };
+                let id = self.tenants[tenant].id();
+                self.house.store.platform().patch_tenant(&actor(), id, None, patch).await.unwrap();
+            }
+            Step::PutSigner { until } => {
+                let url = "https://gatehouse.example".to_owned();
+                let spec = SignerSpec { id: SignerId::fresh(), url, public: [7; 32], until };
+                let _ = self.house.store.platform().put_signer(spec).await;
+            }
+            Step::RemoveSigners { before } => {
+                self.house.store.platform().remove_signers(before).await.unwrap();
+            }
+            Step::Purge => {
+                self.house.clock.advance_micros(1);
+                let at_once = Retention { tombstone_days: 0, audit_days: 400 };
+                self.house
+                    .store
+                    .platform()
+                    .purge_expired(Clock::now_micros(&*self.house.clock), at_once)
+                    .await
+                    .unwrap();
+            }
             Step::Look => self.look().await,
         }
     }
@@ -184,7 +334,8 @@ impl Walk {
         let (today, now) = self.seen.last().unwrap();
         for (then, table) in &self.seen {
             let rows = self.house.store.platform().outbox_since(then.seq, 10_000).await.unwrap();
-            let seqs: Vec<_> = rows.iter().map(|row| row.seq).collect();
+            let mut seqs: Vec<_> = rows.iter().map(|row| row.seq).collect();
+            seqs.dedup();
             assert_eq!(seqs, (then.seq + 1..=today.seq).collect::<Vec<_>>(), "every seq has its row");
             let mut table = table.clone();
             for row in rows {
@@ -196,6 +347,17 @@ impl Walk {
                 };
             }
             assert_eq!(&table, now);
+            let Tail::Changed { named, state, .. } = self.house.store.platform().tail(*then).await.unwrap() else {
+                assert_eq!(then, today);
+                continue;
+            };
+            let read: Table =
+                state.resources.iter().map(|resource| (resource.name().to_string(), resource.digest())).collect();
+            assert!(read.iter().all(|(name, digest)| now.get(name) == Some(digest)), "{read:?} {now:?}");
+            for (name, _) in named {
+                let name = name.to_string();
+                assert_eq!(read.contains_key(&name), now.contains_key(&name), "{name}");
+            }
         }
         let mut last_word = BTreeMap::new();
         for row in self.house.store.platform().outbox_since(0, 10_000).await.unwrap() {
@@ -216,7 +378,16 @@ proptest! {
         runtime.block_on(async {
             let house = House::new().await;
             let tenants = vec![house.tenant("one").await, house.tenant("two").await];
-            let mut walk = Walk { house, tenants, servers: Vec::new(), keys: Vec::new(), seen: Vec::new() };
+            let mut walk = Walk {
+                house,
+                tenants,
+                servers: Vec::new(),
+                keys: Vec::new(),
+                users: Vec::new(),
+                departments: Vec::new(),
+                issuers: Vec::new(),
+                seen: Vec::new(),
+            };
             walk.look().await;
             for step in steps {
                 walk.take(step).await;

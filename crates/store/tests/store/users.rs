@@ -263,6 +263,8 @@ async fn an_external_id_is_of_one_live_user() {
 
     tenant.delete_user(&actor(), ann.id, None).await.unwrap();
     assert_eq!(tenant.user_by_external_id("7").await.unwrap(), None);
+    let known = async |tenant: &TenantStore| tenant.deleted_user_by_external_id("7").await.unwrap().map(|user| user.id);
+    assert_eq!((known(&tenant).await, known(&other).await), (Some(ann.id), None));
     let since = seq(&house).await;
     tenant.patch_user(&actor(), bob.id, None, patch("7")).await.unwrap();
     assert_eq!(told(&house, since).await, [(ResourceName::User(bob.id), false, true)], "who was bob is not any more");
