@@ -14,7 +14,8 @@
 //!   [`Visit::csrf`] have the value.
 //! - A template begins with `{% extends "layout.html" %}`, has a field `frame: Frame` and the blocks `title` and
 //!   `content`; its links are `{{ frame.prefix }}/path`. [`show`] answers with it. askama escapes everything.
-//! - A form whose answer leads elsewhere: [`form_action`] opens the page's policy for one more origin or scheme.
+//! - A form whose answer leads elsewhere answers with a page that leads on by itself: browsers hold redirects that
+//!   answer a form against `form-action`, each further one too (see `authorization/consent.rs`).
 //! - [`Query`] and [`Form`] know each parameter once: one that stands twice is refused.
 //! - [`Site`] says under which name the browser knows us: [`Site::url`] for links that leave.
 
@@ -36,7 +37,7 @@ use axum::response::Response;
 use axum::routing::{MethodRouter, get, post};
 
 pub(crate) use self::form::{Form, Query, Signed, Visit, Visiting};
-pub(crate) use self::frame::{Frame, form_action, show};
+pub(crate) use self::frame::{Frame, show};
 pub(crate) use self::refusal::Refusal;
 use crate::App;
 use crate::authorization;

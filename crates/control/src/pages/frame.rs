@@ -1,7 +1,7 @@
 //! What all pages have in common: the frame around their content, and their policy.
 
 use askama::Template;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::StatusCode;
 use axum::response::{Html, IntoResponse as _, Response};
 
 use crate::App;
@@ -52,15 +52,4 @@ pub(crate) fn show(status: StatusCode, page: &impl Template) -> Result<Response,
         Refusal::Internal
     })?;
     Ok((status, Html(text)).into_response())
-}
-
-/// Lets forms of this page lead to one more place, an origin (`https://app.example`) or a scheme (`cursor:`):
-/// browsers hold the redirects that answer a form against `form-action` too.
-pub(crate) fn form_action(mut response: Response, source: &str) -> Response {
-    let plain = source.bytes().all(|byte| byte.is_ascii_alphanumeric() || b":/.-+[]".contains(&byte));
-    let policy = POLICY.replace("form-action 'self'", &format!("form-action 'self' {source}"));
-    if let (true, Ok(policy)) = (plain, HeaderValue::from_str(&policy)) {
-        response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
-    }
-    response
 }
