@@ -56,6 +56,11 @@ struct Seen {
     oldest: AtomicI64,
 }
 
+/// Whether the text can name an issuer.
+pub(crate) fn is_issuer(text: &str, dev: bool) -> bool {
+    discovery::place(text, dev).is_some()
+}
+
 impl Issuers {
     /// Asks nobody until [`Issuers::run_forever`].
     pub(crate) fn new(store: Store, outward: Outward, vault: Arc<Vault>, clock: Arc<dyn Clock>, dev: bool) -> Self {

@@ -34,6 +34,11 @@ impl Answer {
         Self { status: StatusCode::CREATED, location: Some(location), ..Self::ok(body) }
     }
 
+    /// 201 with what is shown once and can be read nowhere.
+    pub(crate) fn made(body: &impl Serialize) -> Self {
+        Self { status: StatusCode::CREATED, ..Self::ok(body) }
+    }
+
     /// 200 with JSON of an upstream, passed on as it came.
     pub(crate) fn raw(body: String) -> Self {
         Self { status: StatusCode::OK, etag: None, location: None, body, once: None }

@@ -145,7 +145,7 @@ fn operation<'a>(item: &'a mut PathItem, method: &str) -> Option<&'a mut Operati
 }
 
 /// What is made, shown once and kept nowhere: it has no place, no ETag, and asked for twice it is made twice.
-const KEPT_NOWHERE: [&str; 2] = ["issueToken", "createSignInLink"];
+const KEPT_NOWHERE: [&str; 1] = ["issueToken"];
 
 /// Says what all routes of a kind have in common.
 fn complete(route: &Route, operation: &mut Operation) {

@@ -5,6 +5,7 @@ use model::ResourceName;
 use crate::App;
 use crate::rest::answer::Answer;
 use crate::rest::caller::Caller;
+use crate::rest::issuers::shown;
 use crate::rest::problem::Problem;
 use crate::rest::views::{
     AddedView, Changed, DepartmentView, EffectiveView, EgressRuleView, KeyView, NewKeyView, ServerView, TenantView,
@@ -50,6 +51,13 @@ pub(crate) async fn retell(app: &App, caller: &Caller, object: &str) -> Result<A
             let effective = effective(app, ResourceName::Tenant(id)).await?;
             let view = Changed { record: TenantView::from(&record), effective };
             Ok(Answer::created(format!("/api/v1/tenants/{id}"), &view).at(record.generation))
+        }
+        "issuer" => {
+            let id = id.parse().map_err(bad)?;
+            let record = tenant.issuer(id).await?.ok_or(Problem::NotFound)?;
+            let effective = effective(app, ResourceName::Issuer(id)).await?;
+            let view = Changed { record: shown(app, &record), effective };
+            Ok(Answer::created(format!("/api/v1/issuers/{id}"), &view).at(record.generation))
         }
         "egress" => {
             let id = id.parse().map_err(bad)?;

@@ -1,20 +1,22 @@
 //! `/api/v1/servers/{server}/tools` and `…/call`: what a server offers, and using it as the caller.
 
 use axum::extract::State;
-use model::Digest;
+use model::{Digest, Principal};
 use ring::digest::{SHA256, digest};
 use serde::Deserialize;
+use serde_json::json;
 use serde_json::value::RawValue;
 use store::{Manifest, ServerRecord, TenantStore};
 
 use crate::App;
 use crate::rest::answer::Answer;
-use crate::rest::bodies::call::{ToolCall, call as tool_of};
+use crate::rest::bodies::call::{Call, ToolCall, call as tool_of};
 use crate::rest::body::Body;
 use crate::rest::caller::{Admin, Caller, Member};
 use crate::rest::problem::Problem;
 use crate::rest::segment::{Segment, Segments};
 use crate::rest::servers::{changed, find, find_for};
+use crate::rest::tokens::{acting_key, object, represented};
 use crate::rest::views::{Changed, ServerView, ToolsView, enabled_tools, instant};
 
 /// Shows the tools that a server offered when it was asked last, and asks it if it never was.
@@ -78,7 +80,7 @@ async fn switch(
     Ok(changed(app.servers.told(committed).await))
 }
 
-/// Calls a tool as the caller; the answer is `{"result": …}` or `{"error": …}` as the upstream gave it.
+/// Calls a tool as the caller or, with `as`, as a user; the answer is `{"result": …}` or `{"error": …}` as the upstream gave it.
 #[utoipa::path(post, path = "/api/v1/servers/{server}/call", tag = "servers", operation_id = "callTool",
     request_body = ToolCall, responses((status = 200, body = Object)))]
 pub(crate) async fn call(
@@ -88,14 +90,33 @@ pub(crate) async fn call(
     body: Body,
 ) -> Result<Answer, Problem> {
     let Body { mut fields, bytes, .. } = body;
-    let tool = tool_of(&mut fields);
+    let call = tool_of(&mut fields);
     fields.finish()?;
+    let Call { tool, user } = call.ok_or(Problem::Internal)?;
     let record = find(&caller.store(&app), &named).await?;
+    let principal = match user {
+        None => caller.principal(),
+        Some(user) => as_user(&app, &caller, &record, &tool, &user).await?,
+    };
     let given: Given<'_> = serde_json::from_slice(&bytes).map_err(|_| Problem::Internal)?;
     let arguments = given.arguments.map_or("{}", RawValue::get);
-    let tool = tool.unwrap_or_default();
-    let answer = app.proxies.call(caller.tenant(), record.spec.id, caller.principal(), &tool, arguments).await?;
+    let answer = app.proxies.call(caller.tenant(), record.spec.id, principal, &tool, arguments).await?;
     Ok(Answer::raw(answer))
+}
+
+/// The user as whom somebody calls, which is written down before it is done.
+async fn as_user(
+    app: &App,
+    caller: &Caller,
+    record: &ServerRecord,
+    tool: &str,
+    named: &str,
+) -> Result<Principal, Problem> {
+    let key = acting_key(caller)?;
+    let user = represented(app, caller, "as", named).await?.id;
+    let after = json!({ "key": key.as_str(), "server": record.spec.name.as_str(), "tool": tool });
+    caller.store(app).note(&caller.actor(), "user.call_as", object(user), after).await?;
+    Ok(Principal { tenant: caller.tenant(), user: Some(user), key: Some(key) })
 }
 
 /// The arguments of a call as they came: numbers that no machine type holds and the order of members

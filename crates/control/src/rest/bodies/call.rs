@@ -15,19 +15,32 @@ pub(crate) struct ToolCall {
     /// The upstream's name of the tool.
     #[schema(min_length = 1, max_length = 256)]
     tool: String,
+    /// Login or id of the user as whom it is called; for keys with the scope `act_as`.
+    #[schema(min_length = 1, max_length = 128)]
+    r#as: Option<String>,
     /// What the tool is given; passed on as it is written here.
     #[schema(value_type = Option<Object>)]
     arguments: Option<Value>,
 }
 
-/// Reads the tool's name, and checks that the arguments are an object; they are passed on as they came.
-pub(crate) fn call(fields: &mut Fields) -> Option<String> {
+/// A call as it was read, without the arguments.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Call {
+    pub(crate) tool: String,
+    /// Login or id.
+    pub(crate) user: Option<String>,
+}
+
+/// Reads a call, and checks that the arguments are an object; they are passed on as they came. `None` when something
+/// is wrong, which `fields` then knows.
+pub(crate) fn call(fields: &mut Fields) -> Option<Call> {
     let tool = fields.required("tool", words(256));
+    let user = fields.optional("as", words(128));
     fields.optional("arguments", |value| match value {
         Value::Object(_) => Ok(()),
         _ => Err((Code::Type, "must be an object".to_owned())),
     });
-    tool
+    Some(Call { tool: tool?, user })
 }
 
 #[cfg(test)]

@@ -3,10 +3,12 @@
 use std::collections::BTreeSet;
 
 use axum::http::StatusCode;
-use model::{KeyRole, KeyText};
+use model::{Clock as _, KeyRole, KeyScopes, KeyText};
 use serde_json::Value;
+use store::{Actor, NewGrant, NewSession};
 
-use super::house::{House, NOTES, bearer};
+use super::house::{ACT_AS, House, NOTES, bearer};
+use crate::issuers::tests::idp::Idp;
 use crate::rest::{Access, Route, routes};
 
 /// A request that fits each route, for objects that the words in braces stand for.
@@ -42,12 +44,26 @@ const ROWS: &[(&str, &str, &str)] = &[
     ("POST", "/api/v1/users/{user}/enable", ""),
     ("POST", "/api/v1/users/{user}/disable", ""),
     ("POST", "/api/v1/users/{user}/restore", ""),
+    ("POST", "/api/v1/users/{user}/sign-in-link", "{}"),
+    ("GET", "/api/v1/sessions", ""),
+    ("DELETE", "/api/v1/sessions/{session}", ""),
+    ("GET", "/api/v1/grants", ""),
+    ("DELETE", "/api/v1/grants/{grant}", ""),
     ("POST", "/api/v1/keys", "{}"),
     ("GET", "/api/v1/keys", ""),
     ("GET", "/api/v1/keys/{key}", ""),
     ("PATCH", "/api/v1/keys/{key}", r#"{"label":"new"}"#),
     ("DELETE", "/api/v1/keys/{key}", ""),
     ("POST", "/api/v1/keys/{key}/rotate", "{}"),
+    ("POST", "/api/v1/tokens", r#"{"user":"{user}","server":"{server}"}"#),
+    ("POST", "/api/v1/issuers", r#"{"name":"i-{fresh}","issuer":"https://{fresh}.example","unchecked":true}"#),
+    ("GET", "/api/v1/issuers", ""),
+    ("GET", "/api/v1/issuers/{issuer}", ""),
+    ("PATCH", "/api/v1/issuers/{issuer}", r#"{"title":"New"}"#),
+    ("DELETE", "/api/v1/issuers/{issuer}", ""),
+    ("POST", "/api/v1/issuers/{issuer}/enable", ""),
+    ("POST", "/api/v1/issuers/{issuer}/disable", ""),
+    ("POST", "/api/v1/issuers/{issuer}/refresh", ""),
     ("POST", "/api/v1/servers", r#"{"url":"http://127.0.0.1:9001/mcp"}"#),
     ("GET", "/api/v1/servers", ""),
     ("GET", "/api/v1/servers/{server}", ""),
@@ -87,11 +103,11 @@ pub(super) fn body_of(route: &Route) -> &'static str {
 pub(super) struct Objects(Vec<(&'static str, String)>);
 
 impl Objects {
-    fn filled(&self, template: &str) -> String {
+    pub(super) fn filled(&self, template: &str) -> String {
         self.0.iter().fold(template.to_owned(), |text, (word, id)| text.replace(word, id))
     }
 
-    fn of(&self, word: &str) -> &str {
+    pub(super) fn of(&self, word: &str) -> &str {
         &self.0.iter().find(|(other, _)| *other == word).unwrap().1
     }
 }
@@ -110,11 +126,15 @@ pub(super) async fn objects(house: &House, admin: &str) -> Objects {
     let make = async |key: &str, noun: &str, body: &str| {
         id(house.ask(key, "POST", &format!("/api/v1/{noun}"), &body.replace("{fresh}", &fresh)).await.json())
     };
+    let user = make(admin, "users", r#"{"login":"of-{fresh}"}"#).await;
+    let (session, grant) = entered(house, admin, &user).await;
     Objects(vec![
+        ("{session}", session),
+        ("{grant}", grant),
         ("{server}", make(admin, "servers", &format!(r#"{{"url":"{NOTES}","title":"S {{fresh}}"}}"#)).await),
         ("{key}", make(admin, "keys", "{}").await),
         ("{department}", make(admin, "departments", r#"{"name":"of-{fresh}"}"#).await),
-        ("{user}", make(admin, "users", r#"{"login":"of-{fresh}"}"#).await),
+        ("{user}", user),
         ("{tenant}", make(&house.platform, "tenants", r#"{"name":"of-{fresh}"}"#).await),
         ("{rule}", make(&house.platform, "egress-rules", r#"{"host":"of-{fresh}.corp","reason":"test"}"#).await),
         ("{tool}", "list".to_owned()),
@@ -123,18 +143,65 @@ pub(super) async fn objects(house: &House, admin: &str) -> Objects {
     ])
 }
 
-/// Who a route is for, in the words of its access.
-fn lets_in(access: Access, role: Option<KeyRole>) -> Result<(), (u16, &'static str)> {
-    let Some(role) = role else { return if access == Access::Anyone { Ok(()) } else { Err((401, "")) } };
+/// A session and a grant of a user.
+async fn entered(house: &House, admin: &str, user: &str) -> (String, String) {
+    let (store, user) = (&house.app.store, user.parse::<model::UserId>().unwrap());
+    let tenant = if admin == house.other_admin { house.other } else { house.acme };
+    let mut hash = [0; 32];
+    hash[..16].copy_from_slice(user.0.as_bytes());
+    let expires_at = house.clock.now_micros() + 3_600_000_000;
+    let (issuer, ip, agent) = (None, None, None);
+    let session = NewSession { hash, tenant, user, issuer, ip, agent, expires_at };
+    let grant = NewGrant {
+        id: model::GrantId::fresh(),
+        user,
+        client: "client".to_owned(),
+        client_name: "Client".to_owned(),
+        resource: "http://localhost:5011/mcp".to_owned(),
+        scope: "mcp".to_owned(),
+        refresh_hash: hash,
+        expires_at,
+    };
+    let session = store.platform().create_session(session).await.unwrap().id;
+    let grant = store.tenant(tenant).create_grant(&Actor::system("test"), grant).await.unwrap().value.id;
+    (session.to_string(), grant.to_string())
+}
+
+/// An identity provider of the tenant whose admin asks. There may be 20 of them, so only who needs one makes one.
+pub(super) async fn with_issuer(house: &House, admin: &str, idp: &Idp, mut objects: Objects) -> Objects {
+    let fresh = objects.of("{fresh}");
+    let body = format!(r#"{{"name":"of-{fresh}","issuer":"{}/{fresh}"}}"#, idp.base);
+    let made = house.ask(admin, "POST", "/api/v1/issuers", &body).await.json();
+    let id = made["id"].as_str().unwrap_or_else(|| panic!("{made}")).to_owned();
+    objects.0.push(("{issuer}", id));
+    objects
+}
+
+/// Who a route is for, in the words of its access; else status, code and what is needed.
+pub(super) fn lets_in(
+    access: Access,
+    who: Option<(KeyRole, KeyScopes)>,
+) -> Result<(), (u16, &'static str, &'static str)> {
+    let Some((role, scopes)) = who else {
+        return if access == Access::Anyone { Ok(()) } else { Err((401, "unauthenticated", "")) };
+    };
+    let needs = |needs| Err((403, "forbidden", needs));
     match access {
-        Access::Anyone | Access::Member => Ok(()),
-        Access::Viewer if role == KeyRole::User => Err((403, "viewer")),
-        Access::Viewer => Ok(()),
-        Access::Admin | Access::Seed if role < KeyRole::TenantAdmin => Err((403, "tenant_admin")),
+        Access::Anyone => Ok(()),
+        Access::ActAs if scopes.act_as => Ok(()),
+        Access::ActAs => Err((403, "insufficient_scope", "act_as")),
+        _ if !scopes.rest => Err((403, "insufficient_scope", "rest")),
+        Access::Viewer if role == KeyRole::User => needs("viewer"),
+        Access::Member | Access::Viewer => Ok(()),
+        Access::Admin | Access::Seed if role < KeyRole::TenantAdmin => needs("tenant_admin"),
         Access::Admin | Access::Seed => Ok(()),
-        Access::Platform if role < KeyRole::PlatformAdmin => Err((403, "platform_admin")),
+        Access::Platform if role < KeyRole::PlatformAdmin => needs("platform_admin"),
         Access::Platform => Ok(()),
     }
+}
+
+fn ends_others(route: &Route) -> bool {
+    route.path.contains("{session}") || route.path.contains("{grant}")
 }
 
 #[tokio::test]
@@ -144,22 +211,28 @@ async fn every_route_lets_in_exactly_whom_it_should() {
     assert_eq!(known, served, "a route without a row, or a row without a route");
 
     let house = House::open().await;
-    let kept = objects(&house, &house.admin).await;
+    let idp = Idp::open().await;
+    let kept = with_issuer(&house, &house.admin, &idp, objects(&house, &house.admin).await).await;
+    let plain = |role| Some((role, KeyScopes::PLAIN));
     for route in routes() {
-        for (key, role) in [
+        for (key, who) in [
             ("", None),
-            (house.client.as_str(), Some(KeyRole::User)),
-            (house.viewer.as_str(), Some(KeyRole::Viewer)),
-            (house.admin.as_str(), Some(KeyRole::TenantAdmin)),
-            (house.platform.as_str(), Some(KeyRole::PlatformAdmin)),
+            (house.client.as_str(), plain(KeyRole::User)),
+            (house.viewer.as_str(), plain(KeyRole::Viewer)),
+            (house.admin.as_str(), plain(KeyRole::TenantAdmin)),
+            (house.platform.as_str(), plain(KeyRole::PlatformAdmin)),
+            (house.backend.as_str(), Some((KeyRole::Viewer, ACT_AS))),
         ] {
-            let expected = lets_in(route.access, role);
+            let (expected, role) = (lets_in(route.access, who), who.map(|(role, _)| role));
             // Who is let in may use the objects up; who isn't leaves them as they are.
-            let fresh = if expected.is_ok() && route.method != "GET" {
-                Some(objects(&house, &house.admin).await)
-            } else {
-                None
-            };
+            let mut fresh = None;
+            if expected.is_ok() && route.method != "GET" {
+                let objects = objects(&house, &house.admin).await;
+                fresh = Some(match route.path.contains("{issuer}") {
+                    true => with_issuer(&house, &house.admin, &idp, objects).await,
+                    false => objects,
+                });
+            }
             let objects = fresh.as_ref().unwrap_or(&kept);
             let mut path = path(&route, objects);
             // A user sees no keys but their own.
@@ -172,12 +245,16 @@ async fn every_route_lets_in_exactly_whom_it_should() {
                     headers.insert("if-match", "*".parse().unwrap());
                 })
                 .await;
-            let case = format!("{} {path} as {role:?}: {} {}", route.method, reply.status, reply.text);
+            let case = format!("{} {path} as {who:?}: {} {}", route.method, reply.status, reply.text);
             match (expected, route.access) {
                 // Whether the seed's call succeeds depends on what was added before; it is let in.
                 (Ok(()), Access::Seed) => assert!(!matches!(reply.status.as_u16(), 401 | 403 | 404), "{case}"),
+                // Let in, who is no admin finds nobody's but their own.
+                (Ok(()), _) if ends_others(&route) && role < Some(KeyRole::TenantAdmin) => {
+                    assert_eq!(reply.told(), (404, "not_found".to_owned()), "{case}");
+                }
                 (Ok(()), _) => assert!(reply.status.is_success(), "{case}"),
-                (Err((401, _)), Access::Seed) => {
+                (Err((401, ..)), Access::Seed) => {
                     assert_eq!(reply.status, StatusCode::UNAUTHORIZED, "{case}");
                     assert_eq!(reply.text, r#"{"message":"Unauthorized","status":"error"}"#);
                     assert!(reply.header("www-authenticate").starts_with("Bearer"), "{case}");
@@ -186,12 +263,12 @@ async fn every_route_lets_in_exactly_whom_it_should() {
                     assert_eq!(reply.status, StatusCode::FORBIDDEN, "{case}");
                     assert_eq!(reply.text, r#"{"message":"Forbidden","status":"error"}"#);
                 }
-                (Err((401, _)), _) => {
-                    assert_eq!(reply.told(), (401, "unauthenticated".to_owned()), "{case}");
+                (Err((401, code, _)), _) => {
+                    assert_eq!(reply.told(), (401, code.to_owned()), "{case}");
                     assert!(reply.header("www-authenticate").starts_with("Bearer"), "{case}");
                 }
-                (Err((_, needs)), _) => {
-                    assert_eq!(reply.told(), (403, "forbidden".to_owned()), "{case}");
+                (Err((status, code, needs)), _) => {
+                    assert_eq!(reply.told(), (status, code.to_owned()), "{case}");
                     assert_eq!(reply.json()["needs"], needs, "{case}");
                 }
             }
@@ -202,16 +279,21 @@ async fn every_route_lets_in_exactly_whom_it_should() {
 #[tokio::test]
 async fn another_tenants_objects_look_like_none() {
     let house = House::open().await;
-    let theirs = objects(&house, &house.other_admin).await;
+    let idp = Idp::open().await;
+    let theirs = with_issuer(&house, &house.other_admin, &idp, objects(&house, &house.other_admin).await).await;
     let none = Objects(vec![
+        ("{issuer}", model::IssuerId::fresh().to_string()),
         ("{server}", model::ServerId::fresh().to_string()),
         ("{key}", "0000000000000000".to_owned()),
         ("{department}", model::DepartmentId::fresh().to_string()),
         ("{user}", model::UserId::fresh().to_string()),
+        ("{session}", model::SessionId::fresh().to_string()),
+        ("{grant}", model::GrantId::fresh().to_string()),
         ("{tool}", "list".to_owned()),
     ]);
     let own = |route: &&Route| {
-        ["{server}", "{key}", "{department}", "{user}"].iter().any(|segment| route.path.contains(segment))
+        let segments = ["{server}", "{key}", "{department}", "{user}", "{issuer}", "{session}", "{grant}"];
+        segments.iter().any(|segment| route.path.contains(segment))
     };
     for route in routes().iter().filter(own) {
         for key in [&house.admin, &house.platform] {
@@ -239,9 +321,10 @@ async fn another_tenants_objects_look_like_none() {
 #[tokio::test]
 async fn a_change_without_if_match_is_refused_wherever_one_is_needed() {
     let house = House::open().await;
-    let objects = objects(&house, &house.admin).await;
+    let idp = Idp::open().await;
+    let objects = with_issuer(&house, &house.admin, &idp, objects(&house, &house.admin).await).await;
     let conditional: Vec<Route> = routes().into_iter().filter(Route::is_conditional).collect();
-    assert_eq!(conditional.len(), 10);
+    assert_eq!(conditional.len(), 12);
     for route in conditional {
         let path = path(&route, &objects);
         let body = objects.filled(body_of(&route));
@@ -332,7 +415,7 @@ async fn a_mistyped_key_is_refused_without_a_look_at_the_database() {
 }
 
 /// Finds the checksum of a key's body by trying the parser's own way back: a key text of that body.
-fn sealed(body: &str) -> String {
+pub(super) fn sealed(body: &str) -> String {
     const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
     let mut table = [0u32; 256];
     for (at, entry) in table.iter_mut().enumerate() {

@@ -86,7 +86,7 @@ impl House {
         Self::with("").await
     }
 
-    async fn with(settings: &'static str) -> Self {
+    pub(super) async fn with(settings: &'static str) -> Self {
         let dir = Arc::new(tempfile::tempdir().unwrap());
         let clock = Arc::new(ManualClock::at(1_800_000_000_000_000));
         let (app, proxies) = app(&dir, &clock, settings).await;

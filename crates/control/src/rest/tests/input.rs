@@ -4,9 +4,10 @@ use axum::http::StatusCode;
 use serde_json::{Value, json};
 use store::AuditPage;
 
-use super::access::{body_of, objects, path};
+use super::access::{body_of, objects, path, with_issuer};
 use super::house::{House, NOTES, bearer};
-use crate::rest::{Route, routes};
+use crate::issuers::tests::idp::Idp;
+use crate::rest::{Access, Route, routes};
 
 #[tokio::test]
 async fn a_bad_body_is_refused_for_what_it_is() {
@@ -37,18 +38,20 @@ async fn a_bad_body_is_refused_for_what_it_is() {
 #[tokio::test]
 async fn every_route_that_takes_a_body_reads_it_strictly() {
     let house = House::open().await;
-    let objects = objects(&house, &house.admin).await;
+    let idp = Idp::open().await;
+    let objects = with_issuer(&house, &house.admin, &idp, objects(&house, &house.admin).await).await;
     let bodied: Vec<Route> = routes().into_iter().filter(|route| !body_of(route).is_empty()).collect();
-    assert_eq!(bodied.len(), 13);
+    assert_eq!(bodied.len(), 17);
     let deep = format!("{{\"a\":{}1{}}}", "[".repeat(64), "]".repeat(64));
     let large = format!("{{\"a\":\"{}\"}}", "x".repeat(256 * 1024));
     let json = "application/json";
     for route in bodied {
         let path = path(&route, &objects);
+        let key = if route.access == Access::ActAs { &house.backend } else { &house.platform };
         let send = async |kind: &str, body: &str| {
             house
                 .send(route.method, &path, body, |headers| {
-                    bearer(headers, &house.platform);
+                    bearer(headers, key);
                     headers.insert("if-match", "*".parse().unwrap());
                     headers.insert("content-type", kind.parse().unwrap());
                 })
