@@ -127,7 +127,22 @@ impl Authenticated {
             Some(id) => {
                 let key = table.key(id)?;
                 let own = key.verifier.tenant == principal.tenant;
-                (Caller::Key(key.clone()), own || key.verifier.role == KeyRole::PlatformAdmin)
+                match principal.user.filter(|user| key.verifier.user != Some(*user)) {
+                    None => (Caller::Key(key.clone()), own || key.verifier.role == KeyRole::PlatformAdmin),
+                    // Another user than the key's own: its holder acts for them, as with a token.
+                    Some(user) => {
+                        let user = table.user(user).filter(|user| user.active && user.tenant == principal.tenant)?;
+                        let person = Person {
+                            subject: Subject::on_behalf(id, user.id),
+                            token: None,
+                            user: Some(user.clone()),
+                            acting: Some(key.clone()),
+                            role: user.role.min(KeyRole::User),
+                            rate: None,
+                        };
+                        (Caller::Person(Arc::new(person)), own && key.verifier.scopes.act_as)
+                    }
+                }
             }
             None => {
                 let user = table.user(principal.user?).filter(|user| user.active)?;
@@ -327,5 +342,89 @@ impl Caller {
             expires_at: None,
         };
         Self::Key(Arc::new(Key { verifier, rate: Rate::new(1) }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use model::{KeyId, KeyScopes, Limits, Resource, TenantId, TenantSpec};
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::table::{Change, Tables};
+
+    const KEY: &str = "0123456789abcdef";
+
+    fn tenant(number: u128) -> TenantId {
+        TenantId(Uuid::from_u128(number))
+    }
+
+    fn user(number: u128, of: u128, active: bool) -> Resource {
+        Resource::User(UserSpec {
+            id: UserId(Uuid::from_u128(number)),
+            tenant: tenant(of),
+            login: format!("user-{number}"),
+            external_id: None,
+            role: KeyRole::PlatformAdmin,
+            active,
+            departments: vec!["sales".to_owned()],
+        })
+    }
+
+    /// Two tenants with users, and a key of the first whose own user is 1.
+    fn tables(scopes: KeyScopes, role: KeyRole) -> Tables {
+        let tables = Tables::new(egress::Egress::new(egress::Policy::default()).unwrap());
+        let mut upserts: Vec<Resource> = [1, 2]
+            .map(|number| {
+                Resource::Tenant(TenantSpec {
+                    id: tenant(number),
+                    name: format!("t-{number}").parse().unwrap(),
+                    limits: Limits::default(),
+                    stale_after: None,
+                    authorization_server: false,
+                })
+            })
+            .into();
+        upserts.extend([user(1, 1, true), user(2, 1, true), user(3, 1, false), user(4, 2, true)]);
+        upserts.push(Resource::Key(KeyVerifier {
+            id: KEY.parse().unwrap(),
+            tenant: tenant(1),
+            user: Some(UserId(Uuid::from_u128(1))),
+            role,
+            scopes,
+            sha256: [1; 32],
+            servers: Some(vec!["notes".to_owned()]),
+            expires_at: None,
+        }));
+        assert_eq!(tables.apply(Change { upserts, ..Change::default() }), []);
+        tables
+    }
+
+    #[test]
+    fn control_lets_a_key_act_for_another_user_only_where_a_token_could() {
+        let acts = KeyScopes { mcp: false, rest: true, act_as: true };
+        let key: KeyId = KEY.parse().unwrap();
+        for (scopes, of, user, lets_in) in [
+            (KeyScopes::PLAIN, 1, None, true),
+            (KeyScopes::PLAIN, 1, Some(1), true),
+            (KeyScopes::PLAIN, 2, Some(1), true),
+            (KeyScopes::PLAIN, 1, Some(2), false),
+            (acts, 1, Some(2), true),
+            (acts, 1, Some(3), false),
+            (acts, 1, Some(4), false),
+            (acts, 2, Some(4), false),
+            (acts, 1, Some(9), false),
+        ] {
+            let tables = tables(scopes, KeyRole::PlatformAdmin);
+            let user = user.map(|number| UserId(Uuid::from_u128(number)));
+            let principal = Principal { tenant: tenant(of), user, key: Some(key) };
+            let who = Authenticated::by_control(&tables.load(), &principal);
+            assert_eq!(who.is_some(), lets_in, "{scopes:?} {of} {user:?}");
+            let Some(who) = who.filter(|_| user == Some(UserId(Uuid::from_u128(2)))) else { continue };
+            assert_eq!((who.user(), who.role()), (user, KeyRole::User), "no more than the user, and no admin");
+            assert_eq!(who.subject(), Subject::on_behalf(key, UserId(Uuid::from_u128(2))));
+            assert_eq!(who.departments(), ["sales"]);
+            assert!(who.may_use("notes") && !who.may_use("tasks"), "no server that the key may not use");
+        }
     }
 }

@@ -198,7 +198,7 @@ async fn whom_tokens_let_in_is_off_the_disk_before_its_answer_and_a_revoked_gran
         (4, vec![revoked.clone()], vec![], vec![tenant(), inactive.clone(), revoked.clone()]),
         (5, vec![], vec![user.name()], vec![tenant(), revoked.clone()]),
     ] {
-        let before = std::fs::read(proxy.dir.path().join("table")).unwrap_or_default();
+        let before = std::fs::read(proxy.dir.path().join("table.1")).unwrap_or_default();
         stream.push(at(seq), false, false, &upserts, removes).await;
         let newest = LastGood::open(proxy.dir.path()).unwrap().load();
         assert_eq!((newest.revision, newest.resources), (at(seq), left.clone()));
