@@ -318,6 +318,7 @@ impl From<StoreError> for Problem {
             StoreError::QuotaKeys { limit } => Self::Quota(Code::QuotaKeys, limit),
             StoreError::LoginTaken => Self::Taken { field: "login" },
             StoreError::Bound { limit, .. } => Self::Quota(Code::Quota, limit),
+            StoreError::ExternalIdTaken => Self::Taken { field: "external_id" },
             StoreError::IssuerTaken => Self::Taken { field: "issuer" },
             StoreError::RuleTaken => Self::Taken { field: "rule" },
             StoreError::StillLive => Self::ServerLive,

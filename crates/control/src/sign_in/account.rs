@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use identity::Issued;
 use model::{DepartmentId, DepartmentName, KeyRole, UserId};
-use store::{Actor, IssuerRecord, NewUser, StoreError, TenantStore, UserPage, UserPatch, UserRecord};
+use store::{Actor, IssuerRecord, NewUser, StoreError, TenantStore, UserPatch, UserRecord};
 
 use crate::pages::Refusal;
 use crate::rest::trace_id;
@@ -53,17 +53,7 @@ async fn known(store: &TenantStore, issued: &Issued) -> Result<Option<UserRecord
     if let Some(user) = store.user_by_external_id(&issued.external_id).await? {
         return Ok(Some(user));
     }
-    let search = Some(issued.external_id.clone());
-    let mut page = UserPage { search, deleted: true, limit: 500, ..UserPage::default() };
-    loop {
-        let found = store.users(page.clone()).await?;
-        let Some(last) = found.last() else { return Ok(None) };
-        page.after = Some(last.id);
-        let gone = found.into_iter().find(|user| user.external_id.as_ref() == Some(&issued.external_id));
-        if gone.is_some() {
-            return Ok(gone);
-        }
-    }
+    Ok(store.deleted_user_by_external_id(&issued.external_id).await?)
 }
 
 fn active(user: &UserRecord) -> Result<UserId, Refusal> {
