@@ -46,6 +46,7 @@ pub(crate) use crate::sign_in::site::Site;
 
 /// A page, or something that pages do.
 pub(crate) struct PageRoute {
+    #[cfg_attr(not(test), expect(dead_code, reason = "tests visit every page"))]
     pub(crate) method: &'static str,
     pub(crate) path: &'static str,
     pub(crate) to: MethodRouter<App>,

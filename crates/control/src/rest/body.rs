@@ -6,8 +6,9 @@ use std::time::Duration;
 use axum::body::Bytes;
 use axum::extract::{FromRequest, Request};
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
-use axum::http::{HeaderMap, Method};
+use axum::http::{HeaderMap, HeaderValue, Method};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use hyper::body::Body as _;
 
 use crate::App;
 use crate::rest::deadline::Arrived;
@@ -49,6 +50,21 @@ impl FromRequest<App> for Body {
         let slot = slot(&headers, &method, &path, &bytes)?;
         let fields = Fields::of(json::parse(&bytes).map_err(Problem::Json)?)?;
         Ok(Self { fields, bytes, slot })
+    }
+}
+
+/// The same for a route where everything has a default: no body at all is an empty object.
+pub(crate) struct OptionalBody(pub(crate) Body);
+
+impl FromRequest<App> for OptionalBody {
+    type Rejection = Problem;
+
+    async fn from_request(mut request: Request, app: &App) -> Result<Self, Problem> {
+        if request.body().is_end_stream() && !request.headers().contains_key(CONTENT_TYPE) {
+            request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            *request.body_mut() = "{}".into();
+        }
+        Body::from_request(request, app).await.map(Self)
     }
 }
 

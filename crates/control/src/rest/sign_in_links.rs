@@ -9,7 +9,7 @@ use store::Actor;
 use crate::App;
 use crate::rest::answer::Answer;
 use crate::rest::bodies::sign_in_link::{self, SignInLinkCreate};
-use crate::rest::body::Body;
+use crate::rest::body::{Body, OptionalBody};
 use crate::rest::caller::Admin;
 use crate::rest::code::Code;
 use crate::rest::fields::FieldError;
@@ -22,12 +22,12 @@ use crate::sign_in::link;
 
 /// Makes a link by which the user sets a password, once. It is in `url`, this once.
 #[utoipa::path(post, path = "/api/v1/users/{user}/sign-in-link", tag = "users", operation_id = "createSignInLink",
-    request_body = SignInLinkCreate, responses((status = 201, body = SignInLinkView), (status = 409)))]
+    request_body = Option<SignInLinkCreate>, responses((status = 201, body = SignInLinkView), (status = 409)))]
 pub(crate) async fn create(
     State(app): State<App>,
     Admin(caller): Admin,
     Segment(named): Segment,
-    body: Body,
+    OptionalBody(body): OptionalBody,
 ) -> Result<Response, Problem> {
     let Body { mut fields, slot, .. } = body;
     let life = sign_in_link::create(&mut fields);

@@ -1,0 +1,90 @@
+//! What ends a session, and what slows down who guesses.
+
+use model::KeyRole;
+
+use super::browser::{Browser, code};
+use super::{House, PASSWORD, person};
+
+const MINUTE: i64 = 60 * 1_000_000;
+
+#[tokio::test]
+async fn a_session_ends_after_half_an_hour_of_rest_and_after_twelve_hours() {
+    let house = House::open().await;
+    let mut ann = person(&house, "ann", KeyRole::User).await;
+    house.clock.advance_micros(29 * MINUTE);
+    assert!(ann.is_signed_in().await);
+    house.clock.advance_micros(29 * MINUTE);
+    assert!(ann.is_signed_in().await, "use counts");
+    house.clock.advance_micros(30 * MINUTE);
+    assert!(!ann.is_signed_in().await, "rest ends it");
+    ann.get("/signin").await;
+    ann.submit("/signin", &[("tenant", "acme"), ("login", "ann"), ("password", PASSWORD)]).await;
+    for _ in 0..(12 * 60 / 20 - 1) {
+        house.clock.advance_micros(20 * MINUTE);
+        assert!(ann.is_signed_in().await);
+    }
+    house.clock.advance_micros(20 * MINUTE);
+    assert!(!ann.is_signed_in().await, "nothing keeps it for longer");
+}
+
+#[tokio::test]
+async fn a_session_ends_with_the_user_the_tenant_and_its_local_accounts() {
+    let house = House::open().await;
+    let mut ann = person(&house, "ann", KeyRole::User).await;
+    for (close, open) in [("/api/v1/users/ann/disable", "/api/v1/users/ann/enable")] {
+        assert!(ann.is_signed_in().await);
+        assert_eq!(house.admin("POST", close, "").await.status, 200);
+        assert!(!ann.is_signed_in().await, "{close}");
+        assert_eq!(house.admin("POST", open, "").await.status, 200);
+        ann.get("/signin").await;
+        ann.submit("/signin", &[("tenant", "acme"), ("login", "ann"), ("password", PASSWORD)]).await;
+    }
+    assert!(ann.is_signed_in().await);
+    let change = async |body: &str| {
+        let reply = house
+            .send("PATCH", "/api/v1/tenants/acme", body, |headers| {
+                super::super::house::bearer(headers, &house.platform);
+                headers.insert("if-match", "*".parse().unwrap());
+            })
+            .await;
+        assert_eq!(reply.status, 200, "{}", reply.text);
+    };
+    change(r#"{"local_accounts":false}"#).await;
+    assert!(!ann.is_signed_in().await);
+    ann.get("/signin?tenant=other").await;
+    let sent = ann.submit("/signin", &[("tenant", "acme"), ("login", "ann"), ("password", PASSWORD)]).await;
+    assert_eq!(sent.status, 401);
+    let made = house.admin("POST", "/api/v1/users/ann/sign-in-link", "").await;
+    assert_eq!(made.told(), (409, "local_accounts_off".to_owned()));
+    change(r#"{"local_accounts":true}"#).await;
+    ann.get("/signin").await;
+    ann.submit("/signin", &[("tenant", "acme"), ("login", "ann"), ("password", PASSWORD)]).await;
+    assert!(ann.is_signed_in().await);
+    let other = super::super::house::key(&house.app.store, house.other, KeyRole::PlatformAdmin).await;
+    assert_eq!(house.ask(&other, "POST", "/api/v1/tenants/acme/disable", "").await.status, 200);
+    assert!(!ann.is_signed_in().await);
+    assert_eq!(house.ask(&other, "POST", "/api/v1/tenants/acme/enable", "").await.status, 200);
+}
+
+#[tokio::test]
+async fn who_guesses_waits() {
+    let house = House::open().await;
+    person(&house, "ann", KeyRole::User).await;
+    let mut thief = Browser::new(&house);
+    thief.get("/signin").await;
+    let guess = [("tenant", "acme"), ("login", "ann"), ("password", "guessed wrong again")];
+    for _ in 0..10 {
+        assert_eq!(thief.submit("/signin", &guess).await.status, 401);
+    }
+    let told = thief.submit("/signin", &guess).await;
+    assert_eq!((told.status.as_u16(), code(&told), told.header("retry-after")), (429, "too_many_tries", "60"));
+    // Even the right one; and another spelling of the same account.
+    let right = [("tenant", "acme"), ("login", "ann"), ("password", PASSWORD)];
+    assert_eq!(thief.submit("/signin", &right).await.status, 429);
+    let spelled = [("tenant", "ACME"), ("login", "Ann"), ("password", "guessed wrong again")];
+    assert_eq!(thief.submit("/signin", &spelled).await.status, 429);
+    let other = [("tenant", "acme"), ("login", "nobody"), ("password", "guessed wrong again")];
+    assert_eq!(thief.submit("/signin", &other).await.status, 401, "others are counted for themselves");
+    house.clock.advance_micros(MINUTE);
+    assert_eq!(thief.submit("/signin", &right).await.status, 303);
+}
