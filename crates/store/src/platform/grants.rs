@@ -4,9 +4,9 @@ use model::{GrantId, ResourceName, TenantId};
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 
 use super::PlatformStore;
+use crate::StoreError;
 use crate::change::{Change, Notice};
 use crate::entity::oauth_grant::{Column, Entity};
-use crate::StoreError;
 
 /// Grants that one change removes.
 const BATCH: u64 = 500;

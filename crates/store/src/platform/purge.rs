@@ -2,8 +2,8 @@
 //! hints, audit rows.
 //!
 //! Proxies hold nothing of it but deleted users and revoked grants, and are told when these go. Every other
-//! statement removes one batch and stands alone: a pass that is cut goes on where it was, and replicas that pass at the same time remove each row
-//! once. A row that is restored in the meantime is no longer due and stays.
+//! statement removes one batch and stands alone: a pass that is cut goes on where it was, and replicas that pass at
+//! the same time remove each row once. A row that is restored in the meantime is no longer due and stays.
 
 use std::collections::HashMap;
 

@@ -26,12 +26,7 @@ impl PlatformStore {
 
     /// Keeps an envelope in place of `before`, or where there is none; says no if another one is there. Of several who
     /// try at once one is told yes.
-    pub async fn replace_sealed(
-        &self,
-        name: &str,
-        before: Option<&[u8]>,
-        bytes: Vec<u8>,
-    ) -> Result<bool, StoreError> {
+    pub async fn replace_sealed(&self, name: &str, before: Option<&[u8]>, bytes: Vec<u8>) -> Result<bool, StoreError> {
         let write = &self.store.inner.write;
         let Some(before) = before else {
             let row = ActiveModel { name: Set(name.to_owned()), bytes: Set(bytes) };

@@ -74,7 +74,11 @@ impl TenantStore {
         self.one_grant(&self.store.inner.read, id).await
     }
 
-    pub(super) async fn one_grant(&self, db: &impl ConnectionTrait, id: GrantId) -> Result<Option<GrantRecord>, StoreError> {
+    pub(super) async fn one_grant(
+        &self,
+        db: &impl ConnectionTrait,
+        id: GrantId,
+    ) -> Result<Option<GrantRecord>, StoreError> {
         let row = self.scoped_grants().filter(Column::Id.eq(id.0)).one(db).await?;
         row.map(|row| self.grant_record(row)).transpose()
     }
