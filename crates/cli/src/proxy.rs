@@ -179,7 +179,7 @@ mod tests {
 
     #[test]
     fn the_answer_is_found_in_a_body_and_in_a_stream() {
-        let answered = r#"{"jsonrpc":"2.0","id":2,"result":{"n":1e400}}"#;
+        let answered = r#"{"jsonrpc":"2.0","id":2,"result":{"n":123456789012345678901234567890}}"#;
         let stream = format!(
             ": hello\nid: 1\ndata:\n\ndata: {{\"jsonrpc\":\"2.0\",\"method\":\"notifications/progress\"}}\n\nevent: message\ndata: {answered}\n\n"
         );

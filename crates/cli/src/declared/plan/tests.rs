@@ -55,6 +55,41 @@ fn what_is_so_already_needs_nothing() {
 }
 
 #[test]
+fn a_clients_secret_is_sent_where_there_is_none_and_never_replaced() {
+    let with = |secret: &str| format!("issuers: {{corp: {{issuer: https://id, client_secret: {secret}}}}}\n");
+    let without = "issuers: {corp: {issuer: https://id}}\n";
+    let sent = "    client_secret: none -> env:SECRET";
+    for (before, after, changes, left) in [
+        (with("held"), with("held"), None, false),
+        (with("held"), with("env:SECRET"), None, false),
+        (with("held"), without.to_owned(), Some("    client_secret: held -> none"), false),
+        (without.to_owned(), with("env:SECRET"), Some(sent), false),
+        (without.to_owned(), with("held"), None, true),
+        (without.to_owned(), without.to_owned(), None, false),
+    ] {
+        let told = planned(&house(&before), &after, PRUNE);
+        let changed: Vec<&String> = told.iter().filter(|line| line.starts_with("    ")).collect();
+        assert_eq!(changed, changes.iter().collect::<Vec<_>>(), "{before}{after}");
+        assert_eq!(told.iter().any(|line| line.contains("is without the secret")), left, "{before}{after}");
+    }
+    let told = planned(&house("issuers: {}\n"), &with("held"), PLAIN);
+    assert!(told.iter().any(|line| line.contains("issuer corp is without the secret of its client")), "{told:?}");
+}
+
+#[test]
+fn an_issuer_is_refused_last_and_believed_first() {
+    let (off, on) =
+        ("issuers: {corp: {issuer: https://id, enabled: false}}\n", "issuers: {corp: {issuer: https://id}}\n");
+    assert_eq!(planned(&house(on), off, PLAIN)[0], "~ issuer corp: tokens are refused");
+    assert_eq!(planned(&house(off), on, PLAIN)[0], "~ issuer corp: tokens are let in");
+    let told = planned(&house("issuers: {}\n"), off, PLAIN);
+    assert_eq!(
+        (told[0].as_str(), told.last().unwrap().as_str()),
+        ("+ issuer corp", "1 to create, 1 to change, 0 to remove")
+    );
+}
+
+#[test]
 fn what_is_exported_is_so_already() {
     let present = house(HOUSE);
     let text = write(&present).unwrap();

@@ -41,6 +41,19 @@ keys:
 }
 
 #[test]
+fn a_secret_is_not_in_a_document_but_where_it_is() {
+    let with = |secret: &str| format!("issuers:\n  corp:\n    issuer: https://id\n    client_secret: {secret}\n");
+    for good in ["held", "env:CORP_SECRET", "file:/run/secrets/corp", "\"file:a b: c\""] {
+        assert_eq!(wrong(&with(good)), Vec::<String>::new(), "{good}");
+    }
+    for bad in ["s3cret", "\"env:\"", "\"file:\"", "https://vault"] {
+        let said = wrong(&with(bad)).join("\n");
+        assert!(said.starts_with("line 4: issuers.corp.client_secret: must say where the secret is"), "{bad}: {said}");
+        assert!(!said.contains("s3cret"), "{said}");
+    }
+}
+
+#[test]
 fn a_document_of_the_platform_has_the_tenants_records_inside() {
     let text = "\
 tenants:
@@ -80,7 +93,7 @@ fn each_mistake_is_told_with_its_line_and_path() {
         ),
         (
             "serves: {}",
-            "line 1: serves: unknown field; known are tenants, egress_rules, departments, users, servers, keys",
+            "line 1: serves: unknown field; known are tenants, egress_rules, departments, users, servers, issuers, keys",
         ),
         ("tenants:\n  a:\n    uzers: {}", "line 3: tenants.a.uzers: unknown field"),
         ("users:\n  ann: {}\n  bob: {}\n  ann: {}\n", "line 4: users.ann: stands twice"),

@@ -67,6 +67,7 @@ tenants:
       notes:
         title: Notes
         url: https://h/mcp
+    issuers: {}
     keys:
     - label: laptop
       user: ann
@@ -82,8 +83,8 @@ egress_rules:
 fn an_empty_house_says_so() {
     let sections = Kind::OF_A_TENANT.map(|kind| (Whose::Own, kind, Vec::new()));
     let text = write(&house(sections.to_vec())).unwrap();
-    assert_eq!(text, "departments: {}\nusers: {}\nservers: {}\nkeys: []\n");
-    assert_eq!(read(&text).unwrap().sections.len(), 4);
+    assert_eq!(text, "departments: {}\nusers: {}\nservers: {}\nissuers: {}\nkeys: []\n");
+    assert_eq!(read(&text).unwrap().sections.len(), 5);
 }
 
 /// Any text that YAML could take for something else, and some others.
@@ -99,6 +100,7 @@ fn value(field: &Field) -> BoxedStrategy<Value> {
     let any_of = |words: &'static [&str]| prop::sample::select(words).prop_map(Value::from).boxed();
     match field.name {
         "role" => return any_of(&["viewer", "user", "tenant_admin", "platform_admin"]),
+        "client_secret" => return any_of(&["held", "env:SECRET", "file:/run/secrets/corp: a"]),
         "transport" => return any_of(&["auto", "streamable_http", "sse"]),
         "url" => return "[a-z]{1,9}".prop_map(|host| format!("https://{host}.example/mcp").into()).boxed(),
         _ => (),
@@ -116,7 +118,8 @@ fn value(field: &Field) -> BoxedStrategy<Value> {
 
 fn any_record(kind: Kind) -> impl Strategy<Value = Record> {
     let values: Vec<_> = kind.fields().iter().map(value).collect();
-    let name = if kind == Kind::Server { "[a-f0-9][a-f0-9-]{0,31}".boxed() } else { text().boxed() };
+    let name =
+        if matches!(kind, Kind::Server | Kind::Issuer) { "[a-f0-9][a-f0-9-]{0,31}".boxed() } else { text().boxed() };
     (name, values).prop_map(move |(name, values)| {
         let mut values = values.into_iter();
         let name = if kind.named_by().is_some() { name } else { String::new() };
@@ -126,8 +129,8 @@ fn any_record(kind: Kind) -> impl Strategy<Value = Record> {
 
 proptest! {
     #[test]
-    fn whatever_a_record_says_comes_back(server in any_record(Kind::Server), user in any_record(Kind::User), key in any_record(Kind::Key)) {
-        let records = [(Kind::User, user), (Kind::Server, server), (Kind::Key, key)];
+    fn whatever_a_record_says_comes_back(server in any_record(Kind::Server), user in any_record(Kind::User), issuer in any_record(Kind::Issuer), key in any_record(Kind::Key)) {
+        let records = [(Kind::User, user), (Kind::Server, server), (Kind::Issuer, issuer), (Kind::Key, key)];
         let present = house(records.iter().map(|(kind, record)| (Whose::Own, *kind, vec![held(record.clone())])).collect());
         let text = write(&present).unwrap();
         let document = read(&text).unwrap_or_else(|wrong| panic!("{wrong:?}\n{text}"));
