@@ -108,6 +108,42 @@ async fn a_person_signs_in_by_a_one_time_link_and_then_by_password() {
 }
 
 #[tokio::test]
+async fn the_first_admin_comes_in_by_the_link_that_up_prints_and_ends_other_sessions() {
+    let Some(browser) = Browser::start().await else { return };
+    let house = Gatehouse::start().await;
+    let control = house.control().to_owned();
+    let (here, there) = (browser.page("here"), browser.page("there"));
+    here.goto(house.ready()["sign_in"].as_str().expect("up prints a link")).await;
+    choose_password(&here).await;
+    here.at(&format!("{control}/account")).await;
+    let servers = "fetch('/api/v1/servers').then((answer) => answer.status)";
+    assert_eq!(here.run(servers).await, 200, "an admin of the tenant");
+    there.goto(&format!("{control}/signin")).await;
+    sign_in(&there, "admin", PASSWORD).await;
+    there.at(&format!("{control}/account")).await;
+    assert_eq!(there.run(servers).await, 200);
+    let list = "fetch('/api/v1/sessions').then((answer) => answer.json())";
+    let sessions = there.run(list).await;
+    let ids: Vec<&str> =
+        sessions["items"].as_array().unwrap().iter().filter_map(|session| session["id"].as_str()).collect();
+    assert_eq!(ids.len(), 2, "{sessions}");
+    // The proof that a change comes from our own page, as the console's script will send it.
+    for id in ids {
+        let change = format!(
+            "fetch('/api/v1/sessions/{id}', {{method: 'DELETE', headers: {{'Gatehouse-CSRF': \
+             document.querySelector('input[name=csrf]').value}}}}).then((answer) => answer.status)"
+        );
+        let status = there.run(&change).await;
+        assert_eq!(status, 200, "she may end both");
+    }
+    for page in [&here, &there] {
+        assert_eq!(page.run(servers).await, 401);
+        page.goto(&format!("{control}/account")).await;
+        page.at(&format!("{control}/signin")).await;
+    }
+}
+
+#[tokio::test]
 async fn foreign_pages_can_neither_frame_nor_use_the_console() {
     let Some(browser) = Browser::start().await else { return };
     let house = Gatehouse::start().await;
