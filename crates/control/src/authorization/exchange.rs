@@ -6,7 +6,7 @@ use model::TenantName;
 
 use crate::authorization::parameters::Parameters;
 use crate::authorization::refusal::{Reason, Refusal};
-use crate::authorization::request::{resource, scope};
+use crate::authorization::request::{MAX_CLIENT, resource, scope};
 use crate::authorization::resource::Resource;
 
 /// A request for tokens.
@@ -54,7 +54,11 @@ pub(crate) fn public_client(parameters: &Parameters, headers: &HeaderMap) -> Res
     if secret || headers.contains_key(AUTHORIZATION) {
         return Err(Refusal::new(Reason::InvalidClient, "clients have no secret here: send client_id alone"));
     }
-    parameters.need("client_id").map(str::to_owned)
+    let id = parameters.need("client_id")?;
+    if id.len() > MAX_CLIENT {
+        return Err(Refusal::new(Reason::InvalidRequest, "a parameter is too long").about("client_id"));
+    }
+    Ok(id.to_owned())
 }
 
 #[cfg(test)]
@@ -101,6 +105,7 @@ mod tests {
             (format!("{REFRESH}&client_id=j"), InvalidRequest),
             (REFRESH.replace("refresh_token&", "password&"), UnsupportedGrantType),
             (REFRESH.replace("refresh_token&", "client_credentials&"), UnsupportedGrantType),
+            (REFRESH.replace("client_id=i", &format!("client_id={}", "i".repeat(MAX_CLIENT + 1))), InvalidRequest),
             (format!("{CODE}&client_secret=s"), InvalidClient),
             (format!("{CODE}&client_assertion=s"), InvalidClient),
             (format!("{CODE}&resource=http://localhost:5011/t/other/mcp"), InvalidTarget),

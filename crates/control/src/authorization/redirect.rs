@@ -216,6 +216,27 @@ mod tests {
         assert_eq!(uri("http://127.0.0.1:1").with(&[("code", "1")]), "http://127.0.0.1:1/?code=1");
     }
 
+    proptest::proptest! {
+        /// Whatever is taken leads, with its answer, to the place that a person was shown, and runs nothing.
+        #[test]
+        fn an_answer_goes_where_the_redirect_uri_says(
+            text in "(https?|com\\.app|javascript|data|HTTPS|file|ftp):/{0,3}[a-z0-9.@:\\[\\]\\\\#?&=%/ é-]{0,30}",
+            state in ".{0,20}",
+        ) {
+            if let Ok(uri) = RedirectUri::parse(&text) {
+                let answer = Url::parse(&uri.with(&[("code", "c"), ("state", &state)])).unwrap();
+                let asked = Url::parse(&text).unwrap();
+                assert_eq!((answer.scheme(), answer.host(), answer.port()), (asked.scheme(), asked.host(), asked.port()));
+                assert_eq!(answer.path(), asked.path());
+                assert!(answer.scheme() == "https" || answer.scheme().contains('.') || is_loopback(&answer), "{text}");
+                assert!(answer.fragment().is_none() && answer.username().is_empty());
+                let codes = answer.query_pairs().filter(|(name, _)| name == "code").count();
+                let states: Vec<_> = answer.query_pairs().filter(|(name, _)| name == "state").collect();
+                assert_eq!((codes, states.len(), &*states[0].1), (1, 1, state.as_str()));
+            }
+        }
+    }
+
     #[test]
     fn a_person_is_shown_where_it_goes() {
         for (text, place) in [

@@ -12,7 +12,7 @@ use crate::authorization::refusal::{Reason, Refusal};
 use crate::authorization::resource::Resource;
 
 /// Bytes that the id of a client may have: it may be a URL.
-const MAX_CLIENT: usize = 2048;
+pub(crate) const MAX_CLIENT: usize = 2048;
 
 /// A request whose parameters can be read. What is wrong before this is shown to the user and told to nobody.
 pub(crate) struct Asked {

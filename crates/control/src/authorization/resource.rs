@@ -114,6 +114,20 @@ mod tests {
         }
     }
 
+    proptest::proptest! {
+        /// However it is written: what a proxy is shown as `aud` is a path of this tenant, and reads as itself.
+        #[test]
+        fn no_spelling_leads_to_another_tenant(path in "(/|t|acme|other|\\.\\.|%2e|%2f|servers|notes|mcp|\\\\|;|#|\\?){0,12}") {
+            let tenant = "acme".parse().unwrap();
+            if let Some(resource) = Resource::parse(&format!("https://mcp.example/{path}"), &tenant) {
+                let text = resource.as_str();
+                assert!(text.starts_with("https://mcp.example/t/acme/") && text.ends_with("/mcp"), "{path}: {text}");
+                assert!(!text.contains("other/mcp") || text.contains("servers/other/mcp"), "{path}: {text}");
+                assert_eq!(Resource::parse(text, &tenant), Some(resource));
+            }
+        }
+    }
+
     #[test]
     fn it_says_what_it_is_about() {
         let resource = |text| Resource::parse(text, &"default".parse().unwrap()).unwrap();

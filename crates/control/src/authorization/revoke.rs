@@ -9,7 +9,7 @@ use crate::authorization::exchange::public_client;
 use crate::authorization::refusal::{Reason, Refusal};
 use crate::authorization::secrets::Kind;
 use crate::authorization::server::Server;
-use crate::authorization::token::actor;
+use crate::authorization::token::{TOO_MANY, actor};
 use crate::authorization::{address, body};
 use crate::rest::Segment;
 
@@ -24,10 +24,8 @@ pub(crate) async fn revoke(
     let (parts, parameters) = body::form(request).await?;
     let client = public_client(&parameters, &parts.headers)?;
     let token = parameters.need("token")?;
-    let (from, now) = (address(&parts), app.clock.now_micros());
-    let rates = &app.authorization;
-    if !rates.exchangers.take(from.clone(), now) || !rates.exchanges.take((from, client.clone()), now) {
-        return Err(Refusal::new(Reason::SlowDown, "too many requests; try again in a minute"));
+    if !app.authorization.exchanges.take((address(&parts), client.clone()), app.clock.now_micros()) {
+        return Err(TOO_MANY);
     }
     // An access token lives for minutes and is in no table: it ends with its grant.
     if token.matches('.').count() == 2 {

@@ -34,18 +34,27 @@ pub(crate) async fn exchange(
     let server = Server::of(&app, &named).await?;
     let (parts, parameters) = body::form(request).await?;
     let asked = Exchange::parse(&parameters, &parts.headers, server.name())?;
-    let (from, now) = (address(&parts), app.clock.now_micros());
-    let rates = &app.authorization;
-    if !rates.exchangers.take(from.clone(), now) || !rates.exchanges.take((from, asked.client.clone()), now) {
-        return Err(Refusal::new(Reason::SlowDown, "too many requests; try again in a minute"));
+    let asker = (address(&parts), asked.client.clone());
+    let rate = &app.authorization.exchanges;
+    if !rate.take(asker.clone(), app.clock.now_micros()) {
+        return Err(TOO_MANY);
     }
-    let by = |user| actor(&server, &parts, user, &asked.client);
+    let answer = exchanged(&app, &server, &parts, &asked).await?;
+    rate.give_back(asker);
+    Ok(answer)
+}
+
+/// What a client is told that fails too often.
+pub(crate) const TOO_MANY: Refusal = Refusal::new(Reason::SlowDown, "too many requests failed; try again in a minute");
+
+async fn exchanged(app: &App, server: &Server, parts: &Parts, asked: &Exchange) -> Result<Response, Refusal> {
+    let by = |user| actor(server, parts, user, &asked.client);
     match &asked.with {
         With::Code { code, redirect_uri, verifier } => {
             let hash = secrets::Kind::Code.hash(code).ok_or(ENDED)?;
-            let name = name(&app, &server, &asked.client).await?;
+            let name = name(app, server, &asked.client).await?;
             // Taken before it is looked at: whoever shows it, and however, nobody can try again.
-            let code = match server.store(&app).take_code(hash).await? {
+            let code = match server.store(app).take_code(hash).await? {
                 CodeTaken::Fresh(code) => code,
                 CodeTaken::Replayed(grant) => {
                     tracing::warn!(%grant, "a code was shown twice: what was made of it is revoked");
@@ -58,18 +67,17 @@ pub(crate) async fn exchange(
                 return Err(ENDED);
             }
             same(asked.resource.as_ref(), &code.resource)?;
-            let by = by(code.user);
-            from_code(&app, &server, &by, code, name).await
+            from_code(app, server, &by(code.user), code, name).await
         }
         With::Refresh { token } => {
             let hash = secrets::Kind::Refresh.hash(token).ok_or(ENDED)?;
             // Looked at before it is replaced: another client's mistake must not cost the right one its grant.
-            let grant = server.store(&app).grant_of_refresh(hash).await?.ok_or(ENDED)?;
+            let grant = server.store(app).grant_of_refresh(hash).await?.ok_or(ENDED)?;
             if grant.client != asked.client {
                 return Err(ENDED);
             }
             same(asked.resource.as_ref(), &grant.resource)?;
-            refreshed(&app, &server, &by(grant.user), &asked.client, hash).await
+            refreshed(app, server, &by(grant.user), &asked.client, hash).await
         }
     }
 }

@@ -160,3 +160,15 @@ async fn there_are_limits() {
     assert_eq!(world.token(&exchange(&clients[0], "ghc_x")).await.status.as_u16(), 400);
     assert_eq!(register().await.status.as_u16(), 201);
 }
+
+#[tokio::test]
+async fn what_succeeds_is_not_counted() {
+    let world = World::open().await;
+    let client = world.client().await;
+    let mut token = world.tokens(&client).await["refresh_token"].as_str().unwrap().to_owned();
+    for _ in 0..70 {
+        let reply = world.refresh(&client, &token).await;
+        assert_eq!(reply.status.as_u16(), 200, "{}", reply.text);
+        token = reply.json()["refresh_token"].as_str().unwrap().to_owned();
+    }
+}
