@@ -17,7 +17,7 @@ use crate::screen::cell;
 /// The login of the first admin.
 pub(super) const LOGIN: &str = "admin";
 const ROLE: &str = "platform_admin";
-/// Control has just said that it is ready: these are a few reads and two small changes.
+/// Control has just said that it is ready: these are two reads and a small change.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A link, if the first admin needs one. That there is none is no reason not to serve.
@@ -48,28 +48,18 @@ async fn asked(ports: &Ports, keys: &Keys) -> Result<Option<Secret>, Failure> {
     }
 }
 
-/// The id of the user `admin`, if that one has no password yet. It is made once: whoever removed or demoted it, or
-/// gave its login to somebody else, meant to.
+/// The id of the user `admin`, whom `init` made, if that one has no password yet. Whoever removed or demoted it, or gave
+/// its login to somebody else, meant to.
 async fn first_admin(api: &Api) -> Result<Option<String>, Failure> {
-    match named(api, false).await? {
-        Some(user) if cell(&user, "role") != ROLE || cell(&user, "active") != "true" => Ok(None),
-        Some(user) => {
-            let id = cell(&user, "id");
-            let shown = api.get(&["users", &id]).await?.body;
-            Ok((shown.get("has_password") == Some(&Value::Bool(false))).then_some(id))
-        }
-        None if named(api, true).await?.is_some() => Ok(None),
-        None => {
-            let body = json!({"login": LOGIN, "title": "Administrator", "role": ROLE});
-            Ok(Some(cell(&api.post(&["users"], &body).await?.body, "id")))
-        }
-    }
+    let found = api.list(&["users"], &[("search", LOGIN), ("active", "true")]).await?;
+    let Some(user) = items(&found).find(|user| cell(user, "login") == LOGIN && cell(user, "role") == ROLE) else {
+        return Ok(None);
+    };
+    let id = cell(user, "id");
+    let shown = api.get(&["users", &id]).await?.body;
+    Ok((shown.get("has_password") == Some(&Value::Bool(false))).then_some(id))
 }
 
-/// The user of this login among the live ones, or among those that were removed.
-async fn named(api: &Api, deleted: bool) -> Result<Option<Value>, Failure> {
-    let deleted = if deleted { "true" } else { "false" };
-    let found = api.list(&["users"], &[("search", LOGIN), ("deleted", deleted)]).await?;
-    let items = found.get("items").and_then(Value::as_array);
-    Ok(items.into_iter().flatten().find(|user| cell(user, "login") == LOGIN).cloned())
+fn items(list: &Value) -> impl Iterator<Item = &Value> {
+    list.get("items").and_then(Value::as_array).into_iter().flatten()
 }
