@@ -194,7 +194,7 @@ fn indexes() -> Vec<IndexCreateStatement> {
             .col(SignInLink::CreatedAt)
             .to_owned(),
         index("sign_in_link_end").table(SignInLink::Table).col(SignInLink::ExpiresAt).to_owned(),
-        index("attempt_age").table(Attempt::Table).col(Attempt::CreatedAt).to_owned(),
+        index("attempt_age").table(Attempt::Table).col(Attempt::CreatedAt).col(Attempt::Sha256).to_owned(),
         index("attempt_end").table(Attempt::Table).col(Attempt::ExpiresAt).to_owned(),
         index("oauth_client_end").table(OauthClient::Table).col(OauthClient::ExpiresAt).to_owned(),
         index("oauth_code_user")
