@@ -37,7 +37,9 @@ async fn lists_and_look_ups_use_their_indexes() {
     let chain = t.scoped_keys().filter(api_key::Column::Replaces.eq("key0000000000001"));
     let of_user = t.scoped_keys().filter(api_key::Column::UserId.eq(uuid::Uuid::nil()));
     let admins = key(Condition::all().add(api_key::Column::Role.eq("platform_admin")));
-    let of_tenant = membership::Entity::find().filter(membership::Column::TenantId.is_in([t.tenant.0]));
+    let memberships = membership::Entity::find()
+        .filter(membership::Column::TenantId.is_in([t.tenant.0]))
+        .filter(membership::Column::UserId.is_in([uuid::Uuid::nil()]));
     let own_audit = audit::Entity::find().filter(audit::Column::TenantId.eq(t.tenant.0));
     let plans = [
         (plan(t, t.scoped_servers().order_by_asc(server::Column::Id)).await, "server_list"),
@@ -50,7 +52,7 @@ async fn lists_and_look_ups_use_their_indexes() {
         (plan(t, t.scoped_issuers().filter(issuer::Column::Name.eq("idp"))).await, "issuer_name"),
         (plan(t, t.scoped_issuers().filter(issuer::Column::Issuer.eq("https://x"))).await, "issuer_url"),
         (plan(t, issuer::Entity::find().filter(issuer::Column::Id.eq(uuid::Uuid::nil()))).await, "issuer_id"),
-        (plan(t, of_tenant).await, "sqlite_autoindex_membership_1"),
+        (plan(t, memberships).await, "sqlite_autoindex_membership_1"),
         (plan(t, t.scoped_departments().filter(department::Column::Name.eq("sales"))).await, "department_live_name"),
         (plan(t, t.scoped_keys().order_by_asc(api_key::Column::CreatedAt)).await, "api_key_tenant"),
         (plan(t, of_user).await, "api_key_user"),
