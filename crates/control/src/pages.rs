@@ -50,35 +50,35 @@ pub(crate) struct PageRoute {
     pub(crate) method: &'static str,
     pub(crate) path: &'static str,
     pub(crate) to: MethodRouter<App>,
-    /// Asks an issuer, which sets how long it takes.
-    pub(crate) asks_issuer: bool,
+    /// Asks an issuer or works on a password: not only the database sets how long it takes.
+    pub(crate) own_pace: bool,
 }
 
 fn route(method: &'static str, path: &'static str, to: MethodRouter<App>) -> PageRoute {
-    PageRoute { method, path, to, asks_issuer: false }
+    PageRoute { method, path, to, own_pace: false }
 }
 
-fn asking(method: &'static str, path: &'static str, to: MethodRouter<App>) -> PageRoute {
-    PageRoute { asks_issuer: true, ..route(method, path, to) }
+fn unhurried(method: &'static str, path: &'static str, to: MethodRouter<App>) -> PageRoute {
+    PageRoute { own_pace: true, ..route(method, path, to) }
 }
 
 /// Every page of :5010.
 #[rustfmt::skip]
 pub(crate) fn routes() -> Vec<PageRoute> {
     vec![
-        route("GET",  "/signin",                          get(signin::page)),
-        route("POST", "/signin",                          post(signin::send)),
-        route("GET",  "/signin/link/{token}",             get(link::page)),
-        route("POST", "/signin/link/{token}",             post(link::send)),
-        route("GET",  "/signin/issuer/{tenant}/{issuer}", get(round_trip::begin)),
-        asking("GET", "/signin/callback",                 get(round_trip::end)),
-        route("POST", "/signout",                         post(account::sign_out)),
-        route("GET",  "/account",                         get(account::page)),
-        route("POST", "/account/sessions/{session}/end",  post(account::end_session)),
-        route("POST", "/account/grants/{grant}/revoke",   post(account::revoke_grant)),
-        asking("GET", "/oauth/{tenant}/authorize",        get(authorization::page)),
-        asking("POST", "/oauth/{tenant}/authorize",       post(authorization::decide)),
-        route("GET",  "/assets/{file}",                   get(assets::file)),
+        route("GET",      "/signin",                            get(signin::page)),
+        unhurried("POST", "/signin",                            post(signin::send)),
+        route("GET",      "/signin/link/{token}",               get(link::page)),
+        unhurried("POST", "/signin/link/{token}",               post(link::send)),
+        route("GET",      "/signin/issuer/{tenant}/{issuer}",   get(round_trip::begin)),
+        unhurried("GET",  "/signin/callback",                   get(round_trip::end)),
+        route("POST",     "/signout",                           post(account::sign_out)),
+        route("GET",      "/account",                           get(account::page)),
+        route("POST",     "/account/sessions/{session}/end",    post(account::end_session)),
+        route("POST",     "/account/grants/{grant}/revoke",     post(account::revoke_grant)),
+        unhurried("GET",  "/oauth/{tenant}/authorize",          get(authorization::page)),
+        unhurried("POST", "/oauth/{tenant}/authorize",          post(authorization::decide)),
+        route("GET",      "/assets/{file}",                     get(assets::file)),
     ]
 }
 

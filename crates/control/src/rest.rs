@@ -225,7 +225,7 @@ pub(crate) fn rest(app: App) -> Rest {
         router = router.route(route.path, to);
     }
     for page in pages::routes() {
-        let to = if page.asks_issuer { page.to } else { page.to.layer(middleware::from_fn(deadline::layer)) };
+        let to = if page.own_pace { page.to } else { page.to.layer(middleware::from_fn(deadline::layer)) };
         router = router.route(page.path, to);
     }
     for (_, path, to) in authorization::routes() {

@@ -180,10 +180,22 @@ pub(super) fn rendered(app: &App, site: &Site, mut response: Response) -> Respon
     let (status, code, title, text) = match (&refusal, response.extensions().get::<Title>()) {
         (Some(Refusal::SignIn(to)), _) => return sign_in(site, to),
         (Some(refusal), _) => (refusal.status(), refusal.code(), refusal.title(), refusal.text()),
+        (None, Some(Title(title))) if response.status().is_server_error() => {
+            (response.status(), "failed", *title, "Try again in a moment.".to_owned())
+        }
         (None, Some(Title(title))) => (response.status(), "refused", *title, "This can't be done here.".to_owned()),
         (None, None) => return response,
     };
-    let again = matches!(refusal, Some(Refusal::State(_) | Refusal::Issuer { .. } | Refusal::IssuerDown(_)));
+    let again = matches!(
+        refusal,
+        Some(
+            Refusal::State(_)
+                | Refusal::Issuer { .. }
+                | Refusal::IssuerDown(_)
+                | Refusal::NoAccount { .. }
+                | Refusal::Inactive
+        )
+    );
     let frame = Frame::of(app, None);
     let page = RefusalPage { frame, code, title, text: &text, trace_id: &trace_id(), again };
     let mut shown = (status, Html(page.render().unwrap_or_else(|_| title.to_owned()))).into_response();

@@ -21,7 +21,7 @@ use crate::sign_in::session::{self, Proven};
 use crate::sign_in::tries::Of;
 
 /// Issuers that a page shows.
-const MAX_ISSUERS: u32 = 20;
+const MAX_ISSUERS: usize = 20;
 /// The tenant of people who don't know that there are tenants.
 const TENANT: &str = "default";
 /// What every failed try says: which part was wrong is nobody's business.
@@ -39,7 +39,6 @@ struct SigninPage<'a> {
     back: Option<&'a str>,
     issuers: Vec<Button>,
     passwords: bool,
-    other_open: bool,
 }
 
 /// A way to sign in elsewhere.
@@ -105,7 +104,7 @@ async fn form(app: &App, site: &Site, visit: Visit, filled: Filled<'_>) -> Resul
         let page = IssuerPage { limit: 500, ..IssuerPage::default() };
         let found = app.store.tenant(tenant.spec.id).issuers(page).await?;
         let offered = found.into_iter().filter(|issuer| issuer.enabled && issuer.sign_in && issuer.client_id.is_some());
-        issuers.extend(offered.take(MAX_ISSUERS as usize).map(|issuer| {
+        issuers.extend(offered.take(MAX_ISSUERS).map(|issuer| {
             let path = format!("/signin/issuer/{}/{}", tenant.spec.name, issuer.name);
             let query = filled.back.map(|back| Serializer::new(String::new()).append_pair("return", back).finish());
             let path = query.map_or(path.clone(), |query| format!("{path}?{query}"));
@@ -123,7 +122,6 @@ async fn form(app: &App, site: &Site, visit: Visit, filled: Filled<'_>) -> Resul
         // A tenant that isn't there looks like one of which nothing else is known.
         passwords: tenant.as_ref().is_none_or(|tenant| tenant.local_accounts),
         issuers,
-        other_open: false,
     };
     Ok(visit.kept(site, show(filled.status, &page)?))
 }

@@ -24,7 +24,8 @@ use crate::rest::{
         title = "Gatehouse",
         description = "The management service of Gatehouse, a gateway for MCP. Keys are sent as `Authorization: Bearer \
             ghk_…`. Changes name the `ETag` that was read in `If-Match`; creates may carry an `Idempotency-Key`. \
-            A platform admin names the tenant in `Gatehouse-Tenant`. Errors are `application/problem+json` with a \
+            A platform admin names the tenant in `Gatehouse-Tenant`. Pages of this service may send the cookie of a \
+            session instead of a key, and then its CSRF token in `Gatehouse-CSRF` with every change. Errors are `application/problem+json` with a \
             stable `code`.",
         license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0")
     ),
