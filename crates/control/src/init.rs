@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use model::{KeyRole, KeyScopes, Limits, Secret, SystemClock, TenantId, TenantName};
-use store::{Actor, KeyPage, NewTenant, Store, StoreError};
+use store::{Actor, KeyPage, NewTenant, NewUser, Store, StoreError, UserPage};
 use toml::{Table, Value};
 use vault::{Vault, VaultError};
 
@@ -23,6 +23,8 @@ pub use self::deployment::prepare;
 
 /// Name of the first tenant.
 const TENANT: &str = "default";
+/// Login of the first user.
+const ADMIN: &str = "admin";
 /// Names that are tried where that tenant can't be used.
 const MAX_ATTEMPTS: u32 = 100;
 /// Labels of the two keys, by which new ones replace them.
@@ -225,7 +227,13 @@ async fn home(store: &Store, actor: &Actor) -> Result<TenantId, StoreError> {
             None => (),
         }
         let name: TenantName = name.parse().map_err(|_| StoreError::Corrupt { what: "the default tenant" })?;
-        let new = NewTenant { title: "Default".to_owned(), limits: Limits::generous(), ..NewTenant::new(name) };
+        let new = NewTenant {
+            title: "Default".to_owned(),
+            limits: Limits::generous(),
+            // On one machine nobody has an issuer: MCP clients sign people in here.
+            authorization_server: true,
+            ..NewTenant::new(name)
+        };
         match store.platform().create_tenant(actor, new).await {
             Err(StoreError::NameTaken) => (),
             made => return Ok(made?.value.spec.id),
@@ -234,10 +242,29 @@ async fn home(store: &Store, actor: &Actor) -> Result<TenantId, StoreError> {
     Err(StoreError::NameTaken)
 }
 
-/// Makes the first tenant, unless it is there, and its two keys; earlier ones of these are revoked.
+/// The first user, where the tenant has none: somebody who can sign in, once a link was made for them.
+async fn first_user(store: &Store, actor: &Actor, tenant: TenantId) -> Result<(), StoreError> {
+    let users = store.tenant(tenant);
+    let any = async |deleted| users.users(UserPage { deleted, limit: 1, ..UserPage::default() }).await;
+    if !any(false).await?.is_empty() || !any(true).await?.is_empty() {
+        return Ok(());
+    }
+    let new = NewUser {
+        login: ADMIN.to_owned(),
+        title: "Administrator".to_owned(),
+        external_id: None,
+        departments: Vec::new(),
+        role: KeyRole::PlatformAdmin,
+        active: true,
+    };
+    users.create_user(actor, new).await.map(drop)
+}
+
+/// Makes the first tenant, unless it is there, its first user and its two keys; earlier ones of these are revoked.
 async fn first_tenant(store: &Store) -> Result<Made, InitError> {
     let actor = Actor::system("init");
     let tenant = home(store, &actor).await?;
+    first_user(store, &actor, tenant).await?;
     let keys = store.tenant(tenant);
     let mut earlier = Vec::new();
     for label in [ADMIN_LABEL, CLIENT_LABEL] {
@@ -389,6 +416,22 @@ mod tests {
 
         init(&dir, Asked { rest: at(8000), ..Asked::default() }, false, |_| Ok(())).await.unwrap();
         assert_eq!((Some(read().listen), Some(read().link_listen)), (at(8000), at(7002)));
+    }
+
+    #[tokio::test]
+    async fn there_is_somebody_to_sign_in_and_who_was_deleted_does_not_come_back() {
+        let dir = tempfile::tempdir().unwrap();
+        run(dir.path(), 6000, false).await;
+        let store = Store::connect(&database(dir.path()), Arc::new(SystemClock)).await.unwrap();
+        let tenant = store.platform().tenant_by_name(TENANT).await.unwrap().unwrap();
+        assert!(tenant.spec.authorization_server && tenant.local_accounts);
+        let users = store.tenant(tenant.spec.id);
+        let admin = users.user_by_login(ADMIN).await.unwrap().unwrap();
+        assert_eq!((admin.role, admin.active), (KeyRole::PlatformAdmin, true));
+        assert_eq!(users.password(admin.id).await.unwrap(), None, "nobody can guess what is not there");
+        users.delete_user(&Actor::system("test"), admin.id, None).await.unwrap();
+        run(dir.path(), 6000, true).await;
+        assert!(users.user_by_login(ADMIN).await.unwrap().is_none());
     }
 
     #[tokio::test]

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use model::{
-    EgressRule, EgressRuleId, Generation, KeyId, KeyRole, KeyScopes, KeyVerifier, Limits, ServerId, ServerLimits, ServerSpec,
-    TenantSpec, Transport, UpstreamUrl,
+    EgressRule, EgressRuleId, Generation, GrantId, KeyId, KeyRole, KeyScopes, KeyVerifier, Limits, RevokedGrant,
+    ServerId, ServerLimits, ServerSpec, SignerId, SignerSpec, TenantSpec, Transport, UpstreamUrl, UserId, UserSpec,
 };
 use proptest::prelude::*;
 use uuid::Uuid;
@@ -116,14 +116,27 @@ fn a_tenant_that_goes_takes_everything_along_whatever_else_is_named() {
 }
 
 #[test]
-fn what_cannot_be_read_stays_as_it_was_except_keys() {
+fn what_cannot_be_read_stays_as_it_was_except_what_lets_somebody_in() {
     let pools: &[(u8, &[&str])] = &[(1, &["default"])];
-    let before = Intended::default().replaced(whole(1, vec![tenant(1), server(1, 11, "a"), key(1)], pools));
-    let held_back = [tenant(1), server(1, 11, ""), key(1)].map(|resource| unreadable(resource.name()));
-    let state = IntendedState { unreadable: held_back.to_vec(), ..whole(2, vec![], &[]) };
-    let named = [tenant(1), server(1, 11, ""), key(1)].map(|resource| (resource.name(), Some(id(1))));
+    let revoked = Resource::Revoked(RevokedGrant { id: GrantId(Uuid::from_u128(3)), tenant: id(1) });
+    let user = Resource::User(UserSpec {
+        id: UserId(Uuid::from_u128(4)),
+        tenant: id(1),
+        login: "ann".to_owned(),
+        external_id: None,
+        role: KeyRole::User,
+        active: true,
+        departments: vec![],
+    });
+    let signer = SignerSpec { id: SignerId(Uuid::from_u128(5)), url: String::new(), public: [1; 32], until: 1 };
+    let all = vec![tenant(1), server(1, 11, "a"), revoked.clone(), key(1), user, Resource::Signer(signer)];
+    let before = Intended::default().replaced(whole(1, all.clone(), pools));
+    assert_eq!(names(&before, "default"), set(&all));
+    let held_back = all.iter().map(|resource| unreadable(resource.name())).collect();
+    let state = IntendedState { unreadable: held_back, ..whole(2, vec![], &[]) };
+    let named: Vec<_> = all.iter().map(|resource| (resource.name(), Some(id(1)))).collect();
     for after in [before.replaced(state.clone()), before.changed(&named, state)] {
-        assert_eq!(names(&after, "default"), set(&[tenant(1), server(1, 11, "")]));
+        assert_eq!(names(&after, "default"), set(&[tenant(1), server(1, 11, ""), revoked.clone()]));
     }
 }
 

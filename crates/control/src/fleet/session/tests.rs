@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use model::{KeyRole, KeyScopes, KeyVerifier, Limits, Resource, TenantId, TenantSpec};
+use model::{
+    ClaimMapping, GrantId, IssuerId, IssuerSpec, KeyRole, KeyScopes, KeyVerifier, Limits, Resource, RevokedGrant,
+    SignerId, SignerSpec, TenantId, TenantSpec, UserId, UserSpec,
+};
 use proptest::prelude::*;
 use uuid::Uuid;
 use wire::Rejected;
@@ -264,6 +267,65 @@ fn what_takes_something_from_a_key_is_urgent() {
     assert!(!bring(&mut session, &mut proxy, &limits).unwrap().head.urgent);
     let revoked = state(4, vec![tenant(1, 2)], &limits);
     assert!(bring(&mut session, &mut proxy, &revoked).unwrap().head.urgent);
+}
+
+fn user(active: bool) -> Resource {
+    Resource::User(UserSpec {
+        id: UserId(Uuid::from_u128(7)),
+        tenant: TenantId(Uuid::from_u128(1)),
+        login: "ann".to_owned(),
+        external_id: None,
+        role: KeyRole::User,
+        active,
+        departments: vec![],
+    })
+}
+
+fn issuer(scope: Option<&str>) -> Resource {
+    Resource::Issuer(IssuerSpec {
+        id: IssuerId(Uuid::from_u128(8)),
+        tenant: TenantId(Uuid::from_u128(1)),
+        issuer: "https://id.example".to_owned(),
+        audiences: vec![],
+        algorithms: vec![],
+        claims: ClaimMapping::default(),
+        scope: scope.map(str::to_owned),
+        unknown_users: true,
+        mcp: true,
+        keys: r#"{"keys":[]}"#.to_owned(),
+        keys_until: 1,
+    })
+}
+
+fn signer(until: i64) -> Resource {
+    Resource::Signer(SignerSpec { id: SignerId(Uuid::from_u128(9)), url: String::new(), public: [1; 32], until })
+}
+
+#[test]
+fn what_takes_something_from_a_user_is_urgent_and_what_gives_is_not() {
+    let revoked =
+        Resource::Revoked(RevokedGrant { id: GrantId(Uuid::from_u128(10)), tenant: TenantId(Uuid::from_u128(1)) });
+    let mut proxy = Proxy::default();
+    let mut session = Session::new(&proxy.hello());
+    let mut before = state(1, vec![tenant(1, 1)], &View::default());
+    bring(&mut session, &mut proxy, &before).unwrap();
+    for (seq, (resources, urgent)) in (2..).zip([
+        (vec![user(true)], false),
+        (vec![user(false)], true),
+        (vec![user(false), issuer(None)], false),
+        (vec![user(false), issuer(Some("mcp"))], true),
+        (vec![issuer(Some("mcp"))], true),
+        (vec![signer(1)], true),
+        (vec![signer(2)], false),
+        (vec![signer(2), revoked], true),
+        (vec![signer(2)], false),
+        (vec![], true),
+    ]) {
+        let all = [vec![tenant(1, 1)], resources].concat();
+        let next = state(seq, all, &before);
+        assert_eq!(bring(&mut session, &mut proxy, &next).unwrap().head.urgent, urgent, "{seq}");
+        before = next;
+    }
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! `Idempotency-Key`: a create that is sent twice happens once.
 
 use axum::http::{Method, StatusCode};
-use model::{KeyRole, KeyScopes, KeyText, UpstreamUrl};
-use store::{Actor, NewDepartment, NewEgressRule, NewServer, NewTenant, NewUser, Place, Seen};
+use model::{ClaimMapping, IssuerId, KeyRole, KeyScopes, KeyText, UpstreamUrl};
+use store::{Actor, NewDepartment, NewEgressRule, NewIssuer, NewServer, NewTenant, NewUser, Place, Seen};
 
 use super::house::{House, NOTES, OTHER, bearer};
 use crate::keys::{Mint, mint};
@@ -103,6 +103,7 @@ async fn a_create_whose_process_died_before_it_answered_is_told_from_its_record(
         ("keys", "{}"),
         ("departments", r#"{"name":"board"}"#),
         ("users", r#"{"login":"ann"}"#),
+        ("issuers", r#"{"name":"corp","issuer":"https://id.example"}"#),
         ("tenants", r#"{"name":"third"}"#),
         ("egress-rules", r#"{"host":"wiki.corp","reason":"test"}"#),
     ] {
@@ -155,6 +156,26 @@ async fn make(house: &House, noun: &str, actor: Actor) -> String {
                 active: true,
             };
             tenant.create_user(&actor, new).await.unwrap().value.id.to_string()
+        }
+        "issuers" => {
+            let new = NewIssuer {
+                id: IssuerId::fresh(),
+                name: "corp".parse().unwrap(),
+                title: String::new(),
+                issuer: "https://id.example".to_owned(),
+                client_id: None,
+                client_secret: None,
+                audiences: vec![],
+                algorithms: vec![],
+                claims: ClaimMapping::default(),
+                scope: None,
+                unknown_users: false,
+                sign_in: false,
+                mcp: true,
+                enabled: true,
+                fetched: None,
+            };
+            tenant.create_issuer(&actor, new).await.unwrap().value.id.to_string()
         }
         "tenants" => {
             let new = NewTenant::new("third".parse().unwrap());
