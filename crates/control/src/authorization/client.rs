@@ -5,7 +5,7 @@ use url::Url;
 use crate::authorization::redirect::RedirectUri;
 
 /// Characters of a name.
-const MAX_NAME: usize = 120;
+const MAX_NAME: usize = 64;
 
 /// Who asks for tokens. Public: it has no secret, so its redirect URI and its proof key are all that tells it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,7 +36,8 @@ impl Client {
     }
 }
 
-/// A name as it is shown: one line of bounded length, without characters that turn or hide others.
+/// A name as it is shown: one line of bounded length, without characters that turn or hide others, and without
+/// quotation marks, behind which it could go on as if it were ours.
 pub(crate) fn shown_name(text: &str) -> String {
     let text: String =
         text.chars().map(|ch| if ch.is_whitespace() { ' ' } else { ch }).filter(|ch| !is_hidden(*ch)).collect();
@@ -44,9 +45,10 @@ pub(crate) fn shown_name(text: &str) -> String {
     words.join(" ").chars().take(MAX_NAME).collect()
 }
 
-/// Control characters, zero-width ones, those that change the direction, variation selectors and tags.
+/// Control characters, zero-width ones, those that change the direction, variation selectors, tags, and quotation marks.
 fn is_hidden(ch: char) -> bool {
     ch.is_control()
+        || matches!(ch, '"' | '«' | '»' | '\u{201c}'..='\u{201f}' | '\u{2e42}' | '\u{301d}'..='\u{301f}' | '\u{ff02}')
         || matches!(ch,
             '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}' | '\u{180b}'..='\u{180f}'
             | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}'
@@ -67,6 +69,8 @@ mod tests {
             ("pay\u{202e}lap\u{202c}", "paylap"),
             ("a\u{200b}b\u{feff}c\u{e0041}", "abc"),
             ("\u{200b}", ""),
+            ("App” has been checked. “Go on", "App has been checked. Go on"),
+            ("O'Reilly", "O'Reilly"),
             ("日本語", "日本語"),
         ] {
             assert_eq!(shown_name(text), shown, "{text:?}");
