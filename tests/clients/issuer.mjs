@@ -3,6 +3,7 @@
 //   {do: "client", id, secret, redirect}    knows one more confidential client
 //   {do: "rotate", keep}                    signs with a new key; the old one stays published if it is kept
 //   {do: "away"}, {do: "back"}              nobody listens on its port; listens there again
+//   {do: "silence", path}                   hangs up on whoever asks for a path; null answers all again
 //   {do: "token", user, resource, scope}    an access token as a sign-in would end with
 //   {do: "asked", path}                     how often a path was asked for
 // Its own pages of development ask for a login, which is a subject, with any password, and for consent.
@@ -31,6 +32,7 @@ let callback;
 let keys = [newKey()];
 const clients = [];
 const asked = {};
+let silent = null;
 
 // A provider keeps its keys for life: a rotation makes another on the same store of sessions and grants.
 function build() {
@@ -65,6 +67,7 @@ function build() {
 const server = createServer((request, response) => {
   const { pathname } = new URL(request.url, issuer);
   asked[pathname] = (asked[pathname] ?? 0) + 1;
+  if (pathname === silent) return request.socket.destroy();
   callback(request, response);
 });
 const listen = (port) => new Promise((resolve) => server.listen(port, '127.0.0.1', resolve));
@@ -92,6 +95,7 @@ const verbs = {
     await closed;
   },
   back: () => listen(port),
+  silence: ({ path }) => void (silent = path),
   async token({ user, resource, scope = 'mcp' }) {
     const id = 'minted-for-tests';
     const client = await provider.Client.find(id);

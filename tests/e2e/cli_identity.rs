@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt as _;
 
 use serde_json::{Value, json};
-use tests::{Gatehouse, Http, Issuer, Upstream, eventually};
+use tests::{Answer, Gatehouse, Http, Issuer, Upstream, eventually};
 
 use crate::shell::Shell;
 
@@ -140,6 +140,44 @@ async fn a_tenant_says_how_its_people_sign_in() {
     assert_eq!(page(url).await, 200);
     shell.fails(3, &["user", "link", "bob", "--tenant", "acme"]).await;
     shell.fails(1, &["user", "link", "ann", "--ttl", "2d", "--tenant", "acme"]).await;
+}
+
+/// Sets a password on the page of a one-time link, as a browser does; the cookie of the session.
+async fn set_password(control: &str, link: &str) -> String {
+    let http = Http::default();
+    let page = http.send("GET", link, &[], "").await.unwrap().expect(200);
+    let cookie = |answer: &Answer| answer.header("set-cookie").split(';').next().unwrap_or_default().to_owned();
+    let text = page.text();
+    let (_, after) = text.split_once("name=\"csrf\" value=\"").unwrap();
+    let csrf = after.split('"').next().unwrap();
+    let password = "several+unrelated+words";
+    let form = format!("csrf={csrf}&username=admin&password={password}&again={password}");
+    let kind = "application/x-www-form-urlencoded";
+    let headers = [("content-type", kind), ("origin", control), ("cookie", &cookie(&page))];
+    let answer = http.send("POST", link, &headers, form).await.unwrap();
+    assert_eq!(answer.status, 303, "{}", answer.text());
+    cookie(&answer)
+}
+
+#[tokio::test]
+async fn a_session_is_listed_and_ended() {
+    let mut house = Gatehouse::start().await;
+    let link = house.ready()["sign_in"].as_str().unwrap().to_owned();
+    let cookie = set_password(house.control(), &link).await;
+    let me = format!("{}/api/v1/me", house.control());
+    let asked = async || Http::default().send("GET", &me, &[("cookie", &cookie)], "").await.unwrap().status.as_u16();
+    assert_eq!(asked().await, 200);
+    let shell = Shell::of(&house);
+    let listed = shell.done(&["session", "ls"]).await;
+    let session = listed["items"][0]["id"].as_str().unwrap();
+    assert!(shell.told(&["session", "ls"]).await.contains("  admin  "));
+    shell.done(&["session", "rm", session]).await;
+    assert_eq!(asked().await, 401);
+    shell.fails(3, &["session", "rm", session]).await;
+
+    let again = house.again();
+    house.end().await;
+    assert!(again.start().await.ready()["sign_in"].is_null(), "there is a password now");
 }
 
 #[tokio::test]

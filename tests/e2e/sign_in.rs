@@ -2,9 +2,11 @@
 
 use serde_json::{Value, json};
 use tests::browser::Page;
+use tests::gatehouse::Plane;
 use tests::{Browser, Gatehouse, Issuer};
 
 use crate::authorization::{PASSWORD, choose_password, link, sign_in};
+use crate::listener_tls::write_certificate;
 use crate::oidc::Company;
 use crate::ways::user;
 
@@ -144,6 +146,30 @@ async fn the_first_admin_comes_in_by_the_link_that_up_prints_and_ends_other_sess
 }
 
 #[tokio::test]
+async fn over_tls_the_cookie_is_the_hosts_alone() {
+    let Some(browser) = Browser::start().await else { return };
+    let mut house = Gatehouse::plan().no_restart().start().await;
+    let once = house.ready()["sign_in"].as_str().expect("up prints a link").to_owned();
+    house.kill(Plane::Control).await;
+    let folder = tempfile::tempdir().unwrap();
+    write_certificate(folder.path());
+    let path = |file: &str| folder.path().join(file).display().to_string();
+    let env = [("GATEHOUSE_TLS_CERT".to_owned(), path("tls.crt")), ("GATEHOUSE_TLS_KEY".to_owned(), path("tls.key"))];
+    house.start_alone(Plane::Control, &env);
+    let safe = |url: &str| url.replace("http://127.0.0.1", "https://localhost");
+    let page = browser.page("admin");
+    page.goto_when_there(&safe(&once)).await;
+    choose_password(&page).await;
+    page.at(&format!("{}/account", safe(house.control()))).await;
+    assert!(session(&page).await.is_none(), "not the name for plain http");
+    let cookies = page.cookies().await;
+    let cookie = cookies.iter().find(|cookie| cookie["name"] == "__Host-gatehouse");
+    let cookie = cookie.unwrap_or_else(|| panic!("the browser did not take it: {cookies:?}"));
+    assert_eq!((&cookie["secure"], &cookie["httpOnly"]), (&json!(true), &json!(true)));
+    well_behaved(&page, &safe(house.control())).await;
+}
+
+#[tokio::test]
 async fn foreign_pages_can_neither_frame_nor_use_the_console() {
     let Some(browser) = Browser::start().await else { return };
     let house = Gatehouse::start().await;
@@ -244,11 +270,11 @@ async fn people_sign_in_at_their_companys_issuer() {
     sign_in_there(&cleo, &control, &company.issuer, "id-cleo").await;
     cleo.at(&format!("{control}/account")).await;
 
-    // And when nobody is there, a page says so.
-    company.issuer.away().await;
+    // And when it can't be asked whether it is true, a page says so.
+    company.issuer.silence("/token").await;
     let other = browser.page("other");
-    other.goto(&format!("{control}/signin")).await;
-    other.click("Sign in with The company").await;
+    sign_in_there(&other, &control, &company.issuer, "id-cleo").await;
+    other.shows("identity provider can't be used now").await;
     other.shoot("issuer-away").await;
     assert!(session(&other).await.is_none());
 }

@@ -55,6 +55,15 @@ impl Page {
         self.ask(json!({"do": "goto", "url": url})).await
     }
 
+    /// The same, as soon as somebody answers there.
+    pub async fn goto_when_there(&self, url: &str) -> Value {
+        let line = json!({"do": "goto", "url": url, "as": self.person});
+        crate::eventually(&format!("{url} is there"), || async {
+            self.browser.0.lock().await.try_ask(&line).await.ok()
+        })
+        .await
+    }
+
     /// Types into the field of that label.
     pub async fn fill(&self, label: &str, value: &str) -> &Self {
         self.ask(json!({"do": "fill", "label": label, "value": value})).await;

@@ -49,6 +49,11 @@ impl Issuer {
         self.dialogue.ask(&json!({"do": "back"})).await;
     }
 
+    /// Hangs up on whoever asks for this path.
+    pub async fn silence(&mut self, path: &str) {
+        self.dialogue.ask(&json!({"do": "silence", "path": path})).await;
+    }
+
     /// An access token of two days, as a sign-in of an MCP client would end with.
     pub async fn token(&mut self, account: &str, resource: &str) -> String {
         self.token_with(account, resource, "mcp").await

@@ -2,6 +2,7 @@
 
 pub(crate) mod calls;
 pub(crate) mod faults;
+pub(crate) mod identity;
 pub(crate) mod instructions;
 pub(crate) mod link;
 pub(crate) mod memory;
@@ -13,7 +14,7 @@ use crate::report::Report;
 use crate::rig::{Plan, Rig};
 
 /// The names that `--only` takes.
-pub(crate) const NAMES: [&str; 18] = [
+pub(crate) const NAMES: [&str; 19] = [
     "call100",
     "steady",
     "call64k",
@@ -27,6 +28,7 @@ pub(crate) const NAMES: [&str; 18] = [
     "mounts",
     "cooling",
     "instructions",
+    "identity",
     "adds",
     "effective",
     "recover",
@@ -50,6 +52,7 @@ pub(crate) async fn run(name: &str, rig: &Rig, plan: &Plan, report: &mut Report)
         "mounts" => mounts::mounts(rig, plan, report).await,
         "cooling" => faults::cooling(rig, plan, report).await,
         "instructions" => instructions::instructions(rig, report).await,
+        "identity" => identity::identity(plan, report),
         "adds" => link::adds(rig, plan, report).await,
         "effective" => link::effective(plan, report).await,
         "recover" => link::recover(plan, report).await,
