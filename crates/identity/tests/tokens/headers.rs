@@ -58,7 +58,7 @@ fn no_other_algorithm_is_ever_tried() {
 #[test]
 fn a_public_key_is_no_secret_to_sign_with() {
     let key: Value = RSA_2048_KEY.parse().unwrap();
-    let verifier = Verifier::new(&spec(&[key.clone()])).unwrap();
+    let verifier = Verifier::new(&spec(std::slice::from_ref(&key))).unwrap();
     let secrets = [RSA_2048_PEM, RSA_2048_PEM.trim_end(), RSA_2048_KEY, key["n"].as_str().unwrap(), ""];
     for secret in secrets {
         for (algorithm, refused) in
