@@ -63,7 +63,11 @@ async fn a_client_is_described_by_its_own_document() {
     assert_eq!(world.get("", &path).await.status.as_u16(), 303);
     assert_eq!(site.asked(), 0);
     let page = world.get(&world.ann.cookie, &path).await;
-    assert!(page.text.contains("Document App") && page.text.contains("it calls itself the app of 127.0.0.1; any program"), "{}", page.text);
+    assert!(
+        page.text.contains("Document App") && page.text.contains("it calls itself the app of 127.0.0.1; any program"),
+        "{}",
+        page.text
+    );
     let code = of(&led(&world.answer(&path, "allow").await), "code").unwrap();
     let reply = world.exchange(&client, &code).await;
     assert_eq!(reply.status.as_u16(), 200, "{}", reply.text);
