@@ -6,7 +6,7 @@ mod people;
 mod tenant;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use arc_swap::{ArcSwap, Guard};
 use egress::{Egress, Policy};
@@ -48,6 +48,8 @@ pub(crate) struct Table {
     internal: HashMap<ServerId, Arc<Mount>>,
     /// Exceptions to the address policy.
     rules: HashMap<EgressRuleId, Arc<EgressRule>>,
+    /// Of all that was pushed; made when it is first asked for, since thousands of users take a moment.
+    digest: OnceLock<Digest>,
 }
 
 impl Table {
@@ -127,6 +129,38 @@ impl Table {
 
     pub(crate) fn mounts(&self) -> impl Iterator<Item = &Arc<Mount>> {
         self.servers.values().chain(self.internal.values())
+    }
+
+    /// The pushed resources and their digests, sorted by the text of the name.
+    fn held(&self) -> Vec<(ResourceName, Digest)> {
+        let mut held: Vec<(String, ResourceName, Digest)> = Vec::new();
+        let mut add = |name: ResourceName, digest| held.push((name.to_string(), name, digest));
+        for tenant in self.tenants.values() {
+            add(ResourceName::Tenant(tenant.spec.id), tenant.spec.digest());
+        }
+        for mount in self.servers.values() {
+            add(ResourceName::Server(mount.spec.id), mount.digest);
+        }
+        for key in self.keys.values() {
+            add(ResourceName::Key(key.verifier.id), key.verifier.digest());
+        }
+        for rule in self.rules.values() {
+            add(ResourceName::Egress(rule.id), rule.digest());
+        }
+        for user in self.people.iter() {
+            add(ResourceName::User(user.id), user.digest());
+        }
+        for issuer in self.issuers.iter() {
+            add(ResourceName::Issuer(issuer.spec.id), issuer.spec.digest());
+        }
+        for signer in self.signers.values() {
+            add(ResourceName::Signer(signer.spec.id), signer.spec.digest());
+        }
+        for grant in self.revoked.values() {
+            add(ResourceName::Revoked(grant.id), grant.digest());
+        }
+        held.sort_by(|left, right| left.0.cmp(&right.0));
+        held.into_iter().map(|(_, name, digest)| (name, digest)).collect()
     }
 
     /// Ends the streams of those whom nothing lets in any more at `now`, or not as then; and answers that still
@@ -281,35 +315,7 @@ impl Tables {
 
     /// The pushed resources and their digests, sorted by the text of the name.
     pub fn held(&self) -> Vec<(ResourceName, Digest)> {
-        let table = self.current.load();
-        let mut held: Vec<(String, ResourceName, Digest)> = Vec::new();
-        let mut add = |name: ResourceName, digest| held.push((name.to_string(), name, digest));
-        for tenant in table.tenants.values() {
-            add(ResourceName::Tenant(tenant.spec.id), tenant.spec.digest());
-        }
-        for mount in table.servers.values() {
-            add(ResourceName::Server(mount.spec.id), mount.digest);
-        }
-        for key in table.keys.values() {
-            add(ResourceName::Key(key.verifier.id), key.verifier.digest());
-        }
-        for rule in table.rules.values() {
-            add(ResourceName::Egress(rule.id), rule.digest());
-        }
-        for user in table.people.iter() {
-            add(ResourceName::User(user.id), user.digest());
-        }
-        for issuer in table.issuers.iter() {
-            add(ResourceName::Issuer(issuer.spec.id), issuer.spec.digest());
-        }
-        for signer in table.signers.values() {
-            add(ResourceName::Signer(signer.spec.id), signer.spec.digest());
-        }
-        for grant in table.revoked.values() {
-            add(ResourceName::Revoked(grant.id), grant.digest());
-        }
-        held.sort_by(|left, right| left.0.cmp(&right.0));
-        held.into_iter().map(|(_, name, digest)| (name, digest)).collect()
+        self.current.load().held()
     }
 
     /// The pushed resources themselves: what the last good table file holds.
@@ -329,9 +335,12 @@ impl Tables {
 
     /// The digest of what is held, for heartbeats.
     pub fn digest(&self) -> Digest {
-        let held: Vec<(String, Digest)> =
-            self.held().into_iter().map(|(name, digest)| (name.to_string(), digest)).collect();
-        table_digest(held.iter().map(|(name, digest)| (name.as_str(), *digest)))
+        let table = self.current.load();
+        *table.digest.get_or_init(|| {
+            let held: Vec<(String, Digest)> =
+                table.held().into_iter().map(|(name, digest)| (name.to_string(), digest)).collect();
+            table_digest(held.iter().map(|(name, digest)| (name.as_str(), *digest)))
+        })
     }
 
     /// The mounts that were added through the internal calls: orphans, as control sees it.
@@ -414,6 +423,7 @@ impl Draft {
             servers: old.servers.clone(),
             internal: old.internal.clone(),
             rules: old.rules.clone(),
+            digest: OnceLock::new(),
         };
         let mut touched = Vec::new();
         if change.replace_all {

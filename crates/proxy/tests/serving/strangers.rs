@@ -333,24 +333,22 @@ fn by_tokens_of_control(house: &House, failures: &mut Vec<Failure>) -> Vec<Strin
 }
 
 fn by_tokens_of_issuers(house: &House, failures: &mut Vec<Failure>) -> Vec<String> {
-    let mut issuing = Issuing::new("https://id.example");
-    issuing.spec.audiences = vec!["api://gatehouse".to_owned()];
-    let stranger = Issuing::new("https://id.example");
-    let mut stale = Issuing::new("https://stale.example");
+    let audience = "api://gatehouse";
+    let [issuing, stranger, mut stale, mut not_mcp, mut scoped, unregistered, less] =
+        ["id", "id", "stale", "rest", "scoped", "nobody", "es"].map(|name| {
+            let mut issuing = Issuing::new(&format!("https://{name}.example"));
+            issuing.spec.audiences = vec![audience.to_owned()];
+            issuing
+        });
     stale.spec.keys_until = MORNING;
-    let mut not_mcp = Issuing::new("https://rest.example");
     not_mcp.spec.mcp = false;
-    let mut scoped = Issuing::new("https://scoped.example");
     scoped.spec.scope = Some("other".to_owned());
-    let unregistered = Issuing::new("https://nobody.example");
-    let less = Issuing::new("https://es.example");
     let only_ed = IssuerSpec { algorithms: vec![model::SigningAlgorithm::EdDsa], ..less.spec.clone() };
     for issuing in [&issuing, &stale, &not_mcp, &scoped] {
         house.put([issuing.resource()]);
     }
     house.put([Resource::Issuer(only_ed), Resource::User(user("ann"))]);
     house.put([Resource::User(UserSpec { active: false, ..user("gone") })]);
-    let audience = "api://gatehouse";
     let claims = issuing.claims("ann", audience);
     let with = |name: &str, value: Value| {
         let mut claims = claims.clone();
@@ -435,6 +433,9 @@ async fn send(http: &Http, method: &str, url: &str, failure: &Failure, beside: &
         .unwrap_or_else(|error| panic!("{}: {error}", failure.name))
 }
 
+/// Paths, the methods that are tried on them, and what comes of it.
+type Paths<'a> = (&'a [&'a str], &'a [&'a str], &'a dyn Fn(&str) -> u16);
+
 #[tokio::test]
 async fn nobody_comes_in_anywhere_and_everybody_sees_what_is_for_all() {
     let (house, upstream) = (House::start().await, Upstream::start().await);
@@ -452,7 +453,7 @@ async fn nobody_comes_in_anywhere_and_everybody_sees_what_is_for_all() {
     for failure in &failures {
         let secret = failure.authorization.first().and_then(|value| value.split_once(' ')).map_or("", |(_, text)| text);
         let internal = |_: &str| failure.on_internal;
-        let cases: [(&[&str], &[&str], &dyn Fn(&str) -> u16); 4] = [
+        let cases: [Paths<'_>; 4] = [
             (&MCP, &METHODS, &failure.on_mcp),
             (&INTERNAL, &METHODS, &internal),
             (&NOWHERE, &METHODS[..3], &|_| 404),
