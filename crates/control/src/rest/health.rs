@@ -48,7 +48,7 @@ pub(crate) async fn page(State(app): State<App>) -> Response {
     let page = format!(
         "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>Gatehouse</title></head>\n\
          <body><h1>Gatehouse</h1><p>Control {version} is running. {proxies} {mounts}</p>\n\
-         <p>Use the <code>gatehouse</code> command or REST under <code>/api/v1</code>: \
+         <p><a href=\"account\">Sign in</a> to see your account. Use the <code>gatehouse</code> command or REST under <code>/api/v1</code>: \
          <a href=\"docs\">its documentation</a>.</p></body></html>\n"
     );
     let policy = "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'";

@@ -44,7 +44,10 @@ impl SignedIn {
         }
         let now = app.clock.now_micros();
         if now.saturating_sub(live.session.seen_at) >= micros(TOUCH) {
-            platform.touch_session(hash, now).await?;
+            // A database that takes no writes lets people read on; without the note they are out after half an hour.
+            if let Err(error) = platform.touch_session(hash, now).await {
+                tracing::warn!(error = %telemetry::chain(&error), "that a session was used could not be noted");
+            }
         }
         Ok(Some(Self { live, token, ip: ip(parts) }))
     }

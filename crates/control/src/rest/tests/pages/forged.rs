@@ -38,7 +38,7 @@ fn matrix(own_token: &str, others: &str) -> Vec<(&'static str, Option<String>, C
     ]
 }
 
-async fn grant(house: &House, login: &str) -> GrantId {
+pub(super) async fn grant(house: &House, login: &str) -> GrantId {
     let store = house.app.store.tenant(house.acme);
     let user = store.user_by_login(login).await.unwrap().unwrap().id;
     let new = NewGrant {

@@ -5,7 +5,7 @@ use model::KeyRole;
 
 use super::super::house::{Reply, bearer};
 use super::browser::{Browser, ORIGIN};
-use super::{House, person, user};
+use super::{House, forged, person, user};
 
 async fn change(browser: &mut Browser<'_>, method: &str, path: &str, edit: impl FnOnce(&mut HeaderMap)) -> Reply {
     let body = if method == "POST" { r#"{"login":"made"}"# } else { "" };
@@ -65,7 +65,8 @@ async fn a_change_needs_the_proof_that_a_page_of_ours_sent_it() {
     let house = House::open().await;
     let mut tom = person(&house, "tom", KeyRole::TenantAdmin).await;
     let mut pam = person(&house, "pam", KeyRole::TenantAdmin).await;
-    (tom.get("/account").await, pam.get("/account").await);
+    tom.get("/account").await;
+    pam.get("/account").await;
     let (own, others) = (tom.csrf.clone(), pam.csrf.clone());
     type Edit<'e> = (&'e str, Option<&'e str>, Option<&'e str>, Option<&'e str>);
     let cases: [Edit<'_>; 12] = [
@@ -216,4 +217,33 @@ async fn a_link_is_shown_once_and_made_by_who_may_be_the_user() {
     assert!(again.status == 201 && again.json()["url"].is_null(), "{}", again.text);
     assert_eq!(house.admin("POST", "/api/v1/users/ann/disable", "").await.status, 200);
     assert_eq!(house.admin("POST", "/api/v1/users/ann/sign-in-link", "").await.told(), (422, "user".to_owned()));
+}
+
+#[tokio::test]
+async fn users_see_and_revoke_their_own_grants_admins_those_of_the_tenant() {
+    let house = House::open().await;
+    let mut ann = person(&house, "ann", KeyRole::User).await;
+    let mut bob = person(&house, "bob", KeyRole::User).await;
+    let (first, second) = (forged::grant(&house, "ann").await, forged::grant(&house, "ann").await);
+    let list = ann.get("/api/v1/grants").await.json();
+    let ids: Vec<&str> = list["items"].as_array().unwrap().iter().map(|grant| grant["id"].as_str().unwrap()).collect();
+    assert_eq!(ids, [first.to_string(), second.to_string()]);
+    assert_eq!(bob.get("/api/v1/grants").await.json()["items"].as_array().unwrap().len(), 0);
+    assert!(ann.get("/account").await.text.contains("A &#60;b&#62;client"));
+    ann.get("/account").await;
+    bob.get("/account").await;
+    let path = format!("/api/v1/grants/{first}");
+    for (who, status) in [(&mut bob, 404), (&mut ann, 200)] {
+        let csrf = who.csrf.clone();
+        let reply = change(who, "DELETE", &path, |headers| {
+            headers.insert("gatehouse-csrf", csrf.parse().unwrap());
+        });
+        assert_eq!(reply.await.status, status);
+    }
+    let live = ann.get("/api/v1/grants?live=true").await.json();
+    assert_eq!(live["items"].as_array().unwrap().len(), 1);
+    assert_eq!(live["items"][0]["id"], second.to_string());
+    assert_eq!(house.ask(&house.other_admin, "DELETE", &format!("/api/v1/grants/{second}"), "").await.status, 404);
+    let gone = house.admin("DELETE", &format!("/api/v1/grants/{second}"), "").await;
+    assert!(gone.status == 200 && gone.json()["effective"].is_object(), "{}", gone.text);
 }
