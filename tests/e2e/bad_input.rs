@@ -144,7 +144,13 @@ async fn wrong_headers_and_sizes_have_their_statuses() {
         assert_eq!(answer.status, 405, "{method}");
     }
     assert_eq!(post(&house, "/nothing", &[], &hello()).await.status, 404);
-    for path in ["/.well-known/oauth-protected-resource/mcp", "/.well-known/oauth-authorization-server", "/nothing"] {
+    for path in [
+        "/.well-known/oauth-protected-resource",
+        "/.well-known/oauth-protected-resource/nothing",
+        "/.well-known/oauth-protected-resource/t/nobody/mcp",
+        "/.well-known/oauth-authorization-server",
+        "/nothing",
+    ] {
         let answer = Http::default().send("GET", &house.at(path), &[], "").await.unwrap();
         assert_eq!(answer.status, 404, "{path} without a key: {}", answer.text());
     }
