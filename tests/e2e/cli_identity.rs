@@ -120,6 +120,24 @@ async fn a_backend_calls_in_the_name_of_a_user() {
 }
 
 #[tokio::test]
+async fn a_backend_of_another_tenant_calls_there() {
+    let house = Gatehouse::start().await;
+    let shell = Shell::of(&house);
+    let upstream = Upstream::named("notes").await;
+    shell.done(&["tenant", "create", "acme"]).await;
+    shell.done(&["server", "add", "notes", &upstream.url(), "--tenant", "acme"]).await;
+    shell.done(&["user", "create", "ann", "--tenant", "acme"]).await;
+    let made = shell.done(&["key", "create", "--scope", "act_as", "--tenant", "acme"]).await;
+    let backend = Shell::with_key(&house, made["key"].as_str().unwrap());
+    let proxy = house.proxy();
+    let call = ["call", "notes", "echo", "--as", "ann", "--mcp-url", &proxy, "text=hi"];
+    for more in [&[][..], &["--tenant", "acme"]] {
+        assert_eq!(backend.told(&[&call[..], more].concat()).await.trim(), "notes: hi", "{more:?}");
+    }
+    backend.fails(3, &[&call[..], &["--tenant", "default"]].concat()).await;
+}
+
+#[tokio::test]
 async fn a_tenant_says_how_its_people_sign_in() {
     let house = Gatehouse::start().await;
     let shell = Shell::of(&house);
