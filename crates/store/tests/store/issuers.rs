@@ -229,6 +229,22 @@ async fn those_that_wait_longest_are_due_first_and_those_of_sleeping_tenants_nev
 }
 
 #[tokio::test]
+async fn of_those_who_would_ask_at_once_one_does() {
+    let house = House::new().await;
+    let (tenant, store) = (house.tenant("acme").await, &house.store);
+    let id = made(&tenant, "corp").await.id;
+    let claim =
+        |seen: Option<i64>, now: i64| async move { store.platform().claim_issuer(id, seen, now).await.unwrap() };
+    let first = tokio::join!(claim(None, 5), claim(None, 5), claim(None, 6));
+    assert_eq!([first.0, first.1, first.2].iter().filter(|won| **won).count(), 1);
+    let tried = tenant.issuer(id).await.unwrap().unwrap().tried_at;
+    assert!(!claim(None, 7).await && !claim(Some(4), 7).await, "it was asked since");
+    assert!(claim(tried, 7).await);
+    assert_eq!(tenant.issuer(id).await.unwrap().unwrap().tried_at, Some(7));
+    assert!(!house.store.platform().claim_issuer(IssuerId::fresh(), None, 8).await.unwrap());
+}
+
+#[tokio::test]
 async fn lists_are_paged_and_searched_literally() {
     let house = House::new().await;
     let tenant = house.tenant("acme").await;

@@ -6,8 +6,10 @@ use store::{Actor, NewUser, TenantPatch, UserPatch};
 use super::house::{House, made, tenant};
 use crate::keys::Mint;
 
-/// A route of each kind, and who gets in at the least.
-const ASKED: [(&str, fn(KeyRole) -> bool); 4] = [
+type LetsIn = fn(KeyRole) -> bool;
+
+/// A route of each kind, and whom it lets in.
+const ASKED: [(&str, LetsIn); 4] = [
     ("/api/v1/me", |_| true),
     ("/api/v1/audit", |role| role != KeyRole::User),
     ("/api/mcp/list", |role| role >= KeyRole::TenantAdmin),
