@@ -49,6 +49,11 @@ impl Replicas {
         let folder = TempDir::with_prefix("gatehouse-replicas-").expect("a folder");
         let path = |name: &str| folder.path().join(name).display().to_string();
         let mut controls: Vec<Node> = (0..plan.controls).map(|at| Node::control(at, plan, &path)).collect();
+        // One name for all of them, as behind a balancer: else each start would tell proxies of another.
+        let public = controls.first().expect("at least one control").url();
+        for control in &mut controls {
+            control.environment.insert("GATEHOUSE_PUBLIC_URL", public.clone());
+        }
         let links: Vec<String> =
             controls.iter().map(|control| control.environment["GATEHOUSE_LINK_LISTEN"].clone()).collect();
         // Each proxy is left to one control until that is gone: a change at another has to find its way.
