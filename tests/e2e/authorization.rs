@@ -79,9 +79,14 @@ impl Town {
 
 /// Turns the authorization server of the tenant `default` on.
 pub(crate) async fn serve_clients(admin: &Admin) {
-    let tag = admin.get("/api/v1/tenants/default").await.expect(200).header("etag").to_owned();
+    serve_clients_of(admin, "default").await;
+}
+
+async fn serve_clients_of(admin: &Admin, tenant: &str) {
+    let path = format!("/api/v1/tenants/{tenant}");
+    let tag = admin.get(&path).await.expect(200).header("etag").to_owned();
     let body = json!({"authorization_server": true});
-    admin.try_send("PATCH", "/api/v1/tenants/default", &[("if-match", &tag)], &body).await.unwrap().expect(200);
+    admin.try_send("PATCH", &path, &[("if-match", &tag)], &body).await.unwrap().expect(200);
 }
 
 #[tokio::test]
@@ -197,4 +202,46 @@ async fn the_conformance_suite_has_nothing_against_our_authorization_server() {
     for check in checks {
         assert_eq!(check["status"], "SUCCESS", "{check}");
     }
+}
+
+#[tokio::test]
+async fn who_is_signed_in_to_one_tenant_lets_no_client_into_another() {
+    let Some(browser) = Browser::start().await else { return };
+    let town = Town::start().await;
+    let acme = town.admin.tenant("acme").await;
+    let _theirs = mounted(&acme, "theirs").await;
+    serve_clients_of(&town.admin, "acme").await;
+    user(&town.admin, "ann", &[]).await;
+    user(&acme, "ben", &[]).await;
+    let ann = Person::new(&town.admin, &browser, "ann").await;
+    let ben = Person::new(&acme, &browser, "ben").await;
+    let (ours, theirs) = (town.house.at("/mcp"), town.house.at("/t/acme/mcp"));
+    let mut client = let_in(&ben, async || Typescript::start(&theirs).await, &theirs).await;
+    assert!(client.signed_in().await.contains(&"theirs__echo".to_owned()));
+    assert_eq!(client.call("theirs__echo", &json!({"text": "1"})).await.unwrap(), "theirs: 1");
+    let token = client.tokens().await["access_token"].as_str().unwrap().to_owned();
+    for elsewhere in [&ours, &town.house.at("/t/default/mcp"), &town.house.at("/t/acme/servers/theirs/mcp")] {
+        assert_eq!(knock(elsewhere, &token).await.status, 401, "{elsewhere}");
+    }
+
+    // Ann is signed in where she belongs, and is asked who she is in the other tenant.
+    let page = &ann.page;
+    page.goto(&format!("{}/signin", town.house.control())).await;
+    sign_in(page, "ann", PASSWORD).await;
+    let (_client, visit) = Typescript::start(&theirs).await;
+    page.goto(&visit).await;
+    page.at(&format!("{}/signin", town.house.control())).await;
+    sign_in(page, "ann", PASSWORD).await;
+    page.shows("don't belong together").await;
+    // Nor does the other tenant's server give out what is for this one.
+    let swapped = visit.replace(&encoded(&theirs), &encoded(&ours));
+    assert_ne!(swapped, visit);
+    let page = &ben.page;
+    page.goto(&swapped).await;
+    assert!(!page.look().await["buttons"].to_string().contains("Allow"), "{}", page.text().await);
+}
+
+/// As it stands in a query.
+fn encoded(url: &str) -> String {
+    url::form_urlencoded::byte_serialize(url.as_bytes()).collect()
 }
