@@ -1,6 +1,7 @@
 //! REST: the route table, one line per endpoint, as data that tests read.
 
 mod answer;
+mod arrival;
 mod audit;
 mod bodies;
 mod body;
@@ -56,8 +57,8 @@ use tower_http::normalize_path::NormalizePath;
 use crate::App;
 use crate::authorization;
 use crate::pages;
+pub(crate) use crate::rest::arrival::{Cut, is_declared, whole};
 pub(crate) use crate::rest::cursor::Cursors;
-pub(crate) use crate::rest::deadline::Arrived;
 pub(crate) use crate::rest::json::parse as parse_json;
 pub(crate) use crate::rest::problem::Title;
 pub(crate) use crate::rest::segment::Segment;

@@ -1,31 +1,24 @@
 //! What browsers send: queries and forms, each parameter once, and the proof that a form is ours.
 
-use std::time::Duration;
-
 use axum::extract::{FromRequest, FromRequestParts, OptionalFromRequestParts, Request};
-use axum::http::header::CONTENT_TYPE;
 use axum::http::request::Parts;
 use axum::response::Response;
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use model::Secret;
 use subtle::ConstantTimeEq as _;
 
 use crate::App;
 use crate::pages::Refusal;
-use crate::rest::Arrived;
+use crate::rest::{Cut, is_declared, whole};
 use crate::sign_in::cookies::Cookie;
 use crate::sign_in::return_to::own_path;
 use crate::sign_in::session::SignedIn;
 use crate::sign_in::site::Site;
 use crate::sign_in::token::Token;
-use crate::timers::scaled;
 
 /// Bytes that a form may have.
 const MAX_FORM: usize = 32 << 10;
 /// Parameters of a form or a query.
 const MAX_PARAMETERS: usize = 64;
-/// How long a form may take to arrive.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 const TWICE: Refusal = Refusal::Malformed("A parameter stands twice, or there are too many of them.");
 
@@ -126,22 +119,13 @@ impl FromRequest<App> for Form {
         if !site.sent(&parts.headers, true) {
             return Err(Refusal::Forged);
         }
-        let kind = parts.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-        let kind = kind.split(';').next().unwrap_or_default().trim();
-        if !kind.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
+        if !is_declared("application/x-www-form-urlencoded", &parts.headers) {
             return Err(Refusal::Malformed("Forms are sent as application/x-www-form-urlencoded."));
         }
-        let arriving = Limited::new(body, MAX_FORM).collect();
-        let bytes = match tokio::time::timeout(scaled(PATIENCE), arriving).await {
-            Ok(Ok(body)) => body.to_bytes(),
-            Ok(Err(error)) if error.is::<LengthLimitError>() => {
-                return Err(Refusal::Malformed("The form is too large."));
-            }
-            Ok(Err(_)) | Err(_) => return Err(Refusal::Malformed("The form did not arrive whole.")),
-        };
-        if let Some(Arrived(arrived)) = parts.extensions.get::<Arrived>() {
-            arrived.notify_one();
-        }
+        let bytes = whole(&parts, body, MAX_FORM).await.map_err(|cut| match cut {
+            Cut::TooLarge => Refusal::Malformed("The form is too large."),
+            Cut::Broken | Cut::Slow => Refusal::Malformed("The form did not arrive whole."),
+        })?;
         Ok(Self { fields: Parameters::read(&bytes)?, site, parts })
     }
 }

@@ -1,27 +1,21 @@
 //! A request body as the write routes accept it: declared as JSON, at most 256 KiB, one strict
 //! object.
 
-use std::time::Duration;
-
 use axum::body::Bytes;
 use axum::extract::{FromRequest, Request};
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderValue, Method};
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::Body as _;
 
 use crate::App;
-use crate::rest::deadline::Arrived;
+use crate::rest::arrival::{Cut, is_declared, whole};
 use crate::rest::fields::Fields;
 use crate::rest::idempotency::Slot;
 use crate::rest::json;
 use crate::rest::problem::Problem;
-use crate::timers::scaled;
 
 /// Bytes that a body may have.
 const MAX_BODY: usize = 256 * 1024;
-/// How long a body may take to arrive.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A body that is one JSON object, with what makes its request repeatable.
 pub(crate) struct Body {
@@ -42,11 +36,7 @@ impl FromRequest<App> for Body {
         }
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
         let headers = request.headers().clone();
-        let arrived = request.extensions().get::<Arrived>().cloned();
         let bytes = read(request).await?;
-        if let Some(Arrived(arrived)) = arrived {
-            arrived.notify_one();
-        }
         let slot = slot(&headers, &method, &path, &bytes)?;
         let fields = Fields::of(json::parse(&bytes).map_err(Problem::Json)?)?;
         Ok(Self { fields, bytes, slot })
@@ -76,9 +66,7 @@ fn slot(headers: &HeaderMap, method: &Method, path: &str, bytes: &[u8]) -> Resul
 
 /// Whether the body is declared as `application/json`, with or without parameters.
 pub(crate) fn is_json(headers: &HeaderMap) -> bool {
-    let declared = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let kind = declared.split(';').next().unwrap_or_default().trim();
-    kind.eq_ignore_ascii_case("application/json")
+    is_declared("application/json", headers)
 }
 
 /// Reads a body of at most 256 KiB within 30 s.
@@ -87,11 +75,10 @@ pub(crate) async fn read(request: Request) -> Result<Bytes, Problem> {
     if declared.is_some_and(|length| length > MAX_BODY) {
         return Err(Problem::TooLarge);
     }
-    let body = Limited::new(request.into_body(), MAX_BODY).collect();
-    match tokio::time::timeout(scaled(PATIENCE), body).await {
-        Ok(Ok(body)) => Ok(body.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Problem::TooLarge),
-        Ok(Err(_)) => Err(Problem::Truncated),
-        Err(_) => Err(Problem::SlowBody),
-    }
+    let (parts, body) = request.into_parts();
+    whole(&parts, body, MAX_BODY).await.map_err(|cut| match cut {
+        Cut::TooLarge => Problem::TooLarge,
+        Cut::Broken => Problem::Truncated,
+        Cut::Slow => Problem::SlowBody,
+    })
 }

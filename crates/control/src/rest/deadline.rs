@@ -9,9 +9,9 @@ use axum::http::Method;
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use hyper::body::Body as _;
-use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
+use crate::rest::arrival::{Arrived, PATIENCE};
 use crate::rest::problem::Problem;
 use crate::timers::scaled;
 
@@ -19,18 +19,12 @@ use crate::timers::scaled;
 const READ: Duration = Duration::from_secs(5);
 /// How long a change may take: as long, and the 2 s for which it waits for proxies, with some room.
 const CHANGE: Duration = Duration::from_secs(8);
-/// How long a body may take to arrive, before the change begins.
-const BODY: Duration = Duration::from_secs(30);
-
-/// Told by the reader of the body: from now on only the database is waited for.
-#[derive(Clone)]
-pub(crate) struct Arrived(pub(crate) Arc<Notify>);
 
 /// Ends a request that takes too long. A change that is cut may still be made by its own task.
 pub(crate) async fn layer(mut request: Request, next: Next) -> Response {
     let reads = *request.method() == Method::GET || *request.method() == Method::HEAD;
     let (most, problem) = if reads { (READ, Problem::Unavailable) } else { (CHANGE, Problem::Uncertain) };
-    let body = if request.body().is_end_stream() { Duration::ZERO } else { BODY };
+    let body = if request.body().is_end_stream() { Duration::ZERO } else { PATIENCE };
     let arrived = Arrived(Arc::default());
     request.extensions_mut().insert(arrived.clone());
     let deadline = sleep_until(Instant::now() + scaled(body + most));
