@@ -1,23 +1,23 @@
 //! The intended state: whole, or what changed of it since a revision, each as one consistent read.
 
+mod reading;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use model::{
-    GrantId, IssuerId, KeyId, KeyRole, Resource, ResourceName, Revision, RevokedGrant, ServerId, SignerId, TenantId,
-};
+use model::{KeyId, Resource, ResourceName, Revision, TenantId};
 use sea_orm::{
     ColumnTrait, Condition, DatabaseTransaction, DbBackend, EntityTrait, IsolationLevel, JoinType, QueryFilter,
     QueryOrder, QuerySelect, RelationDef, TransactionOptions,
 };
 use uuid::Uuid;
 
+use self::reading::Reading;
 use super::{PlatformStore, revision};
+use crate::StoreError;
 use crate::entity::{
     api_key, department, egress_rule, issuer, membership, oauth_grant, outbox, server, signer, tenant, user,
 };
 use crate::timed::Timed;
-use crate::user_record::spec_of;
-use crate::{EgressRuleRecord, IssuerRecord, KeyRecord, ServerRecord, SignerRow, StoreError, TenantRecord};
 
 /// Changes beyond which reading everything is cheaper than reading each.
 const MAX_CHANGES: usize = 1_000;
@@ -28,8 +28,8 @@ pub struct IntendedState {
     /// Which one.
     pub revision: Revision,
     /// Active tenants, their enabled live servers, their keys that work, their users, those who may not come in
-    /// included, their enabled identity providers, and the grants that were
-    /// taken back lately; egress rules and signers.
+    /// included, their enabled identity providers, and the grants that were taken back lately; egress rules and
+    /// signers.
     pub resources: Vec<Resource>,
     /// The pools whose proxies serve each of the tenants.
     pub pools: HashMap<TenantId, Vec<String>>,
@@ -330,127 +330,10 @@ impl Named {
     }
 }
 
-/// The rows as they become resources. A tenant's come before what belongs to it.
-struct Reading {
-    state: IntendedState,
-    /// Tenants that are active, readable or not.
-    active: HashSet<Uuid>,
-}
-
-impl Reading {
-    fn new(revision: Revision) -> Self {
-        let state = IntendedState { revision, resources: vec![], pools: HashMap::new(), unreadable: vec![] };
-        Self { state, active: HashSet::new() }
-    }
-
-    /// A tenant's pools are always wanted; the resource only if the tenant itself is.
-    fn tenant(&mut self, row: tenant::Model, told: impl Fn(&Uuid) -> bool) {
-        self.active.insert(row.id);
-        let (id, told) = (TenantId(row.id), told(&row.id));
-        let name = ResourceName::Tenant(id);
-        match TenantRecord::try_from(row) {
-            Ok(record) => {
-                self.state.pools.insert(id, record.pools);
-                if told {
-                    self.state.resources.push(Resource::Tenant(record.spec));
-                }
-            }
-            Err(error) => self.held_back(Some(name), name.to_string(), Some(id), &error),
-        }
-    }
-
-    fn server(&mut self, row: server::Model) {
-        if !self.active.contains(&row.tenant_id) {
-            return;
-        }
-        let (tenant, name) = (TenantId(row.tenant_id), ResourceName::Server(ServerId(row.id)));
-        match ServerRecord::try_from(row) {
-            Ok(record) => self.state.resources.push(Resource::Server(record.spec)),
-            Err(error) => self.held_back(Some(name), name.to_string(), Some(tenant), &error),
-        }
-    }
-
-    /// A user's key does what both may do, and nothing once the user is gone.
-    fn key(&mut self, row: api_key::Model, user: Option<user::Model>) {
-        let user = user.filter(|user| user.active && user.deleted_at.is_none());
-        let orphaned = row.user_id.is_some() && user.is_none();
-        if orphaned || !self.active.contains(&row.tenant_id) {
-            return;
-        }
-        let tenant = TenantId(row.tenant_id);
-        let name = row.id.parse().ok().map(ResourceName::Key);
-        let text = format!("key/{}", row.id.escape_debug());
-        let read = KeyRecord::try_from(row).and_then(|record| match user {
-            None => Ok(record.verifier),
-            Some(user) => {
-                let role = KeyRole::parse(&user.role).ok_or(StoreError::Corrupt { what: "user.role" })?;
-                Ok(record.narrowed(role))
-            }
-        });
-        match read {
-            Ok(verifier) => self.state.resources.push(Resource::Key(verifier)),
-            Err(error) => self.held_back(name, text, Some(tenant), &error),
-        }
-    }
-
-    fn rule(&mut self, row: egress_rule::Model) {
-        if row.tenant_id.is_some_and(|tenant| !self.active.contains(&tenant)) {
-            return;
-        }
-        let (tenant, name) = (row.tenant_id.map(TenantId), ResourceName::Egress(model::EgressRuleId(row.id)));
-        match EgressRuleRecord::try_from(row) {
-            Ok(record) => self.state.resources.push(Resource::Egress(record.rule)),
-            Err(error) => self.held_back(Some(name), name.to_string(), tenant, &error),
-        }
-    }
-
-    /// Of a user whom nobody can judge proxies hold that nobody comes in: unknown to them, a stranger might.
-    fn user(&mut self, row: user::Model, departments: Vec<String>) {
-        if !self.active.contains(&row.tenant_id) {
-            return;
-        }
-        let (spec, read) = spec_of(row, departments);
-        let (tenant, name) = (spec.tenant, ResourceName::User(spec.id));
-        self.state.resources.push(Resource::User(spec));
-        if let Err(error) = read {
-            self.held_back(Some(name), name.to_string(), Some(tenant), &error);
-        }
-    }
-
-    fn issuer(&mut self, row: issuer::Model) {
-        if !self.active.contains(&row.tenant_id) {
-            return;
-        }
-        let (tenant, name) = (TenantId(row.tenant_id), ResourceName::Issuer(IssuerId(row.id)));
-        match IssuerRecord::try_from(row) {
-            Ok(record) => self.state.resources.push(Resource::Issuer(record.spec())),
-            Err(error) => self.held_back(Some(name), name.to_string(), Some(tenant), &error),
-        }
-    }
-
-    fn signer(&mut self, row: signer::Model) {
-        let name = ResourceName::Signer(SignerId(row.id));
-        match SignerRow::try_from(row) {
-            Ok(signer) => self.state.resources.push(Resource::Signer(signer.spec)),
-            Err(error) => self.held_back(Some(name), name.to_string(), None, &error),
-        }
-    }
-
-    fn revoked(&mut self, tenant: Uuid, grant: Uuid) {
-        if self.active.contains(&tenant) {
-            let revoked = RevokedGrant { id: GrantId(grant), tenant: TenantId(tenant) };
-            self.state.resources.push(Resource::Revoked(revoked));
-        }
-    }
-
-    fn held_back(&mut self, name: Option<ResourceName>, text: String, tenant: Option<TenantId>, error: &StoreError) {
-        tracing::error!(name = text, %error, alarm = true, "a stored record can't be read and is held back");
-        self.state.unreadable.push(Unreadable { name, text, tenant, reason: error.to_string() });
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use model::ServerId;
+
     use super::*;
 
     fn row(seq: i64, server: u128) -> outbox::Model {
