@@ -243,7 +243,7 @@ mod tests {
         }
 
         fn claims(&self) -> Claims {
-            let now = self.clock.now_micros() / 1_000_000;
+            let now = self.clock.now_secs();
             let tenant = TenantId::fresh();
             Claims {
                 audience: Audience::Tenant(tenant),
@@ -259,7 +259,7 @@ mod tests {
 
         /// Which of the published keys takes the token.
         async fn verified(&self, signed: &Signed) -> Option<SignerId> {
-            let now = self.clock.now_micros() / 1_000_000;
+            let now = self.clock.now_secs();
             let rows = self.store.platform().signers().await.unwrap();
             let takes = |spec: &SignerSpec| SignerKey::new(spec).verify(signed.token.expose(), now).is_ok();
             rows.iter().find(|row| takes(&row.spec)).map(|row| row.spec.id)

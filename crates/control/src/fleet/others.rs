@@ -9,7 +9,7 @@ use store::{ProxyStatus, Store, StoreError};
 use super::roster::{MISSED, Roster};
 use super::sight::Sight;
 use crate::proxies::AttachedProxy;
-use crate::timers::scaled;
+use crate::timers::{micros, scaled};
 
 /// Two looks at the rows are at least so far apart, however many wait for them.
 const APART: Duration = Duration::from_millis(40);
@@ -119,8 +119,4 @@ impl Others {
             mounts: row.mounts,
         }
     }
-}
-
-fn micros(duration: Duration) -> i64 {
-    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
 }

@@ -14,7 +14,8 @@ use time::macros::format_description;
 use crate::App;
 use crate::pages::{Form, Frame, Refusal, Signed, SignedIn, Site, show, signin};
 use crate::sign_in::cookies::Cookie;
-use crate::sign_in::session::{IDLE, micros};
+use crate::sign_in::session::IDLE;
+use crate::timers::micros;
 
 /// Sessions and grants that a page shows; the store keeps no more sessions of one user.
 const MOST: u32 = 100;

@@ -16,11 +16,12 @@ use url::Url;
 
 use self::provider::Provider;
 use super::account;
-use super::session::{Proven, micros};
+use super::session::Proven;
 use super::site::Site;
 use super::token::Token;
 use crate::App;
 use crate::pages::Refusal;
+use crate::timers::micros;
 
 /// How long a round trip may take.
 const LONGEST: Duration = Duration::from_secs(10 * 60);
@@ -67,7 +68,8 @@ pub(crate) async fn offered(app: &App, tenant: &TenantRecord, named: &str) -> Re
     Ok(found.filter(is_offered))
 }
 
-fn is_offered(issuer: &IssuerRecord) -> bool {
+/// Whether people may sign in there.
+pub(crate) fn is_offered(issuer: &IssuerRecord) -> bool {
     issuer.enabled && issuer.sign_in && issuer.client_id.is_some()
 }
 
@@ -151,10 +153,9 @@ pub(crate) async fn end(app: &App, binding: [u8; 32], answer: Answer<'_>) -> Res
 async fn verified(app: &App, issuer: IssuerRecord, token: &str, nonce: &str) -> Result<identity::Issued, Refusal> {
     let judge = |issuer: &IssuerRecord| {
         let spec = issuer.spec();
-        let now = app.clock.now_micros();
         let client = issuer.client_id.as_deref().unwrap_or_default();
         let verifier = Verifier::new(&spec).map_err(|_| TokenError::UnknownKey)?;
-        verifier.id_token(token, client, nonce, now.div_euclid(1_000_000))
+        verifier.id_token(token, client, nonce, app.clock.now_secs())
     };
     let first = judge(&issuer);
     let judged = match first {

@@ -5,8 +5,8 @@ use std::time::Duration;
 use model::{Secret, UserId};
 use store::{Actor, StoreError, TenantStore};
 
-use super::session::micros;
 use super::token::Token;
+use crate::timers::micros;
 
 /// How long a link lives at least, where nobody says, and at most.
 pub(crate) const SHORTEST: Duration = Duration::from_secs(15 * 60);

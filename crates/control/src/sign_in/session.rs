@@ -14,6 +14,7 @@ use super::site::Site;
 use super::token::Token;
 use crate::App;
 use crate::rest::trace_id;
+use crate::timers::micros;
 
 /// How long a session lives, whatever is done with it.
 pub(crate) const LONGEST: Duration = Duration::from_secs(12 * 60 * 60);
@@ -165,8 +166,4 @@ pub(crate) fn ip(parts: &Parts) -> Option<String> {
 fn agent(parts: &Parts) -> Option<String> {
     let agent = parts.headers.get(USER_AGENT)?.to_str().ok()?;
     Some(agent.chars().filter(|character| !character.is_control()).take(MAX_AGENT).collect())
-}
-
-pub(crate) fn micros(duration: Duration) -> i64 {
-    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
 }
