@@ -39,6 +39,7 @@ mod tools;
 mod trace;
 mod users;
 mod views;
+mod whose;
 
 #[cfg(test)]
 mod tests;

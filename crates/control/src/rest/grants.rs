@@ -10,8 +10,8 @@ use crate::rest::caller::Member;
 use crate::rest::parameters::Parameters;
 use crate::rest::problem::Problem;
 use crate::rest::segment::Segment;
-use crate::rest::sessions::{is_theirs, may_end, whose};
 use crate::rest::views::{Gone, GrantView, Page};
+use crate::rest::whose::{is_theirs, may_end, whose};
 
 /// Lists grants in the order of their making: for users only their own.
 #[utoipa::path(get, path = "/api/v1/grants", tag = "grants", operation_id = "listGrants",
