@@ -1,7 +1,8 @@
 //! The management service: what should be mounted, for whom, and the way to get it there.
 //!
 //! Start with [`Control`], then `rest` (the route table), `servers` (adding and removing them), [`reconcile`]
-//! (recover) and [`fleet`] (the proxies). MCP clients never reach this process.
+//! (recover) and [`fleet`] (the proxies). People come to `pages`, `sign_in` says who they are, and `authorization` lets
+//! them let MCP clients in. No call of MCP ever reaches this process.
 
 pub mod config;
 pub mod init;
