@@ -4,7 +4,7 @@ use crate::TokenError;
 use crate::json::{Json, Members};
 
 /// How far the clock of whoever signed may be off, in seconds.
-const LEEWAY: i64 = 60;
+pub const LEEWAY: i64 = 60;
 /// The last second of the year 9999: more is no time, and would not fit once it is counted in microseconds.
 const LAST: i64 = 253_402_300_799;
 
