@@ -13,6 +13,7 @@
 //! - A token says of its user what the record says when it is made: whoever is no longer active gets none, and their
 //!   grant ends.
 
+mod answer;
 mod body;
 mod client;
 mod clients;

@@ -7,7 +7,7 @@ use crate::App;
 use crate::authorization::client::{Client, Kind};
 use crate::authorization::document::is_document;
 use crate::authorization::redirect::RedirectUri;
-use crate::authorization::refusal::{Reason, Refusal};
+use crate::authorization::refusal::{FAULT, Reason, Refusal};
 use crate::authorization::server::Server;
 
 const DAY: i64 = 24 * 3600 * 1_000_000;
@@ -25,7 +25,7 @@ pub(crate) async fn registered(app: &App, server: &Server, id: &str) -> Result<C
     let record = server.store(app).client(id).await?.filter(|record| record.kind == ClientKind::Registered);
     let record = record.ok_or(UNKNOWN)?;
     let redirects: Result<_, _> = record.redirect_uris.iter().map(|text| RedirectUri::parse(text)).collect();
-    let redirects = redirects.map_err(|_| Refusal::new(Reason::ServerError, "a fault of this service"))?;
+    let redirects = redirects.map_err(|_| FAULT)?;
     Ok(Client { id: record.id, name: record.name, redirects, kind: Kind::Registered })
 }
 

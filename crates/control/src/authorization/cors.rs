@@ -4,8 +4,7 @@
 //! in `rest/hosts.rs`. `Host` must be ours on each of them.
 
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
-use axum::response::{IntoResponse, Response};
-use serde_json::Value;
+use axum::response::{IntoResponse as _, Response};
 
 pub(crate) const METADATA: &str = "/.well-known/oauth-authorization-server/oauth/{tenant}";
 pub(crate) const TOKEN: &str = "/oauth/{tenant}/token";
@@ -25,16 +24,6 @@ pub(crate) async fn preflight() -> Response {
     headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST"));
     headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("*"));
     headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
-    response
-}
-
-/// 200 with JSON that no cache keeps.
-pub(crate) fn json(body: &Value) -> Response {
-    let mut response = body.to_string().into_response();
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert(header::PRAGMA, HeaderValue::from_static("no-cache"));
     response
 }
 

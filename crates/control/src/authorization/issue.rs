@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use axum::http::StatusCode;
 use axum::response::Response;
 use identity::{Audience, By, Claims};
 use model::{ResourceName, Secret, UserId};
@@ -12,7 +13,7 @@ use uuid::Uuid;
 use crate::App;
 use crate::authorization::refusal::{Reason, Refusal};
 use crate::authorization::server::Server;
-use crate::authorization::{SCOPE, cors};
+use crate::authorization::{SCOPE, answer};
 
 /// Seconds that an access token lives.
 pub(crate) const LIFE: i64 = 600;
@@ -59,11 +60,12 @@ pub(crate) async fn tokens(
         let revision = app.store.platform().revision().await?;
         app.proxies.effective(revision, ResourceName::Signer(signed.signer), HEARD).await;
     }
-    Ok(cors::json(&json!({
+    let tokens = json!({
         "access_token": signed.token.expose(),
         "token_type": "Bearer",
         "expires_in": expires_at - now,
         "refresh_token": refresh.expose(),
         "scope": SCOPE,
-    })))
+    });
+    Ok(answer::json(StatusCode::OK, &tokens))
 }

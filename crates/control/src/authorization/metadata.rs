@@ -1,19 +1,20 @@
 //! What a client reads first (RFC 8414): where the endpoints are, and what they can do.
 
 use axum::extract::State;
+use axum::http::StatusCode;
 use axum::response::Response;
 use serde_json::{Value, json};
 
 use crate::App;
 use crate::authorization::refusal::Refusal;
 use crate::authorization::server::Server;
-use crate::authorization::{SCOPE, cors};
+use crate::authorization::{SCOPE, answer};
 use crate::rest::Segment;
 
 /// Answers whoever asks.
 pub(crate) async fn show(State(app): State<App>, Segment(tenant): Segment) -> Result<Response, Refusal> {
     let server = Server::of(&app, &tenant).await?;
-    Ok(cors::json(&document(&server.issuer)))
+    Ok(answer::json(StatusCode::OK, &document(&server.issuer)))
 }
 
 fn document(issuer: &str) -> Value {

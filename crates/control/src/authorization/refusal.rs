@@ -5,6 +5,8 @@ use axum::response::{IntoResponse, Response};
 use serde_json::json;
 use store::StoreError;
 
+use crate::authorization::answer;
+
 macro_rules! reasons {
     ($($status:literal $name:ident $word:literal;)*) => {
         /// The member `error`.
@@ -55,6 +57,9 @@ pub(crate) struct Refusal {
     status: Option<StatusCode>,
 }
 
+/// What nobody but we can have caused; the log says more.
+pub(crate) const FAULT: Refusal = Refusal::new(Reason::ServerError, "a fault of this service");
+
 impl Refusal {
     pub(crate) const fn new(reason: Reason, why: &'static str) -> Self {
         Self { reason, why, about: None, status: None }
@@ -95,7 +100,7 @@ impl From<StoreError> for Refusal {
                     StoreError::Unavailable(_) | StoreError::Interrupted | StoreError::Uncertain(_) => {
                         Self::new(Reason::TemporarilyUnavailable, "the database can't be used now")
                     }
-                    _ => Self::new(Reason::ServerError, "a fault of this service"),
+                    _ => FAULT,
                 }
             }
         }
@@ -105,11 +110,8 @@ impl From<StoreError> for Refusal {
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let body = json!({"error": self.reason.as_str(), "error_description": self.description()});
-        let mut response = (self.status(), body.to_string()).into_response();
+        let mut response = answer::json(self.status(), &body);
         let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        headers.insert(header::PRAGMA, HeaderValue::from_static("no-cache"));
         match self.status() {
             StatusCode::TOO_MANY_REQUESTS => headers.insert(header::RETRY_AFTER, HeaderValue::from_static("60")),
             StatusCode::SERVICE_UNAVAILABLE => headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1")),

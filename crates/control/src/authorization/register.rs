@@ -2,15 +2,15 @@
 
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
-use axum::response::{IntoResponse as _, Response};
+use axum::response::Response;
 use store::StoreError;
 
 use crate::App;
 use crate::authorization::client::Kind;
-use crate::authorization::refusal::{Reason, Refusal};
+use crate::authorization::refusal::{FAULT, Reason, Refusal};
 use crate::authorization::registration::{self, Metadata};
 use crate::authorization::server::Server;
-use crate::authorization::{address, body, clients, cors};
+use crate::authorization::{address, answer, body, clients};
 use crate::rest::{Segment, parse_json};
 use crate::sign_in::token::Token;
 
@@ -37,12 +37,11 @@ pub(crate) async fn register(
         }
         Err(error) => return Err(error.into()),
     }
-    let answer = cors::json(&registration::answer(&client, now.div_euclid(1_000_000)));
-    Ok((StatusCode::CREATED, answer).into_response())
+    Ok(answer::json(StatusCode::CREATED, &registration::answer(&client, app.clock.now_secs())))
 }
 
 /// A fresh id. No secret, but nobody can guess another client's.
 fn id() -> Result<String, Refusal> {
-    let token = Token::fresh().ok_or(Refusal::new(Reason::ServerError, "a fault of this service"))?;
+    let token = Token::fresh().ok_or(FAULT)?;
     Ok(format!("ghapp_{}", token.derived_text("client")))
 }
