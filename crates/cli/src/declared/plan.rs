@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::document::{Declared, Document, Held, Present, Record, Whose};
 use super::read::Mistake;
-use super::schema::{CLIENT_SECRET, Field, HELD, Kind};
+use super::schema::{CLIENT_SECRET, HELD, Kind};
 
 /// What is asked beyond what the document says.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -120,11 +120,8 @@ impl Planning<'_> {
 
     fn change(&mut self, whose: &Whose, kind: Kind, held: &Held, to: &Record) {
         let pairs = held.record.fields(kind).zip(to.fields(kind));
-        let is_secret = |field: &Field| (kind, field.name) == (Kind::Issuer, CLIENT_SECRET);
-        let differ = pairs.filter(|((field, from), (_, to))| match is_secret(field) {
-            // One that is there stays, wherever the document says that one is; a word for one is no secret.
-            true => from.is_null() && *to != HELD && !to.is_null() || to.is_null() && !from.is_null(),
-            false => from != to,
+        let differ = pairs.filter(|((field, from), (_, to))| {
+            if (kind, field.name) == (Kind::Issuer, CLIENT_SECRET) { secret_differs(from, to) } else { from != to }
         });
         let changes = differ.map(|((field, from), (_, to))| FieldChange {
             field: field.name,
@@ -242,6 +239,12 @@ impl Planning<'_> {
         let stays = held.filter(|_| declared.is_none() || !self.wish.prune);
         stays.chain(declared.into_iter().flatten().map(|declared| declared.record.name.as_str())).collect()
     }
+}
+
+/// Whether a secret must be sent or cleared. One that is there stays, wherever the document says that one is; the word
+/// that stands for one in an export is none that could be sent.
+fn secret_differs(from: &Value, to: &Value) -> bool {
+    if from.is_null() { !to.is_null() && *to != HELD } else { to.is_null() }
 }
 
 /// `acme: ` before what stands in the tenant acme.
