@@ -158,11 +158,12 @@ impl Connections {
 
     /// The principal's session with a mount; opened if need be, once for all who wait for it.
     pub(crate) async fn shared(&self, mount: &Arc<Mount>, behalf: &Behalf) -> Result<Arc<Shared>, Failure> {
-        let key = (mount.uid, behalf.subject());
+        let subject = behalf.subject();
+        let key = (mount.uid, subject);
         if let Some(opened) = self.open.get(&key).await {
             if opened.is_usable() {
                 // A watch that ended, or never began because nobody listened then.
-                if !opened.is_watched() && behalf.hub.is_heard(key.1, mount) {
+                if !opened.is_watched() && behalf.hub.is_heard(subject, mount) {
                     self.watch(mount, behalf).await;
                 }
                 return Ok(opened);
@@ -184,7 +185,7 @@ impl Connections {
             })
         };
         let opened = self.open.try_get_with(key, opening).await.map_err(|failure| (*failure).clone())?;
-        if behalf.hub.is_heard(key.1, mount) {
+        if behalf.hub.is_heard(subject, mount) {
             self.watch(mount, behalf).await;
         }
         Ok(opened)
