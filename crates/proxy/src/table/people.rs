@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use model::{TenantId, UserId, UserSpec};
+use model::{KeyRole, TenantId, UserId, UserSpec};
 
 /// All users that tokens may be about.
 #[derive(Clone, Default)]
@@ -15,8 +15,31 @@ pub(super) struct People {
 
 #[derive(Clone, Default)]
 struct Names {
-    logins: HashMap<Arc<str>, UserId>,
-    external_ids: HashMap<Arc<str>, UserId>,
+    logins: Holders,
+    external_ids: Holders,
+}
+
+/// Who is called what. A deleted user keeps the names, of which somebody else may have one by now: all of
+/// them are known, so that the end of one leaves the others theirs.
+#[derive(Clone, Default)]
+struct Holders(HashMap<Arc<str>, Vec<UserId>>);
+
+impl Holders {
+    fn add(&mut self, name: &str, id: UserId) {
+        self.0.entry(name.into()).or_default().push(id);
+    }
+
+    fn remove(&mut self, name: &str, id: UserId) {
+        let Some(holders) = self.0.get_mut(name) else { return };
+        holders.retain(|holder| *holder != id);
+        if holders.is_empty() {
+            self.0.remove(name);
+        }
+    }
+
+    fn of(&self, name: &str) -> &[UserId] {
+        self.0.get(name).map_or(&[], Vec::as_slice)
+    }
 }
 
 /// Why nobody is called so.
@@ -24,7 +47,7 @@ struct Names {
 pub(crate) enum Unknown {
     /// No record has this external id or this login.
     Nobody,
-    /// The login is that of somebody with another external id.
+    /// The login is that of somebody with another external id, or of an admin.
     Taken,
 }
 
@@ -37,7 +60,8 @@ impl People {
         self.users.values()
     }
 
-    /// Whom an issuer means: who has its id for them, else who has the login and no such id yet.
+    /// Whom an issuer means: who has its id for them, else who has the login, no such id yet, and is no admin. Somebody active
+    /// before somebody who is not, who keeps strangers out of a name that nobody else has.
     pub(super) fn called(
         &self,
         tenant: TenantId,
@@ -45,27 +69,30 @@ impl People {
         login: Option<&str>,
     ) -> Result<&Arc<UserSpec>, Unknown> {
         let names = self.names.get(&tenant).ok_or(Unknown::Nobody)?;
-        if let Some(user) = names.external_ids.get(external_id).and_then(|id| self.users.get(id)) {
+        if let Some(user) = self.first(names.external_ids.of(external_id)) {
             return Ok(user);
         }
-        let user = login.and_then(|login| names.logins.get(login)).and_then(|id| self.users.get(id));
-        match user {
+        match login.and_then(|login| self.first(names.logins.of(login))) {
             None => Err(Unknown::Nobody),
-            Some(user) if user.external_id.is_none() => Ok(user),
+            // A login is what the issuer lets people be called: nobody becomes an admin by it.
+            Some(user) if user.external_id.is_none() && user.role < KeyRole::TenantAdmin => Ok(user),
             Some(_) => Err(Unknown::Taken),
         }
     }
 
-    /// Takes new versions of users. Names are left first, so that two users may trade theirs.
+    /// The same of them whatever the order in which they came: the oldest active one, else the oldest.
+    fn first(&self, ids: &[UserId]) -> Option<&Arc<UserSpec>> {
+        ids.iter().filter_map(|id| self.users.get(id)).min_by_key(|user| (!user.active, user.id))
+    }
+
+    /// Takes new versions of users.
     pub(super) fn put(&mut self, users: Vec<UserSpec>) {
-        for user in &users {
-            self.remove(user.id);
-        }
         for user in users {
+            self.remove(user.id);
             let names = Arc::make_mut(self.names.entry(user.tenant).or_default());
-            names.logins.insert(user.login.as_str().into(), user.id);
+            names.logins.add(&user.login, user.id);
             if let Some(external_id) = &user.external_id {
-                names.external_ids.insert(external_id.as_str().into(), user.id);
+                names.external_ids.add(external_id, user.id);
             }
             self.users.insert(user.id, Arc::new(user));
         }
@@ -75,15 +102,9 @@ impl People {
         let Some(user) = self.users.remove(&id) else { return };
         let Some(names) = self.names.get_mut(&user.tenant) else { return };
         let names = Arc::make_mut(names);
-        // Somebody else may have the name by now.
-        let leave = |names: &mut HashMap<Arc<str>, UserId>, name: &str| {
-            if names.get(name) == Some(&id) {
-                names.remove(name);
-            }
-        };
-        leave(&mut names.logins, &user.login);
+        names.logins.remove(&user.login, id);
         if let Some(external_id) = &user.external_id {
-            leave(&mut names.external_ids, external_id);
+            names.external_ids.remove(external_id, id);
         }
     }
 
@@ -109,7 +130,6 @@ impl People {
 
 #[cfg(test)]
 mod tests {
-    use model::KeyRole;
     use uuid::Uuid;
 
     use super::*;
@@ -151,6 +171,47 @@ mod tests {
             (3, "x-ann", Some("ann"), Err(Unknown::Nobody)),
         ] {
             assert_eq!(called(&people, tenant, external_id, login), expected, "{tenant} {external_id} {login:?}");
+        }
+    }
+
+    #[test]
+    fn a_deleted_users_names_are_another_ones_too() {
+        let deleted = |id| UserSpec { active: false, ..user(id, 1, "ann", Some("x-ann")) };
+        let (old, new) = (deleted(1), user(2, 1, "ann", Some("x-ann")));
+        for order in [vec![old.clone(), new.clone()], vec![new.clone(), old.clone()]] {
+            let mut people = People::default();
+            people.put(order);
+            assert_eq!(called(&people, 1, "x-ann", None), Ok(2), "the live one, whoever came last");
+            // Who was deleted is forgotten: the live one is still called so.
+            let mut without_old = people.clone();
+            without_old.remove(old.id);
+            assert_eq!(called(&without_old, 1, "x-ann", Some("ann")), Ok(2));
+            // The live one is renamed: the name leads to the deleted one, and to no stranger.
+            people.put(vec![user(2, 1, "ann-2", Some("y"))]);
+            assert_eq!(called(&people, 1, "x-ann", None), Ok(1));
+            people.put(vec![deleted(3)]);
+            people.remove(old.id);
+            assert_eq!(called(&people, 1, "x-ann", None), Ok(3));
+        }
+        let mut people = People::default();
+        let nameless = |id, active| UserSpec { active, ..user(id, 1, "bob", None) };
+        people.put(vec![nameless(1, false), nameless(2, true), nameless(3, false)]);
+        assert_eq!(called(&people, 1, "x-bob", Some("bob")), Ok(2));
+    }
+
+    #[test]
+    fn a_login_alone_makes_nobody_an_admin() {
+        for (role, by_login) in [
+            (KeyRole::Viewer, Ok(1)),
+            (KeyRole::User, Ok(1)),
+            (KeyRole::TenantAdmin, Err(Unknown::Taken)),
+            (KeyRole::PlatformAdmin, Err(Unknown::Taken)),
+        ] {
+            let mut people = People::default();
+            people.put(vec![UserSpec { role, ..user(1, 1, "ann", None) }]);
+            assert_eq!(called(&people, 1, "x", Some("ann")), by_login, "{role:?}");
+            people.put(vec![UserSpec { role, ..user(1, 1, "ann", Some("x")) }]);
+            assert_eq!(called(&people, 1, "x", Some("ann")), Ok(1), "{role:?}: an admin has said so");
         }
     }
 
