@@ -1,7 +1,7 @@
 //! Under which names this process may be spoken to: what keeps a browser from being led here.
 
-use http::HeaderMap;
 use http::header::{HOST, ORIGIN};
+use http::{HeaderMap, HeaderValue};
 use url::Url;
 
 use crate::fault::Fault;
@@ -65,24 +65,31 @@ impl Hosts {
         if !host.to_str().is_ok_and(|host| self.serves(host)) {
             return Err(Fault::Foreign);
         }
-        match headers.get(ORIGIN) {
-            None => Ok(()),
-            Some(origin) => {
-                let authority =
-                    origin.to_str().ok().and_then(|origin| origin.split_once("://")).map(|(_, authority)| authority);
-                if authority.is_some_and(|authority| self.serves(authority)) { Ok(()) } else { Err(Fault::Foreign) }
-            }
-        }
+        let served = |origin: &HeaderValue| {
+            let authority = origin.to_str().ok().and_then(|origin| origin.split_once("://"));
+            authority.is_some_and(|(_, authority)| self.serves(authority))
+        };
+        if headers.get_all(ORIGIN).iter().all(served) { Ok(()) } else { Err(Fault::Foreign) }
     }
 
     fn serves(&self, authority: &str) -> bool {
-        let name = match authority.strip_prefix('[') {
-            Some(rest) => rest.split(']').next().unwrap_or_default(),
-            None => authority.split(':').next().unwrap_or_default(),
-        };
-        ["localhost", "127.0.0.1", "::1"].iter().any(|own| name.eq_ignore_ascii_case(own))
-            || self.names.iter().any(|own| own.eq_ignore_ascii_case(name))
+        name_of(authority).is_some_and(|name| {
+            ["localhost", "127.0.0.1", "[::1]"].iter().any(|own| name.eq_ignore_ascii_case(own))
+                || self.names.iter().any(|own| own.eq_ignore_ascii_case(name))
+        })
     }
+}
+
+/// The name of an authority, an IPv6 address with its brackets; `None` if what follows it is no port. URLs of ours
+/// are made of what passes here.
+fn name_of(authority: &str) -> Option<&str> {
+    let end = match authority.strip_prefix('[') {
+        Some(rest) => rest.find(']')? + 2,
+        None => authority.find(':').unwrap_or(authority.len()),
+    };
+    let (name, port) = authority.split_at_checked(end)?;
+    let digits = |port: &str| port.len() <= 5 && port.bytes().all(|byte| byte.is_ascii_digit());
+    (port.is_empty() || port.strip_prefix(':').is_some_and(digits)).then_some(name)
 }
 
 impl Base<'_> {
@@ -184,6 +191,20 @@ mod tests {
             ("127.0.0.1.evil.com", None, false),
             ("127.0.0.1", Some("https://evil.example.com"), false),
             ("127.0.0.1", Some("null"), false),
+            ("127.0.0.1:", None, true),
+            ("[::1]", Some("http://[::1]:3000"), true),
+            ("[::1", None, false),
+            ("::1", None, false),
+            ("[::1]evil.com", None, false),
+            ("[::1]\", error=\"]", None, false),
+            ("[::1]:5011]", None, false),
+            ("localhost:5011@evil.com", None, false),
+            ("localhost:\"", None, false),
+            ("localhost:123456", None, false),
+            ("localhost.", None, false),
+            ("localhost/x", None, false),
+            ("localhost", Some("http://localhost:1.evil.com"), false),
+            ("localhost", Some("http://[::1]evil.com"), false),
         ] {
             let mut headers = HeaderMap::new();
             headers.insert(HOST, host.parse().unwrap());
@@ -191,7 +212,13 @@ mod tests {
                 headers.insert(ORIGIN, origin.parse().unwrap());
             }
             assert_eq!(hosts.check(&headers).is_ok(), good, "{host} {origin:?}");
+            headers.append(ORIGIN, "https://evil.example.com".parse().unwrap());
+            assert_eq!(hosts.check(&headers), Err(Fault::Foreign), "no second Origin is overlooked");
         }
+        let six = Hosts::of(Some(&"https://[2001:db8::1]/".parse().unwrap()), false);
+        let mut headers = HeaderMap::new();
+        headers.insert(HOST, "[2001:DB8::1]:443".parse().unwrap());
+        assert_eq!(six.check(&headers), Ok(()));
     }
 
     #[test]
