@@ -114,7 +114,7 @@ impl LastGood {
         let table = match read(NEWEST) {
             Some(mut table) => {
                 // A crash between the log and the table leaves a revoked key in the table, and a grant out of it.
-                table.resources.retain(|resource| !revocations.revokes(resource));
+                table.resources.retain_mut(|resource| !revocations.revokes(resource) || shut_out(resource));
                 revocations.take_back(&mut table.resources);
                 Some(table)
             }
@@ -213,6 +213,14 @@ impl LastGood {
     fn write(&self) -> MutexGuard<'_, Revocations> {
         self.shared.write.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Keeps a user whose version was revoked as one who may not come in; without a record they would be a stranger, and
+/// some issuers let strangers in. Answers whether that is what it was.
+fn shut_out(resource: &mut Resource) -> bool {
+    let Resource::User(user) = resource else { return false };
+    user.active = false;
+    true
 }
 
 fn write_revocations(

@@ -171,6 +171,28 @@ fn a_revoked_key_never_returns() {
 }
 
 #[test]
+fn a_user_whose_version_was_revoked_is_no_stranger() {
+    let dir = tempfile::tempdir().unwrap();
+    let last_good = LastGood::open(dir.path()).unwrap();
+    let user = model::UserSpec {
+        id: model::UserId::fresh(),
+        tenant: TenantId::fresh(),
+        login: "ann".to_owned(),
+        external_id: Some("x-ann".to_owned()),
+        role: KeyRole::User,
+        active: true,
+        departments: vec![],
+    };
+    let ann = Resource::User(user.clone());
+    save(&last_good, 1, std::slice::from_ref(&ann));
+    let before = fs::read(dir.path().join(NEWEST)).unwrap();
+    last_good.save_revocation(&[(ann.name(), ann.digest())], || (at(2), vec![])).unwrap();
+    // A crash after the log was written leaves the table as it was.
+    fs::write(dir.path().join(NEWEST), &before).unwrap();
+    assert_eq!(loaded(dir.path()).resources, [Resource::User(model::UserSpec { active: false, ..user })]);
+}
+
+#[test]
 fn a_revocation_that_cannot_be_written_leaves_no_table_behind() {
     let dir = tempfile::tempdir().unwrap();
     let last_good = LastGood::open(dir.path()).unwrap();

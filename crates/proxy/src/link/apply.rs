@@ -1,6 +1,6 @@
 //! From a push to a change of the table, and from what became of it to the answer.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use model::{Digest, Resource, ResourceKind, ResourceName, Revision};
 use wire::{Collected, PushHead, Refusal, Rejected, Upsert};
@@ -34,6 +34,21 @@ pub(super) fn takes_away(push: &Collected) -> bool {
             Upsert::Read(Resource::User(user)) => !user.active,
             Upsert::Read(_) | Upsert::Unreadable { .. } => false,
         })
+}
+
+/// Whether a push names users who may not come in and were not known before: an issuer whose strangers may come in
+/// must not take them for such after a restart.
+pub(super) fn shuts_out(push: &Collected, held: &[(ResourceName, Digest)]) -> bool {
+    let inactive: HashMap<ResourceName, Digest> = push
+        .upserts
+        .iter()
+        .filter_map(|upsert| match upsert {
+            Upsert::Read(Resource::User(user)) if !user.active => Some((ResourceName::User(user.id), user.digest())),
+            Upsert::Read(_) | Upsert::Unreadable { .. } => None,
+        })
+        .collect();
+    let known = held.iter().filter(|(name, digest)| inactive.get(name) == Some(digest)).count();
+    known < inactive.len()
 }
 
 /// The change that a push asks for, and the resources that could not be read.

@@ -236,6 +236,7 @@ impl<P: Perform> Attached<'_, P> {
         }
         let takes_away = apply::takes_away(&push);
         let before = if takes_away { link.tables.held() } else { vec![] };
+        let shuts_out = apply::shuts_out(&push, &before);
         let (change, mut rejected) = apply::change(push, &before);
         crash_here("apply.staged");
         let tables = link.tables.clone();
@@ -248,7 +249,7 @@ impl<P: Perform> Attached<'_, P> {
         }
         let held = if takes_away { link.tables.held() } else { vec![] };
         let revoked = apply::revoked(&before, &held);
-        if head.urgent || !revoked.is_empty() {
+        if head.urgent || shuts_out || !revoked.is_empty() {
             let written = link.saver.revoked(head.revision, revoked).await;
             written.map_err(|error| format!("a revocation can't be made to last: {error}"))?;
         } else {

@@ -219,6 +219,30 @@ async fn whom_tokens_let_in_is_off_the_disk_before_its_answer_and_a_revoked_gran
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_is_shut_out_before_ever_coming_in_is_on_disk_before_the_answer() {
+    let control = Control::start().await;
+    let proxy = Proxy::start(&control);
+    let mut stream = control.accept().await;
+    stream.push(at(1), true, false, &[tenant()], vec![]).await;
+    // Somebody whom an issuer might send as a stranger.
+    let inactive = Resource::User(model::UserSpec {
+        id: model::UserId(Uuid::from_u128(1)),
+        tenant: TenantId(Uuid::from_u128(1)),
+        login: "eve".to_owned(),
+        external_id: Some("a|9".to_owned()),
+        role: KeyRole::User,
+        active: false,
+        departments: vec![],
+    });
+    stream.push(at(2), false, false, std::slice::from_ref(&inactive), vec![]).await;
+    for _ in 0..2 {
+        let on_disk = LastGood::open(proxy.dir.path()).unwrap().load();
+        assert_eq!((on_disk.revision, on_disk.resources), (at(2), vec![tenant(), inactive.clone()]));
+        _ = std::fs::remove_file(proxy.dir.path().join("table"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn control_hears_of_an_unknown_key_even_if_it_was_away() {
     let control = Control::start().await;
     let proxy = Proxy::start(&control);
