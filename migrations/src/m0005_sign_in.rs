@@ -125,6 +125,7 @@ fn code() -> TableCreateStatement {
         .col(uuid(OauthCode::TenantId))
         .col(uuid(OauthCode::UserId))
         .col(uuid(OauthCode::GrantId))
+        .col(uuid_null(OauthCode::IssuerId))
         .col(text(OauthCode::ClientId))
         .col(text(OauthCode::RedirectUri))
         .col(text(OauthCode::Resource))
@@ -144,6 +145,7 @@ fn grant() -> TableCreateStatement {
         .col(uuid(OauthGrant::TenantId))
         .col(uuid(OauthGrant::Id))
         .col(uuid(OauthGrant::UserId))
+        .col(uuid_null(OauthGrant::IssuerId))
         .col(text(OauthGrant::ClientId))
         .col(text(OauthGrant::ClientName))
         .col(text(OauthGrant::Resource))
@@ -215,6 +217,11 @@ fn indexes() -> Vec<IndexCreateStatement> {
             .table(OauthGrant::Table)
             .col(OauthGrant::TenantId)
             .col(OauthGrant::ClientId)
+            .to_owned(),
+        index("oauth_grant_issuer")
+            .table(OauthGrant::Table)
+            .col(OauthGrant::TenantId)
+            .col(OauthGrant::IssuerId)
             .to_owned(),
         index("oauth_grant_revoked").table(OauthGrant::Table).col(OauthGrant::RevokedAt).to_owned(),
         index("oauth_grant_used").table(OauthGrant::Table).col(OauthGrant::UsedAt).to_owned(),
@@ -307,6 +314,7 @@ enum OauthCode {
     TenantId,
     UserId,
     GrantId,
+    IssuerId,
     ClientId,
     RedirectUri,
     Resource,
@@ -324,6 +332,7 @@ enum OauthGrant {
     TenantId,
     Id,
     UserId,
+    IssuerId,
     ClientId,
     ClientName,
     Resource,

@@ -358,6 +358,7 @@ mod tests {
         let new = NewGrant {
             id: model::GrantId::fresh(),
             user,
+            issuer: None,
             client: String::new(),
             client_name: String::new(),
             resource: String::new(),

@@ -1,6 +1,6 @@
 //! An authorization code, written down and taken; and its row.
 
-use model::{GrantId, TenantId, UserId};
+use model::{GrantId, IssuerId, TenantId, UserId};
 use sea_orm::ActiveValue::Set;
 
 use crate::entity::oauth_code;
@@ -12,6 +12,8 @@ pub struct NewCode {
     pub hash: [u8; 32],
     /// Who consented.
     pub user: UserId,
+    /// Through which issuer they had signed in; `None` for a password.
+    pub issuer: Option<IssuerId>,
     /// To which client.
     pub client: String,
     /// Where the code was sent.
@@ -33,6 +35,8 @@ pub struct Code {
     pub grant: GrantId,
     /// See [`NewCode::user`].
     pub user: UserId,
+    /// See [`NewCode::issuer`].
+    pub issuer: Option<IssuerId>,
     /// See [`NewCode::client`].
     pub client: String,
     /// See [`NewCode::redirect_uri`].
@@ -65,6 +69,7 @@ impl NewCode {
             tenant_id: Set(tenant.0),
             user_id: Set(self.user.0),
             grant_id: Set(GrantId::fresh().0),
+            issuer_id: Set(self.issuer.map(|issuer| issuer.0)),
             client_id: Set(self.client),
             redirect_uri: Set(self.redirect_uri),
             resource: Set(self.resource),
@@ -83,6 +88,7 @@ impl From<oauth_code::Model> for Code {
         Self {
             grant: GrantId(row.grant_id),
             user: UserId(row.user_id),
+            issuer: row.issuer_id.map(IssuerId),
             client: row.client_id,
             redirect_uri: row.redirect_uri,
             resource: row.resource,

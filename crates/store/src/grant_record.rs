@@ -1,6 +1,6 @@
 //! What a user let a client do, as it is stored and made; and its row.
 
-use model::{GrantId, TenantId, UserId};
+use model::{GrantId, IssuerId, TenantId, UserId};
 use sea_orm::ActiveValue::Set;
 use serde_json::{Value, json};
 
@@ -21,6 +21,8 @@ pub struct GrantRecord {
     pub tenant: TenantId,
     /// Who consented.
     pub user: UserId,
+    /// Through which issuer they had signed in; `None` for a password. The grant ends with that way in.
+    pub issuer: Option<IssuerId>,
     /// To which client.
     pub client: String,
     /// What the client called itself.
@@ -46,6 +48,8 @@ pub struct NewGrant {
     pub id: GrantId,
     /// See [`GrantRecord::user`].
     pub user: UserId,
+    /// See [`GrantRecord::issuer`].
+    pub issuer: Option<IssuerId>,
     /// See [`GrantRecord::client`].
     pub client: String,
     /// See [`GrantRecord::client_name`].
@@ -90,6 +94,7 @@ impl GrantRecord {
             id: new.id,
             tenant,
             user: new.user,
+            issuer: new.issuer,
             client: new.client,
             client_name: new.client_name,
             resource: new.resource,
@@ -116,6 +121,7 @@ impl GrantRecord {
     pub(crate) fn redacted(&self) -> Value {
         json!({
             "user": self.user.to_string(),
+            "issuer": self.issuer.map(|issuer| issuer.to_string()),
             "client": self.client,
             "client_name": self.client_name,
             "resource": self.resource,
@@ -129,6 +135,7 @@ impl GrantRecord {
             tenant_id: Set(self.tenant.0),
             id: Set(self.id.0),
             user_id: Set(self.user.0),
+            issuer_id: Set(self.issuer.map(|issuer| issuer.0)),
             client_id: Set(self.client),
             client_name: Set(self.client_name),
             resource: Set(self.resource),
@@ -147,6 +154,7 @@ impl From<oauth_grant::Model> for GrantRecord {
             id: GrantId(row.id),
             tenant: TenantId(row.tenant_id),
             user: UserId(row.user_id),
+            issuer: row.issuer_id.map(IssuerId),
             client: row.client_id,
             client_name: row.client_name,
             resource: row.resource,
@@ -167,6 +175,7 @@ mod tests {
         let new = NewGrant {
             id: GrantId::fresh(),
             user: UserId::fresh(),
+            issuer: None,
             client: "c".to_owned(),
             client_name: "C".to_owned(),
             resource: "r".to_owned(),

@@ -174,6 +174,7 @@ async fn allowed(
     let new = NewCode {
         hash,
         user: who.user().id,
+        issuer: who.live().session.issuer,
         client: client.id.clone(),
         redirect_uri: redirect.as_str().to_owned(),
         resource: wanted.resource.as_str().to_owned(),

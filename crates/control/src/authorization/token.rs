@@ -88,6 +88,7 @@ async fn from_code(app: &App, server: &Server, by: &Actor, code: Code, name: Str
     let new = NewGrant {
         id: code.grant,
         user: code.user,
+        issuer: code.issuer,
         client: code.client,
         client_name: name,
         resource: code.resource,

@@ -11,6 +11,7 @@ pub struct Model {
     pub tenant_id: Uuid,
     pub user_id: Uuid,
     pub grant_id: Uuid,
+    pub issuer_id: Option<Uuid>,
     pub client_id: String,
     pub redirect_uri: String,
     pub resource: String,

@@ -11,6 +11,7 @@ pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
     pub id: Uuid,
     pub user_id: Uuid,
+    pub issuer_id: Option<Uuid>,
     pub client_id: String,
     pub client_name: String,
     pub resource: String,

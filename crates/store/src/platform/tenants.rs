@@ -64,7 +64,9 @@ impl PlatformStore {
     }
 
     /// Changes a tenant. With `expected`, only at that generation, else `Stale`. An inactive tenant's
-    /// keys and servers leave proxies urgently; `LastAdmin` if nobody could administer the platform then.
+    /// keys and servers leave proxies urgently, so does an authorization server that is off, and what people let clients
+    /// do who signed in with passwords, where these don't count any more. `LastAdmin` if nobody could administer the
+    /// platform then.
     pub async fn patch_tenant(
         &self,
         actor: &Actor,
@@ -105,10 +107,18 @@ impl PlatformStore {
             return Err(StoreError::Stale { current });
         }
         last_admin.stays(&change).await?;
+        let tenant = self.store.tenant(after.spec.id);
+        let mut revoked = Vec::new();
+        if before.local_accounts && !after.local_accounts {
+            revoked = tenant.close_way(&change, &after, None).await?;
+        }
         let notices = if before.is_live() == after.is_live() {
-            vec![notice(&after)]
+            let closed = before.spec.authorization_server && !after.spec.authorization_server;
+            revoked.push(Notice { urgent: closed, ..notice(&after) });
+            revoked
         } else {
-            self.store.tenant(after.spec.id).notices_of_all(&change, after.is_live()).await?
+            // Of which those that were just revoked are some.
+            tenant.notices_of_all(&change, after.is_live()).await?
         };
         change.commit(actor, deed(action, Some(&before), Some(&after)), notices, after).await
     }

@@ -1,6 +1,6 @@
 //! Authorization codes: each is taken once, and one that is shown twice takes back what was made of it.
 
-use model::{GrantId, UserId};
+use model::{GrantId, IssuerId, UserId};
 use sea_orm::sea_query::Expr;
 use sea_orm::{
     ColumnTrait, Condition, ConnectionTrait, DeleteMany, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, Select,
@@ -30,10 +30,12 @@ impl TenantStore {
         Condition::all().add(Column::TenantId.eq(self.tenant.0))
     }
 
-    /// Keeps a code of an active user. Of a user's codes the newest 100 are kept.
+    /// Keeps a code of an active user. Of a user's codes the newest 100 are kept. `NoUser` for others, and if people may
+    /// not come in any more in the way that this one did.
     pub async fn create_code(&self, new: NewCode) -> Result<(), StoreError> {
-        let (change, _) = self.begin().await?;
+        let (change, tenant) = self.begin().await?;
         let user = new.user;
+        self.check_way_is_open(&change, &tenant, new.issuer).await?;
         self.active_user(&change.tx, user).await?.ok_or(StoreError::NoUser)?;
         Entity::insert(new.into_row(self.tenant, change.now)).exec_without_returning(&change.tx).await?;
         let newest_first = self.scoped_codes().filter(Column::UserId.eq(user.0)).order_by_desc(Column::CreatedAt);
@@ -44,8 +46,13 @@ impl TenantStore {
     }
 
     /// Takes a code. Of any number who try, one has it; all others learn that they are late, and the grant
-    /// that was made of it, or is being made, is revoked before they do.
+    /// that was made of it, or is being made, is revoked before they do. What is no code is only looked up: strangers
+    /// who make something up don't write.
     pub async fn take_code(&self, hash: [u8; 32]) -> Result<CodeTaken, StoreError> {
+        let known = self.scoped_codes().filter(Column::Sha256.eq(hash.to_vec()));
+        if known.count(&self.store.inner.read).await? == 0 {
+            return Ok(CodeTaken::Unknown);
+        }
         let now = self.store.now();
         let taken = self
             .scoped_code_update()
@@ -86,6 +93,17 @@ impl TenantStore {
     pub(super) async fn is_replayed(&self, change: &Change, grant: GrantId) -> Result<bool, StoreError> {
         let query = self.scoped_codes().filter(Column::GrantId.eq(grant.0)).filter(Column::ReplayedAt.is_not_null());
         Ok(query.count(&change.tx).await? > 0)
+    }
+
+    /// Drops all codes of people who came in through this issuer, or with a password.
+    pub(super) async fn drop_codes_by_way(
+        &self,
+        db: &impl ConnectionTrait,
+        issuer: Option<IssuerId>,
+    ) -> Result<(), StoreError> {
+        let way = issuer.map_or(Column::IssuerId.is_null(), |issuer| Column::IssuerId.eq(issuer.0));
+        self.scoped_code_deletion().filter(way).exec(db).await?;
+        Ok(())
     }
 
     /// Drops all codes of a user.

@@ -40,13 +40,15 @@ impl TenantStore {
     }
 
     /// Makes a grant with its first refresh token. Of a user's live grants the newest 100 stay; those before
-    /// are revoked. `NoUser` for a user who is inactive or not there, `Replayed` if its code was shown twice.
+    /// are revoked. `NoUser` for a user who is inactive or not there, and if people may not come in any more in the way
+    /// that this one did; `Replayed` if its code was shown twice.
     pub async fn create_grant(&self, actor: &Actor, new: NewGrant) -> Result<Committed<GrantRecord>, StoreError> {
         let (change, tenant) = self.begin().await?;
         if !tenant.is_live() {
             return Err(StoreError::NotFound);
         }
         self.active_user(&change.tx, new.user).await?.ok_or(StoreError::NoUser)?;
+        self.check_way_is_open(&change, &tenant, new.issuer).await?;
         if self.is_replayed(&change, new.id).await? {
             return Err(StoreError::Replayed);
         }

@@ -89,9 +89,9 @@ impl TenantStore {
         rows.into_iter().map(|row| self.issuer_record(row)).collect()
     }
 
-    /// Changes an identity provider; what that takes from people leaves proxies urgently, and sessions that began at
-    /// one where nobody may sign in any more end. With `expected`, only at that generation, else `Stale`. A patch that
-    /// changes nothing commits nothing.
+    /// Changes an identity provider; what that takes from people leaves proxies urgently, and where nobody may sign in
+    /// any more, the sessions that began there end, and the grants that were made in them. With `expected`, only at that
+    /// generation, else `Stale`. A patch that changes nothing commits nothing.
     pub async fn change_issuer(
         &self,
         actor: &Actor,
@@ -109,28 +109,28 @@ impl TenantStore {
         after.generation = Generation(before.generation.0 + 1);
         after.updated_at = change.now;
         self.write_issuer(&change, &after).await?;
+        let mut notices: Vec<_> = self.issuer_notice(&tenant, Some(&before), &after).into_iter().collect();
         if !after.enabled || !after.sign_in {
-            self.drop_sessions_of_issuer(&change.tx, id).await?;
+            notices.extend(self.close_way(&change, &tenant, Some(id)).await?);
         }
-        let notices = self.issuer_notice(&tenant, Some(&before), &after);
         let deed = self.issuer_deed("issuer.change", Some(&before), Some(&after));
         change.commit(actor, deed, notices, after).await
     }
 
-    /// Takes an identity provider away, urgently and for good, and ends the sessions that began there. With `expected`,
-    /// only at that generation, else `Stale`.
+    /// Takes an identity provider away, urgently and for good, and ends the sessions that began there and the grants
+    /// that were made in them. With `expected`, only at that generation, else `Stale`.
     pub async fn delete_issuer(
         &self,
         actor: &Actor,
         id: IssuerId,
         expected: Option<Generation>,
     ) -> Result<Committed<()>, StoreError> {
-        let (change, _) = self.begin().await?;
+        let (change, tenant) = self.begin().await?;
         let record = self.issuer_at(&change, id, expected).await?;
         self.scoped_issuer_deletion().filter(Column::Id.eq(id.0)).exec(&change.tx).await?;
-        self.drop_sessions_of_issuer(&change.tx, id).await?;
-        let gone = self.notice(ResourceName::Issuer(id), false, true);
-        change.commit(actor, self.issuer_deed("issuer.delete", Some(&record), None), [gone], ()).await
+        let mut notices = self.close_way(&change, &tenant, Some(id)).await?;
+        notices.push(self.notice(ResourceName::Issuer(id), false, true));
+        change.commit(actor, self.issuer_deed("issuer.delete", Some(&record), None), notices, ()).await
     }
 
     pub(super) async fn issuer_at(

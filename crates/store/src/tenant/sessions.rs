@@ -1,6 +1,6 @@
 //! Sessions of a tenant's users: listed, and ended by their ids.
 
-use model::{SessionId, UserId};
+use model::{IssuerId, SessionId, UserId};
 use sea_orm::{
     ColumnTrait, Condition, ConnectionTrait, DeleteMany, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Select,
 };
@@ -127,13 +127,14 @@ impl TenantStore {
         Ok(ended.rows_affected)
     }
 
-    /// Drops all sessions that began at an issuer which is trusted no more.
-    pub(super) async fn drop_sessions_of_issuer(
+    /// Drops all sessions that began at this issuer, or with a password.
+    pub(super) async fn drop_sessions_by_way(
         &self,
         db: &impl ConnectionTrait,
-        issuer: model::IssuerId,
+        issuer: Option<IssuerId>,
     ) -> Result<(), StoreError> {
-        self.scoped_session_deletion().filter(Column::IssuerId.eq(issuer.0)).exec(db).await?;
+        let way = issuer.map_or(Column::IssuerId.is_null(), |issuer| Column::IssuerId.eq(issuer.0));
+        self.scoped_session_deletion().filter(way).exec(db).await?;
         Ok(())
     }
 }

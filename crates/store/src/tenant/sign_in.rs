@@ -1,11 +1,11 @@
 //! Who may be signed in, and the end of it.
 
-use model::UserId;
-use sea_orm::{ColumnTrait, ConnectionTrait, QueryFilter, QuerySelect};
+use model::{IssuerId, UserId};
+use sea_orm::{ColumnTrait, ConnectionTrait, PaginatorTrait, QueryFilter, QuerySelect};
 
 use super::TenantStore;
 use crate::change::{Change, Notice};
-use crate::entity::{oauth_grant, user};
+use crate::entity::{issuer, oauth_grant, user};
 use crate::{StoreError, TenantRecord, UserRecord};
 
 impl TenantStore {
@@ -29,7 +29,43 @@ impl TenantStore {
         self.one_user(tx, active.lock_shared()).await
     }
 
-    /// Ends all by which a user is signed in or has let clients in: the user is inactive or deleted.
+    /// `NoUser` unless people may come in through this issuer, or with a password. Whoever closes a way has taken back
+    /// what was there; what is made of it later must not outlive that.
+    pub(super) async fn check_way_is_open(
+        &self,
+        change: &Change,
+        tenant: &TenantRecord,
+        through: Option<IssuerId>,
+    ) -> Result<(), StoreError> {
+        let open = match through {
+            None => tenant.local_accounts,
+            Some(id) => {
+                let own = self.scoped_issuers().filter(issuer::Column::Id.eq(id.0));
+                let open = own.filter(issuer::Column::Enabled.eq(true)).filter(issuer::Column::SignIn.eq(true));
+                open.count(&change.tx).await? == 1
+            }
+        };
+        if open { Ok(()) } else { Err(StoreError::NoUser) }
+    }
+
+    /// Ends all to which people came through an issuer, or with a password (`None`): nobody may come in that way any
+    /// more. What they let clients do is taken back urgently.
+    pub(crate) async fn close_way(
+        &self,
+        change: &Change,
+        tenant: &TenantRecord,
+        through: Option<IssuerId>,
+    ) -> Result<Vec<Notice>, StoreError> {
+        self.drop_sessions_by_way(&change.tx, through).await?;
+        self.drop_codes_by_way(&change.tx, through).await?;
+        let column = oauth_grant::Column::IssuerId;
+        let way = through.map_or(column.is_null(), |issuer| column.eq(issuer.0));
+        let revoked = self.revoke_those(change, way).await?;
+        Ok(self.notices_of_revoked(tenant, &revoked))
+    }
+
+    /// Ends all by which a user is signed in or has let clients in: the user is inactive or deleted, or has another
+    /// password.
     pub(super) async fn sign_out(
         &self,
         change: &Change,

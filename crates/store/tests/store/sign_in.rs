@@ -46,6 +46,7 @@ pub(crate) fn code(user: UserId, number: u32) -> NewCode {
     NewCode {
         hash: hash(number),
         user,
+        issuer: None,
         client: "client".to_owned(),
         redirect_uri: "http://127.0.0.1:7/cb".to_owned(),
         resource: "http://localhost:5011/mcp".to_owned(),
@@ -59,6 +60,7 @@ pub(crate) fn grant(user: UserId, refresh: u32) -> NewGrant {
     NewGrant {
         id: GrantId::fresh(),
         user,
+        issuer: None,
         client: "client".to_owned(),
         client_name: "A client".to_owned(),
         resource: "http://localhost:5011/mcp".to_owned(),

@@ -28,3 +28,4 @@ mod signers;
 mod tail;
 mod tenants;
 mod users;
+mod ways_in;

@@ -155,6 +155,7 @@ async fn entered(house: &House, admin: &str, user: &str) -> (String, String) {
     let grant = NewGrant {
         id: model::GrantId::fresh(),
         user,
+        issuer: None,
         client: "client".to_owned(),
         client_name: "Client".to_owned(),
         resource: "http://localhost:5011/mcp".to_owned(),

@@ -44,6 +44,7 @@ pub(super) async fn grant(house: &House, login: &str) -> GrantId {
     let new = NewGrant {
         id: GrantId::fresh(),
         user,
+        issuer: None,
         client: "https://client.example/id".to_owned(),
         client_name: "A <b>client</b>".to_owned(),
         resource: "http://localhost:5011/mcp".to_owned(),

@@ -21,6 +21,7 @@ fn new_code(user: UserId, ids: &Ids) -> NewCode {
     NewCode {
         hash: hash_of(user.0),
         user,
+        issuer: None,
         client: ids.mark.clone(),
         redirect_uri: ids.mark.clone(),
         resource: ids.mark.clone(),
@@ -35,6 +36,7 @@ fn new_grant(user: UserId, ids: &Ids) -> NewGrant {
     NewGrant {
         id,
         user,
+        issuer: None,
         client: client_of(user),
         client_name: ids.mark.clone(),
         resource: ids.mark.clone(),
