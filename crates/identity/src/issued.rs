@@ -6,7 +6,7 @@ use subtle::ConstantTimeEq as _;
 use crate::compact::Compact;
 use crate::json::{Json, Members};
 use crate::times::Times;
-use crate::{Issued, KeySet, KeySetError, OWN_ISSUER, TokenError};
+use crate::{Issued, KeyPrint, KeySet, KeySetError, OWN_ISSUER, TokenError};
 
 /// What RFC 9068 and custom let an access token call itself; many issuers say nothing.
 const ACCESS: [Option<&str>; 4] = [Some("at+jwt"), Some("application/at+jwt"), Some("jwt"), None];
@@ -41,14 +41,14 @@ impl Verifier {
         if !ACCESS.contains(&token.kind.as_deref()) || is_another_use(&token) {
             return Err(TokenError::Type);
         }
-        self.verify(&token, now)?;
+        let key = self.verify(&token, now)?;
         let audiences = audiences(&token.payload)?;
         let is_ours = |audience: &&str| accepts(audience) || self.spec.audiences.iter().any(|own| own == audience);
         if !audiences.iter().any(is_ours) {
             return Err(TokenError::Audience);
         }
         let times = Times::judged(&token.payload, now)?;
-        let issued = Issued::of(&token.payload, &self.spec.claims, times.expires_at)?;
+        let issued = Issued::of(&token.payload, &self.spec.claims, times.expires_at, key)?;
         match &self.spec.scope {
             Some(scope) if !scopes(&token.payload)?.contains(&scope.as_str()) => Err(TokenError::Scope(scope.clone())),
             _ => Ok(issued),
@@ -61,7 +61,7 @@ impl Verifier {
         if !ID.contains(&token.kind.as_deref()) {
             return Err(TokenError::Type);
         }
-        self.verify(&token, now)?;
+        let key = self.verify(&token, now)?;
         let audiences = audiences(&token.payload)?;
         let party = token.payload.get("azp");
         let is_our_party = party.map_or(audiences.len() == 1, |party| party.text() == Some(client_id));
@@ -76,11 +76,16 @@ impl Verifier {
         if nonce.is_empty() || !bool::from(said.as_bytes().ct_eq(nonce.as_bytes())) {
             return Err(TokenError::Claim("nonce"));
         }
-        Issued::of(&token.payload, &self.spec.claims, times.expires_at)
+        Issued::of(&token.payload, &self.spec.claims, times.expires_at, key)
     }
 
-    /// Whether it is of this issuer, signed in an allowed way by a key that may be trusted now.
-    fn verify(&self, token: &Compact<'_>, now: i64) -> Result<(), TokenError> {
+    /// Whether the issuer still has this key; for how long its keys may be trusted is another question.
+    pub fn holds(&self, key: &KeyPrint) -> bool {
+        self.keys.holds(key)
+    }
+
+    /// The key that signed it, if it is of this issuer, signed in an allowed way by a key that may be trusted now.
+    fn verify(&self, token: &Compact<'_>, now: i64) -> Result<KeyPrint, TokenError> {
         if token.issuer()? != self.spec.issuer || self.spec.issuer == OWN_ISSUER {
             return Err(TokenError::Issuer);
         }
@@ -91,7 +96,9 @@ impl Verifier {
         if now.saturating_mul(1_000_000) >= self.spec.keys_until {
             return Err(TokenError::UnknownKey);
         }
-        token.verify(self.keys.find(token.kid.as_deref(), algorithm)?)
+        let key = self.keys.find(token.kid.as_deref(), algorithm)?;
+        token.verify(&key.key)?;
+        Ok(key.print)
     }
 }
 

@@ -1,9 +1,12 @@
 //! A JSON Web Key Set (RFC 7517), of which only public keys count that can verify what we accept.
 
+use std::fmt;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::DecodingKey;
 use model::SigningAlgorithm;
+use ring::digest::{Context, SHA256};
 
 use crate::json::{self, Json, Members};
 use crate::{KeySetError, TokenError};
@@ -23,11 +26,36 @@ pub struct KeySet {
 }
 
 #[derive(Debug, Clone)]
-struct PublicKey {
+pub(crate) struct PublicKey {
     kid: Option<String>,
     /// The one algorithm that it is good for.
     algorithm: SigningAlgorithm,
-    key: DecodingKey,
+    pub(crate) key: DecodingKey,
+    pub(crate) print: KeyPrint,
+}
+
+/// What tells one public key from all others, whatever it is called: SHA-256 of its kind and its parts.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct KeyPrint([u8; 32]);
+
+impl KeyPrint {
+    fn of(algorithm: SigningAlgorithm, parts: &[&[u8]]) -> Self {
+        let mut hash = Context::new(&SHA256);
+        for part in std::iter::once(algorithm.as_str().as_bytes()).chain(parts.iter().copied()) {
+            hash.update(&(part.len() as u64).to_be_bytes());
+            hash.update(part);
+        }
+        let mut print = [0; 32];
+        print.iter_mut().zip(hash.finish().as_ref()).for_each(|(byte, hashed)| *byte = *hashed);
+        Self(print)
+    }
+}
+
+impl fmt::Debug for KeyPrint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [first, second, third, fourth, ..] = self.0;
+        write!(f, "KeyPrint({:08x})", u32::from_be_bytes([first, second, third, fourth]))
+    }
 }
 
 impl KeySet {
@@ -55,6 +83,11 @@ impl KeySet {
         self.keys.iter().any(|key| key.kid.as_deref() == Some(kid))
     }
 
+    /// Whether this very key is one of them.
+    pub(crate) fn holds(&self, print: &KeyPrint) -> bool {
+        self.keys.iter().any(|key| key.print == *print)
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         self.keys.len()
@@ -67,13 +100,13 @@ impl KeySet {
 
     /// The one key for this algorithm that has this name or, for a token that names none, the only one there is. Where
     /// two fit there is none: nothing is tried out.
-    pub(crate) fn find(&self, kid: Option<&str>, algorithm: SigningAlgorithm) -> Result<&DecodingKey, TokenError> {
+    pub(crate) fn find(&self, kid: Option<&str>, algorithm: SigningAlgorithm) -> Result<&PublicKey, TokenError> {
         let mut fitting = self
             .keys
             .iter()
             .filter(|key| key.algorithm == algorithm && kid.is_none_or(|kid| key.kid.as_deref() == Some(kid)));
         match (fitting.next(), fitting.next()) {
-            (Some(key), None) => Ok(&key.key),
+            (Some(key), None) => Ok(key),
             _ => Err(TokenError::UnknownKey),
         }
     }
@@ -91,10 +124,20 @@ impl PublicKey {
         if !is_for_signatures || !verifies || !is_public {
             return None;
         }
-        let (algorithm, key) = match (text("kty")?, text("crv")) {
-            ("RSA", _) => (SigningAlgorithm::Rs256, rsa(&bytes(text("n")?)?, &bytes(text("e")?)?)?),
-            ("EC", Some("P-256")) => (SigningAlgorithm::Es256, p256(&bytes(text("x")?)?, &bytes(text("y")?)?)?),
-            ("OKP", Some("Ed25519")) => (SigningAlgorithm::EdDsa, ed25519(&bytes(text("x")?)?)?),
+        let part = |name: &str| text(name).and_then(bytes);
+        let (algorithm, key, parts) = match (text("kty")?, text("crv")) {
+            ("RSA", _) => {
+                let (n, e) = (part("n")?, part("e")?);
+                (SigningAlgorithm::Rs256, rsa(&n, &e)?, [n, e])
+            }
+            ("EC", Some("P-256")) => {
+                let (x, y) = (part("x")?, part("y")?);
+                (SigningAlgorithm::Es256, p256(&x, &y)?, [x, y])
+            }
+            ("OKP", Some("Ed25519")) => {
+                let x = part("x")?;
+                (SigningAlgorithm::EdDsa, ed25519(&x)?, [x, Vec::new()])
+            }
             _ => return None,
         };
         if entry.get("alg").is_some_and(|named| named.text() != Some(algorithm.as_str())) {
@@ -104,7 +147,8 @@ impl PublicKey {
             None => None,
             Some(kid) => Some(kid.text()?.to_owned()),
         };
-        Some(Self { kid, algorithm, key })
+        let print = KeyPrint::of(algorithm, &parts.each_ref().map(Vec::as_slice));
+        Some(Self { kid, algorithm, key, print })
     }
 }
 

@@ -17,10 +17,11 @@ mod times;
 pub use self::compact::{Peek, peek};
 pub use self::error::{KeySetError, SignerError, TokenError};
 pub use self::issued::Verifier;
-pub use self::keys::{KeySet, MAX_KEY_SET, MAX_KEYS};
+pub use self::keys::{KeyPrint, KeySet, MAX_KEY_SET, MAX_KEYS};
 pub use self::mapping::{Issued, MAX_DEPARTMENT, MAX_DEPARTMENTS};
 pub use self::own::{Audience, By, Claims, SignerKey, signer_of};
 pub use self::signer::Signer;
+pub use self::times::LEEWAY;
 
 /// The claim `iss` of tokens that control signs. No issuer of a tenant can have it.
 pub const OWN_ISSUER: &str = "urn:gatehouse";

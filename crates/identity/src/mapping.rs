@@ -2,8 +2,8 @@
 
 use model::{ClaimMapping, KeyRole};
 
-use crate::TokenError;
 use crate::json::{Json, Members};
+use crate::{KeyPrint, TokenError};
 
 /// The most departments that a token may name.
 pub const MAX_DEPARTMENTS: usize = 64;
@@ -27,10 +27,17 @@ pub struct Issued {
     pub role: Option<KeyRole>,
     /// When the token ends, in seconds since 1970.
     pub expires_at: i64,
+    /// The issuer's key that signed it.
+    pub key: KeyPrint,
 }
 
 impl Issued {
-    pub(crate) fn of(payload: &Members, mapping: &ClaimMapping, expires_at: i64) -> Result<Self, TokenError> {
+    pub(crate) fn of(
+        payload: &Members,
+        mapping: &ClaimMapping,
+        expires_at: i64,
+        key: KeyPrint,
+    ) -> Result<Self, TokenError> {
         let subject = payload.get("sub").and_then(name).ok_or(TokenError::Claim("sub"))?;
         let external_id =
             claim(payload, &mapping.external_id).and_then(name).ok_or(TokenError::Claim("external_id"))?;
@@ -46,7 +53,7 @@ impl Issued {
             None => None,
             Some(values) => strongest(&values.texts().ok_or(TokenError::Claim("role"))?, &mapping.roles),
         };
-        Ok(Self { subject, external_id, login, departments, role, expires_at })
+        Ok(Self { subject, external_id, login, departments, role, expires_at, key })
     }
 }
 

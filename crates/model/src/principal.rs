@@ -41,9 +41,10 @@ impl Subject {
         Self::hashed("grant", &[grant.0.as_bytes()])
     }
 
-    /// Somebody whom an issuer calls `subject` (the claim `sub`).
-    pub fn of_issuer(issuer: IssuerId, subject: &str) -> Self {
-        Self::hashed("issuer", &[issuer.0.as_bytes(), subject.as_bytes()])
+    /// Somebody whom an issuer calls `subject` (the claim `sub`), and whom the tenant knows by `external_id`: where
+    /// that is another claim, the subject may be a client that comes for many.
+    pub fn of_issuer(issuer: IssuerId, subject: &str, external_id: &str) -> Self {
+        Self::hashed("issuer", &[issuer.0.as_bytes(), subject.as_bytes(), external_id.as_bytes()])
     }
 
     /// A user who signed in at control.
@@ -99,8 +100,10 @@ mod tests {
             Subject::on_behalf(key, UserId(Uuid::from_u128(8))),
             Subject::of_grant(GrantId(id)),
             Subject::of_user(UserId(id)),
-            Subject::of_issuer(IssuerId(id), "ann"),
-            Subject::of_issuer(IssuerId(id), "bob"),
+            Subject::of_issuer(IssuerId(id), "ann", "ann"),
+            Subject::of_issuer(IssuerId(id), "bob", "bob"),
+            Subject::of_issuer(IssuerId(id), "app", "ann"),
+            Subject::of_issuer(IssuerId(id), "app", "bob"),
         ];
         for (at, one) in subjects.iter().enumerate() {
             assert_eq!(Subject::from_bytes(*one.as_bytes()), *one);

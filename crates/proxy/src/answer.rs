@@ -296,6 +296,10 @@ impl EventRelay {
     }
 
     pub(crate) fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        // Before anything else: of an upstream that always has more to say, nobody would ever come to wait.
+        if !self.answered && self.tie.as_ref().is_some_and(|(tie, ..)| tie.ended().is_cancelled()) {
+            return self.cut_off();
+        }
         loop {
             while let Some(event) = self.events.pop_front() {
                 if let Some(out) = self.take(event) {
@@ -339,6 +343,7 @@ impl EventRelay {
         give_up(self.call.mount.clone(), self.call.connected.clone(), self.call.id);
         self.over(Ended::Cancelled);
         self.source = Source::Over;
+        self.events.clear();
         Poll::Ready(None)
     }
 

@@ -40,6 +40,10 @@ impl Gate {
         };
         let stream =
             who.tenant.hub.listen(session.uid, who.caller().clone(), hears.clone()).ok_or(Fault::StreamTaken)?;
+        // Only who is known to the hub is found when something is taken away; it may have been a moment ago.
+        if !self.is_as_before(who) {
+            return Err(Fault::invalid("unauthenticated"));
+        }
         let behalf = Behalf::of(who);
         match server.and_then(|server| who.mounts().find(|mount| mount.spec.id == server)) {
             Some(mount) => match own_session(&session, mount) {
@@ -55,6 +59,12 @@ impl Gate {
         }
         let until = self.until(who);
         Ok(event_response(Body::listening(stream, self.counters.streams.clone(), Some(place), until)))
+    }
+
+    /// Whether nothing was taken from the caller since its request was judged.
+    fn is_as_before(&self, who: &Authenticated) -> bool {
+        let table = self.tables.load();
+        table.tenant(who.tenant.spec.id).is_some() && who.caller().is_as_before(&table, self.clock.now_micros())
     }
 
     /// When what the caller has shown ends.
@@ -83,5 +93,80 @@ impl Gate {
             end(mount, id, revision);
         }
         Ok(Response::new(Body::full(Bytes::new())))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use http::HeaderMap;
+    use http::header::ACCEPT;
+    use mcp::Revision;
+    use model::{
+        Clock as _, KeyRole, KeyScopes, KeyVerifier, Limits, ManualClock, Resource, ResourceName, TenantId, TenantSpec,
+    };
+    use telemetry::Metrics;
+
+    use super::*;
+    use crate::hosts::Hosts;
+    use crate::principal::Caller;
+    use crate::readiness::Readiness;
+    use crate::seal::Sealer;
+    use crate::session::{Session, Uid};
+    use crate::table::{Change, Tables};
+    use crate::upstream::http::SESSION;
+
+    #[tokio::test]
+    async fn what_was_taken_away_while_a_stream_was_opened_ends_it() {
+        let egress = egress::Egress::new(egress::Policy::default()).unwrap();
+        let (tables, clock) = (Arc::new(Tables::new(egress.clone())), Arc::new(ManualClock::at(1_800_000_000_000_000)));
+        let sealer = Arc::new(Sealer::with_own_key());
+        let (hosts, readiness, metrics) = (Hosts::default(), Arc::<Readiness>::default(), Metrics::new());
+        let gate = Gate::new(tables.clone(), sealer.clone(), clock.clone(), hosts, readiness, egress, &metrics);
+        let id = TenantId::fresh();
+        let tenant = TenantSpec {
+            id,
+            name: "acme".parse().unwrap(),
+            limits: Limits::default(),
+            stale_after: None,
+            authorization_server: false,
+        };
+        let key = KeyVerifier {
+            id: "0123456789abcdef".parse().unwrap(),
+            tenant: id,
+            user: None,
+            role: KeyRole::User,
+            scopes: KeyScopes::PLAIN,
+            sha256: [0; 32],
+            servers: None,
+            expires_at: None,
+        };
+        let upserts = vec![Resource::Tenant(tenant), Resource::Key(key.clone())];
+        tables.apply(Change { upserts, ..Change::default() });
+        let principal = model::Principal { tenant: id, user: None, key: Some(key.id) };
+        let who = Authenticated::by_control(&tables.load(), &principal).unwrap();
+        let headers = |uid| {
+            let session = Session::new(uid, id, who.subject(), Revision::LATEST, clock.now_secs(), Scope::Aggregate)
+                .seal(&sealer);
+            let mut headers = HeaderMap::new();
+            headers.insert(ACCEPT, "text/event-stream".parse().unwrap());
+            headers.insert(SESSION, session.unwrap().parse().unwrap());
+            headers
+        };
+        assert!(gate.listen(&who, Target::Aggregate, &headers(Uid([1; 8]))).await.is_ok());
+        // The request was judged by the table before; what ends streams was there before the stream was.
+        let less = KeyVerifier { servers: Some(vec![]), ..key.clone() };
+        for change in [
+            Change { upserts: vec![Resource::Key(less)], ..Change::default() },
+            Change { removes: vec![ResourceName::Key(key.id)], ..Change::default() },
+            Change { removes: vec![ResourceName::Tenant(id)], ..Change::default() },
+        ] {
+            tables.apply(change);
+            let refused = gate.listen(&who, Target::Aggregate, &headers(Uid([2; 8]))).await;
+            assert_eq!(refused.err(), Some(Fault::invalid("unauthenticated")));
+            assert!(!who.tenant.hub.is_open(Uid([2; 8])), "nobody listens");
+        }
+        assert!(matches!(who.caller(), Caller::Key(_)));
     }
 }

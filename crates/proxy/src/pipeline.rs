@@ -96,17 +96,10 @@ impl Gate {
                 if tenant.is_some_and(|tenant| tenant != who.tenant.spec.name.as_str()) {
                     return Err(Fault::NotFound.into());
                 }
-                if !who.role().calls_mcp() {
-                    return Err(Fault::Viewer.into());
-                }
-                if let Target::Server(name) = target
-                    && who.mount(name).is_none()
-                {
-                    return Err(Fault::NotFound.into());
-                }
+                may_call(&who, target)?;
                 self.within_limits(&who)?;
                 match head.method {
-                    Method::POST => self.post(&who, target, &head.headers, body).await,
+                    Method::POST => self.post(who, path, target, &head.headers, body).await,
                     Method::GET => {
                         no_modern_method(&head.headers)?;
                         Ok(Box::pin(self.listen(&who, target, &head.headers)).await?)
@@ -152,6 +145,22 @@ impl Gate {
             .map_err(|fault| fault.with_sign_in(|| self.sign_in(headers, tenant, target?)))
     }
 
+    /// The same caller by the table of this moment: a body may take its time, in which what let somebody in can end.
+    fn still(
+        &self,
+        who: &Authenticated,
+        path: Path<'_>,
+        target: Target<'_>,
+        headers: &HeaderMap,
+    ) -> Result<Authenticated, Fault> {
+        let tenant = if let Path::Mcp { tenant, .. } = path { tenant } else { None };
+        let again =
+            who.again(&self.tables.load(), self.clock.now_micros()).ok_or_else(|| Fault::invalid("unauthenticated"));
+        let who = again.map_err(|fault| fault.with_sign_in(|| self.sign_in(headers, tenant, target)))?;
+        may_call(&who, target)?;
+        Ok(who)
+    }
+
     /// Whether a request to this path with this head gets past authentication. Nothing else is done: for
     /// measuring what that costs.
     pub fn lets_in(&self, path: &str, headers: &HeaderMap) -> bool {
@@ -178,7 +187,8 @@ impl Gate {
 
     async fn post(
         &self,
-        who: &Authenticated,
+        who: Authenticated,
+        path: Path<'_>,
         target: Target<'_>,
         headers: &HeaderMap,
         body: Incoming,
@@ -192,6 +202,7 @@ impl Gate {
             .ok_or(Fault::Quota { what: "concurrent requests", retry_after: Duration::from_secs(1) })?;
         let limits = &who.tenant.usage.limits;
         let message = read_body(headers, body, limits).await?;
+        let who = &self.still(&who, path, target, headers)?;
         let envelope = scan(&message)?;
         let id = envelope.id.map(|span| message.slice(span.start()..span.end()));
         let refuse = |fault| Refused { fault, id: id.clone().filter(|_| envelope.kind == Kind::Request) };
@@ -253,6 +264,17 @@ impl Gate {
             return Err(Fault::SessionUnknown);
         }
         Ok(session)
+    }
+}
+
+/// Whether somebody may send messages to this endpoint.
+fn may_call(who: &Authenticated, target: Target<'_>) -> Result<(), Fault> {
+    if !who.role().calls_mcp() {
+        return Err(Fault::Viewer);
+    }
+    match target {
+        Target::Server(name) if who.mount(name).is_none() => Err(Fault::NotFound),
+        Target::Server(_) | Target::Aggregate | Target::BuiltIn => Ok(()),
     }
 }
 

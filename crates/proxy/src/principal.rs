@@ -167,6 +167,13 @@ impl Authenticated {
         (own || self.role() == KeyRole::PlatformAdmin).then(|| Self { tenant: tenant.clone(), caller: self.caller })
     }
 
+    /// Who this is if what let them in is shown again now; `None` if it lets nobody in any more.
+    pub(crate) fn again(&self, table: &Table, now: i64) -> Option<Self> {
+        let tenant = table.tenant(self.tenant.spec.id)?.clone();
+        let caller = self.caller.again(table, now).filter(Caller::speaks_mcp)?;
+        Some(Self { tenant, caller })
+    }
+
     /// What sessions and streams are bound to.
     pub(crate) fn subject(&self) -> Subject {
         self.caller.subject()
@@ -198,10 +205,13 @@ impl Authenticated {
     }
 
     /// The user's departments, in the user's order.
-    pub(crate) fn departments(&self) -> &[String] {
-        let Caller::Person(person) = &self.caller else { return &[] };
-        let told = person.token.as_ref().and_then(|token| token.departments());
-        told.or_else(|| Some(&person.user.as_ref()?.departments)).map_or(&[], Vec::as_slice)
+    pub(crate) fn departments(&self) -> Vec<&str> {
+        let Caller::Person(person) = &self.caller else { return Vec::new() };
+        let recorded = person.user.as_ref().map_or(&[][..], |user| &user.departments);
+        match &person.token {
+            Some(token) => token.departments(recorded),
+            None => recorded.iter().map(String::as_str).collect(),
+        }
     }
 
     /// When what was shown ends, microseconds since 1970.
@@ -280,8 +290,9 @@ impl Caller {
     fn again(&self, table: &Table, now: i64) -> Option<Self> {
         match self {
             Self::Key(key) => {
-                let key = table.key(key.verifier.id).filter(|key| !is_over(&key.verifier, now))?;
-                Some(Self::Key(key.clone()))
+                let (known, shown) = (table.key(key.verifier.id)?, &key.verifier);
+                let same = known.verifier.sha256 == shown.sha256 && known.verifier.tenant == shown.tenant;
+                (same && !is_over(&known.verifier, now)).then(|| Self::Key(known.clone()))
             }
             Self::Person(person) => match &person.token {
                 Some(token) => {
@@ -290,8 +301,15 @@ impl Caller {
                 }
                 None => {
                     let user = table.user(person.user.as_ref()?.id).filter(|user| user.active)?;
-                    let (user, role) = (Some(user.clone()), user.role);
-                    let (subject, token, acting, rate) = (person.subject, None, None, None);
+                    let (acting, role) = match &person.acting {
+                        None => (None, user.role),
+                        Some(key) => {
+                            let acts = |key: &&Arc<Key>| key.verifier.scopes.act_as && !is_over(&key.verifier, now);
+                            let key = table.key(key.verifier.id).filter(acts)?;
+                            (Some(key.clone()), user.role.min(KeyRole::User))
+                        }
+                    };
+                    let (subject, token, user, rate) = (person.subject, None, Some(user.clone()), None);
                     Some(Self::Person(Arc::new(Person { subject, token, user, acting, role, rate })))
                 }
             },
@@ -317,13 +335,16 @@ impl Caller {
 
     /// Whether it would still be let through to the server of this name.
     pub(crate) fn may_still_use(&self, table: &Table, now: i64, server: &str) -> bool {
-        self.again(table, now).is_some_and(|caller| {
-            let scoped = match &caller {
-                Self::Key(key) => key.verifier.scopes.mcp,
-                Self::Person(_) => true,
-            };
-            scoped && caller.role().calls_mcp() && caller.may_use(server)
-        })
+        self.again(table, now)
+            .is_some_and(|caller| caller.speaks_mcp() && caller.role().calls_mcp() && caller.may_use(server))
+    }
+
+    /// Whether it has the scope for MCP; no token without it gets this far.
+    fn speaks_mcp(&self) -> bool {
+        match self {
+            Self::Key(key) => key.verifier.scopes.mcp,
+            Self::Person(_) => true,
+        }
     }
 }
 
@@ -425,6 +446,10 @@ mod tests {
             assert_eq!(who.subject(), Subject::on_behalf(key, UserId(Uuid::from_u128(2))));
             assert_eq!(who.departments(), ["sales"]);
             assert!(who.may_use("notes") && !who.may_use("tasks"), "no server that the key may not use");
+            let still = |server| who.caller().may_still_use(&tables.load(), 0, server);
+            assert!(still("notes") && !still("tasks"), "nor later");
+            assert_eq!(tables.apply(Change { removes: vec![model::ResourceName::Key(key)], ..Change::default() }), []);
+            assert!(!who.caller().is_known(&tables.load()), "it ends with the key");
         }
     }
 }

@@ -81,10 +81,13 @@ impl Gate {
             }
             Ok((Answered::Events(mut relay), guards)) => {
                 relay.told_to(account);
-                relay.ends_with(
-                    asked.who.tenant.hub.tie(asked.who.caller().clone(), mount.name()),
-                    self.until(asked.who),
-                );
+                let tie = asked.who.tenant.hub.tie(asked.who.caller().clone(), mount.name());
+                // Only what is tied is found when something is taken away; it may have been while the upstream thought.
+                // What merely expired meanwhile has its overtime.
+                if !asked.who.caller().may_still_use(&self.tables.load(), i64::MIN, mount.name()) {
+                    tie.ended().cancel();
+                }
+                relay.ends_with(tie, self.until(asked.who));
                 event_response(Body::events(relay, guards))
             }
             Err(Failure::Status { error: Some(error), status, .. }) if status < 500 && status != 429 => {

@@ -6,8 +6,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use identity::{Audience, By, Claims, Issued, OWN_ISSUER, TokenError};
-use model::{IssuerId, KeyRole, Subject, UserSpec};
+use identity::{Audience, By, Claims, Issued, LEEWAY, OWN_ISSUER, TokenError};
+use model::{Digest, IssuerId, KeyRole, Subject, UserSpec};
 use moka::Expiry;
 use moka::policy::EvictionPolicy;
 use ring::digest::{Context, SHA256};
@@ -16,12 +16,12 @@ use super::{Authenticated, Caller, Endpoint, Judges, Person, is_over};
 use crate::fault::Fault;
 use crate::limits::{Rate, SubjectRates};
 use crate::path::{DEFAULT_TENANT, Target};
-use crate::table::{Issuer, Key, Signer, Table, Tenant, Unknown};
+use crate::table::{Key, Signer, Table, Tenant, Unknown};
 
-/// Most tokens of which it is remembered that their signature is good.
-const SEEN: u64 = 100_000;
-/// How far the clocks of an issuer and ours may be apart.
-const LEEWAY: i64 = 60;
+/// Most bytes of tokens of which it is remembered that their signature is good.
+const SEEN: u64 = 64 << 20;
+/// What one of them takes beside its texts.
+const APIECE: usize = 512;
 const MICROS: i64 = 1_000_000;
 
 /// What is known of tokens that were shown before. What was refused is not remembered.
@@ -49,8 +49,8 @@ pub(super) struct Verified {
 enum Said {
     /// Control.
     Own { claims: Claims, signer: Arc<Signer> },
-    /// A tenant's identity provider.
-    Issued { issued: Issued, issuer: Arc<Issuer> },
+    /// A tenant's identity provider. Its record is not kept: tokens can live longer than many versions of it.
+    Issued { issued: Issued, issuer: IssuerId, likeness: Digest },
 }
 
 /// What the table says of a token at this moment.
@@ -78,6 +78,7 @@ impl Tokens {
     pub(crate) fn new(unknown_keys: impl Fn(IssuerId, i64) + Send + Sync + 'static) -> Self {
         Self {
             seen: moka::sync::Cache::builder()
+                .weigher(|_, token: &Arc<Verified>| u32::try_from(token.size()).unwrap_or(u32::MAX))
                 .max_capacity(SEEN)
                 // The default would rather not take a new one in than lose one that is asked for often.
                 .eviction_policy(EvictionPolicy::lru())
@@ -91,7 +92,7 @@ impl Tokens {
     /// Names of the bounds, the bounds, and what tells how much of each is in use.
     pub(crate) fn fill(&self) -> [crate::connections::Fill; 2] {
         let seen = self.seen.clone();
-        [("verified_tokens", SEEN, Box::new(move || seen.entry_count())), self.rates.fill()]
+        [("verified_token_bytes", SEEN, Box::new(move || seen.weighted_size())), self.rates.fill()]
     }
 }
 
@@ -155,9 +156,13 @@ impl Judges<'_> {
             }
             Err(error) => return Err(refusal(error)),
         };
-        let subject = Subject::of_issuer(issuer.spec.id, &issued.subject);
+        let subject = Subject::of_issuer(issuer.spec.id, &issued.subject, &issued.external_id);
         let lives = remaining(issued.expires_at.saturating_add(LEEWAY), secs);
-        Ok(Verified { subject, said: Said::Issued { issued, issuer: issuer.clone() }, lives })
+        Ok(Verified {
+            subject,
+            said: Said::Issued { issued, issuer: issuer.spec.id, likeness: issuer.likeness },
+            lives,
+        })
     }
 
     /// The proof, if the token is meant for where it is shown.
@@ -172,8 +177,8 @@ impl Judges<'_> {
         let tenant = standing.tenant.clone();
         let named = endpoint.tenant.is_none_or(|named| named == tenant.spec.name.as_str());
         let meant = match &token.said {
-            // The issuer was looked for in the endpoint's own tenant, and the URL is part of what was verified.
-            Said::Issued { .. } => true,
+            // The URL is part of what was verified; which tenant it names may have changed since.
+            Said::Issued { .. } => endpoint.tenant.is_some() || tenant.spec.name.as_str() == DEFAULT_TENANT,
             Said::Own { claims, .. } => match &claims.audience {
                 Audience::Tenant(id) => *id == tenant.spec.id,
                 Audience::Url(audience) => audience == url,
@@ -210,7 +215,8 @@ impl Verified {
                         key.tenant == claims.tenant && key.scopes.act_as && !is_over(key, now)
                     })?),
                     By::Grant { id, .. } => {
-                        if table.is_revoked(*id) {
+                        // A tenant that has no authorization server any more lets in nobody whom it let in.
+                        if !tenant.spec.authorization_server || table.is_revoked(*id) {
                             return None;
                         }
                         None
@@ -219,10 +225,10 @@ impl Verified {
                 let role = user.role.min(KeyRole::User);
                 Some(Standing { tenant: tenant.clone(), user: Some(user.clone()), acting: acting.cloned(), role })
             }
-            Said::Issued { issued, issuer } => {
-                let known = table.issuer(issuer.spec.id).filter(|known| known.is_like(issuer))?;
+            Said::Issued { issued, issuer, likeness } => {
+                let known = table.issuer(*issuer).filter(|known| known.likeness == *likeness)?;
                 let over = self.ends_at().saturating_add(LEEWAY * MICROS) <= now;
-                if !known.spec.mcp || known.spec.keys_until <= now || over {
+                if !known.verifier.holds(&issued.key) || !known.spec.mcp || known.spec.keys_until <= now || over {
                     return None;
                 }
                 let tenant = table.tenant(known.spec.tenant)?;
@@ -237,6 +243,24 @@ impl Verified {
                 Some(Standing { tenant: tenant.clone(), user: user.cloned(), acting: None, role })
             }
         }
+    }
+
+    /// How much memory it takes, more or less.
+    fn size(&self) -> usize {
+        let names = |names: &[String]| names.iter().map(|name| name.len() + size_of::<String>()).sum::<usize>();
+        let texts = match &self.said {
+            Said::Own { claims, .. } => {
+                let audience = if let Audience::Url(url) = &claims.audience { url.len() } else { 0 };
+                let client = if let By::Grant { client, .. } = &claims.by { client.len() } else { 0 };
+                audience + client + names(&claims.departments)
+            }
+            Said::Issued { issued, .. } => {
+                let login = issued.login.as_ref().map_or(0, String::len);
+                let departments = issued.departments.as_ref().map_or(0, |departments| names(departments));
+                issued.subject.len() + issued.external_id.len() + login + departments
+            }
+        };
+        APIECE + texts
     }
 
     /// When it ends, microseconds since 1970.
@@ -256,11 +280,16 @@ impl Verified {
         }
     }
 
-    /// The departments that it tells; `None` if it tells of none, and the user's record counts.
-    pub(super) fn departments(&self) -> Option<&Vec<String>> {
+    /// The departments of a user with this record, in the token's order. Control's tokens name those of which the
+    /// record knew; one that it has lost since is lost to the token. An issuer knows better than the record,
+    /// if it says anything of them at all.
+    pub(super) fn departments<'a>(&'a self, recorded: &'a [String]) -> Vec<&'a str> {
+        let all = |names: &'a [String]| names.iter().map(String::as_str).collect();
         match &self.said {
-            Said::Own { claims, .. } => Some(&claims.departments),
-            Said::Issued { issued, .. } => issued.departments.as_ref(),
+            Said::Own { claims, .. } => {
+                claims.departments.iter().filter(|name| recorded.contains(name)).map(String::as_str).collect()
+            }
+            Said::Issued { issued, .. } => all(issued.departments.as_deref().unwrap_or(recorded)),
         }
     }
 }

@@ -10,22 +10,17 @@ use model::{Digest, IssuerId, IssuerSpec, SignerSpec, TenantId};
 pub(crate) struct Issuer {
     pub(crate) spec: IssuerSpec,
     pub(crate) verifier: Verifier,
-    /// Of everything but how long the keys may be trusted, which moves on all the time.
-    likeness: Digest,
+    /// Of everything but the keys and how long they may be trusted: keys come and go, and each token has its own.
+    pub(crate) likeness: Digest,
 }
 
 impl Issuer {
     pub(super) fn new(mut spec: IssuerSpec) -> Result<Self, KeySetError> {
         let verifier = Verifier::new(&spec)?;
-        let until = std::mem::take(&mut spec.keys_until);
+        let (keys, until) = (std::mem::take(&mut spec.keys), std::mem::take(&mut spec.keys_until));
         let likeness = spec.digest();
-        spec.keys_until = until;
+        (spec.keys, spec.keys_until) = (keys, until);
         Ok(Self { spec, verifier, likeness })
-    }
-
-    /// Whether what the other one vouched for, this one would vouch for too.
-    pub(crate) fn is_like(&self, other: &Self) -> bool {
-        std::ptr::eq(self, other) || self.likeness == other.likeness
     }
 }
 

@@ -186,7 +186,7 @@ pub(crate) fn tenant() -> TenantSpec {
         name: "acme".parse().unwrap(),
         limits: Limits::default(),
         stale_after: Some(TenantSpec::STALE_AFTER),
-        authorization_server: false,
+        authorization_server: true,
     }
 }
 

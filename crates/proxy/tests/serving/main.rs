@@ -4,6 +4,7 @@
 mod disabled;
 mod house;
 mod keys;
+mod late;
 mod limits;
 mod outcomes;
 mod papers;

@@ -30,7 +30,8 @@ async fn where_nobody_can_sign_in_nothing_is_told() {
     // A signer alone, or an issuer that is not for MCP clients, lets nobody sign in.
     let mut issuing = Issuing::new("https://id.example");
     issuing.spec.mcp = false;
-    house.put([Signing::new().resource(), issuing.resource()]);
+    let without = Resource::Tenant(TenantSpec { authorization_server: false, ..tenant() });
+    house.put([without, Signing::new().resource(), issuing.resource()]);
     for path in ["/mcp", "/t/acme/mcp", "/t/acme/servers/notes/mcp", "/t/nobody/mcp", "/healthcheck"] {
         assert_eq!(challenge(&house, path, "").await, (401, "Bearer".to_owned()), "{path}");
         assert_eq!(challenge(&house, path, "nonsense").await, (401, "Bearer".to_owned()), "{path}");
@@ -41,10 +42,11 @@ async fn where_nobody_can_sign_in_nothing_is_told() {
 #[tokio::test]
 async fn each_endpoint_has_a_document_that_the_challenge_leads_to() {
     let house = House::start().await;
-    let first = TenantSpec { id: TenantId::fresh(), name: "default".parse().unwrap(), ..tenant() };
+    let name = "default".parse().unwrap();
+    let first = TenantSpec { id: TenantId::fresh(), name, authorization_server: false, ..tenant() };
     let signing = Signing::new();
     house.put([
-        Resource::Tenant(TenantSpec { authorization_server: true, ..tenant() }),
+        Resource::Tenant(tenant()),
         Resource::Tenant(first),
         signing.resource(),
     ]);
@@ -99,7 +101,7 @@ async fn the_tenants_own_issuers_come_first() {
     let house = House::start().await;
     let (older, newer) = (Signing::new(), Signing::new());
     let older = Resource::Signer(model::SignerSpec { until: 1, url: "http://old.example".to_owned(), ..older.spec });
-    house.put([Resource::Tenant(TenantSpec { authorization_server: true, ..tenant() }), older, newer.resource()]);
+    house.put([older, newer.resource()]);
     let [mut one, two] = ["https://one.example", "https://two.example"].map(Issuing::new);
     let other = IssuerSpec { tenant: TenantId::fresh(), ..Issuing::new("https://other.example").spec };
     house.put([one.resource(), two.resource(), Resource::Issuer(other)]);

@@ -21,7 +21,7 @@ pub(crate) fn agent(house: &House) -> Key {
 }
 
 /// Whom the gateway takes the caller for.
-async fn you(mcp: &Mcp) -> Value {
+pub(crate) async fn you(mcp: &Mcp) -> Value {
     let said = mcp.text("servers", json!({})).await;
     serde_json::from_str::<Value>(&said).unwrap()["you"].clone()
 }
@@ -45,8 +45,9 @@ async fn a_token_of_control_lets_a_user_in_as_that_user() {
             assert!(mcp.tools().await.iter().any(|tool| tool.ends_with("echo")), "{path}");
         }
         let mcp = Mcp::open(&house.at("/servers/gatehouse/mcp"), &token).await;
+        // Of the departments that the token names the record has one.
         let expected = json!({"tenant": "acme", "user": ann.id.to_string(), "login": "ann",
-            "departments": ["board", "ops"], "role": "user"});
+            "departments": ["board"], "role": "user"});
         assert_eq!(you(&mcp).await, expected);
     }
 }
@@ -262,7 +263,7 @@ async fn a_stream_ends_with_whatever_let_it_in() {
     let (signing, other_signing) = (Signing::new(), Signing::new());
     let issuing = Issuing::new("https://id.example");
     let (ann, bob) = (user("ann"), user("bob"));
-    for at in 0..12 {
+    for at in 0..13 {
         let house = House::start().await;
         house.put([signing.resource(), other_signing.resource(), issuing.resource()]);
         house.put([Resource::User(ann.clone()), Resource::User(bob.clone())]);
@@ -284,7 +285,16 @@ async fn a_stream_ends_with_whatever_let_it_in() {
             taken("key acts no more", put(Resource::Key(KeyVerifier { scopes, ..verifier.clone() })), own.clone()),
             taken("signer gone", remove(signing.resource().name()), own.clone()),
             taken("user of a grant inactive", put(inactive.clone()), granted.clone()),
-            taken("grant revoked", put(Resource::Revoked(RevokedGrant { id: grant, tenant: tenant().id })), granted),
+            taken(
+                "grant revoked",
+                put(Resource::Revoked(RevokedGrant { id: grant, tenant: tenant().id })),
+                granted.clone(),
+            ),
+            taken(
+                "no authorization server any more",
+                put(Resource::Tenant(TenantSpec { authorization_server: false, ..tenant() })),
+                granted,
+            ),
             taken("issuer gone", remove(issuing.resource().name()), issued.clone()),
             taken(
                 "issuer for others",
@@ -377,6 +387,24 @@ async fn an_answer_that_streams_ends_with_the_right_to_it() {
     upstream.open_gate();
     let (_, answer) = patient("the other one is answered", bobs).await.unwrap().unwrap();
     assert_eq!(answer["result"]["content"][0]["text"], "upstream: bob's");
+}
+
+/// Takes half a minute: nothing hurries the clock of a process in which connections are real.
+#[tokio::test]
+async fn an_answer_that_streams_ends_soon_after_its_token() {
+    let (house, upstream) = (House::start().await, Upstream::start().await);
+    upstream.answer_as_events();
+    let patiently = std::time::Duration::from_secs(300);
+    house.mount(&model::ServerSpec { read_timeout: patiently, ..server("notes", &upstream.url()) });
+    let (signing, ann) = (Signing::new(), user("ann"));
+    house.put([signing.resource(), Resource::User(ann.clone())]);
+    let key = agent(&house);
+    let soon = Claims { expires_at: NOW + 1, ..signing.on_behalf(key.verifier.id, &ann) };
+    let mcp = Mcp::open(&house.at("/servers/notes/mcp"), &signing.sign(&soon)).await;
+    let params = json!({"name": "slow", "arguments": {"text": "x"}});
+    let ended = patient("the answer ends", mcp.try_request("tools/call", params)).await;
+    assert!(ended.as_ref().is_err_and(|error| error.contains("without an answer")), "{ended:?}");
+    assert_eq!(upstream.calls("x"), 1, "the call was under way");
 }
 
 #[tokio::test]

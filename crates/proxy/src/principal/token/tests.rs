@@ -31,7 +31,7 @@ fn tables(resources: Vec<Resource>) -> Tables {
         name: "default".parse().unwrap(),
         limits: Limits::default(),
         stale_after: None,
-        authorization_server: false,
+        authorization_server: true,
     };
     put(&tables, Resource::Tenant(tenant));
     resources.into_iter().for_each(|resource| put(&tables, resource));
@@ -124,6 +124,44 @@ fn a_token_that_was_seen_is_judged_anew_by_the_table() {
 }
 
 #[test]
+fn what_a_tenants_authorization_server_has_given_opens_nothing_while_the_tenant_has_none() {
+    let ((signer, known), ann) = (signer(), user(1));
+    let acting: KeyId = "0123456789abcdef".parse().unwrap();
+    let key = model::KeyVerifier {
+        id: acting,
+        tenant: tenant(),
+        user: None,
+        role: KeyRole::User,
+        scopes: model::KeyScopes { mcp: false, rest: true, act_as: true },
+        sha256: [0; 32],
+        servers: None,
+        expires_at: None,
+    };
+    let tables = tables(vec![known, Resource::User(ann.clone()), Resource::Key(key)]);
+    let tokens = Tokens::new(|_, _| ());
+    let granted = granted(1, &ann);
+    let on_behalf = Claims { by: By::Key(acting), ..granted.clone() };
+    let (granted, on_behalf) = (signer.sign(&granted), signer.sign(&on_behalf));
+    let set = |on| {
+        let spec = tables.load().tenant(tenant()).unwrap().spec.clone();
+        put(&tables, Resource::Tenant(TenantSpec { authorization_server: on, ..spec }));
+    };
+    for (on, token, opens) in [
+        (true, &granted, true),
+        (true, &on_behalf, true),
+        (false, &granted, false),
+        (false, &on_behalf, true),
+        (true, &granted, true),
+    ] {
+        set(on);
+        // Never seen, and seen before.
+        for _ in 0..2 {
+            assert_eq!(judge(&tables, &tokens, token, NOW).is_ok(), opens, "{on} {token}");
+        }
+    }
+}
+
+#[test]
 fn what_is_refused_is_not_remembered() {
     let ((signer, known), ann) = (signer(), user(1));
     let tables = tables(vec![known, Resource::User(ann.clone())]);
@@ -140,7 +178,19 @@ fn what_is_refused_is_not_remembered() {
     assert_eq!(tokens.seen.entry_count(), 0);
     judge(&tables, &tokens, &good, NOW).unwrap();
     tokens.seen.run_pending_tasks();
-    assert_eq!(tokens.fill()[0].2(), 1);
+    assert!((APIECE as u64..1 << 10).contains(&tokens.fill()[0].2()));
+}
+
+#[test]
+fn what_is_remembered_is_bounded_in_bytes() {
+    let ((signer, known), ann) = (signer(), user(1));
+    let tables = tables(vec![known, Resource::User(ann.clone())]);
+    let tokens = Tokens::new(|_, _| ());
+    let large = Claims { departments: (0..60).map(|number| format!("{number:0>64}")).collect(), ..granted(1, &ann) };
+    judge(&tables, &tokens, &signer.sign(&large), NOW).unwrap();
+    tokens.seen.run_pending_tasks();
+    let used = tokens.fill()[0].2();
+    assert!((60 * 64..8 << 10).contains(&used), "{used}");
 }
 
 #[test]
