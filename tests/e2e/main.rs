@@ -32,6 +32,7 @@ mod offers;
 mod oidc;
 mod on_behalf;
 mod openapi;
+mod people;
 mod real_clients;
 mod recover;
 mod replicas;

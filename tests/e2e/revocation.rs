@@ -8,8 +8,8 @@ use tests::mcp_sign_in::Typescript;
 use tests::replicas::{Plan, Replicas};
 use tests::{Admin, Browser, Issuer, Mcp, Postgres, Upstream, eventually, patient};
 
-use crate::authorization::{Person, let_in, serve_clients};
 use crate::oidc::trust;
+use crate::people::{Person, let_in, serve_clients};
 use crate::ways::{knock_with, user};
 
 const PROXIES: usize = 3;

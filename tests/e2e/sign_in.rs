@@ -5,9 +5,9 @@ use tests::browser::Page;
 use tests::gatehouse::Plane;
 use tests::{Browser, Gatehouse, Issuer};
 
-use crate::authorization::{PASSWORD, choose_password, link, sign_in};
 use crate::listener_tls::write_certificate;
 use crate::oidc::Company;
+use crate::people::{PASSWORD, choose_password, link, sign_in};
 use crate::ways::user;
 
 /// The cookie of a session, if the browser has one.
