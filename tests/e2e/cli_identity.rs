@@ -260,6 +260,7 @@ async fn issuers_scopes_and_settings_take_part_in_documents() {
     // Elsewhere the secret is missing, which is said, until the document says where it is.
     let told = applied(&other, &exported, &["--create-keys"]).await;
     assert!(told.contains("acme: issuer corp is without the secret of its client"), "{told}");
+    assert!(told.contains("--client-secret-file FILE --tenant acme`"), "{told}");
     let missing = exported.replace("client_secret: held", "client_secret: file:/nowhere/at/all");
     let ran = other.run_with(&["apply", "-", "--yes"], &missing).await;
     assert!(ran.code == 2 && ran.stderr.contains("/nowhere/at/all"), "{ran:?}");

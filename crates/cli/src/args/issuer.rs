@@ -143,13 +143,13 @@ pub(crate) struct IssuerRecord {
     /// Scope that an access token must have
     #[arg(long)]
     pub(crate) scope: Option<String>,
-    /// Whether people without a record come in [default: no]
+    /// Whether people without a record come in [default: false]
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
     pub(crate) unknown_users: Option<bool>,
-    /// Whether the sign-in page offers it [default: no]
+    /// Whether the sign-in page offers it [default: false]
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
     pub(crate) sign_in: Option<bool>,
-    /// Whether MCP clients may present its tokens [default: yes]
+    /// Whether MCP clients may present its tokens [default: true]
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
     pub(crate) mcp: Option<bool>,
 }

@@ -141,9 +141,9 @@ impl Planning<'_> {
     }
 
     fn secret_is_missing(&mut self, whose: &Whose, kind: Kind, name: &str) {
-        let place = place(whose);
-        let what = format!("{place}{} {name} is without the secret of its client", kind.word());
-        self.plan.left.push(format!("{what}: `gatehouse issuer set {name} --client-secret-file FILE`"));
+        let there = if let Whose::Tenant(tenant) = whose { format!(" --tenant {tenant}") } else { String::new() };
+        let what = format!("{}{} {name} is without the secret of its client", place(whose), kind.word());
+        self.plan.left.push(format!("{what}: `gatehouse issuer set {name} --client-secret-file FILE{there}`"));
     }
 
     /// What a tenant or an issuer lets in is refused after everything else is as declared, and let in before.

@@ -55,11 +55,12 @@ impl Announcement<'_> {
 Gatehouse serves.
 
   MCP clients        {mcp}/mcp
+  people sign in at  {control}/signin
   REST, status page  {control}/
   client key         {client}
   admin key          {admin}
 {sign_in}
-Paste this into an MCP client's configuration:
+Paste this into an MCP client's configuration; without `headers` the client signs you in with a browser:
 
 {block:#}
 
