@@ -24,6 +24,7 @@ struct LinkPage<'a> {
     error: Option<&'a str>,
     token: &'a str,
     tenant: &'a str,
+    title: &'a str,
     login: &'a str,
 }
 
@@ -104,7 +105,8 @@ fn form(
         csrf: visit.csrf(),
         error,
         token: token.expose(),
-        tenant: &good.tenant.title,
+        tenant: good.tenant.spec.name.as_str(),
+        title: &good.tenant.title,
         login: &good.user.login,
     };
     Ok(visit.kept(site, show(status, &page)?))

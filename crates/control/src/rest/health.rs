@@ -46,12 +46,17 @@ pub(crate) async fn page(State(app): State<App>) -> Response {
     };
     let version = env!("CARGO_PKG_VERSION");
     let page = format!(
-        "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>Gatehouse</title></head>\n\
-         <body><h1>Gatehouse</h1><p>Control {version} is running. {proxies} {mounts}</p>\n\
-         <p><a href=\"account\">Sign in</a> to see your account. Use the <code>gatehouse</code> command or REST under <code>/api/v1</code>: \
-         <a href=\"docs\">its documentation</a>.</p></body></html>\n"
+        "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>Gatehouse</title>\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+         <link rel=\"icon\" href=\"assets/gatehouse.svg\"><link rel=\"stylesheet\" href=\"assets/gatehouse.css\"></head>\n\
+         <body><main><section class=\"card\"><h1>Gatehouse</h1>\n\
+         <p>Control {version} is running. {proxies} {mounts}</p>\n\
+         <p><a href=\"account\">Sign in</a> to see your account and the apps that are connected to it.</p>\n\
+         <p class=\"quiet\">Administrators use the <code>gatehouse</code> command, or REST under <code>/api/v1</code>: \
+         <a href=\"docs\">its documentation</a>.</p></section></main></body></html>\n"
     );
-    let policy = "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
+    let policy = "default-src 'none'; style-src 'self'; img-src 'self'; frame-ancestors 'none'; base-uri 'none'; \
+                  form-action 'none'";
     let headers = [
         (header::CONTENT_SECURITY_POLICY, policy),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
