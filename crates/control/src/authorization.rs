@@ -93,8 +93,7 @@ impl Authorization {
 
 /// Where a request comes from, as far as it is counted.
 fn address(parts: &Parts) -> Of {
-    let ip = session::ip(parts).and_then(|ip| ip.parse().ok());
-    Of::address(ip.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)))
+    Of::address(session::address(parts).unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)))
 }
 
 /// What clients call by themselves, beside the page at `/oauth/{tenant}/authorize`. No route of REST: who calls has

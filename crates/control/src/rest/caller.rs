@@ -1,9 +1,8 @@
 //! Turns a request into somebody who may do what the route does. Nothing else can make one.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
-use axum::extract::{ConnectInfo, FromRequestParts};
+use axum::extract::FromRequestParts;
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
@@ -179,8 +178,7 @@ impl Caller {
             Some(named) => in_time(named_tenant(app, named.to_str().unwrap_or_default(), &who)).await?,
         };
         refuse_tenant_in_query(parts)?;
-        let ip = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip().to_string());
-        Ok(Self { tenant, who, ip })
+        Ok(Self { tenant, who, ip: session::ip(parts) })
     }
 
     /// The tenant that this request is about.

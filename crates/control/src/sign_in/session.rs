@@ -1,6 +1,6 @@
 //! Who is signed in: the session that a request's cookie opens.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use axum::extract::ConnectInfo;
@@ -157,9 +157,14 @@ pub(crate) async fn begin(app: &App, site: &Site, parts: &Parts, proven: Proven)
     Ok(Some(token))
 }
 
-/// Where a request came from.
+/// Where a request came from; IPv4 is IPv4 on whichever socket it came.
+pub(crate) fn address(parts: &Parts) -> Option<IpAddr> {
+    parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip().to_canonical())
+}
+
+/// The same, as records have it.
 pub(crate) fn ip(parts: &Parts) -> Option<String> {
-    parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip().to_canonical().to_string())
+    address(parts).map(|address| address.to_string())
 }
 
 /// What the browser calls itself, cut and without control characters.
