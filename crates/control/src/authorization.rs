@@ -43,6 +43,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use axum::http::request::Parts;
 use axum::routing::{MethodRouter, get, post};
+pub(crate) use identity::SCOPE;
 use model::UserId;
 use telemetry::Metrics;
 
@@ -53,9 +54,6 @@ use self::rates::Rate;
 use crate::App;
 use crate::sign_in::session;
 use crate::sign_in::tries::Of;
-
-/// The one scope: calling MCP.
-pub(crate) const SCOPE: &str = "mcp";
 
 /// What all authorization servers of this process share.
 pub(crate) struct Authorization {

@@ -11,7 +11,7 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use model::{KeyRole, KeyScopes, Limits, Secret, SystemClock, TenantId, TenantName};
+use model::{DEFAULT_TENANT, KeyRole, KeyScopes, Limits, Secret, SystemClock, TenantId, TenantName};
 use store::{Actor, KeyPage, NewTenant, NewUser, Store, StoreError, UserPage};
 use toml::{Table, Value};
 use vault::{Vault, VaultError};
@@ -21,8 +21,6 @@ use crate::pki::{Pki, PkiError};
 
 pub use self::deployment::prepare;
 
-/// Name of the first tenant.
-const TENANT: &str = "default";
 /// Login of the first user.
 const ADMIN: &str = "admin";
 /// Names that are tried where that tenant can't be used.
@@ -220,7 +218,7 @@ fn database(dir: &Path) -> String {
 /// `default-2` and so on stand in for it.
 async fn home(store: &Store, actor: &Actor) -> Result<TenantId, StoreError> {
     for number in 1..=MAX_ATTEMPTS {
-        let name = if number == 1 { TENANT.to_owned() } else { format!("{TENANT}-{number}") };
+        let name = if number == 1 { DEFAULT_TENANT.to_owned() } else { format!("{DEFAULT_TENANT}-{number}") };
         match store.platform().tenant_by_name(&name).await? {
             Some(tenant) if tenant.active => return Ok(tenant.spec.id),
             Some(_) => continue,

@@ -19,7 +19,7 @@ pub use self::error::{KeySetError, SignerError, TokenError};
 pub use self::issued::Verifier;
 pub use self::keys::{KeyPrint, KeySet, MAX_KEY_SET, MAX_KEYS};
 pub use self::mapping::{Issued, MAX_DEPARTMENT, MAX_DEPARTMENTS};
-pub use self::own::{Audience, By, Claims, SignerKey, signer_of};
+pub use self::own::{Audience, By, Claims, SCOPE, SignerKey, signer_of};
 pub use self::signer::Signer;
 pub use self::times::LEEWAY;
 

@@ -16,8 +16,8 @@ use crate::{OWN_ISSUER, TokenError};
 
 /// The one `typ` of these tokens.
 pub(crate) const TYPE: &str = "at+jwt";
-/// The one scope of these tokens.
-pub(crate) const SCOPE: &str = "mcp";
+/// The one scope of these tokens: calling MCP.
+pub const SCOPE: &str = "mcp";
 /// No such token lives longer, in seconds.
 pub(crate) const MAX_LIFE: i64 = 900;
 /// The longest name of a client: it may be a URL.

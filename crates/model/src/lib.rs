@@ -28,7 +28,7 @@ pub use self::ids::{
 };
 pub use self::issuer::{ClaimMapping, IssuerSpec, RevokedGrant, SignerSpec, SigningAlgorithm};
 pub use self::key::{KeyRole, KeyScopes, KeyText, KeyTextError, KeyVerifier, PresentedKey};
-pub use self::name::{DepartmentName, IssuerName, NameError, ServerName, TenantName};
+pub use self::name::{BUILT_IN, DEFAULT_TENANT, DepartmentName, IssuerName, NameError, ServerName, TenantName};
 pub use self::principal::{Principal, Subject};
 pub use self::resource::{Resource, ResourceKind, ResourceName};
 pub use self::secret::Secret;

@@ -3,6 +3,11 @@
 use std::fmt;
 use std::str::FromStr;
 
+/// The name of the first tenant of an installation; paths that name no tenant are its own.
+pub const DEFAULT_TENANT: &str = "default";
+/// The name of the built-in service, which no server can have.
+pub const BUILT_IN: &str = "gatehouse";
+
 /// Why a text is no slug.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
@@ -58,7 +63,7 @@ macro_rules! slugs {
                 if !is_slug(text) {
                     return Err(NameError::Shape);
                 }
-                if text == "gatehouse" {
+                if text == BUILT_IN {
                     return Err(NameError::Reserved);
                 }
                 Ok(Self(text.into()))
@@ -93,7 +98,7 @@ impl ServerName {
         let tail = if attempt == 0 { String::new() } else { format!("-{}", attempt + 1) };
         slug.truncate(32 - tail.len());
         let slug = slug.trim_end_matches('-');
-        let slug = if slug.is_empty() || (slug == "gatehouse" && tail.is_empty()) { "server" } else { slug };
+        let slug = if slug.is_empty() || (slug == BUILT_IN && tail.is_empty()) { "server" } else { slug };
         Self(format!("{slug}{tail}").into())
     }
 }

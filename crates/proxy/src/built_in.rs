@@ -22,7 +22,7 @@ use crate::fault::Fault;
 use crate::principal::Authenticated;
 
 /// Its name, which no server can take.
-pub(crate) const NAME: &str = "gatehouse";
+pub(crate) const NAME: &str = model::BUILT_IN;
 
 /// The id of every request to it.
 const OWN_ID: &str = "1";

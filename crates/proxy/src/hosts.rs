@@ -2,6 +2,7 @@
 
 use http::header::{HOST, ORIGIN};
 use http::{HeaderMap, HeaderValue};
+use model::BUILT_IN;
 use url::Url;
 
 use crate::fault::Fault;
@@ -120,7 +121,7 @@ impl Base<'_> {
         match target {
             Target::Aggregate => (),
             Target::Server(name) => url.extend(["/servers/", slug(name)?]),
-            Target::BuiltIn => url.push_str("/servers/gatehouse"),
+            Target::BuiltIn => url.extend(["/servers/", BUILT_IN]),
         }
         url.push_str("/mcp");
         Some(url)

@@ -1,5 +1,7 @@
 //! What the path of a URL means.
 
+use model::BUILT_IN;
+
 /// What is at a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Path<'a> {
@@ -39,9 +41,6 @@ pub(crate) enum Internal {
     Remove,
 }
 
-/// The tenant of paths that name none, as far as nobody has said who they are.
-pub(crate) const DEFAULT_TENANT: &str = "default";
-
 /// Stands before the path of an endpoint whose metadata is asked for.
 pub(crate) const METADATA: &str = "/.well-known/oauth-protected-resource";
 
@@ -75,7 +74,7 @@ impl<'a> Path<'a> {
         };
         let target = match rest.strip_prefix("servers/").and_then(|rest| rest.strip_suffix("/mcp")) {
             None if rest == "mcp" => Target::Aggregate,
-            Some("gatehouse") => Target::BuiltIn,
+            Some(BUILT_IN) => Target::BuiltIn,
             Some(name) if !name.contains('/') => Target::Server(name),
             _ => return Self::Other,
         };

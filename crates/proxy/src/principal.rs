@@ -110,7 +110,7 @@ fn by_key(table: &Table, text: &str, now: i64) -> Result<Authenticated, Fault> {
     }
     let tenant = table.tenant(key.verifier.tenant).ok_or_else(|| Fault::invalid("unauthenticated"))?;
     if !key.verifier.scopes.mcp {
-        return Err(Fault::insufficient("mcp"));
+        return Err(Fault::insufficient(identity::SCOPE));
     }
     Ok(Authenticated { tenant: tenant.clone(), caller: Caller::Key(key.clone()) })
 }

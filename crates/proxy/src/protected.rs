@@ -3,6 +3,8 @@
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Method, Response};
+use identity::SCOPE;
+use model::DEFAULT_TENANT;
 use serde_json::json;
 
 use crate::body::Body;
@@ -63,12 +65,12 @@ impl Gate {
 
 /// The tenant's own issuers, then control's authorization server; `None` without any.
 fn servers(table: &Table, tenant: Option<&str>) -> Option<Servers> {
-    let tenant = table.tenant_named(tenant.unwrap_or(crate::path::DEFAULT_TENANT))?;
+    let tenant = table.tenant_named(tenant.unwrap_or(DEFAULT_TENANT))?;
     let issuers = table.issuers_of(tenant.spec.id);
     let mut servers: Vec<(String, Option<String>)> =
         issuers.map(|issuer| (issuer.spec.issuer.clone(), issuer.spec.scope.clone())).collect();
     if let Some(signer) = table.newest_signer().filter(|_| tenant.spec.authorization_server) {
-        servers.push((format!("{}/oauth/{}", signer.spec.url, tenant.spec.name), Some("mcp".to_owned())));
+        servers.push((format!("{}/oauth/{}", signer.spec.url, tenant.spec.name), Some(SCOPE.to_owned())));
     }
     let scope = servers.first()?.1.clone();
     Some(Servers { urls: servers.into_iter().map(|(url, _)| url).collect(), scope })

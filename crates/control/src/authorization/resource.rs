@@ -1,6 +1,6 @@
 //! What a token is asked for: one of our MCP URLs, and one of this tenant (RFC 8707).
 
-use model::{ServerName, TenantName};
+use model::{BUILT_IN, DEFAULT_TENANT, ServerName, TenantName};
 use url::Url;
 
 /// Bytes that one may have.
@@ -51,11 +51,11 @@ fn is_of(path: &str, tenant: &str) -> bool {
     let rest = match path.strip_prefix("/t/").and_then(|rest| rest.split_once('/')) {
         Some((named, rest)) if named == tenant => rest,
         Some(_) => return false,
-        None if tenant == "default" => path.strip_prefix('/').unwrap_or(path),
+        None if tenant == DEFAULT_TENANT => path.strip_prefix('/').unwrap_or(path),
         None => return false,
     };
     let server = rest.strip_prefix("servers/").and_then(|rest| rest.strip_suffix("/mcp"));
-    rest == "mcp" || server.is_some_and(|name| name == "gatehouse" || name.parse::<ServerName>().is_ok())
+    rest == "mcp" || server.is_some_and(|name| name == BUILT_IN || name.parse::<ServerName>().is_ok())
 }
 
 #[cfg(test)]

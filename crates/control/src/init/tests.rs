@@ -50,7 +50,7 @@ async fn there_is_somebody_to_sign_in_and_who_was_deleted_does_not_come_back() {
     let dir = tempfile::tempdir().unwrap();
     run(dir.path(), 6000, false).await;
     let store = Store::connect(&database(dir.path()), Arc::new(SystemClock)).await.unwrap();
-    let tenant = store.platform().tenant_by_name(TENANT).await.unwrap().unwrap();
+    let tenant = store.platform().tenant_by_name(DEFAULT_TENANT).await.unwrap().unwrap();
     assert!(tenant.spec.authorization_server && tenant.local_accounts);
     let users = store.tenant(tenant.spec.id);
     let admin = users.user_by_login(ADMIN).await.unwrap().unwrap();
@@ -68,7 +68,7 @@ async fn keys_that_nobody_saw_are_revoked_by_the_next_run() {
     assert!(matches!(failed, Err(InitError::Show(_))));
     assert!(run(dir.path(), 6000, false).await.is_some());
     let store = Store::connect(&database(dir.path()), Arc::new(SystemClock)).await.unwrap();
-    let tenant = store.platform().tenant_by_name(TENANT).await.unwrap().unwrap();
+    let tenant = store.platform().tenant_by_name(DEFAULT_TENANT).await.unwrap().unwrap();
     let keys = store.tenant(tenant.spec.id).keys(KeyPage { limit: 500, ..KeyPage::default() }).await.unwrap();
     assert_eq!(keys.len(), 4);
     assert_eq!(keys.iter().filter(|key| key.revoked_at.is_none()).count(), 2);
@@ -80,11 +80,11 @@ async fn new_keys_open_where_the_first_tenant_lets_none_in() {
     run(dir.path(), 6000, false).await;
     let store = Store::connect(&database(dir.path()), Arc::new(SystemClock)).await.unwrap();
     let (platform, actor) = (store.platform(), Actor::system("test"));
-    let default = platform.tenant_by_name(TENANT).await.unwrap().unwrap().spec.id;
+    let default = platform.tenant_by_name(DEFAULT_TENANT).await.unwrap().unwrap().spec.id;
     let other = platform.create_tenant(&actor, NewTenant::new("other".parse().unwrap())).await.unwrap().value;
     new_key(&store, &actor, other.spec.id, KeyRole::PlatformAdmin, "nobody has it any more").await.unwrap();
     for name in ["default-2", "default-3"] {
-        let first = platform.tenant_by_name(TENANT).await.unwrap();
+        let first = platform.tenant_by_name(DEFAULT_TENANT).await.unwrap();
         if let Some(open) = first.filter(|tenant| tenant.active) {
             let off = TenantPatch { active: Some(false), ..TenantPatch::default() };
             platform.patch_tenant(&actor, open.spec.id, None, off).await.unwrap();

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use identity::{Audience, By, Claims, Issued, LEEWAY, OWN_ISSUER, TokenError};
-use model::{Digest, IssuerId, KeyRole, Subject, UserSpec};
+use model::{DEFAULT_TENANT, Digest, IssuerId, KeyRole, Subject, UserSpec};
 use moka::Expiry;
 use moka::policy::EvictionPolicy;
 use ring::digest::{Context, SHA256};
@@ -15,7 +15,7 @@ use ring::digest::{Context, SHA256};
 use super::{Authenticated, Caller, Endpoint, Judges, Person, is_over};
 use crate::fault::Fault;
 use crate::limits::{Rate, SubjectRates};
-use crate::path::{DEFAULT_TENANT, Target};
+use crate::path::Target;
 use crate::table::{Key, Signer, Table, Tenant, Unknown};
 
 /// Most bytes of tokens of which it is remembered that their signature is good.
