@@ -1,7 +1,8 @@
 //! The way out to addresses that tenants name: small answers, under the tenant's address policy, https only (plain
 //! http to loopback in dev mode), within bounds of size and time, and with no credential but the caller's.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -20,7 +21,10 @@ use crate::timers::scaled;
 /// Redirects that a document may take, all on its own origin.
 const REDIRECTS: usize = 3;
 /// Requests under way at once; more wait within their time.
-const AT_ONCE: usize = 32;
+const AT_ONCE: usize = 64;
+/// The same of one tenant: addresses that it names may answer nothing for as long as they like, and the keys and sign-ins
+/// of others would wait behind them.
+const OF_ONE_TENANT: usize = 8;
 
 /// What an answer may have.
 #[derive(Debug, Clone, Copy)]
@@ -65,6 +69,8 @@ pub(crate) struct Outward {
     /// Held while the policy is brought up to date.
     policy: Arc<Mutex<()>>,
     slots: Arc<Semaphore>,
+    /// Of tenants with requests under way or waiting.
+    tenants: Arc<std::sync::Mutex<HashMap<TenantId, Arc<Semaphore>>>>,
     dev: bool,
 }
 
@@ -73,7 +79,14 @@ impl Outward {
     pub(crate) fn new(servers: Servers, dev: bool) -> Self {
         let policy = egress::Policy { dev, ..egress::Policy::default() };
         let egress = Egress::with(policy, Arc::new(SystemResolver::default()), Arc::new(SystemDialer), None);
-        Self { servers, egress, policy: Arc::default(), slots: Arc::new(Semaphore::new(AT_ONCE)), dev }
+        Self {
+            servers,
+            egress,
+            policy: Arc::default(),
+            slots: Arc::new(Semaphore::new(AT_ONCE)),
+            tenants: Arc::default(),
+            dev,
+        }
     }
 
     /// How many requests may be under way.
@@ -116,7 +129,7 @@ impl Outward {
             }
             Err(OutwardError::Redirect)
         };
-        self.in_turn(bounds, work).await
+        self.in_turn(tenant, bounds, work).await
     }
 
     /// Posts a form, once; a redirect is an answer like any other.
@@ -132,20 +145,30 @@ impl Outward {
             let response = self.send(tenant, url, Method::POST, headers, form).await?;
             Ok((response.status(), whole(response, bounds.bytes).await?))
         };
-        self.in_turn(bounds, work).await
+        self.in_turn(tenant, bounds, work).await
     }
 
     async fn in_turn<T>(
         &self,
+        tenant: TenantId,
         bounds: Bounds,
         work: impl Future<Output = Result<T, OutwardError>>,
     ) -> Result<T, OutwardError> {
+        let own = self.slots_of(tenant);
         let work = async {
-            // Nobody closes it.
+            // Nobody closes them. The tenant's first: who waits for that holds nobody else up.
+            let _own = own.acquire().await.map_err(|_| OutwardError::Slow)?;
             let _slot = self.slots.acquire().await.map_err(|_| OutwardError::Slow)?;
             work.await
         };
         tokio::time::timeout(scaled(bounds.time), work).await.unwrap_or(Err(OutwardError::Slow))
+    }
+
+    /// The tenant's own slots; those of tenants that ask for nothing are forgotten.
+    fn slots_of(&self, tenant: TenantId) -> Arc<Semaphore> {
+        let mut tenants = self.tenants.lock().unwrap_or_else(PoisonError::into_inner);
+        tenants.retain(|_, slots| Arc::strong_count(slots) > 1);
+        tenants.entry(tenant).or_insert_with(|| Arc::new(Semaphore::new(OF_ONE_TENANT))).clone()
     }
 
     async fn send(

@@ -101,3 +101,29 @@ async fn plain_http_and_inner_addresses_are_not_asked() {
     }
     assert!(house.idp.requests().is_empty());
 }
+
+#[tokio::test]
+async fn a_tenant_whose_addresses_answer_nothing_holds_up_itself_alone() {
+    let house = house(true).await;
+    house.idp.answers("/fits", "200 OK", "", "{}");
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url: Url = format!("http://{}/", silent.local_addr().unwrap()).parse().unwrap();
+    let other = TenantId::fresh();
+    let waiting: Vec<_> = (0..2 * AT_ONCE)
+        .map(|_| {
+            let (outward, url) = (house.outward.clone(), url.clone());
+            tokio::spawn(async move { outward.get(other, &url, BOUNDS).await })
+        })
+        .collect();
+    while house.outward.under_way() < OF_ONE_TENANT as u64 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(house.get("/fits").await.unwrap(), "{}");
+    assert_eq!(house.outward.under_way(), OF_ONE_TENANT as u64);
+    waiting.iter().for_each(tokio::task::JoinHandle::abort);
+    for task in waiting {
+        assert!(task.await.is_err());
+    }
+    assert_eq!(house.get("/fits").await.unwrap(), "{}");
+    assert_eq!(house.outward.slots_of(other).available_permits(), OF_ONE_TENANT);
+}
