@@ -42,6 +42,10 @@ fn allowed(public: Option<&Url>, uri: &Uri, headers: &HeaderMap) -> bool {
 }
 
 fn host_fits(public: Option<&Url>, uri: &Uri, headers: &HeaderMap) -> bool {
+    // Of two nobody can say which one counts; who stands in front of us may have read the other.
+    if headers.get_all(HOST).iter().count() > 1 {
+        return false;
+    }
     let host = uri.authority().map(|authority| authority.as_str()).or_else(|| text(headers, HOST));
     let host = host.and_then(|host| Url::parse(&format!("http://{host}/")).ok());
     host.is_some_and(|host| is_ours(public, &host))
@@ -89,5 +93,9 @@ mod tests {
             assert_eq!(allowed(Some(&public), &uri, &headers), fits, "{host} {origin:?}");
         }
         assert!(!allowed(None, &Uri::from_static("/"), &HeaderMap::new()));
+        let mut two = HeaderMap::new();
+        two.append(HOST, "localhost:5010".parse().unwrap());
+        two.append(HOST, "localhost:5010".parse().unwrap());
+        assert!(!allowed(None, &Uri::from_static("/"), &two));
     }
 }

@@ -18,10 +18,11 @@ use crate::App;
 pub(crate) async fn layer(State(app): State<App>, request: Request, next: Next) -> Response {
     let span = if is_probe(request.uri().path()) { trace::Span::default() } else { begun(request.headers()) };
     let logged = tracing::info_span!("request", trace_id = span.trace_id());
-    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let method = request.method().clone();
     // The route and not the path: there are few of them.
     let route = request.extensions().get::<MatchedPath>().cloned();
     let route = route.as_ref().map_or("none", MatchedPath::as_str);
+    let path = shown(request.uri().path(), route).to_owned();
     span.describe(|span| {
         span.name(&format!("{method} {route}"));
         span.text("http.request.method", &method);
@@ -52,7 +53,38 @@ fn begun(headers: &HeaderMap) -> trace::Span {
     trace::server(header("traceparent"), header("tracestate"))
 }
 
+/// The path as logs and spans may have it: of a one-time link it is the link itself.
+fn shown<'a>(path: &'a str, route: &'a str) -> &'a str {
+    let is_link = path.to_ascii_lowercase().contains("signin/link");
+    match (is_link, route) {
+        (false, _) => path,
+        // A mistyped one may still hold it.
+        (true, "none") => "/signin/link",
+        (true, route) => route,
+    }
+}
+
 /// Asked every few seconds, and never of interest.
 fn is_probe(path: &str) -> bool {
     matches!(path, "/livez" | "/readyz")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_one_time_link_is_in_no_log_and_no_span() {
+        const ROUTE: &str = "/signin/link/{token}";
+        for (path, route, seen) in [
+            ("/signin/link/SECRET", ROUTE, ROUTE),
+            ("/signin/link/SECRET/", "none", "/signin/link"),
+            ("//signin/link/SECRET", "none", "/signin/link"),
+            ("/base/Signin/Link/SECRET", "none", "/signin/link"),
+            ("/signin", "/signin", "/signin"),
+            ("/api/v1/servers/notes", "/api/v1/servers/{server}", "/api/v1/servers/notes"),
+        ] {
+            assert_eq!(shown(path, route), seen);
+        }
+    }
 }
