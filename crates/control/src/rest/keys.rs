@@ -35,7 +35,12 @@ pub(crate) async fn create(State(app): State<App>, Admin(caller): Admin, body: B
     let tenant = caller.store(&app);
     let user = match &given.user {
         None => None,
-        Some(named) => Some(users::find(&tenant, named).await?.ok_or_else(no_user)?.id),
+        Some(named) => {
+            let user = users::find(&tenant, named).await?.ok_or_else(no_user)?;
+            // Whoever has the key calls as the user, and ends what is theirs.
+            users::may_give(&caller, Some(user.role))?;
+            Some(user.id)
+        }
     };
     let what = Mint {
         tenant: caller.tenant(),

@@ -73,3 +73,23 @@ async fn a_restricted_key_sees_the_servers_that_it_may_use() {
     let listed = house.ask(none["key"].as_str().unwrap(), "GET", "/api/v1/servers", "").await.json();
     assert_eq!(listed["items"].as_array().unwrap().len(), 0);
 }
+
+#[tokio::test]
+async fn nobody_makes_a_key_in_the_name_of_who_stands_above_them() {
+    let house = House::open().await;
+    for (login, role) in [("pam", "platform_admin"), ("tom", "tenant_admin")] {
+        let body = format!(r#"{{"login":"{login}","role":"{role}"}}"#);
+        let made = house.ask(&house.platform, "POST", "/api/v1/users", &body).await;
+        assert_eq!(made.status, 201, "{}", made.text);
+    }
+    for (by, user, status) in [
+        (&house.admin, "pam", 403),
+        (&house.admin, "tom", 201),
+        (&house.platform, "pam", 201),
+        (&house.other_admin, "pam", 422),
+    ] {
+        let body = format!(r#"{{"label":"x","role":"user","user":"{user}"}}"#);
+        let made = house.ask(by, "POST", "/api/v1/keys", &body).await;
+        assert_eq!(made.status, status, "{user}: {}", made.text);
+    }
+}
