@@ -71,8 +71,12 @@ impl PlatformStore {
         row.map(Attempt::try_from).transpose()
     }
 
-    /// Takes an attempt that has not ended. Of any number who try, one has it.
+    /// Takes an attempt that has not ended. Of any number who try, one has it. What is none is only looked up: strangers
+    /// who make something up don't write.
     pub async fn take_attempt(&self, hash: [u8; 32]) -> Result<Option<Attempt>, StoreError> {
+        if self.attempt(hash).await?.is_none() {
+            return Ok(None);
+        }
         let taken = Entity::delete_many()
             .filter(Column::Sha256.eq(hash.to_vec()))
             .filter(Column::ExpiresAt.gt(self.store.now()))

@@ -29,10 +29,10 @@ impl TenantStore {
         row.map(|row| self.check(model::TenantId(row.tenant_id)).map(|()| row.phc)).transpose()
     }
 
-    /// Gives a user a password, in the place of the one before. Whoever knew the old one, or has a link or
-    /// a session of it, is out: a new session comes after this. `NoUser` for a user that isn't there.
+    /// Gives a user a password, in the place of the one before. Whoever knew the old one, or has a link, a session or
+    /// a grant of it, is out: a new session comes after this. `NoUser` for a user that isn't there.
     pub async fn set_password(&self, actor: &Actor, user: UserId, phc: String) -> Result<Committed<()>, StoreError> {
-        let (change, _) = self.begin().await?;
+        let (change, tenant) = self.begin().await?;
         self.check_user_is(&change, user).await?;
         let row = ActiveModel {
             tenant_id: Set(self.tenant.0),
@@ -44,22 +44,20 @@ impl TenantStore {
             .update_columns([Column::Phc, Column::CreatedAt])
             .to_owned();
         Entity::insert(row).on_conflict(replace).exec_without_returning(&change.tx).await?;
-        self.drop_links(&change.tx, user).await?;
-        self.drop_sessions(&change.tx, user).await?;
-        change.commit(actor, self.password_deed("password.set", user), [], ()).await
+        let notices = self.sign_out(&change, &tenant, user).await?;
+        change.commit(actor, self.password_deed("password.set", user), notices, ()).await
     }
 
-    /// Takes a user's password away, and with it all sessions and links. Without one nothing changes.
+    /// Takes a user's password away, and with it all sessions, links and grants. Without one nothing changes.
     pub async fn remove_password(&self, actor: &Actor, user: UserId) -> Result<Committed<()>, StoreError> {
-        let (change, _) = self.begin().await?;
+        let (change, tenant) = self.begin().await?;
         let removed =
             self.scoped_password_deletion().filter(Column::UserId.eq(user.0)).exec(&change.tx).await?.rows_affected;
         if removed == 0 {
             return change.nothing(()).await;
         }
-        self.drop_links(&change.tx, user).await?;
-        self.drop_sessions(&change.tx, user).await?;
-        change.commit(actor, self.password_deed("password.remove", user), [], ()).await
+        let notices = self.sign_out(&change, &tenant, user).await?;
+        change.commit(actor, self.password_deed("password.remove", user), notices, ()).await
     }
 
     fn password_deed(&self, action: &'static str, user: UserId) -> Deed {
