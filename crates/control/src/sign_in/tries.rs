@@ -5,10 +5,17 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use model::UserId;
+
 /// Tries of one account within a minute.
 const BY_ACCOUNT: u32 = 10;
 /// Tries from one address within a minute.
 const BY_ADDRESS: u32 = 30;
+/// Round trips to issuers that begin from one address within a minute: each is a row for ten minutes, and behind a
+/// reverse proxy one address is everybody's.
+const TRIPS_BY_ADDRESS: u32 = 600;
+/// Audit rows of failed tries to be one user, within a minute.
+const ROWS_BY_USER: u32 = 1;
 /// The time over which is counted, microseconds.
 const WINDOW: i64 = 60 * 1_000_000;
 /// Accounts and addresses that are counted at once. When all are in use, new ones wait.
@@ -26,6 +33,10 @@ pub(crate) enum Of {
     },
     /// An address; of IPv6 the network that one customer has.
     Address(IpAddr),
+    /// Round trips of an address.
+    Trips(IpAddr),
+    /// What is written down of failed tries to be a user.
+    Rows(UserId),
 }
 
 impl Of {
@@ -37,19 +48,31 @@ impl Of {
 
     /// An address.
     pub(crate) fn address(ip: IpAddr) -> Self {
-        Self::Address(match ip.to_canonical() {
-            IpAddr::V4(ip) => ip.into(),
-            IpAddr::V6(ip) => {
-                let [a, b, c, d, ..] = ip.segments();
-                IpAddr::from([a, b, c, d, 0, 0, 0, 0])
-            }
-        })
+        Self::Address(place(ip))
+    }
+
+    /// The round trips of an address.
+    pub(crate) fn trips(ip: IpAddr) -> Self {
+        Self::Trips(place(ip))
     }
 
     fn limit(&self) -> u32 {
         match self {
             Self::Account { .. } => BY_ACCOUNT,
             Self::Address(_) => BY_ADDRESS,
+            Self::Trips(_) => TRIPS_BY_ADDRESS,
+            Self::Rows(_) => ROWS_BY_USER,
+        }
+    }
+}
+
+/// What one customer has of addresses.
+fn place(ip: IpAddr) -> IpAddr {
+    match ip.to_canonical() {
+        IpAddr::V4(ip) => ip.into(),
+        IpAddr::V6(ip) => {
+            let [a, b, c, d, ..] = ip.segments();
+            IpAddr::from([a, b, c, d, 0, 0, 0, 0])
         }
     }
 }
@@ -118,7 +141,12 @@ mod tests {
     #[test]
     fn an_account_has_ten_tries_a_minute_and_an_address_thirty() {
         let tries = Tries::default();
-        for (of, limit) in [(Of::account("acme", "ann"), 10), (Of::address([127, 0, 0, 1].into()), 30)] {
+        for (of, limit) in [
+            (Of::account("acme", "ann"), 10),
+            (Of::address([127, 0, 0, 1].into()), 30),
+            (Of::trips([127, 0, 0, 1].into()), 600),
+            (Of::Rows(UserId::fresh()), 1),
+        ] {
             (0..limit).for_each(|_| tries.take(of.clone(), 5).unwrap());
             assert_eq!(tries.take(of.clone(), 5), Err(60));
             assert_eq!(tries.take(of.clone(), 5 + WINDOW - 1), Err(1));
