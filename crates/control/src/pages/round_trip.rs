@@ -37,6 +37,7 @@ pub(super) async fn begin(
         let to = parts.uri.path_and_query().map_or("/signin", |to| to.as_str());
         return away(&format!("{}{to}", public.as_str().trim_end_matches('/')));
     }
+    signin::may_leave(&app, &parts)?;
     let tenant = signin::live_tenant(&app, &tenant).await?.ok_or(Refusal::NotFound)?;
     let record = issuer::offered(&app, &tenant, &named).await?.ok_or(Refusal::NotFound)?;
     let visit = Visit::of(&site, &parts)?;

@@ -8,12 +8,14 @@ use axum::http::header::LOCATION;
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse as _, Response};
-use model::{Secret, UserId};
-use store::{IssuerPage, TenantRecord};
+use model::{ResourceName, Secret, UserId};
+use serde_json::json;
+use store::{Actor, IssuerPage, TenantRecord};
 use url::form_urlencoded::Serializer;
 
 use crate::App;
 use crate::pages::{Frame, Query, Refusal, SignedIn, Site, Visit, Visiting, show};
+use crate::rest::trace_id;
 use crate::sign_in::cookies::Cookie;
 use crate::sign_in::password::PasswordError;
 use crate::sign_in::return_to::own_path;
@@ -84,7 +86,7 @@ pub(super) async fn send(State(app): State<App>, sent: Visiting) -> Result<Respo
     let back = given.text("return").and_then(own_path);
     let password = given.text("password").unwrap_or_default();
     let tries = tries(&app, &given.parts, tenant, login)?;
-    match right(&app, tenant, login, Secret::new(password.to_owned())).await? {
+    match right(&app, &given.parts, tenant, login, Secret::new(password.to_owned())).await? {
         Some(proven) => {
             tries.iter().for_each(|of| app.sign_in.tries.give_back(of));
             signed_in(&app, &given.site, &given.parts, proven, back).await
@@ -127,7 +129,13 @@ async fn form(app: &App, site: &Site, visit: Visit, filled: Filled<'_>) -> Resul
 }
 
 /// Whose password it is; everything else takes as long.
-async fn right(app: &App, tenant: &str, login: &str, password: Secret) -> Result<Option<Proven>, Refusal> {
+async fn right(
+    app: &App,
+    parts: &Parts,
+    tenant: &str,
+    login: &str,
+    password: Secret,
+) -> Result<Option<Proven>, Refusal> {
     let tenant = live_tenant(app, tenant).await?.filter(|tenant| tenant.local_accounts);
     let mut user: Option<UserId> = None;
     let mut kept = None;
@@ -140,8 +148,33 @@ async fn right(app: &App, tenant: &str, login: &str, password: Secret) -> Result
         }
     }
     let same = app.sign_in.passwords.is(password, kept).await?;
-    let proven = tenant.zip(user).filter(|_| same);
-    Ok(proven.map(|(tenant, user)| Proven { tenant: tenant.spec.id, user, issuer: None }))
+    let meant = tenant.zip(user).map(|(tenant, user)| Proven { tenant: tenant.spec.id, user, issuer: None });
+    if let Some(meant) = meant.as_ref().filter(|_| !same) {
+        write_down(app, parts, meant);
+    }
+    Ok(meant.filter(|_| same))
+}
+
+/// Writes down that somebody failed to be this user, once a minute: a flood must not fill the audit. Beside the answer,
+/// whose time would tell that there is such a user.
+fn write_down(app: &App, parts: &Parts, meant: &Proven) {
+    if app.sign_in.tries.take(Of::Rows(meant.user), app.clock.now_micros()).is_err() {
+        return;
+    }
+    let actor = Actor {
+        tenant: Some(meant.tenant),
+        name: "sign-in".to_owned(),
+        ip: session::ip(parts),
+        trace_id: Some(trace_id()),
+        ..Actor::default()
+    };
+    let (store, object) = (app.store.tenant(meant.tenant), ResourceName::User(meant.user).to_string());
+    tokio::spawn(async move {
+        let why = json!({ "reason": "password" });
+        if let Err(error) = store.note(&actor, "session.refuse", object, why).await {
+            tracing::warn!(error = %telemetry::chain(&error), "a failed sign-in can't be written down");
+        }
+    });
 }
 
 /// A session, its cookie, and on.
@@ -173,6 +206,17 @@ pub(super) fn tries(app: &App, parts: &Parts, tenant: &str, login: &str) -> Resu
         app.sign_in.tries.take(of.clone(), app.clock.now_micros()).map_err(Refusal::TooMany)?;
     }
     Ok(counted)
+}
+
+/// Counts a round trip to an issuer from an address.
+pub(super) fn may_leave(app: &App, parts: &Parts) -> Result<(), Refusal> {
+    match parts.extensions.get::<ConnectInfo<SocketAddr>>() {
+        None => Ok(()),
+        Some(peer) => {
+            let trips = Of::trips(peer.0.ip());
+            app.sign_in.tries.take(trips, app.clock.now_micros()).map_err(Refusal::TooMany)
+        }
+    }
 }
 
 /// The live tenant of this name.

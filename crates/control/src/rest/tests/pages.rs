@@ -9,6 +9,7 @@ mod issuer;
 mod limits;
 mod password;
 mod rest;
+mod takeover;
 
 use model::{KeyRole, TenantId, UserId};
 use store::{Actor, NewUser};

@@ -260,7 +260,10 @@ async fn an_issuer_that_is_switched_off_lets_nobody_in_and_nobody_stay() {
     let house = House::open().await;
     let idp = Idp::open().await;
     let issuer = idp.trusted(&house, |_| ()).await;
-    user(&house, house.acme, "ann", KeyRole::PlatformAdmin).await;
+    let ann = user(&house, house.acme, "ann", KeyRole::PlatformAdmin).await;
+    let store = house.app.store.tenant(house.acme);
+    let named = store::UserPatch { external_id: Some(Some("id-ann".to_owned())), ..Default::default() };
+    store.patch_user(&store::Actor::system("test"), ann, None, named).await.unwrap();
     let mut browser = Browser::new(&house);
     assert_eq!(through(&mut browser, &idp, json!({})).await.status, 303);
     // Whoever administers the tenant chooses its issuer: it makes nobody more than that.
@@ -268,7 +271,6 @@ async fn an_issuer_that_is_switched_off_lets_nobody_in_and_nobody_stay() {
     assert_eq!((me.status.as_u16(), me.json()["role"].as_str()), (200, Some("tenant_admin")));
     let begun = asked(&mut browser).await;
     let back = idp.answers(&begun, json!({}));
-    let store = house.app.store.tenant(house.acme);
     let patch = IssuerPatch { enabled: Some(false), ..IssuerPatch::default() };
     store.change_issuer(&store::Actor::system("test"), issuer.id, None, patch).await.unwrap();
     assert!(!browser.is_signed_in().await);
