@@ -43,7 +43,7 @@ const TICK: Duration = Duration::from_secs(15);
 const RESUMES: u32 = 10;
 /// For how long an answer goes on when the key or token that asked for it has expired. It is looked for when
 /// nothing comes, at the next tick.
-const OVERTIME: Duration = Duration::from_secs(15);
+pub(crate) const OVERTIME: Duration = Duration::from_secs(15);
 
 /// A JSON answer.
 pub(crate) enum Json {

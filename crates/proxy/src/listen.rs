@@ -109,6 +109,7 @@ mod tests {
     use telemetry::Metrics;
 
     use super::*;
+    use crate::answer::OVERTIME;
     use crate::hosts::Hosts;
     use crate::principal::Caller;
     use crate::readiness::Readiness;
@@ -117,16 +118,9 @@ mod tests {
     use crate::table::{Change, Tables};
     use crate::upstream::http::SESSION;
 
-    #[tokio::test]
-    async fn what_was_taken_away_while_a_stream_was_opened_ends_it() {
-        let egress = egress::Egress::new(egress::Policy::default()).unwrap();
-        let (tables, clock) = (Arc::new(Tables::new(egress.clone())), Arc::new(ManualClock::at(1_800_000_000_000_000)));
-        let sealer = Arc::new(Sealer::with_own_key());
-        let (hosts, readiness, metrics) = (Hosts::default(), Arc::<Readiness>::default(), Metrics::new());
-        let gate = Gate::new(tables.clone(), sealer.clone(), clock.clone(), hosts, readiness, egress, &metrics);
-        let id = TenantId::fresh();
+    fn tenant_and_key() -> (TenantSpec, KeyVerifier) {
         let tenant = TenantSpec {
-            id,
+            id: TenantId::fresh(),
             name: "acme".parse().unwrap(),
             limits: Limits::default(),
             stale_after: None,
@@ -134,7 +128,7 @@ mod tests {
         };
         let key = KeyVerifier {
             id: "0123456789abcdef".parse().unwrap(),
-            tenant: id,
+            tenant: tenant.id,
             user: None,
             role: KeyRole::User,
             scopes: KeyScopes::PLAIN,
@@ -142,6 +136,18 @@ mod tests {
             servers: None,
             expires_at: None,
         };
+        (tenant, key)
+    }
+
+    #[tokio::test]
+    async fn what_was_taken_away_while_a_stream_was_opened_ends_it() {
+        let egress = egress::Egress::new(egress::Policy::default()).unwrap();
+        let (tables, clock) = (Arc::new(Tables::new(egress.clone())), Arc::new(ManualClock::at(1_800_000_000_000_000)));
+        let sealer = Arc::new(Sealer::with_own_key());
+        let (hosts, readiness, metrics) = (Hosts::default(), Arc::<Readiness>::default(), Metrics::new());
+        let gate = Gate::new(tables.clone(), sealer.clone(), clock.clone(), hosts, readiness, egress, &metrics);
+        let (tenant, key) = tenant_and_key();
+        let id = tenant.id;
         let upserts = vec![Resource::Tenant(tenant), Resource::Key(key.clone())];
         tables.apply(Change { upserts, ..Change::default() });
         let principal = model::Principal { tenant: id, user: None, key: Some(key.id) };
@@ -168,5 +174,30 @@ mod tests {
             assert!(!who.tenant.hub.is_open(Uid([2; 8])), "nobody listens");
         }
         assert!(matches!(who.caller(), Caller::Key(_)));
+    }
+
+    #[tokio::test]
+    async fn an_answer_outlives_its_key_for_a_moment_and_a_stream_does_not() {
+        let tables = Tables::new(egress::Egress::new(egress::Policy::default()).unwrap());
+        let (tenant, mut key) = tenant_and_key();
+        let end = 1_800_000_000_000_000;
+        key.expires_at = Some(end);
+        let principal = model::Principal { tenant: tenant.id, user: None, key: Some(key.id) };
+        tables.apply(Change { upserts: vec![Resource::Tenant(tenant), Resource::Key(key)], ..Change::default() });
+        let table = tables.load();
+        let who = Authenticated::by_control(&table, &principal).unwrap();
+        let hub = &who.tenant.hub;
+        let (tie, uid) = (hub.tie(who.caller().clone(), "notes"), Uid([1; 8]));
+        let _stream = hub.listen(uid, who.caller().clone(), Hears::All(None)).unwrap();
+        let overtime = OVERTIME.as_micros() as i64;
+        for (now, streams, answers) in [
+            (end - 1, true, true),
+            (end, false, true),
+            (end + overtime - 1, false, true),
+            (end + overtime, false, false),
+        ] {
+            table.end_streams(now);
+            assert_eq!((hub.is_open(uid), !tie.ended().is_cancelled()), (streams, answers), "{}", now - end);
+        }
     }
 }

@@ -23,6 +23,7 @@ pub(crate) use self::mount::{Listed, Mount, Way};
 use self::people::People;
 pub(crate) use self::people::Unknown;
 pub(crate) use self::tenant::Tenant;
+use crate::answer::OVERTIME;
 use crate::limits::Rate;
 
 /// A key with the rate it may be used at.
@@ -149,8 +150,8 @@ impl Table {
         for rule in self.rules.values() {
             add(ResourceName::Egress(rule.id), rule.digest());
         }
-        for user in self.people.iter() {
-            add(ResourceName::User(user.id), user.digest());
+        for (id, digest) in self.people.digests() {
+            add(ResourceName::User(id), digest);
         }
         for issuer in self.issuers.iter() {
             add(ResourceName::Issuer(issuer.spec.id), issuer.spec.digest());
@@ -166,11 +167,13 @@ impl Table {
     }
 
     /// Ends the streams of those whom nothing lets in any more at `now`, or not as then; and answers that still
-    /// stream to those who may not even use their server. At the beginning of time (`i64::MIN`) nothing has expired.
+    /// stream to those who may not even use their server: these have their overtime. At the beginning of time
+    /// (`i64::MIN`) nothing has expired.
     pub(crate) fn end_streams(&self, now: i64) {
+        let then = now.saturating_sub(i64::try_from(OVERTIME.as_micros()).unwrap_or_default());
         for tenant in self.tenants.values() {
             tenant.hub.end_streams(|caller| caller.is_as_before(self, now));
-            tenant.hub.end_answers(|caller, server| caller.may_still_use(self, now, server));
+            tenant.hub.end_answers(|caller, server| caller.may_still_use(self, then, server));
         }
     }
 }

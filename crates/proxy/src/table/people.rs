@@ -3,14 +3,21 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use model::{KeyRole, TenantId, UserId, UserSpec};
+use model::{Digest, KeyRole, TenantId, UserId, UserSpec};
 
 /// All users that tokens may be about.
 #[derive(Clone, Default)]
 pub(super) struct People {
-    users: HashMap<UserId, Arc<UserSpec>>,
+    users: HashMap<UserId, Known>,
     /// Of each tenant; copied only by a change of that tenant's users.
     names: HashMap<TenantId, Arc<Names>>,
+}
+
+/// A user, and the digest that is told of them: all are told at each revocation, so it is made once.
+#[derive(Clone)]
+struct Known {
+    spec: Arc<UserSpec>,
+    digest: Digest,
 }
 
 #[derive(Clone, Default)]
@@ -53,11 +60,16 @@ pub(crate) enum Unknown {
 
 impl People {
     pub(super) fn get(&self, id: UserId) -> Option<&Arc<UserSpec>> {
-        self.users.get(&id)
+        self.users.get(&id).map(|known| &known.spec)
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Arc<UserSpec>> {
-        self.users.values()
+        self.users.values().map(|known| &known.spec)
+    }
+
+    /// The digests of all.
+    pub(super) fn digests(&self) -> impl Iterator<Item = (UserId, Digest)> {
+        self.users.iter().map(|(id, known)| (*id, known.digest))
     }
 
     /// Whom an issuer means: who has its id for them, else who has the login, no such id yet, and is no admin. Somebody active
@@ -82,7 +94,7 @@ impl People {
 
     /// The same of them whatever the order in which they came: the oldest active one, else the oldest.
     fn first(&self, ids: &[UserId]) -> Option<&Arc<UserSpec>> {
-        ids.iter().filter_map(|id| self.users.get(id)).min_by_key(|user| (!user.active, user.id))
+        ids.iter().filter_map(|id| self.get(*id)).min_by_key(|user| (!user.active, user.id))
     }
 
     /// Takes new versions of users.
@@ -94,12 +106,12 @@ impl People {
             if let Some(external_id) = &user.external_id {
                 names.external_ids.add(external_id, user.id);
             }
-            self.users.insert(user.id, Arc::new(user));
+            self.users.insert(user.id, Known { digest: user.digest(), spec: Arc::new(user) });
         }
     }
 
     pub(super) fn remove(&mut self, id: UserId) {
-        let Some(user) = self.users.remove(&id) else { return };
+        let Some(Known { spec: user, .. }) = self.users.remove(&id) else { return };
         let Some(names) = self.names.get_mut(&user.tenant) else { return };
         let names = Arc::make_mut(names);
         names.logins.remove(&user.login, id);
@@ -124,7 +136,7 @@ impl People {
         }
         let people = Arc::make_mut(people);
         people.names.retain(|tenant, _| known(*tenant));
-        people.users.retain(|_, user| known(user.tenant));
+        people.users.retain(|_, user| known(user.spec.tenant));
     }
 }
 
