@@ -34,6 +34,7 @@ mod registration;
 mod request;
 mod resource;
 mod revoke;
+mod scheme;
 mod secrets;
 mod server;
 mod shown;

@@ -5,6 +5,8 @@ use std::net::IpAddr;
 
 use url::{Host, Url};
 
+use crate::authorization::scheme;
+
 /// Bytes that one may have.
 const MAX: usize = 2048;
 /// Parameters of our answers: a redirect URI that has one already would have two.
@@ -26,7 +28,7 @@ pub(crate) enum Kind {
     Loopback,
     /// A site.
     Web,
-    /// A program that owns a scheme such as `com.example.app` (RFC 8252, 7.1).
+    /// A program that owns a scheme such as `com.example.app` or `cursor` (RFC 8252, 7.1).
     Scheme,
 }
 
@@ -39,7 +41,7 @@ pub(crate) enum RedirectError {
     Parts,
     #[error("must not have parameters of an authorization answer")]
     Parameters,
-    #[error("must use https, http on loopback, or a private scheme with a dot such as com.example.app")]
+    #[error("must use https, http on loopback, or the private scheme of an app such as com.example.app")]
     Scheme,
 }
 
@@ -66,7 +68,7 @@ impl RedirectUri {
             "https" if url.has_host() => Kind::Web,
             "http" if is_loopback(&url) => Kind::Loopback,
             "http" | "https" => return Err(RedirectError::Scheme),
-            private if private.contains('.') => Kind::Scheme,
+            scheme if scheme::is_private(scheme) => Kind::Scheme,
             _ => return Err(RedirectError::Scheme),
         };
         Ok(Self { text: text.to_owned(), url, kind })
@@ -151,7 +153,13 @@ mod tests {
             ("vbscript:x", Err(Scheme)),
             ("blob:https://app.example/x", Err(Scheme)),
             ("ftp://app.example/", Err(Scheme)),
-            ("app:/cb", Err(Scheme)),
+            ("cursor://anysphere.cursor-mcp/oauth/callback", Ok(Kind::Scheme)),
+            ("vscode://vscode.github-authentication/did-authenticate", Ok(Kind::Scheme)),
+            ("app:/cb", Ok(Kind::Scheme)),
+            ("c:/cb", Err(Scheme)),
+            ("ws://127.0.0.1/cb", Err(Scheme)),
+            ("ms-settings:privacy", Err(Scheme)),
+            ("view-source:https://app.example/", Err(Scheme)),
             ("https://user@app.example/cb", Err(Parts)),
             ("https://@app.example/cb", Err(Parts)),
             ("https://good.example:x@evil.example/", Err(Parts)),
@@ -220,7 +228,7 @@ mod tests {
         /// Whatever is taken leads, with its answer, to the place that a person was shown, and runs nothing.
         #[test]
         fn an_answer_goes_where_the_redirect_uri_says(
-            text in "(https?|com\\.app|javascript|data|HTTPS|file|ftp):/{0,3}[a-z0-9.@:\\[\\]\\\\#?&=%/ é-]{0,30}",
+            text in "(https?|com\\.app|cursor|javascript|data|HTTPS|file|ftp):/{0,3}[a-z0-9.@:\\[\\]\\\\#?&=%/ é-]{0,30}",
             state in ".{0,20}",
         ) {
             if let Ok(uri) = RedirectUri::parse(&text) {
@@ -228,7 +236,8 @@ mod tests {
                 let asked = Url::parse(&text).unwrap();
                 assert_eq!((answer.scheme(), answer.host(), answer.port()), (asked.scheme(), asked.host(), asked.port()));
                 assert_eq!(answer.path(), asked.path());
-                assert!(answer.scheme() == "https" || answer.scheme().contains('.') || is_loopback(&answer), "{text}");
+                let web = answer.scheme() == "https" || answer.scheme() == "http" && is_loopback(&answer);
+                assert!(web || matches!(answer.scheme(), "com.app" | "cursor"), "{text}");
                 assert!(answer.fragment().is_none() && answer.username().is_empty());
                 let codes = answer.query_pairs().filter(|(name, _)| name == "code").count();
                 let states: Vec<_> = answer.query_pairs().filter(|(name, _)| name == "state").collect();

@@ -57,7 +57,7 @@ fn redirects(value: Option<&Value>) -> Result<Vec<RedirectUri>, Refusal> {
     let read = |value: &Value| {
         let text = value.as_str().ok_or_else(|| refuse("must be a list of texts"))?;
         RedirectUri::parse(text).map_err(|_| {
-            refuse("each must use https, http on loopback, or a private scheme with a dot, without fragment and user")
+            refuse("each must use https, http on loopback, or the private scheme of an app, without fragment and user")
         })
     };
     values.iter().map(read).collect()
