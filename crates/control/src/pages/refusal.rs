@@ -40,6 +40,11 @@ pub(crate) enum Refusal {
         /// What the issuer calls them.
         login: Option<String>,
     },
+    /// The issuer calls somebody as somebody is called whom a login alone must not open.
+    Unbound {
+        /// The login.
+        login: String,
+    },
     /// Somebody who is known and not let in.
     Inactive,
     /// Too many tries; after so many seconds again.
@@ -65,6 +70,7 @@ impl Refusal {
             Self::Issuer { .. } => "issuer_refused",
             Self::IssuerDown(_) => "issuer_unavailable",
             Self::NoAccount { .. } => "no_account",
+            Self::Unbound { .. } => "not_bound",
             Self::Inactive => "inactive",
             Self::TooMany(_) => "too_many_tries",
             Self::Busy => "busy",
@@ -77,7 +83,7 @@ impl Refusal {
         match self {
             Self::SignIn(_) => StatusCode::SEE_OTHER,
             Self::Malformed(_) | Self::State(_) | Self::Issuer { .. } => StatusCode::BAD_REQUEST,
-            Self::Forged | Self::NoAccount { .. } | Self::Inactive => StatusCode::FORBIDDEN,
+            Self::Forged | Self::NoAccount { .. } | Self::Unbound { .. } | Self::Inactive => StatusCode::FORBIDDEN,
             Self::NotFound | Self::Link => StatusCode::NOT_FOUND,
             Self::TooMany(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::IssuerDown(_) | Self::Busy | Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
@@ -96,6 +102,7 @@ impl Refusal {
             Self::Issuer { .. } => "Your identity provider said no",
             Self::IssuerDown(_) => "Your identity provider can't be used now",
             Self::NoAccount { .. } => "No account",
+            Self::Unbound { .. } => "This account is not bound to your identity provider",
             Self::Inactive => "Not let in",
             Self::TooMany(_) => "Too many tries",
             Self::Busy | Self::Unavailable => "Try again in a moment",
@@ -124,6 +131,13 @@ impl Refusal {
                 return format!(
                     "Your identity provider knows you as {login}, and this tenant has no account for you. Ask your \
                      administrator."
+                );
+            }
+            Self::Unbound { login } => {
+                return format!(
+                    "Your identity provider knows you as {login}. Here that is the login of an administrator, or of \
+                     somebody who has a password, and the login alone is not enough to be them. Ask an administrator \
+                     to set your external id (what your identity provider calls you) on that account."
                 );
             }
             Self::Inactive => "Your account is switched off. Ask your administrator.",
@@ -193,6 +207,7 @@ pub(super) fn rendered(app: &App, site: &Site, mut response: Response) -> Respon
                 | Refusal::Issuer { .. }
                 | Refusal::IssuerDown(_)
                 | Refusal::NoAccount { .. }
+                | Refusal::Unbound { .. }
                 | Refusal::Inactive
         )
     );

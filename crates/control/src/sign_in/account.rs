@@ -1,5 +1,9 @@
 //! Whom an issuer means: the user with this external id; else the one with this login whom no issuer has claimed
-//! yet; else, where the issuer may bring people along, a new one.
+//! yet; else, where the issuer may bring people along, a new one. What the issuer says of departments and role holds
+//! from each sign-in on.
+//!
+//! At many issuers people choose their login. So by a login alone nobody becomes somebody who has proved to be it here,
+//! with a password, nor somebody who administers anything: an admin writes the external id into such a record.
 
 use std::collections::BTreeSet;
 
@@ -21,19 +25,24 @@ const MAX_DEPARTMENTS: usize = 32;
 pub(crate) async fn of(store: &TenantStore, issuer: &IssuerRecord, issued: &Issued) -> Result<UserId, Refusal> {
     // Once more if somebody else changed what was read: two sign-ins of a new user at once.
     for _ in 0..3 {
-        if let Some(user) = known(store, issued).await? {
-            return active(&user);
-        }
-        let unclaimed = match &issued.login {
-            Some(login) => store.user_by_login(login).await?.filter(|user| user.external_id.is_none()),
-            None => None,
+        let found = match known(store, issued).await? {
+            Some(user) => Some(user),
+            None => unclaimed(store, issuer, issued).await?,
         };
-        if let Some(user) = unclaimed {
+        if let Some(user) = found {
             active(&user)?;
-            let patch = UserPatch { external_id: Some(Some(issued.external_id.clone())), ..UserPatch::default() };
+            let patch = news(store, issuer, issued, &user).await?;
+            if patch == UserPatch::default() {
+                return Ok(user.id);
+            }
             match store.patch_user(&actor(issuer), user.id, Some(user.generation), patch).await {
-                Ok(bound) => return active(&bound.value),
-                Err(StoreError::Stale { .. } | StoreError::ExternalIdTaken | StoreError::NotFound) => continue,
+                Ok(changed) => return active(&changed.value),
+                Err(
+                    StoreError::Stale { .. }
+                    | StoreError::ExternalIdTaken
+                    | StoreError::NoDepartment
+                    | StoreError::NotFound,
+                ) => continue,
                 Err(error) => return Err(error.into()),
             }
         }
@@ -56,6 +65,47 @@ async fn known(store: &TenantStore, issued: &Issued) -> Result<Option<UserRecord
     Ok(store.deleted_user_by_external_id(&issued.external_id).await?)
 }
 
+/// Whoever has the login, if no issuer has claimed them yet and a login may be enough.
+async fn unclaimed(store: &TenantStore, issuer: &IssuerRecord, issued: &Issued) -> Result<Option<UserRecord>, Refusal> {
+    let Some(login) = &issued.login else { return Ok(None) };
+    let found = store.user_by_login(login).await?.filter(|user| user.external_id.is_none());
+    let Some(user) = found else { return Ok(None) };
+    if user.role >= KeyRole::TenantAdmin || store.password(user.id).await?.is_some() {
+        tracing::warn!(issuer = %issuer.id, user = %user.id, "an issuer named the login of somebody else's account");
+        return Err(Refusal::Unbound { login: login.clone() });
+    }
+    Ok(Some(user))
+}
+
+/// What the record does not say yet. An issuer that tells nothing of departments or roles changes nothing there, and an
+/// admin of the platform is made and unmade by another one alone.
+async fn news(
+    store: &TenantStore,
+    issuer: &IssuerRecord,
+    issued: &Issued,
+    user: &UserRecord,
+) -> Result<UserPatch, Refusal> {
+    let mut patch = UserPatch::default();
+    if user.external_id.as_ref() != Some(&issued.external_id) {
+        patch.external_id = Some(Some(issued.external_id.clone()));
+    }
+    if issuer.claims.departments.is_some() && issued.departments.is_some() {
+        let said = departments(store, issued).await?;
+        let differ = !user.departments.iter().map(|department| department.id).eq(said.iter().copied());
+        patch.departments = differ.then_some(said);
+    }
+    if issuer.claims.role.is_some() && user.role != KeyRole::PlatformAdmin {
+        let said = role(issued);
+        patch.role = (said != user.role).then_some(said);
+    }
+    Ok(patch)
+}
+
+/// A tenant's issuer makes no admins of the platform.
+fn role(issued: &Issued) -> KeyRole {
+    issued.role.unwrap_or(KeyRole::User).min(KeyRole::TenantAdmin)
+}
+
 fn active(user: &UserRecord) -> Result<UserId, Refusal> {
     if user.active && user.deleted_at.is_none() { Ok(user.id) } else { Err(Refusal::Inactive) }
 }
@@ -75,8 +125,7 @@ async fn create(store: &TenantStore, issuer: &IssuerRecord, issued: &Issued) -> 
             login,
             external_id: Some(issued.external_id.clone()),
             departments: departments.clone(),
-            // A tenant's issuer makes no admins of the platform.
-            role: issued.role.unwrap_or(KeyRole::User).min(KeyRole::TenantAdmin),
+            role: role(issued),
             active: true,
         };
         return match store.create_user(&actor(issuer), new).await {

@@ -2,6 +2,7 @@
 
 mod account;
 mod browser;
+mod claims;
 mod forged;
 mod headers;
 mod idp;
