@@ -59,6 +59,7 @@ pub(crate) async fn page(State(app): State<App>) -> Response {
                   form-action 'none'";
     let headers = [
         (header::CONTENT_SECURITY_POLICY, policy),
+        (header::X_FRAME_OPTIONS, "DENY"),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::CACHE_CONTROL, "no-store"),
     ];

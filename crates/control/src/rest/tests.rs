@@ -12,6 +12,7 @@ mod input;
 mod issuers;
 mod keys;
 mod nouns;
+mod open;
 mod pages;
 mod paging;
 mod records;

@@ -155,6 +155,40 @@ mod tests {
         assert!(!passwords.is(secret(&format!("{long}y")), Some(kept)).await.unwrap(), "nothing is cut off");
     }
 
+    /// By the clock only in `make long`; else by the work that is done.
+    #[tokio::test]
+    async fn whether_there_is_an_account_is_not_told_by_the_time() {
+        let rounds = if std::env::var_os("GATEHOUSE_LONG").is_some() { 100 } else { 1 };
+        let passwords = Arc::new(Passwords::default());
+        let kept = passwords.hash(secret("correct horse battery")).await.unwrap();
+        assert!(!passwords.is(secret("a guess"), None).await.unwrap());
+        let stand_in = passwords.nobody.get().and_then(Option::as_deref).unwrap_or_default();
+        assert!(stand_in.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "the same work: {stand_in}");
+        let mut times = [Vec::new(), Vec::new()];
+        for round in 0..2 * rounds {
+            // Two of each kind in turns, and each goes first as often: what slows this machine down slows both.
+            for known in [round % 2 == 0, round % 2 != 0] {
+                let begun = std::time::Instant::now();
+                assert!(!passwords.is(secret("a guess"), known.then(|| kept.clone())).await.unwrap());
+                times[usize::from(known)].push(begun.elapsed().as_secs_f64());
+            }
+        }
+        if rounds == 1 {
+            return;
+        }
+        let [(not, not_error), (known, known_error)] = times.map(|mut times| {
+            // What something else on this machine held up says nothing.
+            times.sort_by(f64::total_cmp);
+            times.truncate(times.len() * 4 / 5);
+            let count = times.len() as f64;
+            let mean = times.iter().sum::<f64>() / count;
+            (mean, times.iter().map(|time| (time - mean).powi(2)).sum::<f64>() / (count - 1.0) / count)
+        });
+        let t = (known - not) / (not_error + known_error).sqrt();
+        println!("t = {t:.2} between {:.1} ms and {:.1} ms", not * 1e3, known * 1e3);
+        assert!(t.abs() < 4.5, "t = {t:.1} between {not} s and {known} s");
+    }
+
     #[tokio::test]
     async fn more_than_may_wait_are_told_so() {
         let passwords = Passwords::default();
