@@ -1,6 +1,8 @@
 //! The proxy's configuration: one TOML file plus `GATEHOUSE_*` variables, parsed whole, all mistakes at once.
 
+use std::fs::Metadata;
 use std::net::SocketAddr;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use daemon::{Certificate, CertificateFiles, ConfigError, Program, Settings};
@@ -98,12 +100,24 @@ impl Config {
                 settings.wrong(key, format_args!("{}: {error}", path.display()));
             }
         }
+        if let Ok(about) = std::fs::metadata(&self.link_key)
+            && !is_closed(&about)
+        {
+            let path = self.link_key.display();
+            settings.wrong("link_key", format_args!("{path} can be read by others: its mode must be 0600"));
+        }
         if let Some(files) = &self.tls
             && let Err(error) = Certificate::load(files.clone())
         {
             settings.wrong("tls_cert", telemetry::chain(&error));
         }
     }
+}
+
+/// Whether others can't read a file: nobody else may at all, or it is root's and mounted for this process's group, as
+/// Kubernetes does with secrets.
+fn is_closed(about: &Metadata) -> bool {
+    about.mode() & 0o077 == 0 || (about.uid() == 0 && about.mode() & 0o037 == 0)
 }
 
 /// Where control's link is: at least one place, each a name or an address with a port.

@@ -482,6 +482,93 @@ async fn nobody_comes_in_anywhere_and_everybody_sees_what_is_for_all() {
     assert_eq!((house.street.dials(), upstream.sessions()), (dials, sessions), "nothing of it went anywhere");
 }
 
+/// Everything on this listener that answers who shows nothing, and why it may.
+const ANSWERS_ANYBODY: [(&str, &str); 5] = [
+    ("/livez", "whoever restarts the process must know whether it hangs"),
+    ("/readyz", "balancers must know whether to send clients here"),
+    ("/.well-known/oauth-protected-resource/mcp", METADATA),
+    ("/.well-known/oauth-protected-resource/t/acme/mcp", METADATA),
+    ("/.well-known/oauth-protected-resource/t/acme/servers/notes/mcp", METADATA),
+];
+const METADATA: &str = "clients who can't come in yet must learn where to sign in; says nothing of what is mounted";
+
+/// Paths of all words that mean something in one, in any order, and further ones that mean something.
+fn all_paths() -> Vec<String> {
+    const WORDS: [&str; 16] = [
+        "mcp",
+        "sse",
+        "messages",
+        "servers",
+        "toolsets",
+        "notes",
+        "gatehouse",
+        "t",
+        "acme",
+        "livez",
+        "readyz",
+        "metrics",
+        "healthcheck",
+        "list-remote-proxies",
+        ".well-known",
+        "oauth-protected-resource",
+    ];
+    let mut paths = vec![String::new()];
+    let mut longest = paths.clone();
+    for _ in 0..3 {
+        longest = longest.iter().flat_map(|path| WORDS.iter().map(move |word| format!("{path}/{word}"))).collect();
+        paths.extend(longest.iter().cloned());
+    }
+    let of_mcp = longest.iter().chain(&paths).filter(|path| path.ends_with("/mcp")).cloned();
+    let known = MCP.iter().chain(&INTERNAL).chain(&OPEN).chain(&NOWHERE).map(|path| (*path).to_owned());
+    let listed = ANSWERS_ANYBODY.iter().map(|(path, _)| (*path).to_owned());
+    let deeper: Vec<_> =
+        of_mcp.flat_map(|path| ["/t/acme", "/servers/notes"].map(|before| format!("{before}{path}"))).collect();
+    paths.extend(known.chain(listed).chain(deeper));
+    paths.retain(|path| path.starts_with('/'));
+    paths.sort();
+    paths.dedup();
+    paths
+}
+
+#[tokio::test]
+async fn what_answers_without_an_identity_is_listed() {
+    let (house, upstream) = (House::start().await, Upstream::start().await);
+    // Somebody could sign in, on paths with a tenant and without.
+    let first = TenantSpec { id: TenantId::fresh(), name: "default".parse().unwrap(), ..tenant() };
+    house.put([tenant(), first].map(|spec| Resource::Tenant(TenantSpec { authorization_server: true, ..spec })));
+    house.put([Signing::new().resource()]);
+    house.mount(&server("notes", &upstream.url()));
+    let (http, nothing, paths) = (Http::default(), says("nothing", &[]), all_paths());
+    assert!(paths.len() > 4_000, "{}", paths.len());
+    let (mut answered, mut asked) = (Vec::new(), 0);
+    for path in &paths {
+        for method in ["GET", "POST", "DELETE"] {
+            let status = send(&http, method, &house.at(path), &nothing, &[]).await.status.as_u16();
+            asked += 1;
+            match status {
+                200 => answered.push((method, path.as_str())),
+                401 | 404 | 405 => (),
+                other => panic!("{method} {path}: {other}"),
+            }
+        }
+    }
+    // Of metadata the listed ones stand for all: it is there for every name that a tenant or server may have.
+    let is_metadata = |path: &str| {
+        let of = path.strip_prefix("/.well-known/oauth-protected-resource/").unwrap_or_default();
+        matches!(
+            *of.split('/').collect::<Vec<_>>(),
+            ["mcp"] | ["servers" | "t", _, "mcp"] | ["t", _, "servers", _, "mcp"]
+        )
+    };
+    answered.retain(|(method, path)| {
+        *method != "GET" || !is_metadata(path) || ANSWERS_ANYBODY.iter().any(|(listed, _)| listed == path)
+    });
+    let mut listed: Vec<_> = ANSWERS_ANYBODY.iter().map(|(path, _)| ("GET", *path)).collect();
+    listed.sort_by_key(|(_, path)| *path);
+    assert_eq!(answered, listed, "of {asked} requests");
+    assert_eq!(upstream.sessions(), 0);
+}
+
 #[tokio::test]
 async fn health_answers_everybody_and_says_nothing_of_anybody() {
     let house = House::start().await;
