@@ -51,7 +51,7 @@ pub(crate) enum TenantVerb {
         /// Name or id of the tenant
         name: String,
     },
-    /// Refuse all keys of a tenant and keep its records
+    /// Refuse all keys and tokens of a tenant and keep its records
     Disable {
         /// Name or id of the tenant
         name: String,

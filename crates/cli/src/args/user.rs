@@ -56,7 +56,7 @@ pub(crate) enum UserVerb {
         /// Login or id of the user
         login: String,
     },
-    /// Refuse all keys of a user and keep the record
+    /// Refuse all keys and tokens of a user, end their sessions and what apps were allowed; the record stays
     Disable {
         /// Login or id of the user
         login: String,
