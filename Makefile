@@ -45,7 +45,7 @@ e2e: setup build ## The end-to-end tests alone, e.g. ARGS=recover
 	$(NEXTEST) -E 'package(tests)' $(ARGS)
 
 long: setup build ## The end-to-end tests and the store's with the full counts of operations
-	GATEHOUSE_LONG=1 $(NEXTEST) -E '(package(tests) + package(store) + test(concurrent_edits_of_one_server)) $(LEFT_OUT)' $(ARGS)
+	GATEHOUSE_LONG=1 $(NEXTEST) -E '(package(tests) + package(store) + test(concurrent_edits_of_one_server) + test(by_the_time)) $(LEFT_OUT)' $(ARGS)
 
 bench: ## Cost per call beside a bare reverse proxy, in turns, e.g. ARGS=--quick
 	$(CARGO) build --release -p control -p proxy -p bench
