@@ -31,24 +31,34 @@ pub(super) fn takes_away(push: &Collected) -> bool {
         })
         || push.upserts.iter().any(|upsert| match upsert {
             Upsert::Read(Resource::Egress(_) | Resource::Revoked(_)) => true,
-            Upsert::Read(Resource::User(user)) => !user.active,
-            Upsert::Read(_) | Upsert::Unreadable { .. } => false,
+            Upsert::Read(resource) => keeps_out(resource),
+            Upsert::Unreadable { .. } => false,
         })
 }
 
-/// Whether a push names users who may not come in and were not known before: an issuer whose strangers may come in
-/// must not take them for such after a restart.
+/// Whether a resource keeps somebody out by being there: a user who may not come in and whom some issuer might send as
+/// a stranger, or a tenant that lets in nobody whom control signs in.
+fn keeps_out(resource: &Resource) -> bool {
+    match resource {
+        Resource::User(user) => !user.active,
+        Resource::Tenant(tenant) => !tenant.authorization_server,
+        _ => false,
+    }
+}
+
+/// Whether a push has resources that keep somebody out and were not held so before. Not all of them take the place of a
+/// version that was revoked, but a restart must not forget them either.
 pub(super) fn shuts_out(push: &Collected, held: &[(ResourceName, Digest)]) -> bool {
-    let inactive: HashMap<ResourceName, Digest> = push
+    let keep_out: HashMap<ResourceName, Digest> = push
         .upserts
         .iter()
         .filter_map(|upsert| match upsert {
-            Upsert::Read(Resource::User(user)) if !user.active => Some((ResourceName::User(user.id), user.digest())),
+            Upsert::Read(resource) if keeps_out(resource) => Some((resource.name(), resource.digest())),
             Upsert::Read(_) | Upsert::Unreadable { .. } => None,
         })
         .collect();
-    let known = held.iter().filter(|(name, digest)| inactive.get(name) == Some(digest)).count();
-    known < inactive.len()
+    let known = held.iter().filter(|(name, digest)| keep_out.get(name) == Some(digest)).count();
+    known < keep_out.len()
 }
 
 /// The change that a push asks for, and the resources that could not be read.

@@ -234,11 +234,23 @@ async fn who_is_shut_out_before_ever_coming_in_is_on_disk_before_the_answer() {
         active: false,
         departments: vec![],
     });
-    stream.push(at(2), false, false, std::slice::from_ref(&inactive), vec![]).await;
-    for _ in 0..2 {
-        let on_disk = LastGood::open(proxy.dir.path()).unwrap().load();
-        assert_eq!((on_disk.revision, on_disk.resources), (at(2), vec![tenant(), inactive.clone()]));
-        _ = std::fs::remove_file(proxy.dir.path().join("table"));
+    let Resource::Tenant(plain) = tenant() else { unreachable!() };
+    let signs_in = Resource::Tenant(TenantSpec { authorization_server: true, ..plain });
+    for (seq, pushed, left) in [
+        (2, &inactive, vec![tenant(), inactive.clone()]),
+        (3, &signs_in, vec![signs_in.clone(), inactive.clone()]),
+        // Whom the tenant's authorization server has let in.
+        (4, &tenant(), vec![tenant(), inactive.clone()]),
+    ] {
+        stream.push(at(seq), false, false, std::slice::from_ref(pushed), vec![]).await;
+        if *pushed == signs_in {
+            continue;
+        }
+        for _ in 0..2 {
+            let on_disk = LastGood::open(proxy.dir.path()).unwrap().load();
+            assert_eq!((on_disk.revision, &on_disk.resources), (at(seq), &left));
+            _ = std::fs::remove_file(proxy.dir.path().join("table"));
+        }
     }
 }
 
