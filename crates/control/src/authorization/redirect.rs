@@ -1,11 +1,10 @@
 //! Redirect URIs: which ones a client may have, when one that is asked for is one of them, and what is
 //! appended to them.
 
-use std::net::IpAddr;
-
-use url::{Host, Url};
+use url::Url;
 
 use crate::authorization::scheme;
+use crate::outward::is_loopback;
 
 /// Bytes that one may have.
 const MAX: usize = 2048;
@@ -111,15 +110,6 @@ impl RedirectUri {
         let mut url = self.url.clone();
         url.query_pairs_mut().extend_pairs(parameters);
         url.into()
-    }
-}
-
-fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Domain(name)) => name == "localhost",
-        Some(Host::Ipv4(ip)) => IpAddr::V4(ip).is_loopback(),
-        Some(Host::Ipv6(ip)) => IpAddr::V6(ip).is_loopback(),
-        None => false,
     }
 }
 

@@ -11,7 +11,7 @@ use crate::App;
 use crate::authorization::document::is_document;
 use crate::authorization::exchange::{Exchange, With};
 use crate::authorization::issue::{self, ENDED};
-use crate::authorization::refusal::{Reason, Refusal};
+use crate::authorization::refusal::{FAULT, Reason, Refusal};
 use crate::authorization::resource::Resource;
 use crate::authorization::secrets;
 use crate::authorization::server::Server;
@@ -151,7 +151,7 @@ fn same(asked: Option<&Resource>, allowed: &str) -> Result<(), Refusal> {
 }
 
 fn fresh() -> Result<(Secret, [u8; 32]), Refusal> {
-    secrets::Kind::Refresh.fresh().ok_or(Refusal::new(Reason::ServerError, "a fault of this service"))
+    secrets::Kind::Refresh.fresh().ok_or(FAULT)
 }
 
 /// Who acts, for the audit row: the user, through a client.
