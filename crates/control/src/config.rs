@@ -5,11 +5,13 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use daemon::{Certificate, CertificateFiles, ConfigError, Program, Settings};
+use ipnet::IpNet;
 use model::{EgressRule, Secret};
 use url::Url;
 use vault::Vault;
 
 use crate::pki::Pki;
+use crate::{forwarded, outward};
 
 /// For how long audit rows are kept where nothing else is said.
 const AUDIT_DAYS: u32 = 400;
@@ -40,6 +42,8 @@ pub struct Config {
     pub dev: bool,
     /// Where people reach this service; required when `listen` is not loopback.
     pub public_url: Option<Url>,
+    /// Reverse proxies whose word for the address of a client is taken; none by default.
+    pub trusted_proxies: Vec<IpNet>,
     /// What upstreams may be besides public and https, for all tenants.
     pub egress_rules: Vec<EgressRule>,
     /// Listeners of Gatehouse, which no upstream may name: those given, and this process's own.
@@ -86,6 +90,7 @@ impl Config {
             audit_days: audit_days(settings),
             dev: settings.flag("dev"),
             public_url: settings.url("public_url"),
+            trusted_proxies: trusted_proxies(settings),
             egress_rules: settings.egress_rules(),
             own_listeners: settings.addresses("own_listeners"),
         };
@@ -116,6 +121,15 @@ impl Config {
         }
         if !self.dev && !is_loopback(self.listen.ip()) && self.public_url.is_none() {
             settings.wrong("public_url", "required when `listen` is not on loopback");
+        }
+        if let Some(url) = &self.public_url {
+            if url.scheme() == "http" && !outward::is_loopback(url) {
+                settings.wrong("public_url", "must use https, but on loopback: passwords and sessions come by it");
+            }
+            let plain = url.query().is_none() && url.fragment().is_none() && url.username().is_empty();
+            if !plain || url.password().is_some() {
+                settings.wrong("public_url", "must have no query, fragment, user or password");
+            }
         }
     }
 
@@ -193,6 +207,15 @@ fn redis(settings: &mut Settings) -> Option<Secret> {
     Some(redis)
 }
 
+fn trusted_proxies(settings: &mut Settings) -> Vec<IpNet> {
+    const MUST: &str = "must be networks or addresses of reverse proxies, at most 64, e.g. [\"10.0.0.0/8\"]";
+    let nets = settings.list("trusted_proxies", MUST, forwarded::net).unwrap_or_default();
+    if nets.len() > 64 {
+        settings.wrong("trusted_proxies", MUST);
+    }
+    nets
+}
+
 fn audit_days(settings: &mut Settings) -> u32 {
     const MUST: &str = "must be a number of days, 1 to 36500";
     let days = settings.parsed("audit_days", MUST).unwrap_or(AUDIT_DAYS);
@@ -260,6 +283,21 @@ mod tests {
         let open = format!("{LEAST}listen = \"0.0.0.0:5010\"\n");
         assert!(told(&open).contains("`public_url`: required"));
         assert!(Config::parse(&format!("{open}public_url = \"https://gatehouse.example\"\n")).is_ok());
+        for (url, fits) in [
+            ("https://gatehouse.example:8443/base/", true),
+            ("http://localhost:5010", true),
+            ("http://[::1]:5010", true),
+            ("http://gatehouse.example", false),
+            ("http://localhost.example", false),
+            ("https://gatehouse.example/?a=b", false),
+            ("https://gatehouse.example/#a", false),
+            ("https://ann@gatehouse.example/", false),
+            ("https://ann:secret@gatehouse.example/", false),
+        ] {
+            let read = Config::parse(&format!("{LEAST}public_url = \"{url}\"\n"));
+            assert_eq!(read.is_ok(), fits, "{url}");
+            assert!(!format!("{:?}", read.err()).contains("secret"), "{url}");
+        }
     }
 
     #[test]
@@ -277,6 +315,10 @@ mod tests {
             ("egress_rules = [\"10.0.0.0/8:8000-8100 --http\", \"wiki.internal\"]", None),
             ("egress_rules = \"10.0.0.0/8:8000-8100 --http, wiki.internal\"", None),
             ("egress_rules = \"http://wiki\"", Some("`egress_rules`: must be rules HOST|CIDR")),
+            ("trusted_proxies = [\"10.0.0.0/8\", \"::1\"]", None),
+            ("trusted_proxies = \"10.0.0.0/8, 192.0.2.1\"", None),
+            ("trusted_proxies = \"0.0.0.0/0\"", Some("`trusted_proxies`")),
+            ("trusted_proxies = \"proxy.example\"", Some("`trusted_proxies`")),
             ("database_password = \"p\"", Some("`database_password`: only a postgres: database has one")),
         ] {
             let read = Config::parse(&format!("{LEAST}{line}\n"));

@@ -10,6 +10,7 @@ mod run;
 mod signals;
 
 mod authorization;
+mod forwarded;
 mod hints;
 mod issuers;
 mod keys;

@@ -21,6 +21,7 @@ use crate::fleet::Fleet;
 use crate::hints;
 use crate::issuers::Wanted;
 use crate::pki::{Pki, PkiError, follow};
+use crate::forwarded::Trusted;
 use crate::serve::Slots;
 use crate::timers::scaled;
 use crate::{Control, metrics, purge, rest, serve, signals};
@@ -159,7 +160,8 @@ pub async fn run(mut config: Config) -> Result<(), StartError> {
         let (store, coordination, elsewhere) = (store.clone(), coordination.clone(), config.redis.is_some());
         async move { if elsewhere { hints::carry(store, coordination).await } else { future::pending().await } }
     });
-    let metrics = serve::serve(metrics_listener.into(), Slots::new(), metrics::router(&control), link_shutdown.clone());
+    let (router, trusted) = (metrics::router(&control), Trusted::default());
+    let metrics = serve::serve(metrics_listener.into(), Slots::new(), trusted, router, link_shutdown.clone());
     let wanted = fleet.wanted();
     control.metrics.bound("wanted_issuers", Wanted::MOST, move || wanted.waiting());
     let issuers = Part::start("watch on issuers", control.issuers.clone().run_forever(fleet.wanted()));
@@ -181,7 +183,8 @@ pub async fn run(mut config: Config) -> Result<(), StartError> {
     let slots = Slots::new();
     let taken = slots.clone();
     control.metrics.bound("rest_connections", Slots::MOST, move || taken.taken());
-    let serving = serve::serve(rest_listener, slots, rest::rest(control.clone()), shutdown.clone());
+    let trusted = Trusted::new(&config.trusted_proxies);
+    let serving = serve::serve(rest_listener, slots, trusted, rest::rest(control.clone()), shutdown.clone());
     let served = serve_with(&mut parts, serving, &shutdown).await;
     link_shutdown.cancel();
     let [link, rest @ ..] = &mut parts;

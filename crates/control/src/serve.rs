@@ -14,6 +14,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
+use crate::forwarded::Trusted;
 use crate::rest::Rest;
 use crate::timers::scaled;
 
@@ -54,11 +55,18 @@ const DRAIN: Duration = Duration::from_secs(30);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves until `shutdown`, then lets requests under way end, for at most 30 s.
-pub(crate) async fn serve(listener: Listener, slots: Slots, rest: Rest, shutdown: CancellationToken) {
-    within(BOUNDS, listener, slots, rest, shutdown).await;
+pub(crate) async fn serve(listener: Listener, slots: Slots, trusted: Trusted, rest: Rest, shutdown: CancellationToken) {
+    within(BOUNDS, listener, slots, trusted, rest, shutdown).await;
 }
 
-async fn within(bounds: Bounds, listener: Listener, slots: Slots, rest: Rest, shutdown: CancellationToken) {
+async fn within(
+    bounds: Bounds,
+    listener: Listener,
+    slots: Slots,
+    trusted: Trusted,
+    rest: Rest,
+    shutdown: CancellationToken,
+) {
     let graceful = GracefulShutdown::new();
     let Slots(slots) = slots;
     let accept = async || {
@@ -78,10 +86,11 @@ async fn within(bounds: Bounds, listener: Listener, slots: Slots, rest: Rest, sh
             () = shutdown.cancelled() => break,
         };
         let Some((arriving, peer, permit)) = accepted else { continue };
-        let rest = rest.clone();
+        let (rest, trusted) = (rest.clone(), trusted.clone());
         let service = hyper::service::service_fn(move |request: hyper::Request<Incoming>| {
             let mut request = request.map(Body::new);
-            request.extensions_mut().insert(ConnectInfo(peer));
+            let client = trusted.client(peer, request.headers());
+            request.extensions_mut().insert(ConnectInfo(client));
             rest.clone().oneshot(request)
         });
         // HTTP/1 only: its timer runs before the first byte, so a silent connection loses its slot.
@@ -124,7 +133,7 @@ mod tests {
         let bounds = Bounds { connections: 2, header: Duration::from_millis(50), ..BOUNDS };
         let rest = Rest::new(Router::new().route("/livez", get(async || "ok")));
         let shutdown = CancellationToken::new();
-        let serving = tokio::spawn(within(bounds, listener.into(), slots, rest, shutdown.clone()));
+        let serving = tokio::spawn(within(bounds, listener.into(), slots, Trusted::default(), rest, shutdown.clone()));
         let mut silent = Vec::new();
         for _ in 0..5 {
             silent.push(TcpStream::connect(address).await.unwrap());
@@ -144,6 +153,32 @@ mod tests {
     }
 
     #[tokio::test]
+    #[expect(clippy::disallowed_methods, reason = "what a reverse proxy sends is written by hand")]
+    async fn only_what_a_trusted_proxy_says_counts_as_the_clients_address() {
+        let who = async |ConnectInfo(client): ConnectInfo<std::net::SocketAddr>| client.ip().to_string();
+        for (trusted, seen) in
+            [(&["127.0.0.0/8"][..], "203.0.113.9"), (&["10.0.0.0/8"], "127.0.0.1"), (&[], "127.0.0.1")]
+        {
+            let nets: Vec<_> = trusted.iter().map(|text| crate::forwarded::net(text).unwrap()).collect();
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = listener.local_addr().unwrap();
+            let rest = Rest::new(Router::new().route("/who", get(who)));
+            let shutdown = CancellationToken::new();
+            let ending = shutdown.clone();
+            let serving = tokio::spawn(serve(listener.into(), Slots::new(), Trusted::new(&nets), rest, ending));
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            let head = "GET /who HTTP/1.1\r\nhost: x\r\nconnection: close\r\nx-forwarded-for: 192.0.2.1, 203.0.113.9\r\n\
+                        x-real-ip: 192.0.2.2\r\nforwarded: for=192.0.2.3\r\n\r\n";
+            stream.write_all(head.as_bytes()).await.unwrap();
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).await.unwrap();
+            assert!(answer.ends_with(&format!("\r\n\r\n{seen}")), "{trusted:?}: {answer}");
+            shutdown.cancel();
+            serving.await.unwrap();
+        }
+    }
+
+    #[tokio::test]
     #[expect(clippy::disallowed_methods, reason = "a client that does not read is no client of egress")]
     async fn who_does_not_read_the_answer_loses_the_slot() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -154,7 +189,7 @@ mod tests {
         let much = async || vec![b'x'; 64 << 20];
         let rest = Rest::new(Router::new().route("/much", get(much)).route("/livez", get(async || "ok")));
         let shutdown = CancellationToken::new();
-        let serving = tokio::spawn(within(bounds, listener.into(), slots, rest, shutdown.clone()));
+        let serving = tokio::spawn(within(bounds, listener.into(), slots, Trusted::default(), rest, shutdown.clone()));
         let mut deaf = Vec::new();
         for _ in 0..3 {
             let mut stream = TcpStream::connect(address).await.unwrap();

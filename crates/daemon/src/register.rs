@@ -51,6 +51,7 @@ pub const SETTINGS: &[Setting] = &[
     setting("kek_file", &[Control]),
     setting("pki_dir", &[Control]),
     setting("audit_days", &[Control]),
+    setting("trusted_proxies", &[Control]),
     setting("control", &[Proxy]),
     setting("link_ca", &[Proxy]),
     setting("link_cert", &[Proxy]),
