@@ -6,6 +6,7 @@
 
 pub(crate) mod account;
 pub(crate) mod cookies;
+pub(crate) mod failures;
 pub(crate) mod issuer;
 pub(crate) mod link;
 pub(crate) mod password;
@@ -17,6 +18,7 @@ pub(crate) mod tries;
 
 use std::sync::Arc;
 
+use self::failures::Failures;
 use self::password::Passwords;
 use self::tries::Tries;
 
@@ -25,11 +27,12 @@ use self::tries::Tries;
 pub(crate) struct SignIn {
     pub(crate) passwords: Arc<Passwords>,
     pub(crate) tries: Arc<Tries>,
+    pub(crate) failures: Arc<Failures>,
 }
 
 impl SignIn {
     /// Nobody has tried anything yet.
     pub(crate) fn new() -> Self {
-        Self { passwords: Arc::default(), tries: Arc::default() }
+        Self { passwords: Arc::default(), tries: Arc::default(), failures: Arc::default() }
     }
 }

@@ -5,6 +5,8 @@ use std::time::Duration;
 use axum::http::{Method, StatusCode};
 use telemetry::{Histogram, HistogramVec, IntCounterVec, Metrics};
 
+use crate::sign_in::failures::Reason;
+
 /// The counters of control; registered before anything is served.
 #[derive(Clone)]
 pub(crate) struct Counters {
@@ -12,6 +14,7 @@ pub(crate) struct Counters {
     seconds: HistogramVec,
     passes: IntCounterVec,
     pass_seconds: Histogram,
+    failed_sign_ins: IntCounterVec,
 }
 
 impl Counters {
@@ -22,7 +25,16 @@ impl Counters {
         for outcome in ["complete", "incomplete", "failed", "nobody"] {
             passes.with_label_values(&[outcome]);
         }
+        let failed_sign_ins = metrics.counters(
+            "gatehouse_sign_in_failures_total",
+            "Sign-ins of people that failed, by what they failed by.",
+            &["reason"],
+        );
+        for reason in Reason::ALL {
+            failed_sign_ins.with_label_values(&[reason.as_str()]);
+        }
         Self {
+            failed_sign_ins,
             answers: metrics.counters(
                 "gatehouse_rest_requests_total",
                 "Answers of REST, by method, route and status.",
@@ -42,6 +54,11 @@ impl Counters {
         };
         self.answers.with_label_values(&[method, route, status.as_str()]).inc();
         self.seconds.with_label_values(&[route]).observe(took.as_secs_f64());
+    }
+
+    /// One sign-in that failed.
+    pub(crate) fn sign_in_failed(&self, reason: Reason) {
+        self.failed_sign_ins.with_label_values(&[reason.as_str()]).inc();
     }
 
     /// One pass: `complete`, `incomplete`, `failed`, or `nobody` to heal.

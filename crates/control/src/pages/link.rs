@@ -12,6 +12,7 @@ use store::{Actor, TenantRecord, UserRecord};
 use crate::App;
 use crate::pages::{Frame, Refusal, Site, Visit, Visiting, show, signin};
 use crate::rest::trace_id;
+use crate::sign_in::failures::{Failures, Reason};
 use crate::sign_in::password;
 use crate::sign_in::session::{self, Proven};
 use crate::sign_in::token::Token;
@@ -81,12 +82,16 @@ async fn token(parts: &mut Parts, app: &App) -> Result<Token, Refusal> {
 /// Unknown, used and old links are the same, and all count as tries.
 async fn good(app: &App, parts: &Parts, token: Token) -> Result<Good, Refusal> {
     let tries = signin::tries(app, parts, "", "")?;
+    let opens_nothing = || {
+        Failures::note(app, parts, Reason::Link, "", "");
+        Refusal::Link
+    };
     let found: Option<(TenantId, UserId)> = app.store.platform().link(token.hash()).await?;
-    let (tenant, user) = found.ok_or(Refusal::Link)?;
+    let (tenant, user) = found.ok_or_else(opens_nothing)?;
     let store = app.store.tenant(tenant);
     let tenant = store.tenant().await?.filter(|tenant| tenant.active && tenant.local_accounts);
     let user = store.user(user).await?.filter(|user| user.active);
-    let (tenant, user) = tenant.zip(user).ok_or(Refusal::Link)?;
+    let (tenant, user) = tenant.zip(user).ok_or_else(opens_nothing)?;
     tries.iter().for_each(|of| app.sign_in.tries.give_back(of));
     Ok(Good { token, tenant, user })
 }

@@ -9,6 +9,7 @@ use url::form_urlencoded::Serializer;
 
 use crate::App;
 use crate::pages::{Query, Refusal, Site, Visit, signin};
+use crate::sign_in::failures::{Failures, Reason};
 use crate::sign_in::issuer::{self, Answer};
 use crate::sign_in::return_to::own_path;
 
@@ -55,7 +56,15 @@ pub(super) async fn end(State(app): State<App>, site: Site, query: Query, parts:
         error: query.text("error"),
         description: query.text("error_description"),
     };
-    let (proven, back) = issuer::end(&app, visit.binding(), answer).await?;
+    let (proven, back) = issuer::end(&app, visit.binding(), answer).await.inspect_err(|refusal| {
+        let login = match refusal {
+            Refusal::NoAccount { login: Some(login) } | Refusal::Unbound { login } => login.as_str(),
+            _ => "",
+        };
+        if let Some(reason) = Reason::of(refusal) {
+            Failures::note(&app, &parts, reason, "", login);
+        }
+    })?;
     signin::signed_in(&app, &site, &parts, proven, back.as_deref()).await
 }
 

@@ -17,6 +17,7 @@ use crate::App;
 use crate::pages::{Frame, Query, Refusal, SignedIn, Site, Visit, Visiting, show};
 use crate::rest::trace_id;
 use crate::sign_in::cookies::Cookie;
+use crate::sign_in::failures::{Failures, Reason};
 use crate::sign_in::password::PasswordError;
 use crate::sign_in::return_to::own_path;
 use crate::sign_in::session::{self, Proven};
@@ -92,6 +93,7 @@ pub(super) async fn send(State(app): State<App>, sent: Visiting) -> Result<Respo
             signed_in(&app, &given.site, &given.parts, proven, back).await
         }
         None => {
+            Failures::note(&app, &given.parts, Reason::Password, tenant, login);
             let status = StatusCode::UNAUTHORIZED;
             let filled = Filled { status, error: Some(WRONG), signed_in: None, tenant, login, back };
             form(&app, &given.site, visit, filled).await
@@ -203,7 +205,10 @@ pub(super) fn tries(app: &App, parts: &Parts, tenant: &str, login: &str) -> Resu
     let account = (!login.is_empty()).then(|| Of::account(tenant, login));
     let counted: Vec<Of> = address.into_iter().chain(account).collect();
     for of in &counted {
-        app.sign_in.tries.take(of.clone(), app.clock.now_micros()).map_err(Refusal::TooMany)?;
+        app.sign_in.tries.take(of.clone(), app.clock.now_micros()).map_err(|secs| {
+            Failures::note(app, parts, Reason::Limit, tenant, login);
+            Refusal::TooMany(secs)
+        })?;
     }
     Ok(counted)
 }
@@ -214,7 +219,10 @@ pub(super) fn may_leave(app: &App, parts: &Parts) -> Result<(), Refusal> {
         None => Ok(()),
         Some(peer) => {
             let trips = Of::trips(peer.0.ip());
-            app.sign_in.tries.take(trips, app.clock.now_micros()).map_err(Refusal::TooMany)
+            app.sign_in.tries.take(trips, app.clock.now_micros()).map_err(|secs| {
+                Failures::note(app, parts, Reason::Limit, "", "");
+                Refusal::TooMany(secs)
+            })
         }
     }
 }

@@ -8,14 +8,14 @@ use utoipa::OpenApi as _;
 use utoipa::openapi::header::Header;
 use utoipa::openapi::path::{Operation, Parameter, ParameterBuilder, ParameterIn, PathItem};
 use utoipa::openapi::schema::{ObjectBuilder, Ref, Schema, SchemaType, Type};
-use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
+use utoipa::openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{Content, OpenApi, RefOr, Required, Response};
 
 use crate::rest::seed::SeedProblem;
 use crate::rest::views::ProblemView;
 use crate::rest::{
-    Access, Route, audit, departments, docs, egress_rules, grants, health, issuers, keys, me, proxies, recover, routes, seed,
-    servers, sessions, sign_in_links, tenants, tokens, tools, users,
+    Access, Route, audit, departments, docs, egress_rules, grants, health, issuers, keys, me, proxies, recover, routes,
+    seed, servers, sessions, sign_in_links, tenants, tokens, tools, users,
 };
 
 #[derive(utoipa::OpenApi)]
@@ -124,7 +124,13 @@ pub(crate) fn document() -> OpenApi {
     let mut document = Said::openapi();
     let mut bearer = Http::new(HttpAuthScheme::Bearer);
     bearer.description = Some("A key: `ghk_…`".to_owned());
-    document.components.get_or_insert_default().add_security_scheme("key", SecurityScheme::Http(bearer));
+    let cookie = "The session of somebody who has signed in at `/signin`: over plain http on loopback the cookie is \
+                  `gatehouse`. What changes anything also needs the header `Gatehouse-CSRF` of the session and a page \
+                  of the same origin. A request with a key is judged by the key alone.";
+    let session = ApiKey::Cookie(ApiKeyValue::with_description("__Host-gatehouse", cookie));
+    let components = document.components.get_or_insert_default();
+    components.add_security_scheme("key", SecurityScheme::Http(bearer));
+    components.add_security_scheme("session", SecurityScheme::ApiKey(session));
     for route in routes() {
         let item = document.paths.paths.get_mut(route.path);
         if let Some(operation) = item.and_then(|item| operation(item, route.method)) {
@@ -151,8 +157,13 @@ const KEPT_NOWHERE: [&str; 1] = ["issueToken"];
 /// Says what all routes of a kind have in common.
 fn complete(route: &Route, operation: &mut Operation) {
     let guarded = route.access != Access::Anyone;
-    let key = SecurityRequirement::new::<_, [&str; 0], &str>("key", []);
-    operation.security = Some(if guarded { vec![key] } else { Vec::new() });
+    let by = |scheme: &str| SecurityRequirement::new::<_, [&str; 0], &str>(scheme, []);
+    operation.security = Some(match route.access {
+        Access::Anyone => Vec::new(),
+        // The seed's clients know no cookie, and no session calls in the name of others.
+        Access::Seed | Access::ActAs => vec![by("key")],
+        _ => vec![by("key"), by("session")],
+    });
     let id = operation.operation_id.clone().unwrap_or_default();
     let traits = Traits {
         guarded,
@@ -374,7 +385,18 @@ mod tests {
             .collect();
         assert_eq!(table, shown);
         assert_eq!(document["openapi"], "3.1.0");
-        assert_eq!(document["components"]["securitySchemes"]["key"]["scheme"], "bearer");
+        let schemes = &document["components"]["securitySchemes"];
+        assert_eq!(schemes["key"]["scheme"], "bearer");
+        let session = ["type", "in", "name"].map(|member| schemes["session"][member].as_str().unwrap_or_default());
+        assert_eq!(session, ["apiKey", "cookie", "__Host-gatehouse"]);
+        for (path, item) in document["paths"].as_object().unwrap() {
+            for (method, operation) in item.as_object().unwrap() {
+                let by_session =
+                    operation["security"].as_array().unwrap().iter().any(|one| one.get("session").is_some());
+                let native = path.starts_with("/api/v1/") && path != "/api/v1/tokens" && path != "/api/v1/openapi.json";
+                assert_eq!(by_session, native, "{method} {path}");
+            }
+        }
     }
 
     #[test]

@@ -86,3 +86,25 @@ async fn who_guesses_waits() {
     house.clock.advance_micros(MINUTE);
     assert_eq!(thief.submit("/signin", &right).await.status, 303);
 }
+
+#[tokio::test]
+async fn what_fails_is_counted_by_what_it_failed_by_and_by_nobodys_name() {
+    let house = House::open().await;
+    let counted = || {
+        let shown = house.app.metrics.render();
+        let lines = shown.lines().filter_map(|line| line.strip_prefix("gatehouse_sign_in_failures_total{"));
+        lines.map(|line| line.replace("reason=", "").replace(['"', '}'], "")).collect::<Vec<_>>()
+    };
+    assert_eq!(counted(), ["issuer 0", "limit 0", "link 0", "password 0"], "shown from the beginning");
+    person(&house, "ann", KeyRole::User).await;
+    let mut thief = Browser::new(&house);
+    thief.get("/signin").await;
+    for _ in 0..11 {
+        thief.submit("/signin", &[("tenant", "acme"), ("login", "ann"), ("password", "guessed wrong again")]).await;
+    }
+    thief.get(&format!("/signin/link/{}", "A".repeat(43))).await;
+    for _ in 0..2 {
+        thief.get("/signin/callback?state=x&code=y").await;
+    }
+    assert_eq!(counted(), ["issuer 2", "limit 1", "link 1", "password 10"]);
+}
