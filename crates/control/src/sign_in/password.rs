@@ -1,9 +1,10 @@
 //! Passwords of local accounts: argon2id, a few at once, and the same cost whether or not there is such an account.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use argon2::{Algorithm, Argon2, Params, PasswordHasher as _, PasswordVerifier as _, Version};
+use argon2::password_hash::phc::{Output, ParamsString, Salt};
+use argon2::{ARGON2ID_IDENT, Algorithm, Argon2, Block, Params, PasswordHash, Version};
 use model::Secret;
 use ring::rand::{SecureRandom as _, SystemRandom};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -63,6 +64,9 @@ pub(crate) fn fits(password: &str) -> Result<(), Unfit> {
 pub(crate) struct Passwords {
     working: Arc<Semaphore>,
     waiting: Arc<Semaphore>,
+    /// What the work is done in, one for each that is under way: allocated anew, it would stay with every thread that
+    /// ever did some, and whoever tries passwords would fill the memory of the machine.
+    memory: Arc<Mutex<Vec<Vec<Block>>>>,
     /// Of nobody's password, for logins that aren't there.
     nobody: OnceLock<Option<String>>,
 }
@@ -70,7 +74,7 @@ pub(crate) struct Passwords {
 impl Default for Passwords {
     fn default() -> Self {
         let slots = |count| Arc::new(Semaphore::new(count));
-        Self { working: slots(AT_ONCE), waiting: slots(WAITING), nobody: OnceLock::new() }
+        Self { working: slots(AT_ONCE), waiting: slots(WAITING), memory: Arc::default(), nobody: OnceLock::new() }
     }
 }
 
@@ -85,14 +89,14 @@ impl Passwords {
 
     /// The PHC string of a password.
     pub(crate) async fn hash(&self, password: Secret) -> Result<String, PasswordError> {
-        self.work(move || hashed(password.expose().as_bytes())).await?.ok_or(PasswordError::Broken)
+        self.work(move |memory| hashed(password.expose().as_bytes(), memory)).await?.ok_or(PasswordError::Broken)
     }
 
     /// Whether the password is the one of this PHC string. Without one it never is, after the same work.
     pub(crate) async fn is(self: &Arc<Self>, password: Secret, kept: Option<String>) -> Result<bool, PasswordError> {
         let own = self.clone();
-        let same = self.work(move || {
-            let nobody = own.nobody.get_or_init(|| hashed(b"nobody")).as_deref();
+        let same = self.work(move |memory| {
+            let nobody = own.nobody.get_or_init(|| hashed(b"nobody", memory)).as_deref();
             let against = kept.as_deref().or(nobody)?;
             // One that is longer than any can be is not looked at, and is as wrong as another.
             let (begin, whole) = password
@@ -100,35 +104,61 @@ impl Passwords {
                 .as_bytes()
                 .split_at_checked(MAX_BYTES)
                 .map_or((password.expose().as_bytes(), true), |(begin, rest)| (begin, rest.is_empty()));
-            let same = argon2()?.verify_password(begin, against).is_ok();
+            let same = is_of(begin, against, memory).unwrap_or(false);
             Some(same && whole && kept.is_some())
         });
         same.await?.ok_or(PasswordError::Broken)
     }
 
     /// Runs on a thread of its own. Who goes away meanwhile leaves the work, and its place, to its end.
-    async fn work<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, PasswordError> {
+    async fn work<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Vec<Block>) -> T + Send + 'static,
+    ) -> Result<T, PasswordError> {
         let place = self.waiting.clone().try_acquire_owned().map_err(|_| PasswordError::Busy)?;
         let slot = tokio::time::timeout(scaled(PATIENCE), self.working.clone().acquire_owned()).await;
         let slot = slot.ok().and_then(Result::ok).ok_or(PasswordError::Busy)?;
         let held: [OwnedSemaphorePermit; 2] = [place, slot];
+        let kept = self.memory.clone();
         let working = tokio::task::spawn_blocking(move || {
             let _held = held;
-            work()
+            let kept = || kept.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut memory = kept().pop().unwrap_or_default();
+            let done = work(&mut memory);
+            kept().push(memory);
+            done
         });
         working.await.map_err(|_| PasswordError::Broken)
     }
 }
 
-fn argon2() -> Option<Argon2<'static>> {
-    let params = Params::new(MEMORY_KIB, PASSES, LANES, None).ok()?;
-    Some(Argon2::new(Algorithm::Argon2id, Version::V0x13, params))
-}
-
-fn hashed(password: &[u8]) -> Option<String> {
+fn hashed(password: &[u8], memory: &mut Vec<Block>) -> Option<String> {
     let mut salt = [0; 16];
     SystemRandom::new().fill(&mut salt).ok()?;
-    Some(argon2()?.hash_password_with_salt(password, &salt).ok()?.to_string())
+    let params = Params::new(MEMORY_KIB, PASSES, LANES, None).ok()?;
+    let kept = PasswordHash {
+        algorithm: ARGON2ID_IDENT,
+        version: Some(Version::V0x13.into()),
+        params: ParamsString::try_from(&params).ok()?,
+        salt: Some(Salt::new(&salt).ok()?),
+        hash: Some(derived(password, &salt, params, memory)?),
+    };
+    Some(kept.to_string())
+}
+
+/// Whether the password is the one of this PHC string, in constant time; `None` for a string that is none.
+fn is_of(password: &[u8], phc: &str, memory: &mut Vec<Block>) -> Option<bool> {
+    let kept = PasswordHash::new(phc).ok().filter(|kept| kept.algorithm == ARGON2ID_IDENT)?;
+    let (salt, hash) = (kept.salt.as_ref()?, kept.hash.as_ref()?);
+    Some(derived(password, salt.as_ref(), Params::try_from(&kept).ok()?, memory)? == *hash)
+}
+
+fn derived(password: &[u8], salt: &[u8], params: Params, memory: &mut Vec<Block>) -> Option<Output> {
+    memory.resize(params.block_count(), Block::new());
+    let mut hash = [0; Params::DEFAULT_OUTPUT_LEN];
+    let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
+    argon2.hash_password_into_with_memory(password, salt, &mut hash, memory).ok()?;
+    Output::new(&hash).ok()
 }
 
 #[cfg(test)]
@@ -187,6 +217,30 @@ mod tests {
         let t = (known - not) / (not_error + known_error).sqrt();
         println!("t = {t:.2} between {:.1} ms and {:.1} ms", not * 1e3, known * 1e3);
         assert!(t.abs() < 4.5, "t = {t:.1} between {not} s and {known} s");
+    }
+
+    #[tokio::test]
+    async fn all_work_is_done_in_the_memory_of_what_may_be_under_way() {
+        use argon2::PasswordVerifier as _;
+        let passwords = Arc::new(Passwords::default());
+        let tasks: Vec<_> = (0..6)
+            .map(|at| {
+                let passwords = passwords.clone();
+                tokio::spawn(async move { passwords.hash(secret(&format!("password number {at}"))).await.unwrap() })
+            })
+            .collect();
+        for (at, task) in tasks.into_iter().enumerate() {
+            let kept = task.await.unwrap();
+            let right = format!("password number {at}");
+            // As everybody else reads it.
+            assert!(Argon2::default().verify_password(right.as_bytes(), kept.as_str()).is_ok(), "{kept}");
+            assert!(passwords.is(secret(&right), Some(kept.clone())).await.unwrap());
+            assert!(!passwords.is(secret("password number"), Some(kept)).await.unwrap());
+        }
+        assert!(passwords.memory.lock().unwrap().len() <= AT_ONCE);
+        for none in ["", "$argon2id$", "$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHQ", "$5$rounds=5$x$y"] {
+            assert!(!passwords.is(secret("x"), Some(none.to_owned())).await.unwrap(), "{none}");
+        }
     }
 
     #[tokio::test]
