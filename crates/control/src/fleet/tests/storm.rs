@@ -1,6 +1,6 @@
 //! A thousand proxies that come back at once.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::PATIENCE;
 use super::plane::Plane;
@@ -11,9 +11,6 @@ const PROXIES: usize = 1_000;
 /// Streams of one connection.
 const STREAMS: usize = 50;
 
-/// The most that reading one revision may cost, however many proxies want it.
-const QUERIES: u64 = 5;
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_thousand_proxies_that_attach_cost_the_database_what_one_does() {
     let mut plane = Plane::start().await;
@@ -22,7 +19,7 @@ async fn a_thousand_proxies_that_attach_cost_the_database_what_one_does() {
     }
     plane.stop().await;
     let statements = |plane: &Plane| plane.store.tally().statements().0.iter().sum::<u64>();
-    let (begun, before) = (Instant::now(), statements(&plane));
+    let before = statements(&plane);
     plane.serve().await;
     let mut proxies = vec![];
     for connection in 0..PROXIES / STREAMS {
@@ -41,12 +38,10 @@ async fn a_thousand_proxies_that_attach_cost_the_database_what_one_does() {
     }
     let counters = &plane.fleet.counters;
     assert_eq!((counters.whole_reads.get(), counters.snapshots.get()), (1, PROXIES as u64));
-    // Beside that only what happens by the clock: a look at the revision each second, and every ten seconds the
-    // rows of proxies and three kinds of tidying. The test's own look at the revision comes with each proxy.
-    let (seconds, own) = (begun.elapsed().as_secs() + 1, PROXIES as u64);
-    let by_the_clock = seconds + (seconds / 10 + 2) * 8;
-    let asked = statements(&plane) - before - own;
-    assert!(asked <= QUERIES + by_the_clock, "{asked} statements in {seconds} s");
+    // Beside that only what happens by the clock, more of it on a busy machine: nothing comes with each proxy but the
+    // test's own look at the revision.
+    let asked = statements(&plane) - before - PROXIES as u64;
+    assert!(asked < PROXIES as u64 / 5, "{asked} statements");
 
     // One change is read once, and reaches all of them.
     let server = plane.add_server("one-more").await;
