@@ -18,10 +18,10 @@ use vault::{Vault, VaultError};
 
 use crate::config::Config;
 use crate::fleet::Fleet;
+use crate::forwarded::Trusted;
 use crate::hints;
 use crate::issuers::Wanted;
 use crate::pki::{Pki, PkiError, follow};
-use crate::forwarded::Trusted;
 use crate::serve::Slots;
 use crate::timers::scaled;
 use crate::{Control, metrics, purge, rest, serve, signals};

@@ -45,11 +45,7 @@ async fn each_endpoint_has_a_document_that_the_challenge_leads_to() {
     let name = "default".parse().unwrap();
     let first = TenantSpec { id: TenantId::fresh(), name, authorization_server: false, ..tenant() };
     let signing = Signing::new();
-    house.put([
-        Resource::Tenant(tenant()),
-        Resource::Tenant(first),
-        signing.resource(),
-    ]);
+    house.put([Resource::Tenant(tenant()), Resource::Tenant(first), signing.resource()]);
     house.mount(&server("notes", "http://127.0.0.1:9/mcp"));
     // One of a server that is there, one of none, and what stands between our paths and a client's mistakes.
     for path in
