@@ -61,10 +61,10 @@ use crate::pages;
 pub(crate) use crate::rest::arrival::{Cut, is_declared, whole};
 pub(crate) use crate::rest::cursor::Cursors;
 pub(crate) use crate::rest::json::parse as parse_json;
+use crate::rest::problem::Problem;
 pub(crate) use crate::rest::problem::Title;
 pub(crate) use crate::rest::segment::Segment;
 pub(crate) use crate::rest::trace::trace_id;
-use crate::rest::problem::Problem;
 
 /// Who may use a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -358,10 +358,12 @@ mod tests {
     }
 
     fn principals() -> impl Strategy<Value = Principal> {
-        (tenants(), any::<Option<u128>>(), prop::option::of("[0-9A-Za-z]{16}")).prop_map(|(tenant, user, key)| Principal {
-            tenant,
-            user: user.map(|user| UserId(Uuid::from_u128(user))),
-            key: key.map(|key| key.parse().unwrap()),
+        (tenants(), any::<Option<u128>>(), prop::option::of("[0-9A-Za-z]{16}")).prop_map(|(tenant, user, key)| {
+            Principal {
+                tenant,
+                user: user.map(|user| UserId(Uuid::from_u128(user))),
+                key: key.map(|key| key.parse().unwrap()),
+            }
         })
     }
 

@@ -5,8 +5,8 @@ mod issuer;
 use std::time::Duration;
 
 use model::{
-    EgressRule, EgressRuleId, Generation, KeyRole, KeyScopes, KeyVerifier, Limits, Resource, ResourceName, ServerLimits,
-    ServerSpec, TenantSpec, Transport, UpstreamUrl,
+    EgressRule, EgressRuleId, Generation, KeyRole, KeyScopes, KeyVerifier, Limits, Resource, ResourceName,
+    ServerLimits, ServerSpec, TenantSpec, Transport, UpstreamUrl,
 };
 
 use crate::Malformed;

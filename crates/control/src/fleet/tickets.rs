@@ -67,8 +67,7 @@ mod tests {
     use super::*;
 
     fn ticket(command: u64) -> Ticket {
-        let principal =
-            Principal { tenant: TenantId(Uuid::nil()), user: None, key: "0123456789abcdef".parse().ok() };
+        let principal = Principal { tenant: TenantId(Uuid::nil()), user: None, key: "0123456789abcdef".parse().ok() };
         Ticket { principal, server: ServerId(Uuid::nil()), command }
     }
 

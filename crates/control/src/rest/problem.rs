@@ -348,7 +348,9 @@ impl From<StoreError> for Problem {
 impl From<LookError> for Problem {
     fn from(why: LookError) -> Self {
         match why {
-            LookError::Document(OutwardError::Store(error)) | LookError::Keys(OutwardError::Store(error)) => error.into(),
+            LookError::Document(OutwardError::Store(error)) | LookError::Keys(OutwardError::Store(error)) => {
+                error.into()
+            }
             why => Self::Issuer(Box::new(why)),
         }
     }

@@ -54,7 +54,8 @@ impl From<&IssuerSpec> for generated::Issuer {
 impl From<&ClaimMapping> for generated::ClaimMapping {
     fn from(claims: &ClaimMapping) -> Self {
         let roles = claims.roles.iter();
-        let roles = roles.map(|(value, role)| generated::RoleValue { value: value.clone(), role: role.as_str().into() });
+        let roles =
+            roles.map(|(value, role)| generated::RoleValue { value: value.clone(), role: role.as_str().into() });
         Self {
             login: claims.login.clone(),
             external_id: claims.external_id.clone(),
@@ -173,10 +174,11 @@ pub(super) mod tests {
 
     /// What says whose tokens are believed.
     pub(crate) fn trusted() -> impl Strategy<Value = Resource> {
-        let signer = (any::<u128>(), "[a-z]{1,12}", any::<[u8; 32]>(), any::<i64>()).prop_map(|(id, host, public, until)| {
-            let id = SignerId(Uuid::from_u128(id));
-            Resource::Signer(SignerSpec { id, url: format!("https://{host}"), public, until })
-        });
+        let signer =
+            (any::<u128>(), "[a-z]{1,12}", any::<[u8; 32]>(), any::<i64>()).prop_map(|(id, host, public, until)| {
+                let id = SignerId(Uuid::from_u128(id));
+                Resource::Signer(SignerSpec { id, url: format!("https://{host}"), public, until })
+            });
         let revoked = (any::<u128>(), tenant())
             .prop_map(|(id, tenant)| Resource::Revoked(RevokedGrant { id: GrantId(Uuid::from_u128(id)), tenant }));
         prop_oneof![user(), issuer(), signer, revoked]

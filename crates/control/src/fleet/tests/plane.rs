@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use model::{
-    KeyId, KeyRole, KeyScopes, KeyText, KeyVerifier, Limits, Principal, ResourceName, Revision, ServerId, SystemClock, TenantId,
-    UpstreamUrl,
+    KeyId, KeyRole, KeyScopes, KeyText, KeyVerifier, Limits, Principal, ResourceName, Revision, ServerId, SystemClock,
+    TenantId, UpstreamUrl,
 };
 use store::{Actor, NewKey, NewServer, NewTenant, Store};
 use tempfile::TempDir;

@@ -221,7 +221,9 @@ async fn tools_are_listed_and_called_as_the_caller() {
     assert_eq!(called_oddly.text, format!(r#"{{"result":{{"tool":"list","arguments":{odd}}}}}"#));
     let key: model::KeyText = house.admin.parse().unwrap();
     let principals = house.proxies.with(|state| state.principals.clone());
-    assert!(principals.len() == 3 && principals.iter().all(|one| one.tenant == house.acme && one.key == Some(key.id())));
+    assert!(
+        principals.len() == 3 && principals.iter().all(|one| one.tenant == house.acme && one.key == Some(key.id()))
+    );
     assert_eq!(house.admin("POST", "/api/v1/servers/notes/call", r#"{"arguments":1}"#).await.code(), "required");
     // What was told once is kept: only a refresh needs the upstream.
     house.proxies.fails(NOTES, "timeout");
