@@ -4,6 +4,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
@@ -92,8 +93,15 @@ pub(crate) fn listens(address: SocketAddr) -> bool {
     TcpStream::connect_timeout(&address, Duration::from_secs(1)).is_ok()
 }
 
-/// A port of 127.0.0.1 that nobody listens on.
+/// A port of 127.0.0.1 that nobody listens on, to be listened on soon. Below those that the system gives to whoever
+/// connects or asks for port 0: one of these could be gone by then. Each process has a stretch of its own.
 pub(crate) fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("its address").port()
+    const FIRST: u16 = 10_000;
+    const STRETCH: u16 = 32;
+    const STRETCHES: u32 = 700;
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let first = FIRST + (std::process::id() % STRETCHES) as u16 * STRETCH;
+    let mut tries = (0..STRETCH).map(|_| first + NEXT.fetch_add(1, Ordering::Relaxed) % STRETCH);
+    let free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    tries.find(free).expect("a free port")
 }
