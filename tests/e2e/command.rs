@@ -24,6 +24,9 @@ async fn a_server_is_added_used_and_removed_from_a_shell() {
     shell.done(&["server", "disable", "notes"]).await;
     shell.done(&["server", "enable", "notes"]).await;
     shell.done(&["recover"]).await;
+    let made = shell.run(&["key", "create"]).await;
+    assert!(made.stdout.trim().starts_with("ghk_") && made.stdout.lines().count() == 1, "{made:?}");
+    assert!(made.stderr.contains("not shown again"), "{made:?}");
     let key = shell.done(&["key", "create"]).await;
     assert!(key.to_string().contains("ghk_"), "{key}");
     let keys = shell.done(&["key", "ls"]).await;

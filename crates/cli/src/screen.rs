@@ -39,6 +39,11 @@ pub(crate) fn line(text: &str) -> Result<(), Failure> {
     })
 }
 
+/// Writes a line beside the answer to standard error, so that what takes the answer gets nothing else.
+pub(crate) fn beside(text: &str) -> Result<(), Failure> {
+    writeln!(io::stderr().lock(), "{text}").map_err(|error| Failure::caused("can't write to standard error", error))
+}
+
 /// A table with a head; columns are as wide as their widest cell. Control characters in cells are
 /// shown as `?`, because titles and descriptions come from elsewhere and terminals obey them.
 pub(crate) fn table<const N: usize>(head: [&str; N], rows: &[[String; N]]) -> String {

@@ -23,7 +23,7 @@ pub(super) async fn run(api: &Api, verb: KeyVerb, screen: Screen) -> Result<(), 
         KeyVerb::Create(create) => {
             let created = api.post(&["keys"], &create_body(&create, now)?).await?.body;
             let absent = if screen == Screen::Text { absent(api, &create.servers).await } else { Vec::new() };
-            screen.show(&created, |created| shown_once(created, &not_here(&absent)))
+            shown_once(screen, &created, &not_here(&absent))
         }
         KeyVerb::Ls => {
             let keys = api.list(&["keys"], &[]).await?;
@@ -40,7 +40,7 @@ pub(super) async fn run(api: &Api, verb: KeyVerb, screen: Screen) -> Result<(), 
             let id = id_of(&rotate.id)?;
             let made = api.post(&["keys", &id, "rotate"], &rotate_body(&rotate)).await?.body;
             let until = if rotate.no_grace { "has ended" } else { "serves on for the grace: `key ls` says until when" };
-            screen.show(&made, |made| shown_once(made, &format!(" The old key {id} {until}.")))
+            shown_once(screen, &made, &format!(" The old key {id} {until}."))
         }
         KeyVerb::Revoke { ids } => {
             let ids = ids.iter().map(|id| id_of(id)).collect::<Result<Vec<_>, _>>()?;
@@ -99,8 +99,17 @@ fn not_here(absent: &[String]) -> String {
     }
 }
 
-fn shown_once(made: &Value, more: &str) -> String {
-    format!("{}\n\nKeep it now: it is not shown again. Its id is {}.{more}", cell(made, "key"), cell(made, "id"))
+/// The key alone is the answer: a file that it is written to can be given to `--key-file`.
+fn shown_once(screen: Screen, made: &Value, more: &str) -> Result<(), Failure> {
+    screen.show(made, |made| cell(made, "key"))?;
+    match screen {
+        Screen::Text => screen::beside(&kept(made, more)),
+        Screen::Json => Ok(()),
+    }
+}
+
+fn kept(made: &Value, more: &str) -> String {
+    format!("\nKeep it now: it is not shown again. Its id is {}.{more}", cell(made, "id"))
 }
 
 /// The id of what was typed: an id, or a whole key, whose secret goes no further than here.
@@ -197,12 +206,12 @@ mod tests {
     #[test]
     fn a_key_for_a_server_that_is_not_here_says_so() {
         let made = json!({"key": "ghk_…", "id": "k"});
-        let told = shown_once(&made, &not_here(&["nots".to_owned()]));
+        let told = kept(&made, &not_here(&["nots".to_owned()]));
         assert!(
             told.ends_with("Its id is k. It is for nots, which is not here: look at `gatehouse server ls`."),
             "{told}"
         );
-        assert!(shown_once(&made, &not_here(&[])).ends_with("Its id is k."));
+        assert!(kept(&made, &not_here(&[])).ends_with("Its id is k."));
     }
 
     #[test]

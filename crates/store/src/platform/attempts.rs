@@ -1,5 +1,7 @@
 //! What a browser was sent away for and is to come back with: round trips to issuers, and consents.
 
+use std::fmt;
+
 use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter, QueryOrder};
 
 use super::PlatformStore;
@@ -26,7 +28,7 @@ pub struct NewAttempt {
 }
 
 /// An attempt as it was kept.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Attempt {
     /// See [`NewAttempt::kind`].
     pub kind: String,
@@ -38,6 +40,13 @@ pub struct Attempt {
     pub created_at: i64,
     /// Microseconds since 1970.
     pub expires_at: i64,
+}
+
+/// Without what it carries, which may be secret: that of a sign-in holds the code verifier.
+impl fmt::Debug for Attempt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Attempt").field("kind", &self.kind).finish_non_exhaustive()
+    }
 }
 
 impl PlatformStore {

@@ -62,7 +62,7 @@ impl From<&KeyRecord> for KeyView {
 }
 
 /// A key that was just made.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Serialize, ToSchema)]
 #[schema(as = NewKey)]
 pub(crate) struct NewKeyView {
     #[serde(flatten)]

@@ -4,7 +4,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 /// A link that was just made.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Serialize, ToSchema)]
 #[schema(as = SignInLink)]
 pub(crate) struct SignInLinkView {
     /// Where the user sets a password: shown once, null when the answer is replayed.

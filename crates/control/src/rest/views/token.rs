@@ -4,7 +4,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 /// A token in the name of a user: shown once, kept nowhere.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Serialize, ToSchema)]
 #[schema(as = NewToken)]
 pub(crate) struct NewTokenView {
     /// What MCP clients send as `Authorization: Bearer`.
