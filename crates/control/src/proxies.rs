@@ -6,6 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use model::{Digest, Principal, ResourceName, Revision, ServerId, ServerSpec, TenantId, Transport, UpstreamUrl};
 use tokio::sync::watch;
+use wire::{Challenge, HeaderLines};
 
 use crate::fleet::LinkCounters;
 
@@ -70,6 +71,8 @@ pub struct ProbeRequest {
     pub connect_timeout: Duration,
     /// Limit for the first byte of an answer.
     pub read_timeout: Duration,
+    /// The credential to try; `None`: without one.
+    pub lines: Option<Arc<HeaderLines>>,
 }
 
 /// What a probe found.
@@ -85,6 +88,8 @@ pub struct ProbeReport {
     pub tools: String,
     /// How long it took, milliseconds.
     pub latency_ms: u64,
+    /// It answered 401 or 403: it is there, and not content with the credential, or with none.
+    pub challenge: Option<Challenge>,
 }
 
 /// Why a command to a proxy gave no result.

@@ -187,6 +187,7 @@ impl Servers {
                 headers: spec.headers,
                 connect_timeout: spec.connect_timeout,
                 read_timeout: spec.read_timeout,
+                lines: None,
             })
             .await
     }
@@ -201,6 +202,7 @@ impl Servers {
             headers: add.headers.clone(),
             connect_timeout: add.connect_timeout,
             read_timeout: add.read_timeout,
+            lines: None,
         };
         self.proxies.probe(request).await.map_err(|error| match &error {
             CommandError::Upstream { class, .. } if class == "address_blocked" => {
@@ -212,8 +214,8 @@ impl Servers {
 
     async fn probe_new(&self, tenant: TenantId, add: &AddServer) -> Result<Probe, ServersError> {
         match self.look(tenant, add).await {
+            Ok(report) if report.challenge.is_some() => Ok(Probe::NeedsAuth),
             Ok(report) => Ok(Probe::Spoke(report)),
-            Err(ServersError::Probe(CommandError::Upstream { class, .. })) if class == "auth" => Ok(Probe::NeedsAuth),
             Err(error) => Err(error),
         }
     }

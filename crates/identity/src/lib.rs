@@ -5,6 +5,7 @@
 
 mod compact;
 mod error;
+pub mod evidence;
 mod issued;
 mod json;
 mod keys;

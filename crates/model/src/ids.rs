@@ -67,6 +67,8 @@ uuid_ids! {
     GrantId "grant";
     /// A session of somebody who signed in with a browser.
     SessionId "session";
+    /// A credential bound to a server and whom it is for.
+    ConnectionId "connection";
 }
 
 /// The public part of a key: 16 characters of base62, by which it is looked up.

@@ -4,6 +4,7 @@
 //! and are converted at their own door.
 
 mod clock;
+mod connection;
 mod crash;
 mod digest;
 mod egress_rule;
@@ -19,12 +20,13 @@ mod tenant;
 mod user;
 
 pub use self::clock::{Clock, ManualClock, SystemClock};
+pub use self::connection::{Binding, ConnectionSpec, ConnectionStatus, ContextUse, Holder, Scope};
 pub use self::crash::{CRASH_POINTS, crash_here};
 pub use self::digest::{Digest, TableDigest, table_digest};
 pub use self::egress_rule::{EgressRule, EgressRuleError, HostPattern, HostPatternError};
 pub use self::ids::{
-    DepartmentId, EgressRuleId, Generation, GrantId, IdError, IssuerId, KeyId, Revision, ServerId, SessionId, SignerId,
-    TenantId, UserId,
+    ConnectionId, DepartmentId, EgressRuleId, Generation, GrantId, IdError, IssuerId, KeyId, Revision, ServerId,
+    SessionId, SignerId, TenantId, UserId,
 };
 pub use self::issuer::{ClaimMapping, IssuerSpec, RevokedGrant, SignerSpec, SigningAlgorithm};
 pub use self::key::{KeyRole, KeyScopes, KeyText, KeyTextError, KeyVerifier, PresentedKey};

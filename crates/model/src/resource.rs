@@ -4,8 +4,8 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::{
-    Digest, EgressRule, EgressRuleId, GrantId, IdError, IssuerId, IssuerSpec, KeyId, KeyVerifier, RevokedGrant,
-    ServerId, ServerSpec, SignerId, SignerSpec, TenantId, TenantSpec, UserId, UserSpec,
+    ConnectionId, ConnectionSpec, Digest, EgressRule, EgressRuleId, GrantId, IdError, IssuerId, IssuerSpec, KeyId,
+    KeyVerifier, RevokedGrant, ServerId, ServerSpec, SignerId, SignerSpec, TenantId, TenantSpec, UserId, UserSpec,
 };
 
 /// Which kind of resource a name stands for.
@@ -27,10 +27,12 @@ pub enum ResourceKind {
     Signer,
     /// A grant that was taken back.
     Revoked,
+    /// A credential bound to a server and whom it is for.
+    Connection,
 }
 
 /// The name of a resource: `tenant/<id>`, `server/<id>`, `key/<id>`, `egress/<id>`, `user/<id>`, `issuer/<id>`,
-/// `signer/<id>` or `revoked/<id>`. Sorts by its text.
+/// `signer/<id>`, `revoked/<id>` or `connection/<id>`. Sorts by its text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ResourceName {
     /// A tenant's settings and limits.
@@ -49,6 +51,8 @@ pub enum ResourceName {
     Signer(SignerId),
     /// A grant that was taken back.
     Revoked(GrantId),
+    /// A credential bound to a server and whom it is for.
+    Connection(ConnectionId),
 }
 
 impl ResourceName {
@@ -63,6 +67,7 @@ impl ResourceName {
             Self::Issuer(_) => ResourceKind::Issuer,
             Self::Signer(_) => ResourceKind::Signer,
             Self::Revoked(_) => ResourceKind::Revoked,
+            Self::Connection(_) => ResourceKind::Connection,
         }
     }
 }
@@ -78,6 +83,7 @@ impl fmt::Display for ResourceName {
             Self::Issuer(id) => write!(f, "issuer/{id}"),
             Self::Signer(id) => write!(f, "signer/{id}"),
             Self::Revoked(id) => write!(f, "revoked/{id}"),
+            Self::Connection(id) => write!(f, "connection/{id}"),
         }
     }
 }
@@ -95,6 +101,7 @@ impl FromStr for ResourceName {
             Some(("issuer", id)) => id.parse().map(Self::Issuer),
             Some(("signer", id)) => id.parse().map(Self::Signer),
             Some(("revoked", id)) => id.parse().map(Self::Revoked),
+            Some(("connection", id)) => id.parse().map(Self::Connection),
             _ => Err(IdError { kind: "resource" }),
         }
     }
@@ -119,6 +126,8 @@ pub enum Resource {
     Signer(SignerSpec),
     /// A grant that was taken back.
     Revoked(RevokedGrant),
+    /// A credential bound to a server and whom it is for.
+    Connection(ConnectionSpec),
 }
 
 impl Resource {
@@ -133,6 +142,7 @@ impl Resource {
             Self::Issuer(issuer) => ResourceName::Issuer(issuer.id),
             Self::Signer(signer) => ResourceName::Signer(signer.id),
             Self::Revoked(grant) => ResourceName::Revoked(grant.id),
+            Self::Connection(connection) => ResourceName::Connection(connection.id),
         }
     }
 
@@ -147,6 +157,7 @@ impl Resource {
             Self::Issuer(issuer) => Some(issuer.tenant),
             Self::Signer(_) => None,
             Self::Revoked(grant) => Some(grant.tenant),
+            Self::Connection(connection) => Some(connection.tenant),
         }
     }
 
@@ -161,6 +172,7 @@ impl Resource {
             Self::Issuer(issuer) => issuer.digest(),
             Self::Signer(signer) => signer.digest(),
             Self::Revoked(grant) => grant.digest(),
+            Self::Connection(connection) => connection.digest(),
         }
     }
 }

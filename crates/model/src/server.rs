@@ -6,7 +6,7 @@ use std::time::Duration;
 use url::Url;
 
 use crate::digest::Canonical;
-use crate::{Digest, Generation, ServerId, ServerName, TenantId};
+use crate::{Binding, Digest, Generation, ServerId, ServerName, TenantId};
 
 /// How an upstream is spoken to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -173,6 +173,8 @@ pub struct ServerSpec {
     pub retry_delay: Duration,
     /// Its share of the tenant's limits.
     pub limits: ServerLimits,
+    /// How it is authenticated to; `None`: it is called without a credential.
+    pub binding: Option<Binding>,
 }
 
 impl ServerSpec {
@@ -202,6 +204,10 @@ impl ServerSpec {
         canonical.number(self.retry_delay.as_millis() as u64);
         for limit in [self.limits.concurrent, self.limits.response_bytes, self.limits.call_secs] {
             canonical.number(limit.map_or(u64::MAX, u64::from));
+        }
+        if let Some(binding) = &self.binding {
+            canonical.text("binding");
+            binding.write(&mut canonical);
         }
         canonical.finish()
     }

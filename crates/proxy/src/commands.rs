@@ -174,6 +174,7 @@ impl Gate {
             retry_count: 0,
             retry_delay: Duration::from_secs(1),
             limits: model::ServerLimits::default(),
+            binding: None,
         };
         let mount = Mount::new(server, &self.egress, &Limits::default(), false, None)
             .map_err(|refusal| CommandFailure { class: "address_blocked", message: refusal.to_string() })?;

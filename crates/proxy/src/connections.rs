@@ -374,6 +374,7 @@ mod tests {
             retry_count: 0,
             retry_delay: Duration::ZERO,
             limits: model::ServerLimits::default(),
+            binding: None,
         };
         let egress = egress::Egress::new(egress::Policy { dev: true, ..egress::Policy::default() }).unwrap();
         let mount = Arc::new(Mount::new(spec, &egress, &model::Limits::default(), false, None).unwrap());

@@ -298,6 +298,7 @@ mod tests {
             retry_count: 0,
             retry_delay: Duration::from_secs(1),
             limits: model::ServerLimits::default(),
+            binding: None,
         };
         let policy = egress::Policy { dev: false, own: Vec::new(), rules: Vec::new(), revision: 1 };
         Mount::new(spec, &egress::Egress::new(policy).unwrap(), &model::Limits::default(), false, None).unwrap()

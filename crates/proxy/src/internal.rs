@@ -185,6 +185,7 @@ impl Gate {
             retry_count: 0,
             retry_delay: Duration::from_secs(1),
             limits: model::ServerLimits::default(),
+            binding: None,
         })
     }
 

@@ -1,5 +1,6 @@
 //! The live table: tenants, mounts and keys, swapped as a whole and read without a lock.
 
+mod connections;
 mod draft;
 mod issuer;
 mod mount;
@@ -16,6 +17,7 @@ use model::{
     RevokedGrant, ServerId, ServerSpec, SignerId, TenantId, UserId, UserSpec, table_digest,
 };
 
+use self::connections::Connections;
 use self::draft::Draft;
 use self::issuer::Issuers;
 pub(crate) use self::issuer::{Issuer, Signer};
@@ -45,6 +47,8 @@ pub(crate) struct Table {
     signers: HashMap<SignerId, Arc<Signer>>,
     /// Grants whose tokens are not good any more.
     revoked: HashMap<GrantId, RevokedGrant>,
+    /// Which credentials there are. Copied only by a change of them.
+    connections: Arc<Connections>,
     /// What control pushed.
     servers: HashMap<ServerId, Arc<Mount>>,
     /// What was added through the internal calls: in memory only, belongs to its tenant.
@@ -118,6 +122,11 @@ impl Table {
         self.issuers.iter()
     }
 
+    /// Which credentials there are.
+    pub(crate) fn connections(&self) -> &Connections {
+        &self.connections
+    }
+
     pub(crate) fn server(&self, id: ServerId) -> Option<&Arc<Mount>> {
         self.servers.get(&id).or_else(|| self.internal.get(&id))
     }
@@ -162,6 +171,9 @@ impl Table {
         for grant in self.revoked.values() {
             add(ResourceName::Revoked(grant.id), grant.digest());
         }
+        for (id, digest) in self.connections.digests() {
+            add(ResourceName::Connection(id), digest);
+        }
         held.sort_by(|left, right| left.0.cmp(&right.0));
         held.into_iter().map(|(_, name, digest)| (name, digest)).collect()
     }
@@ -187,7 +199,7 @@ fn lets_somebody_in(name: &ResourceName) -> bool {
         | ResourceKind::Signer
         | ResourceKind::Revoked
         | ResourceKind::Tenant => true,
-        ResourceKind::Server | ResourceKind::Egress => false,
+        ResourceKind::Server | ResourceKind::Egress | ResourceKind::Connection => false,
     }
 }
 
@@ -272,6 +284,7 @@ impl Tables {
                     next.table.signers.insert(signer.id, Arc::new(Signer::new(signer)));
                 }
                 Resource::Revoked(grant) => drop(next.table.revoked.insert(grant.id, grant)),
+                Resource::Connection(spec) => Arc::make_mut(&mut next.table.connections).put(spec),
             }
         }
         // Before the servers that need them.
@@ -334,8 +347,9 @@ impl Tables {
         let issuers = table.issuers.iter().map(|issuer| Resource::Issuer(issuer.spec.clone()));
         let signers = table.signers.values().map(|signer| Resource::Signer(signer.spec.clone()));
         let revoked = table.revoked.values().map(|grant| Resource::Revoked(*grant));
+        let connections = table.connections.iter().map(|spec| Resource::Connection((**spec).clone()));
         let pushed = tenants.chain(servers).chain(keys).chain(rules);
-        pushed.chain(users).chain(issuers).chain(signers).chain(revoked).collect()
+        pushed.chain(users).chain(issuers).chain(signers).chain(revoked).chain(connections).collect()
     }
 
     /// The digest of what is held, for heartbeats.

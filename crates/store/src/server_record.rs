@@ -193,6 +193,7 @@ impl ServerRecord {
             retry_count: new.retry_count,
             retry_delay: whole_millis(new.retry_delay),
             limits: new.limits,
+            binding: None,
         };
         Self {
             spec,
@@ -227,6 +228,7 @@ impl ServerRecord {
             retry_count: patch.retry_count.unwrap_or(old.retry_count),
             retry_delay: patch.retry_delay.map_or(old.retry_delay, whole_millis),
             limits: patch.limits.over(old.limits),
+            binding: old.binding,
         };
         Self {
             spec,
@@ -335,6 +337,7 @@ impl TryFrom<server::Model> for ServerRecord {
             retry_count: u32::try_from(row.retry_count).map_err(|_| corrupt("server.retry_count"))?,
             retry_delay: read_millis(row.retry_delay_ms).ok_or(corrupt("server.retry_delay_ms"))?,
             limits: row_text::read_server_limits(&row.limits).ok_or(corrupt("server.limits"))?,
+            binding: None,
         };
         Ok(Self {
             spec,

@@ -1,13 +1,15 @@
 //! Commands that control gives to a proxy, and their answers.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use model::{Digest, Principal, ResourceName, ServerId, ServerSpec, TenantId, Transport, UpstreamUrl};
 use prost::Message as _;
 
 use crate::fields::{digest, held, held_messages, parsed, parsed_option, principal, principal_message};
+use crate::resolve::challenge;
 use crate::resource::{header_messages, headers, millis, server, transport, url};
-use crate::{Malformed, generated};
+use crate::{Challenge, HeaderLines, Malformed, generated};
 
 /// Something that a proxy is asked to do.
 #[derive(Debug, Clone, PartialEq)]
@@ -86,6 +88,8 @@ pub struct Probe {
     pub connect_timeout: Duration,
     /// Limit for the first byte of an answer.
     pub read_timeout: Duration,
+    /// The credential to try, if one is tried.
+    pub lines: Option<Arc<HeaderLines>>,
 }
 
 /// The answer to a command.
@@ -134,6 +138,8 @@ pub struct Probed {
     pub tools: String,
     /// How long it took, in milliseconds.
     pub latency_ms: u64,
+    /// It answered 401 or 403: it is there, and not content with the credential, or with none.
+    pub challenge: Option<Challenge>,
 }
 
 /// A mount as a proxy has it.
@@ -197,6 +203,7 @@ impl From<Command> for generated::Command {
                 headers: header_messages(&probe.headers),
                 connect_timeout_ms: millis(probe.connect_timeout),
                 read_timeout_ms: millis(probe.read_timeout),
+                lines: probe.lines.as_deref().map(Into::into),
             }),
             Work::List { tenant, server, principal } => Body::List(generated::List {
                 tenant: tenant.to_string(),
@@ -233,6 +240,7 @@ impl TryFrom<generated::Command> for Command {
                 headers: headers(probe.headers),
                 connect_timeout: Duration::from_millis(probe.connect_timeout_ms),
                 read_timeout: Duration::from_millis(probe.read_timeout_ms),
+                lines: probe.lines.map(|lines| Arc::new(lines.into())),
             }),
             Body::List(list) => Work::List {
                 tenant: parsed("list.tenant", &list.tenant)?,
@@ -267,6 +275,7 @@ impl From<CommandAnswer> for generated::CommandAnswer {
                 server_info: probed.server_info,
                 tools: probed.tools,
                 latency_ms: probed.latency_ms,
+                challenge: probed.challenge.as_ref().map(Into::into),
             }),
             Outcome::Listed(tools) => Body::Listed(tools),
             Outcome::Called(result) => Body::Called(result),
@@ -293,6 +302,7 @@ impl TryFrom<generated::CommandAnswer> for CommandAnswer {
                 server_info: probed.server_info,
                 tools: probed.tools,
                 latency_ms: probed.latency_ms,
+                challenge: probed.challenge.map(challenge).transpose()?,
             }),
             Body::Listed(tools) => Outcome::Listed(tools),
             Body::Called(result) => Outcome::Called(result),
@@ -377,6 +387,7 @@ mod tests {
                 headers,
                 connect_timeout: Duration::from_millis(ms.0.into()),
                 read_timeout: Duration::from_millis(ms.1.into()),
+                lines: (ms.0 % 2 == 0).then(|| Arc::new(lines())),
             })),
             (tenants(), servers(), principals()).prop_map(|(tenant, server, principal)| Work::List {
                 tenant,
@@ -389,6 +400,20 @@ mod tests {
             prop::option::of(tenants()).prop_map(Work::PruneInternal),
             Just(Work::Resync),
         ]
+    }
+
+    fn lines() -> HeaderLines {
+        let header = ("authorization".to_owned(), model::Secret::new("Bearer x".into()));
+        HeaderLines {
+            credential_version: 1,
+            token_generation: 2,
+            headers: vec![header],
+            query: vec![],
+            certificate: None,
+            fresh: Duration::from_secs(60),
+            good: Duration::from_secs(900),
+            stale: Duration::ZERO,
+        }
     }
 
     fn outcomes() -> impl Strategy<Value = Outcome> {
@@ -413,9 +438,18 @@ mod tests {
         let held = (servers(), any::<[u8; 32]>()).prop_map(|(id, digest)| (ResourceName::Server(id), Digest(digest)));
         prop_oneof![
             any::<(String, String)>().prop_map(|(class, message)| Outcome::Failed { class, message }),
-            (any::<[String; 3]>(), any::<u64>()).prop_map(|([revision, server_info, tools], latency_ms)| {
-                Outcome::Probed(Probed { transport: Transport::Sse, revision, server_info, tools, latency_ms })
-            }),
+            (any::<[String; 3]>(), any::<u64>(), any::<Option<[Option<String>; 3]>>()).prop_map(
+                |([revision, server_info, tools], latency_ms, challenge)| {
+                    let challenge = challenge.map(|[resource_metadata, scope, error]| Challenge {
+                        status: 401,
+                        resource_metadata,
+                        scope,
+                        error,
+                    });
+                    let transport = Transport::Sse;
+                    Outcome::Probed(Probed { transport, revision, server_info, tools, latency_ms, challenge })
+                }
+            ),
             any::<Vec<u8>>().prop_map(Outcome::Listed),
             any::<Vec<u8>>().prop_map(Outcome::Called),
             prop::collection::vec(mount, 0..4).prop_map(Outcome::Observed),

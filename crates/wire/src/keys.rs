@@ -1,9 +1,7 @@
-//! The fleet's sealing keys, and the question for header lines.
+//! The fleet's sealing keys.
 
-use model::{Principal, ServerId};
 use zeroize::Zeroize as _;
 
-use crate::fields::{parsed, principal, principal_message};
 use crate::{Malformed, generated};
 
 /// A key under which proxies seal session ids and cursors. Never printed; wiped on drop.
@@ -69,70 +67,6 @@ impl TryFrom<generated::SealingKeysAnswer> for FleetKeys {
     }
 }
 
-/// Asks for the header lines of one use of a connection.
-#[derive(Debug, Clone, PartialEq)]
-pub struct ResolveQuestion {
-    /// Who asks.
-    pub node: String,
-    /// Evidence: the ticket of the command that caused the question, or empty.
-    pub ticket: String,
-    /// Who called.
-    pub principal: Principal,
-    /// The server that is to be called.
-    pub server: ServerId,
-}
-
-/// What a resolve answers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Resolved {
-    /// Nothing is bound: call without a credential.
-    NoConnection,
-}
-
-impl From<&ResolveQuestion> for generated::ResolveRequest {
-    fn from(question: &ResolveQuestion) -> Self {
-        Self {
-            node_id: question.node.clone(),
-            ticket: question.ticket.clone(),
-            principal: principal_message(&question.principal),
-            server: question.server.to_string(),
-        }
-    }
-}
-
-impl TryFrom<generated::ResolveRequest> for ResolveQuestion {
-    type Error = Malformed;
-
-    fn try_from(message: generated::ResolveRequest) -> Result<Self, Malformed> {
-        Ok(Self {
-            node: message.node_id,
-            ticket: message.ticket,
-            principal: principal(message.principal)?,
-            server: parsed("resolve.server", &message.server)?,
-        })
-    }
-}
-
-impl From<Resolved> for generated::ResolveAnswer {
-    fn from(resolved: Resolved) -> Self {
-        use generated::resolve_answer::Body;
-        match resolved {
-            Resolved::NoConnection => Self { body: Some(Body::None(generated::NoConnection {})) },
-        }
-    }
-}
-
-impl TryFrom<generated::ResolveAnswer> for Resolved {
-    type Error = Malformed;
-
-    fn try_from(message: generated::ResolveAnswer) -> Result<Self, Malformed> {
-        use generated::resolve_answer::Body;
-        match message.body.ok_or_else(|| Malformed::missing("resolve_answer.body"))? {
-            Body::None(generated::NoConnection {}) => Ok(Self::NoConnection),
-        }
-    }
-}
-
 impl From<String> for generated::SealingKeysRequest {
     /// The node that asks.
     fn from(node_id: String) -> Self {
@@ -163,22 +97,5 @@ mod tests {
             previous: None,
         };
         assert_eq!(FleetKeys::try_from(short).unwrap_err().field, "sealing_key.key");
-    }
-
-    #[test]
-    fn a_resolve_survives_the_wire() {
-        let question = ResolveQuestion {
-            node: "default/1".into(),
-            ticket: "t".into(),
-            principal: Principal {
-                tenant: model::TenantId(uuid::Uuid::nil()),
-                user: None,
-                key: Some("0123456789abcdef".parse().unwrap()),
-            },
-            server: ServerId(uuid::Uuid::nil()),
-        };
-        assert_eq!(ResolveQuestion::try_from(generated::ResolveRequest::from(&question)).unwrap(), question);
-        let answer = generated::ResolveAnswer::from(Resolved::NoConnection);
-        assert_eq!(Resolved::try_from(answer).unwrap(), Resolved::NoConnection);
     }
 }

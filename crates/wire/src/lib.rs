@@ -8,26 +8,31 @@ mod keys;
 mod link;
 mod parts;
 mod push;
+mod resolve;
 mod resource;
 mod table;
 
 pub use self::channel::{CONTROL_NAME, ConnectError, LinkChannel, TlsError, client_tls, connect, incoming, server_tls};
 pub use self::command::{Command, CommandAnswer, ObservedMount, Outcome, Probe, Probed, Work};
 pub use self::fields::Malformed;
-pub use self::keys::{FleetKeys, ResolveQuestion, Resolved, SealingKey};
+pub use self::keys::{FleetKeys, SealingKey};
 pub use self::link::{
     Answer, FromControl, FromProxy, Heartbeat, Hello, PROTOCOL_HIGHEST, PROTOCOL_LOWEST, Refusal, Rejected,
 };
 pub use self::parts::{Joiner, TooLong};
 pub use self::push::{CollectError, Collected, Collector, MESSAGE_LIMIT, Packed, Push, PushHead, Upsert};
+pub use self::resolve::{
+    Challenge, ClientCertificate, Evidence, HeaderLines, KeyEvidence, Report, ResolveQuestion, Resolved, Unresolved,
+    Verdict,
+};
 pub use self::table::{Table, table_from_bytes, table_to_bytes};
 
 /// The generated messages, opaque to everybody else: items of the streams and of the two calls.
 pub mod frame {
     pub use crate::generated::{
-        FromControl as ControlFrame, FromProxy as ProxyFrame, ResolveAnswer as ResolveAnswerFrame,
-        ResolveRequest as ResolveFrame, SealingKeysAnswer as SealingKeysAnswerFrame,
-        SealingKeysRequest as SealingKeysFrame,
+        FromControl as ControlFrame, FromProxy as ProxyFrame, ReportAnswer as ReportAnswerFrame,
+        ReportRequest as ReportFrame, ResolveAnswer as ResolveAnswerFrame, ResolveRequest as ResolveFrame,
+        SealingKeysAnswer as SealingKeysAnswerFrame, SealingKeysRequest as SealingKeysFrame,
     };
 }
 

@@ -8,9 +8,9 @@ use crate::{Command, CommandAnswer, Malformed, Push};
 
 /// The oldest revision of this protocol that this build speaks: 1 had no packed pushes and another digest of tables,
 /// 2 knew of no users, issuers and scopes.
-pub const PROTOCOL_LOWEST: u32 = 3;
+pub const PROTOCOL_LOWEST: u32 = 4;
 /// The newest revision of this protocol that this build speaks.
-pub const PROTOCOL_HIGHEST: u32 = 3;
+pub const PROTOCOL_HIGHEST: u32 = 4;
 
 /// What a proxy says.
 #[derive(Debug, Clone, PartialEq)]

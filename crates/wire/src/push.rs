@@ -292,6 +292,7 @@ mod tests {
                 retry_count: 0,
                 retry_delay: std::time::Duration::from_secs(1),
                 limits: model::ServerLimits::default(),
+                binding: None,
             })
         };
         let servers: Vec<_> = (0..100).map(server).collect();

@@ -1,5 +1,6 @@
-//! Resources, there and back. Whose tokens are believed stands in [`issuer`].
+//! Resources, there and back. Whose tokens are believed stands in [`issuer`], credentials in [`connection`].
 
+mod connection;
 mod issuer;
 
 use std::time::Duration;
@@ -24,6 +25,7 @@ impl From<&Resource> for generated::Resource {
             Resource::Issuer(issuer) => Body::Issuer(issuer.into()),
             Resource::Signer(signer) => Body::Signer(signer.into()),
             Resource::Revoked(grant) => Body::Revoked(grant.into()),
+            Resource::Connection(connection) => Body::Connection(connection.into()),
         };
         Self { name: resource.name().to_string(), body: Some(body) }
     }
@@ -49,6 +51,9 @@ impl TryFrom<generated::Resource> for Resource {
             (ResourceName::Issuer(id), Body::Issuer(body)) => issuer::issuer(id, body).map(Self::Issuer),
             (ResourceName::Signer(id), Body::Signer(body)) => issuer::signer(id, body).map(Self::Signer),
             (ResourceName::Revoked(id), Body::Revoked(body)) => issuer::revoked(id, &body).map(Self::Revoked),
+            (ResourceName::Connection(id), Body::Connection(body)) => {
+                connection::connection(id, body).map(Self::Connection)
+            }
             _ => Err(Malformed::new("resource.body", "is not of the kind that the name says")),
         }
     }
@@ -114,6 +119,7 @@ impl From<&ServerSpec> for generated::Server {
             retry_count: server.retry_count,
             retry_delay_ms: millis(server.retry_delay),
             limits: Some(server.limits.into()),
+            binding: server.binding.as_ref().map(Into::into),
         }
     }
 }
@@ -173,6 +179,7 @@ pub(crate) fn server(id: model::ServerId, body: generated::Server) -> Result<Ser
         retry_count: body.retry_count,
         retry_delay: Duration::from_millis(body.retry_delay_ms),
         limits: body.limits.unwrap_or_default().into(),
+        binding: body.binding.map(connection::binding).transpose()?,
     })
 }
 
@@ -283,7 +290,7 @@ pub(crate) mod tests {
             any::<(u32, u32)>(),
             prop::collection::vec(".{0,8}", 0..4),
             any::<bool>(),
-            (any::<u32>(), any::<u32>(), any::<[Option<u32>; 3]>()),
+            (any::<u32>(), any::<u32>(), any::<[Option<u32>; 3]>(), super::connection::tests::binding()),
         );
         (names, rest).prop_map(
             |((id, tenant, name, title, host), (generation, transport, headers, ms, disabled, trust, more))| {
@@ -303,6 +310,7 @@ pub(crate) mod tests {
                     retry_count: more.0,
                     retry_delay: Duration::from_millis(more.1.into()),
                     limits: ServerLimits { concurrent: more.2[0], response_bytes: more.2[1], call_secs: more.2[2] },
+                    binding: more.3,
                 })
             },
         )
@@ -355,7 +363,14 @@ pub(crate) mod tests {
 
     /// Any resource that `model` can hold.
     pub(crate) fn resource() -> impl Strategy<Value = Resource> {
-        prop_oneof![tenant(), server(), key(), egress(), super::issuer::tests::trusted()]
+        prop_oneof![
+            tenant(),
+            server(),
+            key(),
+            egress(),
+            super::issuer::tests::trusted(),
+            super::connection::tests::connection()
+        ]
     }
 
     proptest! {

@@ -66,6 +66,7 @@ impl Fleet {
             headers: request.headers,
             connect_timeout: request.connect_timeout,
             read_timeout: request.read_timeout,
+            lines: request.lines,
         });
         match self.ask_any(tenant, work, deadline).await? {
             Outcome::Probed(probed) => Ok(ProbeReport {
@@ -74,6 +75,7 @@ impl Fleet {
                 server_info: probed.server_info,
                 tools: probed.tools,
                 latency_ms: probed.latency_ms,
+                challenge: probed.challenge,
             }),
             other => Err(failure(other)),
         }

@@ -9,10 +9,11 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Request, Response, Status, Streaming};
 use wire::frame::{
-    ControlFrame, ProxyFrame, ResolveAnswerFrame, ResolveFrame, SealingKeysAnswerFrame, SealingKeysFrame,
+    ControlFrame, ProxyFrame, ReportAnswerFrame, ReportFrame, ResolveAnswerFrame, ResolveFrame, SealingKeysAnswerFrame,
+    SealingKeysFrame,
 };
 use wire::server::Link;
-use wire::{FromProxy, Hello, PROTOCOL_HIGHEST, PROTOCOL_LOWEST, ResolveQuestion, Resolved};
+use wire::{Evidence, FromProxy, Hello, PROTOCOL_HIGHEST, PROTOCOL_LOWEST, ResolveQuestion, Resolved};
 
 use super::roster::{Arrival, Queues};
 use super::session::Session;
@@ -107,8 +108,8 @@ impl Link for Service {
                 "a proxy asked for a credential of a tenant that its pool does not serve");
             return Err(Status::permission_denied("this pool does not serve the tenant"));
         }
-        if !question.ticket.is_empty() {
-            let ticket = self.fleet.tickets.redeem(&question.ticket);
+        if let Evidence::Ticket(ticket) = &question.evidence {
+            let ticket = self.fleet.tickets.redeem(ticket);
             let fits = |ticket: &super::tickets::Ticket| {
                 ticket.principal == question.principal && ticket.server == question.server
             };
@@ -118,7 +119,11 @@ impl Link for Service {
             };
             tracing::debug!(command = ticket.command, "a ticket was redeemed");
         }
-        Ok(Response::new(Resolved::NoConnection.into()))
+        Ok(Response::new((&Resolved::NoConnection).into()))
+    }
+
+    async fn report(&self, _: Request<ReportFrame>) -> Result<Response<ReportAnswerFrame>, Status> {
+        Err(Status::unimplemented("no connection exists yet"))
     }
 }
 

@@ -163,6 +163,7 @@ async fn commands_are_answered_by_id_and_carry_a_single_use_ticket() {
         headers: vec![],
         connect_timeout: Duration::from_secs(1),
         read_timeout: Duration::from_secs(1),
+        lines: None,
     };
     let failed = plane.fleet.probe(probe).await;
     assert!(matches!(failed, Err(CommandError::Upstream { class, .. }) if class == "refused"));

@@ -161,6 +161,7 @@ mod tests {
                 retry_count: new.retry_count,
                 retry_delay: new.retry_delay,
                 limits: new.limits,
+                binding: None,
             };
             ObservedMount {
                 tenant: self.tenant,

@@ -38,6 +38,7 @@ fn server(number: usize) -> Resource {
         retry_count: 0,
         retry_delay: Duration::from_secs(1),
         limits: model::ServerLimits::default(),
+        binding: None,
     })
 }
 

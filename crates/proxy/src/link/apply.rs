@@ -26,8 +26,9 @@ pub(super) fn takes_away(push: &Collected) -> bool {
             | ResourceKind::User
             | ResourceKind::Issuer
             | ResourceKind::Signer => true,
-            // What is said of a grant is taken back when its last token has ended.
-            ResourceKind::Tenant | ResourceKind::Server | ResourceKind::Revoked => false,
+            // What is said of a grant is taken back when its last token has ended. Of a connection that is gone a
+            // restart knows no header lines.
+            ResourceKind::Tenant | ResourceKind::Server | ResourceKind::Revoked | ResourceKind::Connection => false,
         })
         || push.upserts.iter().any(|upsert| match upsert {
             Upsert::Read(Resource::Egress(_) | Resource::Revoked(_)) => true,
@@ -99,7 +100,7 @@ pub(super) fn revoked(
         }
         // A tenant whose limits changed is no revocation.
         ResourceKind::Tenant => !names.contains(name),
-        ResourceKind::Server | ResourceKind::Revoked => false,
+        ResourceKind::Server | ResourceKind::Revoked | ResourceKind::Connection => false,
     };
     let held: HashSet<_> = before.iter().map(|(name, _)| *name).collect();
     let taken_back = |(name, _): &&(ResourceName, Digest)| name.kind() == ResourceKind::Revoked && !held.contains(name);

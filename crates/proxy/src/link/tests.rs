@@ -569,6 +569,7 @@ fn server(name: &str, id: u128) -> Resource {
         retry_count: 0,
         retry_delay: Duration::from_secs(1),
         limits: model::ServerLimits::default(),
+        binding: None,
     })
 }
 

@@ -50,10 +50,6 @@ impl Perform for Commands {
 }
 
 fn probed(probed: crate::commands::Probed) -> Outcome {
-    if probed.needs_auth {
-        let message = "the upstream wants a credential".to_owned();
-        return Outcome::Failed { class: "auth".to_owned(), message };
-    }
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     Outcome::Probed(wire::Probed {
         transport: probed.transport,
@@ -61,6 +57,7 @@ fn probed(probed: crate::commands::Probed) -> Outcome {
         server_info: text(&probed.server_info),
         tools: text(&probed.tools),
         latency_ms: u64::try_from(probed.latency.as_millis()).unwrap_or(u64::MAX),
+        challenge: probed.needs_auth.then(|| wire::Challenge { status: 401, ..wire::Challenge::default() }),
     })
 }
 

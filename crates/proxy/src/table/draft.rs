@@ -30,6 +30,7 @@ impl Draft {
             issuers: old.issuers.clone(),
             signers: old.signers.clone(),
             revoked: old.revoked.clone(),
+            connections: old.connections.clone(),
             servers: old.servers.clone(),
             internal: old.internal.clone(),
             rules: old.rules.clone(),
@@ -43,6 +44,10 @@ impl Draft {
             table.rules.retain(|id, _| stay.contains(&ResourceName::Egress(*id)));
             table.signers.retain(|id, _| stay.contains(&ResourceName::Signer(*id)));
             table.revoked.retain(|id, _| stay.contains(&ResourceName::Revoked(*id)));
+            if table.connections.iter().any(|spec| !stay.contains(&ResourceName::Connection(spec.id))) {
+                let connections = Arc::make_mut(&mut table.connections);
+                connections.retain(|spec| stay.contains(&ResourceName::Connection(spec.id)));
+            }
             People::retain(&mut table.people, |user| stay.contains(&ResourceName::User(user.id)));
             Issuers::retain(&mut table.issuers, |issuer| stay.contains(&ResourceName::Issuer(issuer.id)));
             table.servers.retain(|id, mount| {
@@ -62,6 +67,7 @@ impl Draft {
                 ResourceName::Issuer(id) => Arc::make_mut(&mut table.issuers).remove(*id),
                 ResourceName::Signer(id) => drop(table.signers.remove(id)),
                 ResourceName::Revoked(id) => drop(table.revoked.remove(id)),
+                ResourceName::Connection(id) => Arc::make_mut(&mut table.connections).remove(*id),
                 ResourceName::Server(id) => {
                     if let Some(mount) = table.servers.remove(id) {
                         touched.push(mount.spec.tenant);
@@ -190,6 +196,9 @@ impl Draft {
         self.table.internal.retain(|_, mount| tenants.contains_key(&mount.spec.tenant));
         self.table.keys.retain(|_, key| tenants.contains_key(&key.verifier.tenant));
         self.table.revoked.retain(|_, grant| tenants.contains_key(&grant.tenant));
+        if self.table.connections.iter().any(|spec| !tenants.contains_key(&spec.tenant)) {
+            Arc::make_mut(&mut self.table.connections).retain(|spec| tenants.contains_key(&spec.tenant));
+        }
         People::retain_tenants(&mut self.table.people, |tenant| tenants.contains_key(&tenant));
         Issuers::retain(&mut self.table.issuers, |issuer| tenants.contains_key(&issuer.tenant));
         self.table.tenant_names =

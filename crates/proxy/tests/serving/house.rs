@@ -208,5 +208,6 @@ pub(crate) fn server(name: &str, url: &str) -> ServerSpec {
         retry_count: 0,
         retry_delay: Duration::from_millis(5),
         limits: ServerLimits::default(),
+        binding: None,
     }
 }

@@ -317,6 +317,7 @@ impl Named {
                 ResourceName::Issuer(id) => named.issuers.push(id.0),
                 ResourceName::Signer(id) => named.signers.push(id.0),
                 ResourceName::Revoked(id) => named.grants.push(id.0),
+                ResourceName::Connection(_) => (),
             }
         }
         named

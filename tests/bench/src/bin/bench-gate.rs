@@ -131,6 +131,7 @@ fn server(tenant: TenantId, name: &str, upstream: SocketAddr) -> Result<ServerSp
         retry_count: 0,
         retry_delay: Duration::from_secs(1),
         limits: model::ServerLimits::default(),
+        binding: None,
     })
 }
 

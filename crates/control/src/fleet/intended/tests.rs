@@ -39,6 +39,7 @@ fn server(of: u8, number: u128, title: &str) -> Resource {
         retry_count: 0,
         retry_delay: Duration::from_secs(1),
         limits: ServerLimits::default(),
+        binding: None,
     })
 }
 

@@ -11,8 +11,8 @@ use tonic::{Code, Status, Streaming};
 use wire::client::LinkClient;
 use wire::frame::{ControlFrame, ProxyFrame, ResolveFrame, SealingKeysFrame};
 use wire::{
-    Answer, Collector, CommandAnswer, FleetKeys, FromControl, FromProxy, Hello, LinkChannel, ObservedMount, Outcome,
-    Rejected, ResolveQuestion, Upsert, Work,
+    Answer, Collector, CommandAnswer, Evidence, FleetKeys, FromControl, FromProxy, Hello, LinkChannel, ObservedMount,
+    Outcome, Rejected, ResolveQuestion, Upsert, Work,
 };
 
 use super::plane::Plane;
@@ -167,9 +167,13 @@ impl Proxy {
     pub(super) async fn resolve(&self, ticket: &str, principal: &Principal, server: ServerId) -> Result<(), Status> {
         let question = ResolveQuestion {
             node: self.node.clone(),
-            ticket: ticket.to_owned(),
             principal: principal.clone(),
             server,
+            connection: None,
+            departments: vec![],
+            newer_than: 0,
+            challenge: None,
+            evidence: Evidence::Ticket(ticket.to_owned()),
         };
         self.client.clone().resolve(ResolveFrame::from(&question)).await.map(|_| ())
     }

@@ -41,6 +41,7 @@ fn probe(plane: &Plane) -> ProbeRequest {
         headers: vec![],
         connect_timeout: Duration::from_secs(1),
         read_timeout: Duration::from_secs(1),
+        lines: None,
     }
 }
 

@@ -23,6 +23,7 @@ fn spec(tenant: TenantId, name: &str) -> ServerSpec {
         retry_count: 0,
         retry_delay: Duration::from_secs(1),
         limits: model::ServerLimits::default(),
+        binding: None,
     }
 }
 

@@ -124,7 +124,14 @@ impl Proxies for Double {
             given => given,
         };
         let server_info = r#"{"name":"double","version":"1"}"#.to_owned();
-        Ok(ProbeReport { transport, revision: "2025-11-25".to_owned(), server_info, tools, latency_ms: 1 })
+        Ok(ProbeReport {
+            transport,
+            revision: "2025-11-25".to_owned(),
+            server_info,
+            tools,
+            latency_ms: 1,
+            challenge: None,
+        })
     }
 
     async fn list_tools(

@@ -12,7 +12,8 @@ use tokio::sync::{Mutex, mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 use wire::frame::{
-    ControlFrame, ProxyFrame, ResolveAnswerFrame, ResolveFrame, SealingKeysAnswerFrame, SealingKeysFrame,
+    ControlFrame, ProxyFrame, ReportAnswerFrame, ReportFrame, ResolveAnswerFrame, ResolveFrame, SealingKeysAnswerFrame,
+    SealingKeysFrame,
 };
 use wire::server::{Link, LinkServer};
 use wire::{
@@ -190,7 +191,11 @@ impl Link for Service {
     }
 
     async fn resolve(&self, _: Request<ResolveFrame>) -> Result<Response<ResolveAnswerFrame>, Status> {
-        Ok(Response::new(Resolved::NoConnection.into()))
+        Ok(Response::new((&Resolved::NoConnection).into()))
+    }
+
+    async fn report(&self, _: Request<ReportFrame>) -> Result<Response<ReportAnswerFrame>, Status> {
+        Err(Status::unimplemented("not in this test"))
     }
 }
 
