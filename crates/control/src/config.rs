@@ -8,7 +8,7 @@ use daemon::{Certificate, CertificateFiles, ConfigError, Program, Settings};
 use ipnet::IpNet;
 use model::{EgressRule, Secret};
 use url::Url;
-use vault::Vault;
+use vault::LocalKek;
 
 use crate::pki::Pki;
 use crate::{forwarded, outward};
@@ -136,7 +136,7 @@ impl Config {
     /// Files that can't be used. One that a missing key should name is no further mistake.
     fn check_files(&self, settings: &mut Settings) {
         if !self.kek_file.as_os_str().is_empty()
-            && let Err(error) = Vault::open(&self.kek_file)
+            && let Err(error) = LocalKek::open(&self.kek_file)
         {
             settings.wrong("kek_file", format_args!("{}{}", telemetry::chain(&error), way_out(&self.kek_file)));
         }
@@ -356,7 +356,7 @@ mod tests {
         for key in ["`kek_file`: ", "`pki_dir`: ", "`tls_cert`: "] {
             assert!(told.contains(key), "{told}");
         }
-        Vault::init_kek(&kek).unwrap();
+        LocalKek::init(&kek).unwrap();
         Pki::init(&pki).unwrap();
         std::fs::write(&file, text.split("tls_cert").next().unwrap()).unwrap();
         let (_, given) = Config::load(Some(&file)).unwrap();

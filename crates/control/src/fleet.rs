@@ -37,7 +37,6 @@ use tokio::sync::{Mutex, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 use uuid::Uuid;
-use vault::Vault;
 use wire::server::LinkServer;
 
 pub use self::counters::{Count, Latency, LinkCounters, PUSH_MILLIS};
@@ -50,6 +49,7 @@ use self::relay::Relay;
 use self::roster::{MISSED, Roster};
 use self::tickets::Tickets;
 use crate::issuers::Wanted;
+use crate::keyring::Keyring;
 use crate::proxies::{
     AttachedProxy, CommandError, Effective, ObservedProxy, ProbeReport, ProbeRequest, Proxies, Reach,
 };
@@ -103,16 +103,16 @@ pub enum ServeError {
 
 impl Fleet {
     /// A fleet without proxies. Nothing happens until [`Fleet::serve`].
-    pub fn new(store: Store, vault: Arc<Vault>, clock: Arc<dyn Clock>) -> Arc<Self> {
+    pub(crate) fn new(store: Store, keyring: Arc<Keyring>, clock: Arc<dyn Clock>) -> Arc<Self> {
         let shared = store.is_shared();
-        Self::one_of(store, vault, clock, shared)
+        Self::one_of(store, keyring, clock, shared)
     }
 
-    fn one_of(store: Store, vault: Arc<Vault>, clock: Arc<dyn Clock>, shared: bool) -> Arc<Self> {
+    fn one_of(store: Store, keyring: Arc<Keyring>, clock: Arc<dyn Clock>, shared: bool) -> Arc<Self> {
         // New at every start: what an earlier life of this replica has begun is not ours.
         let replica = Uuid::new_v4().simple().to_string();
         Arc::new(Self {
-            keys: Keys::new(store.clone(), vault, clock.clone()),
+            keys: Keys::new(store.clone(), keyring, clock.clone()),
             tickets: Tickets::new(clock.clone()),
             roster: Roster::new(replica.clone(), clock.clone()),
             others: Others::new(store.clone(), clock.clone(), replica.clone(), shared),

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use model::{DEFAULT_TENANT, KeyRole, KeyScopes, Limits, Secret, SystemClock, TenantId, TenantName};
 use store::{Actor, KeyPage, NewTenant, NewUser, Store, StoreError, UserPage};
 use toml::{Table, Value};
-use vault::{Vault, VaultError};
+use vault::{LocalKek, VaultError};
 
 use crate::keys::{Mint, mint};
 use crate::pki::{Pki, PkiError};
@@ -158,7 +158,7 @@ pub async fn init(
     if known {
         nothing_gone(&dir, &control, &proxy)?;
     } else if !dir.join("kek").exists() {
-        Vault::init_kek(&dir.join("kek"))?;
+        LocalKek::init(&dir.join("kek"))?;
     }
     Pki::init(&dir.join("pki"))?;
     let made = if known && !new_keys {

@@ -17,11 +17,11 @@ use std::time::Duration;
 use futures::{StreamExt as _, stream};
 use model::{Clock, IssuerId, TenantId};
 use store::{FetchedKeys, IssuerRecord, Store, StoreError};
-use vault::Vault;
 
 pub(crate) use self::discovery::Discovery;
 pub(crate) use self::look::LookError;
 pub(crate) use self::wanted::Wanted;
+use crate::keyring::Keyring;
 use crate::outward::Outward;
 use crate::timers::scaled;
 
@@ -41,7 +41,7 @@ const SOME: u32 = 200;
 pub(crate) struct Issuers {
     store: Store,
     outward: Outward,
-    vault: Arc<Vault>,
+    keyring: Arc<Keyring>,
     clock: Arc<dyn Clock>,
     dev: bool,
     seen: Arc<Seen>,
@@ -63,8 +63,8 @@ pub(crate) fn is_issuer(text: &str, dev: bool) -> bool {
 
 impl Issuers {
     /// Asks nobody until [`Issuers::run_forever`].
-    pub(crate) fn new(store: Store, outward: Outward, vault: Arc<Vault>, clock: Arc<dyn Clock>, dev: bool) -> Self {
-        Self { store, outward, vault, clock, dev, seen: Arc::default() }
+    pub(crate) fn new(store: Store, outward: Outward, keyring: Arc<Keyring>, clock: Arc<dyn Clock>, dev: bool) -> Self {
+        Self { store, outward, keyring, clock, dev, seen: Arc::default() }
     }
 
     /// Looks at an issuer that has no record yet.

@@ -13,13 +13,13 @@ mod authorization;
 mod forwarded;
 mod hints;
 mod issuers;
+pub(crate) mod keyring;
 mod keys;
 mod outward;
 mod pages;
 mod purge;
 pub mod reconcile;
 mod rest;
-mod sealing;
 mod serve;
 mod servers;
 mod sign_in;
@@ -38,13 +38,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use model::Clock;
 use store::Store;
 use telemetry::Metrics;
-use vault::Vault;
 
 pub use self::config::Config;
 pub use self::run::{StartError, run};
 
 use self::authorization::Authorization;
 use self::issuers::Issuers;
+use self::keyring::Keyring;
 use self::metrics::Counters;
 use self::outward::Outward;
 use self::proxies::Proxies;
@@ -62,6 +62,7 @@ pub(crate) struct Control {
     pub(crate) servers: Servers,
     pub(crate) outward: Outward,
     pub(crate) issuers: Issuers,
+    pub(crate) keyring: Arc<Keyring>,
     pub(crate) signing: Arc<Signing>,
     pub(crate) sign_in: SignIn,
     pub(crate) authorization: Authorization,
@@ -78,13 +79,13 @@ pub(crate) struct Control {
 pub(crate) type App = Arc<Control>;
 
 impl Control {
-    /// Puts the parts together; starts nothing. `vault` and `cursor_key` are the same on every replica.
+    /// Puts the parts together; starts nothing. What `keyring` opens and `cursor_key` are the same on every replica.
     pub(crate) fn new(
         config: Config,
         store: Store,
         proxies: Arc<dyn Proxies>,
         clock: Arc<dyn Clock>,
-        vault: Arc<Vault>,
+        keyring: Arc<Keyring>,
         cursor_key: &[u8; 32],
     ) -> Self {
         let policy = egress::Policy {
@@ -97,12 +98,13 @@ impl Control {
         let counters = Counters::new(&metrics);
         let servers = Servers::new(store.clone(), proxies.clone(), policy);
         let outward = Outward::new(servers.clone(), config.dev);
-        let issuers = Issuers::new(store.clone(), outward.clone(), vault.clone(), clock.clone(), config.dev);
-        let signing = Signing::new(store.clone(), vault, clock.clone(), config.base_url());
+        let issuers = Issuers::new(store.clone(), outward.clone(), keyring.clone(), clock.clone(), config.dev);
+        let signing = Signing::new(store.clone(), keyring.clone(), clock.clone(), config.base_url());
         Self {
             servers,
             outward,
             issuers,
+            keyring,
             signing: Arc::new(signing),
             sign_in: SignIn::new(),
             authorization: Authorization::new(),

@@ -14,13 +14,14 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use vault::{Vault, VaultError};
+use vault::{Keks, LocalKek, VaultError};
 
 use crate::config::Config;
 use crate::fleet::Fleet;
 use crate::forwarded::Trusted;
 use crate::hints;
 use crate::issuers::Wanted;
+use crate::keyring::Keyring;
 use crate::pki::{Pki, PkiError, follow};
 use crate::serve::Slots;
 use crate::timers::scaled;
@@ -54,6 +55,9 @@ pub enum StartError {
     /// The key that encrypts keys can't be used.
     #[error("can't open the vault")]
     Vault(#[from] VaultError),
+    /// What it sealed can't be opened.
+    #[error("can't open what the vault has sealed")]
+    Sealed(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The plane's certificates can't be used.
     #[error("can't load the certificates of the plane")]
     Pki(#[from] PkiError),
@@ -124,14 +128,17 @@ pub async fn run(mut config: Config) -> Result<(), StartError> {
         Some(url) => Coordination::over_redis(url.expose())?,
         None => Coordination::in_process(),
     });
-    let vault = Arc::new(Vault::open(&config.kek_file)?);
-    let cursor_key = vault.cursor_key()?;
+    let keks = Keks::new(LocalKek::open(&config.kek_file)?.shared(), vec![]);
+    let keyring = Arc::new(Keyring::new(store.clone(), keks, clock.clone()));
+    // Whoever can't open this can open nothing: better said now than at the first call.
+    let cursor_key = keyring.cursor_key().await.map_err(|error| StartError::Sealed(error.into()))?;
     let pki = Pki::load(&config.pki_dir)?;
     let (tls, served) = watch::channel(Arc::new(pki.server_tls()?));
     let certificates = Part::start("watch on certificates", follow(config.pki_dir.clone(), pki, tls, clock.clone()));
-    let fleet = Fleet::new(store.clone(), vault.clone(), clock.clone());
-    let control = Arc::new(Control::new(config, store.clone(), fleet.clone(), clock, vault, &cursor_key));
+    let fleet = Fleet::new(store.clone(), keyring.clone(), clock.clone());
+    let control = Arc::new(Control::new(config, store.clone(), fleet.clone(), clock, keyring, &cursor_key));
     metrics::expose(&control);
+    control.keyring.show(&control.metrics);
     fleet.show(&control.metrics);
     metrics::show_redis(&control.metrics, coordination.clone());
     let otlp = Otlp::start("gatehouse-control", &control.metrics);
@@ -169,8 +176,12 @@ pub async fn run(mut config: Config) -> Result<(), StartError> {
         let signing = control.signing.clone();
         async move { signing.run_forever().await }
     });
+    let keyring = Part::start("keyring", {
+        let keyring = control.keyring.clone();
+        async move { keyring.run_forever().await }
+    });
     let metrics = Part::start("metrics", metrics);
-    let mut parts = [link, reconciler, certificates, purge, hints, issuers, signing, metrics];
+    let mut parts = [link, reconciler, certificates, purge, hints, issuers, signing, keyring, metrics];
     let draining = tokio::spawn({
         let (control, shutdown) = (control.clone(), shutdown.clone());
         async move {

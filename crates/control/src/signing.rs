@@ -13,14 +13,14 @@ use model::{Clock, Secret, SignerId, SignerSpec};
 use store::{Store, StoreError};
 use tokio::sync::Mutex;
 use uuid::Uuid;
-use vault::{PLATFORM, Vault};
+use vault::PLATFORM;
 use zeroize::Zeroizing;
 
-use crate::sealing::{Place, SealingError};
+use crate::keyring::{Keyring, KeyringError, Place};
 use crate::timers::scaled;
 
-const ROW: &str = "fleet/signing-keys";
-const PLACE: Place = Place { tenant: PLATFORM, kind: "fleet", record: Uuid::nil(), field: "signing_keys" };
+pub(crate) const ROW: &str = "fleet/signing-keys";
+pub(crate) const PLACE: Place = Place { tenant: PLATFORM, kind: "fleet", record: Uuid::nil(), field: "signing_keys" };
 /// How long a key signs.
 const DAY_MICROS: i64 = 86_400_000_000;
 /// How long a key is published: beyond its day, as the next one may be late where the database is away.
@@ -40,7 +40,7 @@ pub(crate) enum SigningError {
     Store(#[from] StoreError),
     /// The vault.
     #[error("the keys can't be opened or sealed")]
-    Sealing(#[from] SealingError),
+    Sealing(#[from] KeyringError),
     /// A key can't be made or read.
     #[error("a signing key can't be made or read")]
     Key(#[from] SignerError),
@@ -55,7 +55,7 @@ pub(crate) enum SigningError {
 /// The keys.
 pub(crate) struct Signing {
     store: Store,
-    vault: Arc<Vault>,
+    keyring: Arc<Keyring>,
     clock: Arc<dyn Clock>,
     /// Where people reach control, as proxies tell it to MCP clients.
     url: String,
@@ -88,9 +88,9 @@ pub(crate) struct Signed {
 
 impl Signing {
     /// Keys of the database; `url` is where people reach control, without a slash at its end.
-    pub(crate) fn new(store: Store, vault: Arc<Vault>, clock: Arc<dyn Clock>, url: String) -> Self {
+    pub(crate) fn new(store: Store, keyring: Arc<Keyring>, clock: Arc<dyn Clock>, url: String) -> Self {
         let (ring, looking) = (RwLock::new(Vec::new().into()), Mutex::new(false));
-        Self { store, vault, clock, url, ring, looking }
+        Self { store, keyring, clock, url, ring, looking }
     }
 
     /// Looks after the keys for as long as the process lives.
@@ -162,7 +162,7 @@ impl Signing {
             let row = self.store.platform().sealed(ROW).await?;
             let mut keys = match &row {
                 None => Vec::new(),
-                Some(row) => unpack(&PLACE.open(&self.vault, row)?).ok_or(SigningError::Damaged)?,
+                Some(row) => unpack(&self.keyring.open_row(PLACE, row).await?).ok_or(SigningError::Damaged)?,
             };
             if keys.first().is_some_and(|newest| now < newest.made_at.saturating_add(DAY_MICROS)) {
                 return Ok(keys);
@@ -171,8 +171,7 @@ impl Signing {
             let (_, secret) = Signer::generate(id)?;
             keys.insert(0, Kept { id, made_at: now, secret });
             keys.truncate(KEPT);
-            let version = u64::try_from(now).unwrap_or(0);
-            let next = PLACE.seal(&self.vault, version, &pack(&keys))?;
+            let next = self.keyring.seal_row(PLACE, now, &pack(&keys)).await?;
             if self.store.platform().replace_sealed(ROW, row.as_deref(), next).await? {
                 return Ok(keys);
             }
@@ -220,6 +219,7 @@ mod tests {
     use model::{ManualClock, TenantId, UserId};
 
     use super::*;
+    use crate::keyring;
 
     struct House {
         store: Store,
@@ -233,13 +233,12 @@ mod tests {
             let clock = Arc::new(ManualClock::at(1_800_000_000_000_000));
             let url = format!("sqlite://{}?mode=rwc", dir.path().join("db").display());
             let store = Store::connect(&url, clock.clone()).await.unwrap();
-            Vault::init_kek(&dir.path().join("kek")).unwrap();
             Self { store, clock, dir }
         }
 
         fn replica(&self, url: &str) -> Signing {
-            let vault = Arc::new(Vault::open(&self.dir.path().join("kek")).unwrap());
-            Signing::new(self.store.clone(), vault, self.clock.clone(), url.to_owned())
+            let keyring = keyring::tests::keyring(&self.store, &self.dir.path().join("kek"), self.clock.clone());
+            Signing::new(self.store.clone(), keyring, self.clock.clone(), url.to_owned())
         }
 
         fn claims(&self) -> Claims {
@@ -277,7 +276,7 @@ mod tests {
         assert_eq!(house.verified(&a).await, Some(a.signer));
         assert_eq!(house.replica("http://127.0.0.1:1").sign(&claims).await.unwrap().signer, a.signer);
         let row = house.store.platform().sealed(ROW).await.unwrap().unwrap();
-        let kept = unpack(&PLACE.open(&one.vault, &row).unwrap()).unwrap();
+        let kept = unpack(&one.keyring.open_row(PLACE, &row).await.unwrap()).unwrap();
         let secret = kept[0].secret.expose().as_bytes();
         assert!(!row.windows(secret.len()).any(|window| window == secret), "the key lies open in the row");
     }

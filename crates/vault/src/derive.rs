@@ -12,6 +12,7 @@ pub(crate) const RECORD_KEY: &[u8] = b"gatehouse/v2/record-key";
 pub(crate) const RECORD_COMMIT: &[u8] = b"gatehouse/v2/record-commit";
 pub(crate) const KEK_WRAP: &[u8] = b"gatehouse/v2/kek-wrap";
 pub(crate) const CURSORS: &[u8] = b"gatehouse/v2/cursors";
+pub(crate) const FINGERPRINTS: &[u8] = b"gatehouse/v2/fingerprints";
 pub(crate) const KEK_ID: &[u8] = b"gatehouse/v2/kek-id";
 
 pub(crate) type Key = Zeroizing<[u8; 32]>;

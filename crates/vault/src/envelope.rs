@@ -46,6 +46,11 @@ pub(crate) fn header(data_key: u32) -> [u8; 8] {
     [MAGIC[0], MAGIC[1], VERSION, SUITE, a, b, c, d]
 }
 
+/// The number of the data key that opens an envelope.
+pub fn data_key_of(bytes: &[u8]) -> Result<u32, VaultError> {
+    Ok(parse(bytes)?.data_key)
+}
+
 /// Splits the bytes of an envelope. Knows one version and one suite; anything else is an error.
 pub(crate) fn parse(bytes: &[u8]) -> Result<Envelope<'_>, VaultError> {
     let (header, rest) = bytes.split_first_chunk::<8>().ok_or(VaultError::NotAnEnvelope)?;

@@ -92,9 +92,21 @@ pub enum VaultError {
         /// The id in the envelope.
         found: u32,
     },
-    /// Wrapped under another key file.
-    #[error("wrapped under another key file")]
-    OtherKeyFile,
+    /// There is no data key of this number, or none that seals.
+    #[error("the tenant has no such data key")]
+    NoDataKey,
+    /// Wrapped under a KEK that isn't configured here.
+    #[error("wrapped under another key than those of the configuration")]
+    OtherKek,
+    /// A wrapped key is longer than any of ours can be.
+    #[error("a wrapped key may hold at most 4096 bytes")]
+    WrappedTooLong,
+    /// The text is not the base64 form of 32 bytes.
+    #[error("the key must be 32 bytes in base64")]
+    KeyTextLength,
+    /// Equal bytes or text: a password is not a key.
+    #[error("the key is not made of random bytes: `head -c 32 /dev/urandom | base64` makes one")]
+    KeyTextWeak,
     /// The commitment doesn't fit: another key or an altered envelope.
     #[error("the key commitment does not fit")]
     CommitMismatch,

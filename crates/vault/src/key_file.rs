@@ -55,7 +55,7 @@ pub(crate) fn read(path: &Path) -> Result<Key, VaultError> {
 }
 
 /// One repeated byte, or text. 32 random bytes are all printable once in 10^13 files.
-fn is_weak(key: &[u8; 32]) -> bool {
+pub(crate) fn is_weak(key: &[u8; 32]) -> bool {
     let [first, rest @ ..] = key;
     rest.iter().all(|byte| byte == first)
         || key.iter().all(|byte| byte.is_ascii_graphic() || byte.is_ascii_whitespace())

@@ -8,13 +8,13 @@ use ring::rand::{SecureRandom as _, SystemRandom};
 use store::{Store, StoreError};
 use tokio::sync::Mutex;
 use uuid::Uuid;
-use vault::{PLATFORM, Vault};
+use vault::PLATFORM;
 use wire::{FleetKeys, SealingKey};
 
-use crate::sealing::{Place, SealingError};
+use crate::keyring::{Keyring, KeyringError, Place};
 
-const ROW: &str = "fleet/sealing-keys";
-const PLACE: Place = Place { tenant: PLATFORM, kind: "fleet", record: Uuid::nil(), field: "sealing_keys" };
+pub(crate) const ROW: &str = "fleet/sealing-keys";
+pub(crate) const PLACE: Place = Place { tenant: PLATFORM, kind: "fleet", record: Uuid::nil(), field: "sealing_keys" };
 const DAY_MICROS: i64 = 86_400_000_000;
 
 /// Why there are no keys.
@@ -25,7 +25,7 @@ pub(crate) enum KeysError {
     Store(#[from] StoreError),
     /// The vault.
     #[error("the keys can't be opened or sealed")]
-    Sealing(#[from] SealingError),
+    Sealing(#[from] KeyringError),
     /// The row is not what this program wrote.
     #[error("the row of the sealing keys is damaged")]
     Damaged,
@@ -37,7 +37,7 @@ pub(crate) enum KeysError {
 /// The keys, read once and then kept.
 pub(crate) struct Keys {
     store: Store,
-    vault: Arc<Vault>,
+    keyring: Arc<Keyring>,
     clock: Arc<dyn Clock>,
     kept: Mutex<Option<Kept>>,
     current: AtomicU32,
@@ -49,8 +49,8 @@ struct Kept {
 }
 
 impl Keys {
-    pub(crate) fn new(store: Store, vault: Arc<Vault>, clock: Arc<dyn Clock>) -> Self {
-        Self { store, vault, clock, kept: Mutex::default(), current: AtomicU32::new(0) }
+    pub(crate) fn new(store: Store, keyring: Arc<Keyring>, clock: Arc<dyn Clock>) -> Self {
+        Self { store, keyring, clock, kept: Mutex::default(), current: AtomicU32::new(0) }
     }
 
     /// Id of the current key as far as it is known here; 0 before the first [`Keys::get`].
@@ -82,12 +82,12 @@ impl Keys {
 
     async fn read(&self) -> Result<Option<Kept>, KeysError> {
         let Some(row) = self.store.platform().sealed(ROW).await? else { return Ok(None) };
-        let plain = PLACE.open(&self.vault, &row)?;
+        let plain = self.keyring.open_row(PLACE, &row).await?;
         unpack(&plain).map(Some).ok_or(KeysError::Damaged)
     }
 
     async fn write(&self, keys: &FleetKeys, made_at: i64) -> Result<(), KeysError> {
-        let row = PLACE.seal(&self.vault, u64::from(keys.current.id), &pack(keys, made_at))?;
+        let row = self.keyring.seal_row(PLACE, i64::from(keys.current.id), &pack(keys, made_at)).await?;
         Ok(self.store.platform().put_sealed(ROW, row).await?)
     }
 }
@@ -126,6 +126,7 @@ mod tests {
     use model::ManualClock;
 
     use super::*;
+    use crate::keyring;
 
     #[tokio::test]
     async fn keys_survive_a_restart_and_rotate_daily() {
@@ -134,8 +135,7 @@ mod tests {
         let url = format!("sqlite://{}?mode=rwc", dir.path().join("db").display());
         let store = Store::connect(&url, clock.clone()).await.unwrap();
         let kek = dir.path().join("kek");
-        Vault::init_kek(&kek).unwrap();
-        let open = || Keys::new(store.clone(), Arc::new(Vault::open(&kek).unwrap()), clock.clone());
+        let open = || Keys::new(store.clone(), keyring::tests::keyring(&store, &kek, clock.clone()), clock.clone());
         let first = open().get().await.unwrap();
         assert_eq!((first.current.id, first.previous.is_none()), (1, true));
         let keys = open();

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use model::SystemClock;
 use store::Store;
-use vault::Vault;
+use vault::LocalKek;
 
 use super::{InitError, Made, first_tenant};
 use crate::Config;
@@ -48,7 +48,7 @@ fn key_file(path: &Path, known: bool) -> Result<(), InitError> {
             .create(folder)
             .map_err(|cause| InitError::File { path: folder.to_owned(), cause })?;
     }
-    Ok(Vault::init_kek(path)?)
+    Ok(LocalKek::init(path)?)
 }
 
 #[cfg(test)]

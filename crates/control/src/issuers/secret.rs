@@ -2,22 +2,28 @@
 
 use model::{IssuerId, Secret, TenantId};
 use store::IssuerRecord;
+use vault::VaultError;
 
 use super::Issuers;
-use crate::sealing::{Place, SealingError};
+use crate::keyring::{KeyringError, Place};
 
 impl Issuers {
     /// Seals a secret for the record that has this id, or will have it.
-    pub(crate) fn seal_secret(&self, tenant: TenantId, id: IssuerId, secret: &Secret) -> Result<Vec<u8>, SealingError> {
-        let version = u64::try_from(self.clock.now_micros()).unwrap_or(0);
-        place(tenant, id).seal(&self.vault, version, secret.expose().as_bytes())
+    pub(crate) async fn seal_secret(
+        &self,
+        tenant: TenantId,
+        id: IssuerId,
+        secret: &Secret,
+    ) -> Result<Vec<u8>, KeyringError> {
+        let version = self.clock.now_micros();
+        self.keyring.seal_row(place(tenant, id), version, secret.expose().as_bytes()).await
     }
 
     /// The secret of a record that has one.
-    pub(crate) fn secret(&self, record: &IssuerRecord) -> Result<Option<Secret>, SealingError> {
+    pub(crate) async fn secret(&self, record: &IssuerRecord) -> Result<Option<Secret>, KeyringError> {
         let Some(sealed) = &record.client_secret else { return Ok(None) };
-        let plain = place(record.tenant, record.id).open(&self.vault, sealed)?;
-        let text = std::str::from_utf8(&plain).map_err(|_| SealingError::Damaged)?;
+        let plain = self.keyring.open_row(place(record.tenant, record.id), sealed).await?;
+        let text = std::str::from_utf8(&plain).map_err(|_| KeyringError::Unreadable(VaultError::Altered))?;
         Ok(Some(Secret::new(text.to_owned())))
     }
 }

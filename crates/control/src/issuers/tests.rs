@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use model::{ClaimMapping, IssuerId, ManualClock, SigningAlgorithm, TenantId};
 use store::{Actor, IssuerRecord, NewIssuer, NewTenant, Store};
-use vault::Vault;
 
 use self::idp::Idp;
 use super::*;
 use crate::fleet::Fleet;
+use crate::keyring::tests::keyring;
 use crate::servers::Servers;
 
 const MINUTE: i64 = 60_000_000;
@@ -30,18 +30,17 @@ impl House {
         let clock = Arc::new(ManualClock::at(1_800_000_000_000_000));
         let url = format!("sqlite://{}?mode=rwc", dir.path().join("db").display());
         let store = Store::connect(&url, clock.clone()).await.unwrap();
-        Vault::init_kek(&dir.path().join("kek")).unwrap();
         let new = NewTenant::new("acme".parse().unwrap());
         let tenant = store.platform().create_tenant(&Actor::system("test"), new).await.unwrap().value.spec.id;
         Self { store, clock, tenant, idp: Idp::open().await, dir }
     }
 
     fn replica(&self) -> Issuers {
-        let vault = Arc::new(Vault::open(&self.dir.path().join("kek")).unwrap());
-        let fleet = Fleet::new(self.store.clone(), vault.clone(), self.clock.clone());
+        let keyring = keyring(&self.store, &self.dir.path().join("kek"), self.clock.clone());
+        let fleet = Fleet::new(self.store.clone(), keyring.clone(), self.clock.clone());
         let policy = egress::Policy { dev: true, ..egress::Policy::default() };
         let outward = Outward::new(Servers::new(self.store.clone(), fleet, policy), true);
-        Issuers::new(self.store.clone(), outward, vault, self.clock.clone(), true)
+        Issuers::new(self.store.clone(), outward, keyring, self.clock.clone(), true)
     }
 
     async fn issuer(&self, name: &str) -> IssuerId {
@@ -214,12 +213,12 @@ async fn a_clients_secret_opens_for_its_record_only() {
     let house = House::open().await;
     let issuers = house.replica();
     let mut record = house.record(house.issuer("a").await).await;
-    assert!(issuers.secret(&record).unwrap().is_none());
+    assert!(issuers.secret(&record).await.unwrap().is_none());
     let secret = model::Secret::new("hush-hush".to_owned());
-    let sealed = issuers.seal_secret(record.tenant, record.id, &secret).unwrap();
+    let sealed = issuers.seal_secret(record.tenant, record.id, &secret).await.unwrap();
     assert!(!sealed.windows(9).any(|window| window == b"hush-hush"));
     record.client_secret = Some(sealed);
-    assert_eq!(issuers.secret(&record).unwrap().unwrap().expose(), "hush-hush");
+    assert_eq!(issuers.secret(&record).await.unwrap().unwrap().expose(), "hush-hush");
     record.id = IssuerId::fresh();
-    assert!(issuers.secret(&record).is_err());
+    assert!(issuers.secret(&record).await.is_err());
 }

@@ -1,7 +1,6 @@
 //! What a way out to addresses that others name must not do.
 
 use store::{Actor, NewTenant, Store};
-use vault::Vault;
 
 use super::*;
 use crate::fleet::Fleet;
@@ -21,9 +20,8 @@ async fn house(dev: bool) -> House {
     let store = Store::connect(&url, clock.clone()).await.unwrap();
     let new = NewTenant::new("acme".parse().unwrap());
     let tenant = store.platform().create_tenant(&Actor::system("test"), new).await.unwrap().value.spec.id;
-    Vault::init_kek(&dir.path().join("kek")).unwrap();
-    let vault = Arc::new(Vault::open(&dir.path().join("kek")).unwrap());
-    let fleet = Fleet::new(store.clone(), vault, clock);
+    let keyring = crate::keyring::tests::keyring(&store, &dir.path().join("kek"), clock.clone());
+    let fleet = Fleet::new(store.clone(), keyring, clock);
     let policy = egress::Policy { dev, ..egress::Policy::default() };
     House { outward: Outward::new(Servers::new(store, fleet, policy), dev), tenant, idp: Idp::open().await, _dir: dir }
 }
@@ -82,6 +80,23 @@ async fn a_form_is_posted_once_whatever_comes_back() {
     let heads = house.idp.requests();
     assert_eq!(heads.len(), 1);
     assert!(heads[0].starts_with("POST /token ") && heads[0].contains("application/x-www-form-urlencoded"));
+}
+
+#[tokio::test]
+async fn a_body_of_any_kind_is_sent_once_with_its_own_headers() {
+    let house = house(true).await;
+    house.idp.answers("/token", "201 Created", "", "{}");
+    let url = format!("{}/token?x=1", house.idp.base).parse().unwrap();
+    house.idp.answers("/token?x=1", "201 Created", "", "{}");
+    let mut headers = HeaderMap::new();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    let sent = house.outward.exchange(house.tenant, &url, Method::PUT, headers, "{}".into(), BOUNDS).await.unwrap();
+    assert_eq!(sent, (StatusCode::CREATED, Bytes::from("{}")));
+    let heads = house.idp.requests();
+    assert_eq!(heads.len(), 1);
+    let head = heads[0].to_lowercase();
+    assert!(heads[0].starts_with("PUT /token?x=1 ") && head.contains("content-type: application/json"), "{head}");
+    assert!(head.contains("content-length: 2"), "{head}");
 }
 
 #[tokio::test]

@@ -85,6 +85,7 @@ codes! {
         LocalAccountsOff "local_accounts_off" "No local accounts", "Users of this tenant have no passwords here: they sign in at its identity provider.";
         ServerLive "server_live" "Server is live", "Only a deleted server can be purged.";
         Referenced "referenced" "Referenced", "Other records name it; `dependencies` lists them.";
+        CredentialUnreadable "credential_unreadable" "Credential unreadable", "The credential can't be opened with the keys of this installation; it was left as it is. Give it again to replace it.";
         ChainFull "chain_full" "Already rotated", "The key and the one that it replaces, or that replaces it, live already: two of a chain live at most.";
         KeyEnded "key_ended" "Key ended", "The key is revoked or has expired.";
     }
@@ -149,6 +150,7 @@ codes! {
     503 {
         RecoverBusy "recover_busy" "Recover busy", "Too many passes of recover wait already.";
         NoProxyAttached "no_proxy_attached" "No proxy attached", "No proxy is attached that could do it.";
+        Sealed "sealed" "Sealed", "The key that opens secrets can't be had now: its holder does not answer. Nothing was changed.";
         DatabaseUnavailable "database_unavailable" "Database unavailable", "The database can't be used now.";
     }
     504 {

@@ -35,7 +35,7 @@ pub(crate) async fn create(State(app): State<App>, Admin(caller): Admin, body: B
         title: rest.title.unwrap_or_else(|| name.to_string()),
         name,
         client_id: rest.client_id.flatten(),
-        client_secret: sealed(&app, caller.tenant(), id, rest.client_secret.flatten())?,
+        client_secret: sealed(&app, caller.tenant(), id, rest.client_secret.flatten()).await?,
         audiences: rest.audiences.unwrap_or_default(),
         algorithms: rest.algorithms.unwrap_or_else(|| SigningAlgorithm::ALL.to_vec()),
         claims,
@@ -113,7 +113,7 @@ pub(crate) async fn change(
     }
     let secret = match given.client_secret {
         None => None,
-        Some(secret) => Some(sealed(&app, record.tenant, record.id, secret)?),
+        Some(secret) => Some(sealed(&app, record.tenant, record.id, secret).await?),
     };
     let patch = IssuerPatch {
         name: given.name,
@@ -206,12 +206,9 @@ pub(crate) fn shown(app: &App, record: &IssuerRecord) -> IssuerView {
     IssuerView::of(record, &app.config.base_url())
 }
 
-fn sealed(app: &App, tenant: TenantId, id: IssuerId, secret: Option<Secret>) -> Result<Option<Vec<u8>>, Problem> {
+async fn sealed(app: &App, tenant: TenantId, id: IssuerId, secret: Option<Secret>) -> Result<Option<Vec<u8>>, Problem> {
     let Some(secret) = secret else { return Ok(None) };
-    app.issuers.seal_secret(tenant, id, &secret).map(Some).map_err(|error| {
-        tracing::error!(error = %telemetry::chain(&error), "a client's secret can't be sealed");
-        Problem::Internal
-    })
+    Ok(Some(app.issuers.seal_secret(tenant, id, &secret).await?))
 }
 
 /// The tenant's identity provider of this id or name. Another tenant's looks like none.

@@ -5,8 +5,10 @@ use axum::response::{IntoResponse, Response};
 use model::{Generation, KeyTextError};
 use serde_json::{Map, Value, json};
 use store::{Dependencies, StoreError};
+use vault::VaultError;
 
 use crate::issuers::LookError;
+use crate::keyring::KeyringError;
 use crate::outward::OutwardError;
 use crate::proxies::CommandError;
 use crate::rest::code::Code;
@@ -120,6 +122,10 @@ pub(crate) enum Problem {
     Uncertain,
     /// The database takes no writes.
     Full,
+    /// Whoever holds the key that opens secrets does not answer.
+    Sealed,
+    /// A secret can't be opened, now or later; it was left as it is.
+    CredentialUnreadable,
     /// A fault of ours; the log has the reason under the trace id.
     Internal,
 }
@@ -172,6 +178,8 @@ impl Problem {
             Self::ProxyTimedOut => Code::ProxyTimedOut,
             Self::ProxyRefused(_) => Code::ProxyRefused,
             Self::Unavailable | Self::Uncertain => Code::DatabaseUnavailable,
+            Self::Sealed => Code::Sealed,
+            Self::CredentialUnreadable => Code::CredentialUnreadable,
             Self::Full => Code::StorageFull,
             Self::Internal => Code::Internal,
         }
@@ -233,6 +241,10 @@ impl Problem {
             Self::Unavailable => "the database can't be used now",
             Self::Uncertain => "the database went away while it committed: read whether the change was made",
             Self::Full => "the database has no room; nothing was changed",
+            Self::Sealed => "the key that opens secrets can't be had now; nothing was changed",
+            Self::CredentialUnreadable => {
+                "the credential can't be opened with the keys of this installation: it was left as it is, give it again to replace it"
+            }
             Self::Internal => "a fault of this service",
         };
         fixed.to_owned()
@@ -286,7 +298,11 @@ impl IntoResponse for Problem {
             Code::InsufficientScope => {
                 headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(SCOPE_CHALLENGE));
             }
-            Code::IdempotencyRunning | Code::NoProxyAttached | Code::RecoverBusy | Code::DatabaseUnavailable => {
+            Code::IdempotencyRunning
+            | Code::NoProxyAttached
+            | Code::RecoverBusy
+            | Code::DatabaseUnavailable
+            | Code::Sealed => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
             }
             _ => (),
@@ -340,6 +356,24 @@ impl From<StoreError> for Problem {
                     StoreError::Full(_) => Self::Full,
                     _ => Self::Internal,
                 }
+            }
+        }
+    }
+}
+
+impl From<KeyringError> for Problem {
+    fn from(error: KeyringError) -> Self {
+        match error {
+            KeyringError::Store(error) => error.into(),
+            // A fault of whoever called: what is longer than a secret may be is refused before.
+            KeyringError::Unreadable(VaultError::TooLong) => Self::Internal,
+            KeyringError::Unreadable(_) => {
+                tracing::error!(error = %telemetry::chain(&error), "a secret can't be opened");
+                Self::CredentialUnreadable
+            }
+            KeyringError::Unavailable(_) => {
+                tracing::error!(error = %telemetry::chain(&error), "the key that opens secrets can't be had");
+                Self::Sealed
             }
         }
     }

@@ -12,7 +12,6 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use vault::Vault;
 use wire::LinkChannel;
 
 use crate::fleet::Fleet;
@@ -57,7 +56,6 @@ impl Plane {
     async fn made(shared: bool) -> Self {
         let dir = tempfile::tempdir().unwrap();
         Pki::init(dir.path()).unwrap();
-        Vault::init_kek(&dir.path().join("kek")).unwrap();
         let store = Self::open(&dir).await;
         let new = NewTenant { limits: Limits::generous(), ..NewTenant::new("default".parse().unwrap()) };
         let tenant = store.platform().create_tenant(&Actor::system("test"), new).await.unwrap().value.spec.id;
@@ -107,8 +105,8 @@ impl Plane {
     }
 
     fn fleet(store: &Store, dir: &TempDir, shared: bool) -> Arc<Fleet> {
-        let vault = Vault::open(&dir.path().join("kek")).unwrap();
-        Fleet::one_of(store.clone(), Arc::new(vault), Arc::new(SystemClock), shared)
+        let keyring = crate::keyring::tests::keyring(store, &dir.path().join("kek"), Arc::new(SystemClock));
+        Fleet::one_of(store.clone(), keyring, Arc::new(SystemClock), shared)
     }
 
     /// Another tenant, for the proxies of these pools.

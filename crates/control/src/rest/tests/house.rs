@@ -10,7 +10,6 @@ use serde_json::Value;
 use store::{Actor, NewTenant, Store};
 use tempfile::TempDir;
 use tower::ServiceExt as _;
-use vault::Vault;
 
 use super::double::Double;
 use crate::keys::{Mint, mint};
@@ -194,12 +193,8 @@ async fn app(dir: &TempDir, clock: &Arc<ManualClock>, settings: &str) -> (App, A
     proxies.speaks(NOTES, TOOLS);
     proxies.speaks(OTHER, TOOLS);
     let config = Config::parse(&config).unwrap();
-    let kek = dir.path().join("kek");
-    if !kek.exists() {
-        Vault::init_kek(&kek).unwrap();
-    }
-    let vault = Arc::new(Vault::open(&kek).unwrap());
-    let app = Arc::new(Control::new(config, store, proxies.clone(), clock.clone(), vault, &[7; 32]));
+    let keyring = crate::keyring::tests::keyring(&store, &dir.path().join("kek"), clock.clone());
+    let app = Arc::new(Control::new(config, store, proxies.clone(), clock.clone(), keyring, &[7; 32]));
     (app, proxies)
 }
 

@@ -24,7 +24,7 @@ pub(super) async fn id_token(
     code: &str,
     trip: &RoundTrip,
 ) -> Result<String, Refusal> {
-    let secret = app.issuers.secret(issuer).map_err(|error| {
+    let secret = app.issuers.secret(issuer).await.map_err(|error| {
         tracing::error!(issuer = %issuer.id, error = %telemetry::chain(&error), "a client secret can't be opened");
         Refusal::Internal
     })?;

@@ -1,0 +1,251 @@
+//! The data keys of tenants, unwrapped for a while, and what is sealed and opened with them.
+//!
+//! A tenant has one data key that seals, and older ones that still open. They lie wrapped in the database; whoever holds
+//! the KEK opens them. An opened key is kept 15 minutes after the KEK's holder last answered for it, so that his absence
+//! is not noticed before; and whether its row is still there is looked at every minute, so that the key of a tenant that
+//! is gone doesn't outlive it for long.
+
+mod cache;
+mod rows;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use model::{Clock, TenantId};
+use store::{Store, StoreError};
+use telemetry::Metrics;
+use tokio::sync::{Mutex, OnceCell};
+use uuid::Uuid;
+use vault::{Coordinates, DataKey, FINGERPRINT, KekError, Keks, KeyOf, PLATFORM, RootSecret, VaultError};
+use zeroize::Zeroizing;
+
+use self::cache::{Cache, Found};
+use self::rows::Rows;
+pub(crate) use self::rows::{KeyRow, KeyState};
+use crate::timers::scaled;
+
+/// The row of the platform's secret that never changes.
+const ROOT_ROW: &str = "vault/root";
+pub(crate) const ROOT_PLACE: Place = Place { tenant: PLATFORM, kind: "vault", record: Uuid::nil(), field: "root" };
+/// How often keys that nobody uses any more are forgotten.
+const SWEEP: Duration = Duration::from_secs(30);
+/// How often a key that another replica was first to make is looked for.
+const TRIES: usize = 3;
+
+/// Where a secret belongs; it opens nowhere else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// Whose it is, or [`PLATFORM`].
+    pub(crate) tenant: TenantId,
+    /// The kind of record.
+    pub(crate) kind: &'static str,
+    /// The record's id.
+    pub(crate) record: Uuid,
+    /// The field of the record.
+    pub(crate) field: &'static str,
+}
+
+/// Why a secret can't be sealed or opened.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum KeyringError {
+    /// What lies there can't be opened, now or later: it is left as it is.
+    #[error("the secret can't be opened")]
+    Unreadable(#[source] VaultError),
+    /// Whoever holds the KEK does not answer.
+    #[error("the key that opens secrets can't be had now")]
+    Unavailable(#[source] KekError),
+    /// The database.
+    #[error("the database can't be used")]
+    Store(#[from] StoreError),
+}
+
+/// Seals and opens, for one process.
+pub(crate) struct Keyring {
+    keks: Keks,
+    rows: Rows,
+    store: Store,
+    clock: Arc<dyn Clock>,
+    cache: Cache,
+    /// Held while keys are read, so that a crowd asks the KEK's holder once.
+    reading: Mutex<()>,
+    root: OnceCell<RootSecret>,
+}
+
+impl Place {
+    fn at(&self, version: i64) -> Coordinates<'static> {
+        let Self { tenant, kind, record, field } = *self;
+        // Versions count up from zero; a negative one is no version of ours, and opens nothing as its bit pattern.
+        Coordinates { tenant, kind, record, field, secret_version: version.cast_unsigned() }
+    }
+}
+
+impl Keyring {
+    /// Asks nobody until somebody seals or opens.
+    pub(crate) fn new(store: Store, keks: Keks, clock: Arc<dyn Clock>) -> Self {
+        let (rows, cache) = (Rows::new(store.clone(), clock.clone()), Cache::default());
+        Self { keks, rows, store, clock, cache, reading: Mutex::default(), root: OnceCell::new() }
+    }
+
+    /// Seals a secret; `version` is another one for each secret of this place.
+    pub(crate) async fn seal(&self, place: Place, version: i64, plain: &[u8]) -> Result<Vec<u8>, KeyringError> {
+        let key = self.sealing_key(place.tenant).await?;
+        key.seal(&place.at(version), plain).map_err(KeyringError::Unreadable)
+    }
+
+    /// Opens what [`Keyring::seal`] gave for the same place and version.
+    pub(crate) async fn open(
+        &self,
+        place: Place,
+        version: i64,
+        sealed: &[u8],
+    ) -> Result<Zeroizing<Vec<u8>>, KeyringError> {
+        let id = vault::data_key_of(sealed).map_err(KeyringError::Unreadable)?;
+        let key = self.key(KeyOf { tenant: place.tenant, id }).await?;
+        key.open(&place.at(version), sealed).map_err(KeyringError::Unreadable)
+    }
+
+    /// [`Keyring::seal`] for a row that has no column for the version: it stands in front, 8 bytes, big endian.
+    pub(crate) async fn seal_row(&self, place: Place, version: i64, plain: &[u8]) -> Result<Vec<u8>, KeyringError> {
+        Ok([&version.to_be_bytes()[..], &self.seal(place, version, plain).await?].concat())
+    }
+
+    /// Opens what [`Keyring::seal_row`] gave.
+    pub(crate) async fn open_row(&self, place: Place, row: &[u8]) -> Result<Zeroizing<Vec<u8>>, KeyringError> {
+        let (version, sealed) =
+            row.split_first_chunk::<8>().ok_or(KeyringError::Unreadable(VaultError::NotAnEnvelope))?;
+        self.open(place, i64::from_be_bytes(*version), sealed).await
+    }
+
+    /// Equal for equal secrets of one tenant, for as long as the database lives; tells nothing else of them.
+    pub(crate) async fn fingerprint(&self, tenant: TenantId, secret: &[u8]) -> Result<[u8; FINGERPRINT], KeyringError> {
+        Ok(self.root().await?.fingerprint(tenant, secret))
+    }
+
+    /// The key under which lists' cursors are sealed, the same on every replica.
+    pub(crate) async fn cursor_key(&self) -> Result<[u8; 32], KeyringError> {
+        Ok(*self.root().await?.cursor_key())
+    }
+
+    /// Forgets the keys of a tenant that is gone.
+    pub(crate) fn forget(&self, tenant: TenantId) {
+        self.cache.forget(tenant);
+    }
+
+    /// The KEKs of this process.
+    pub(crate) fn keks(&self) -> &Keks {
+        &self.keks
+    }
+
+    /// Shows how many keys lie unwrapped in memory.
+    pub(crate) fn show(self: &Arc<Self>, metrics: &Metrics) {
+        let keyring = self.clone();
+        metrics.bound("unwrapped_data_keys", Cache::MOST as u64, move || keyring.cache.len() as u64);
+    }
+
+    /// Forgets what nobody uses any more, for as long as the process lives.
+    pub(crate) async fn run_forever(&self) {
+        loop {
+            tokio::time::sleep(scaled(SWEEP)).await;
+            self.cache.sweep(self.clock.now_micros());
+        }
+    }
+
+    /// The key that seals for a tenant: made, where there is none. What rows say counts, not what was cached: another
+    /// replica may have made a new one.
+    async fn sealing_key(&self, tenant: TenantId) -> Result<Arc<DataKey>, KeyringError> {
+        for _ in 0..TRIES {
+            let rows = self.rows.of(tenant).await?;
+            if let Some(primary) = rows.iter().find(|row| row.state == KeyState::Primary) {
+                return self.key_of_row(tenant, primary).await;
+            }
+            let key = DataKey::generate(KeyOf { tenant, id: 1 }).map_err(KeyringError::Unreadable)?;
+            self.rows.add(tenant, 1, self.keks.wrap(&key).await?).await?;
+            // Whoever was first, the row is read again: all seal with the same key.
+        }
+        Err(KeyringError::Unreadable(VaultError::NoDataKey))
+    }
+
+    /// A data key, by its number.
+    async fn key(&self, of: KeyOf) -> Result<Arc<DataKey>, KeyringError> {
+        match self.cache.find(of, self.clock.now_micros()) {
+            Found::Fresh(key) => return Ok(key),
+            Found::Due(key) => {
+                // One looks, the others go on with what they have.
+                let Ok(reading) = self.reading.try_lock() else { return Ok(key) };
+                let read = self.read(of).await;
+                drop(reading);
+                return match read {
+                    Err(KeyringError::Unavailable(_) | KeyringError::Store(_)) => {
+                        self.cache.put_off(of, self.clock.now_micros());
+                        Ok(key)
+                    }
+                    read => read,
+                };
+            }
+            Found::Nothing => {}
+        }
+        let _reading = self.reading.lock().await;
+        match self.cache.find(of, self.clock.now_micros()) {
+            Found::Fresh(key) | Found::Due(key) => Ok(key),
+            Found::Nothing => self.read(of).await,
+        }
+    }
+
+    /// Reads the row and has the KEK's holder open it.
+    async fn read(&self, of: KeyOf) -> Result<Arc<DataKey>, KeyringError> {
+        let rows = self.rows.of(of.tenant).await?;
+        let Some(row) = rows.iter().find(|row| row.id == of.id) else {
+            self.cache.drop_key(of);
+            return Err(KeyringError::Unreadable(VaultError::NoDataKey));
+        };
+        self.unwrap(of, row).await
+    }
+
+    async fn key_of_row(&self, tenant: TenantId, row: &KeyRow) -> Result<Arc<DataKey>, KeyringError> {
+        let of = KeyOf { tenant, id: row.id };
+        match self.cache.find(of, self.clock.now_micros()) {
+            Found::Fresh(key) | Found::Due(key) => Ok(key),
+            Found::Nothing => {
+                let _reading = self.reading.lock().await;
+                self.unwrap(of, row).await
+            }
+        }
+    }
+
+    async fn unwrap(&self, of: KeyOf, row: &KeyRow) -> Result<Arc<DataKey>, KeyringError> {
+        let key = Arc::new(self.keks.unwrap(of, &row.wrapped).await?);
+        self.cache.put(of, key.clone(), self.clock.now_micros());
+        Ok(key)
+    }
+
+    /// The platform's secret that never changes: made at first need.
+    async fn root(&self) -> Result<&RootSecret, KeyringError> {
+        self.root.get_or_try_init(|| self.read_root()).await
+    }
+
+    async fn read_root(&self) -> Result<RootSecret, KeyringError> {
+        let platform = self.store.platform();
+        for _ in 0..TRIES {
+            if let Some(row) = platform.sealed(ROOT_ROW).await? {
+                let plain = self.open_row(ROOT_PLACE, &row).await?;
+                return RootSecret::new(&plain).map_err(KeyringError::Unreadable);
+            }
+            let bytes = RootSecret::generate().map_err(KeyringError::Unreadable)?;
+            let row = self.seal_row(ROOT_PLACE, 1, bytes.as_slice()).await?;
+            platform.replace_sealed(ROOT_ROW, None, row).await?;
+        }
+        Err(KeyringError::Unreadable(VaultError::NoDataKey))
+    }
+}
+
+impl From<KekError> for KeyringError {
+    fn from(error: KekError) -> Self {
+        match error {
+            KekError::Vault(error) => Self::Unreadable(error),
+            unavailable @ KekError::Unavailable { .. } => Self::Unavailable(unavailable),
+        }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests;
