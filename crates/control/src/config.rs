@@ -4,14 +4,13 @@
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
+use crate::kek::KekSettings;
+use crate::pki::Pki;
+use crate::{forwarded, outward};
 use daemon::{Certificate, CertificateFiles, ConfigError, Program, Settings};
 use ipnet::IpNet;
 use model::{EgressRule, Secret};
 use url::Url;
-use vault::LocalKek;
-
-use crate::pki::Pki;
-use crate::{forwarded, outward};
 
 /// For how long audit rows are kept where nothing else is said.
 const AUDIT_DAYS: u32 = 400;
@@ -32,8 +31,9 @@ pub struct Config {
     pub database: Secret,
     /// `redis://…` or `rediss://…`; without it replicas wake each other by the database's NOTIFY alone.
     pub redis: Option<Secret>,
-    /// The file with the key that encrypts keys, 32 bytes, mode 0600.
-    pub kek_file: PathBuf,
+    /// The key that encrypts keys, and those that did before: `kek_file` (32 bytes, mode 0600), `kek_env`,
+    /// `kek_http_url` with `kek_http_key`, `kek_http_token_file` and `kek_http_ca`, `kek_files_old`.
+    pub kek: KekSettings,
     /// The folder with the plane's CA and certificates.
     pub pki_dir: PathBuf,
     /// Days for which audit rows are kept, 1 to 36500; default 400.
@@ -85,7 +85,7 @@ impl Config {
             tls: settings.certificate(),
             database: database(settings),
             redis: redis(settings),
-            kek_file: settings.required("kek_file").into(),
+            kek: KekSettings::take(settings),
             pki_dir: settings.required("pki_dir").into(),
             audit_days: audit_days(settings),
             dev: settings.flag("dev"),
@@ -135,11 +135,7 @@ impl Config {
 
     /// Files that can't be used. One that a missing key should name is no further mistake.
     fn check_files(&self, settings: &mut Settings) {
-        if !self.kek_file.as_os_str().is_empty()
-            && let Err(error) = LocalKek::open(&self.kek_file)
-        {
-            settings.wrong("kek_file", format_args!("{}{}", telemetry::chain(&error), way_out(&self.kek_file)));
-        }
+        self.kek.check_files(settings, way_out);
         if !self.pki_dir.as_os_str().is_empty()
             && let Err(error) = Pki::load(&self.pki_dir)
         {
@@ -319,6 +315,21 @@ mod tests {
             ("trusted_proxies = \"10.0.0.0/8, 192.0.2.1\"", None),
             ("trusted_proxies = \"0.0.0.0/0\"", Some("`trusted_proxies`")),
             ("trusted_proxies = \"proxy.example\"", Some("`trusted_proxies`")),
+            ("kek_files_old = [\"a\", \"b\"]", None),
+            ("kek_files_old = 7", Some("`kek_files_old`")),
+            ("kek_env = \"GATEHOUSE_KEK\"", Some("`kek_env`: must be the name")),
+            ("kek_env = \"NO_SUCH_VARIABLE\"", Some("`kek_env`: names a variable that is not there")),
+            ("kek_http_key = \"k\"", Some("`kek_http_key`: only `kek_http_url`")),
+            ("kek_http_url = \"https://vault/v1/transit\"", Some("`kek_http_key`: required")),
+            ("kek_http_url = \"https://vault/v1/transit\"\nkek_http_key = \"k\"\nkek_http_token_file = \"t\"", None),
+            (
+                "kek_http_url = \"http://vault/v1/transit\"\nkek_http_key = \"k\"\nkek_http_token_file = \"t\"",
+                Some("`kek_http_url`: must use https"),
+            ),
+            (
+                "kek_http_url = \"https://vault/v1/transit\"\nkek_http_key = \"a/../b\"\nkek_http_token_file = \"t\"",
+                Some("`kek_http_key`: must be the name"),
+            ),
             ("database_password = \"p\"", Some("`database_password`: only a postgres: database has one")),
         ] {
             let read = Config::parse(&format!("{LEAST}{line}\n"));
@@ -356,7 +367,7 @@ mod tests {
         for key in ["`kek_file`: ", "`pki_dir`: ", "`tls_cert`: "] {
             assert!(told.contains(key), "{told}");
         }
-        LocalKek::init(&kek).unwrap();
+        vault::LocalKek::init(&kek).unwrap();
         Pki::init(&pki).unwrap();
         std::fs::write(&file, text.split("tls_cert").next().unwrap()).unwrap();
         let (_, given) = Config::load(Some(&file)).unwrap();

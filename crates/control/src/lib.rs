@@ -13,6 +13,8 @@ mod authorization;
 mod forwarded;
 mod hints;
 mod issuers;
+pub mod kek;
+mod kek_http;
 pub(crate) mod keyring;
 mod keys;
 mod outward;

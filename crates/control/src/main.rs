@@ -89,6 +89,9 @@ async fn main() -> ExitCode {
 
 async fn serve(config: Option<&Path>) -> Result<ExitCode, ConfigError> {
     let (config, _) = Config::load(config)?;
+    if let Err(error) = config.kek.hide() {
+        return Ok(ended(Err::<(), _>(error)));
+    }
     Ok(ended(control::run(config).await))
 }
 

@@ -14,13 +14,13 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use vault::{Keks, LocalKek, VaultError};
 
 use crate::config::Config;
 use crate::fleet::Fleet;
 use crate::forwarded::Trusted;
 use crate::hints;
 use crate::issuers::Wanted;
+use crate::kek::KekOpenError;
 use crate::keyring::Keyring;
 use crate::pki::{Pki, PkiError, follow};
 use crate::serve::Slots;
@@ -54,7 +54,7 @@ pub enum StartError {
     Store(#[from] StoreError),
     /// The key that encrypts keys can't be used.
     #[error("can't open the vault")]
-    Vault(#[from] VaultError),
+    Vault(#[from] KekOpenError),
     /// What it sealed can't be opened.
     #[error("can't open what the vault has sealed")]
     Sealed(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -128,8 +128,7 @@ pub async fn run(mut config: Config) -> Result<(), StartError> {
         Some(url) => Coordination::over_redis(url.expose())?,
         None => Coordination::in_process(),
     });
-    let keks = Keks::new(LocalKek::open(&config.kek_file)?.shared(), vec![]);
-    let keyring = Arc::new(Keyring::new(store.clone(), keks, clock.clone()));
+    let keyring = Arc::new(Keyring::new(store.clone(), config.kek.open()?, clock.clone()));
     // Whoever can't open this can open nothing: better said now than at the first call.
     let cursor_key = keyring.cursor_key().await.map_err(|error| StartError::Sealed(error.into()))?;
     let pki = Pki::load(&config.pki_dir)?;

@@ -25,7 +25,9 @@ pub async fn prepare(
     let store = Store::connect(config.database.expose(), Arc::new(SystemClock)).await?;
     // Whatever was ever committed raised it.
     let known = store.platform().revision().await?.seq > 0;
-    key_file(&config.kek_file, known)?;
+    if let Some(file) = &config.kek.file {
+        key_file(file, known)?;
+    }
     Pki::found(&config.pki_dir)?;
     let made = if known && !new_keys { Made::Existing } else { first_tenant(&store).await? };
     store.close().await?;
