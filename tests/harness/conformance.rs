@@ -1,4 +1,4 @@
-//! The part of MCP's official conformance suite that looks at authorization servers.
+//! MCP's official conformance suite: the part that looks at authorization servers, and scenarios for clients.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -31,12 +31,10 @@ impl Conformance {
         let id = made["client_id"].as_str().unwrap_or_else(|| panic!("no id: {made}"));
 
         let folder = TempDir::with_prefix("gatehouse-conformance-").expect("a folder");
-        let mut command = Command::new("node");
-        command.arg("--import").arg(script("glob_sync.mjs"));
-        command.arg(node_file("@modelcontextprotocol/conformance/dist/index.js"));
+        let mut command = suite("@modelcontextprotocol/conformance");
         command.args(["authorization", "--url", issuer, "--client-id", id, "--resource", resource]);
         command.args(["--port", &port.to_string(), "--output-dir"]).arg(folder.path());
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit()).kill_on_drop(true);
+        command.stdout(Stdio::piped()).stderr(Stdio::inherit());
         let mut child = command.spawn().expect("node starts");
         let mut output = BufReader::new(child.stdout.take().expect("piped"));
         let visit = patient("the suite wants a browser", async {
@@ -65,6 +63,62 @@ impl Conformance {
         assert!(!checks.is_empty(), "it checked nothing:\n{said}");
         checks
     }
+}
+
+/// What a version of the suite found in one scenario for clients.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Found {
+    /// How many checks were passed.
+    pub passed: usize,
+    /// The checks that failed, or warned.
+    pub failed: Vec<String>,
+    /// Whether the suite itself says that all is well.
+    pub well: bool,
+    /// What it said.
+    pub said: String,
+}
+
+/// The versions that are installed, with their folders.
+pub const VERSIONS: [(&str, &str); 2] =
+    [("0.1.16", "conformance-0.1.16"), ("0.2.0-alpha.12", "@modelcontextprotocol/conformance")];
+
+/// The scenarios of a version for clients whose name begins like this.
+pub async fn client_scenarios(package: &str, prefix: &str) -> Vec<String> {
+    let output = patient("the suite lists its scenarios", suite(package).arg("list").output()).await.expect("node");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let names = text.lines().filter_map(|line| line.trim().strip_prefix("- ")?.split(' ').next().map(str::to_owned));
+    let names: Vec<String> = names.filter(|name| name.starts_with(prefix)).collect();
+    assert!(!names.is_empty(), "{text}");
+    names
+}
+
+/// Lets a version of the suite test a client: a script of tests/clients with these variables.
+pub async fn client(package: &str, scenario: &str, client: &str, environment: &[(&str, String)]) -> Found {
+    let folder = TempDir::with_prefix("gatehouse-conformance-").expect("a folder");
+    let mut command = suite(package);
+    command.args(["client", "--scenario", scenario, "--timeout", "45000"]);
+    command.arg("--command").arg(format!("node {}", script(client).display()));
+    command.arg("--output-dir").arg(folder.path());
+    command.envs(environment.iter().map(|(name, value)| (name, value)));
+    let output = tokio::time::timeout(crate::patience::PATIENCE * 2, command.output()).await;
+    let output = output.unwrap_or_else(|_| panic!("{scenario} does not end")).expect("node");
+    let mut checks = Vec::new();
+    collect(folder.path(), &mut checks);
+    let of = |status: &str| {
+        let of = checks.iter().filter(|check| check["status"] == status);
+        of.filter_map(|check| check["id"].as_str().map(str::to_owned)).collect::<Vec<_>>()
+    };
+    let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let failed = [of("FAILURE"), of("WARNING")].concat();
+    Found { passed: of("SUCCESS").len(), failed, well: output.status.success(), said }
+}
+
+fn suite(package: &str) -> Command {
+    let mut command = Command::new("node");
+    command.arg("--import").arg(script("glob_sync.mjs"));
+    command.arg(node_file(&format!("{package}/dist/index.js")));
+    command.stdin(Stdio::null()).kill_on_drop(true);
+    command
 }
 
 fn collect(folder: &Path, checks: &mut Vec<Value>) {

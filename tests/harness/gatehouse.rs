@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 
-use crate::{Admin, Mcp, patient, process};
+use crate::{Admin, Mcp, canary, patient, process};
 
 /// Both processes, as `up` started them.
 pub struct Gatehouse {
@@ -276,6 +276,10 @@ impl Drop for Gatehouse {
                 break;
             }
             std::thread::sleep(Duration::from_millis(5));
+        }
+        if !std::thread::panicking() {
+            let found = canary::found_below(self.dir.path());
+            assert!(found.is_empty(), "secrets stand in {found:?}");
         }
         if std::thread::panicking() {
             for log in ["up.log", "control-alone.log", "proxy-alone.log"] {

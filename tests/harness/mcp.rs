@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use serde_json::{Value, json};
 
 use crate::sse::Events;
-use crate::{Answer, Http};
+use crate::{Answer, Http, canary};
 
 /// An MCP session over Streamable HTTP.
 pub struct Mcp {
@@ -124,7 +124,9 @@ impl Mcp {
     /// Posts any bytes and reads the whole answer.
     pub async fn post_bytes(&self, body: impl Into<bytes::Bytes>) -> Result<Answer, String> {
         let bearer = format!("Bearer {}", self.key);
-        self.http.send("POST", &self.url, &self.headers(&bearer), body).await
+        let answer = self.http.send("POST", &self.url, &self.headers(&bearer), body).await?;
+        canary::none_in("an MCP answer", &answer.body);
+        Ok(answer)
     }
 
     /// Sends a request and returns what came before its answer, and the answer; `Err` when none came.
@@ -239,8 +241,10 @@ async fn read(response: http::Response<hyper::body::Incoming>, id: &Value) -> Re
     let status = response.status();
     let sse =
         response.headers().get("content-type").is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"));
+    canary::none_in("the head of an MCP answer", format!("{:?}", response.headers()).as_bytes());
     if !sse {
         let body = response.into_body().collect().await.map_err(|error| format!("body: {error:?}"))?.to_bytes();
+        canary::none_in("an MCP answer", &body);
         let message = serde_json::from_slice(&body)
             .map_err(|_| format!("{status}, no JSON: {}", String::from_utf8_lossy(&body)))?;
         return Ok((Vec::new(), message));
@@ -248,6 +252,7 @@ async fn read(response: http::Response<hyper::body::Incoming>, id: &Value) -> Re
     let mut events = Events::of(response.into_body());
     let mut before = Vec::new();
     while let Some(event) = events.next().await {
+        canary::none_in("an event of an MCP answer", event.data.as_bytes());
         let message: Value = serde_json::from_str(&event.data).map_err(|_| format!("no JSON: {}", event.data))?;
         if message["id"] == *id && message.get("method").is_none() {
             return Ok((before, message));

@@ -11,7 +11,7 @@ use tokio::process::{Child, Command};
 
 use crate::gatehouse::executable;
 use crate::guarded::free_port;
-use crate::{Admin, Gatehouse, eventually, patient, process};
+use crate::{Admin, Gatehouse, canary, eventually, patient, process};
 
 /// How many of each there are, and what they use.
 #[derive(Debug, Clone)]
@@ -242,6 +242,10 @@ fn free() -> SocketAddr {
 
 impl Drop for Replicas {
     fn drop(&mut self) {
+        if !std::thread::panicking() {
+            let found = canary::found_below(self.folder.path());
+            assert!(found.is_empty(), "secrets stand in {found:?}");
+        }
         if std::thread::panicking() {
             for node in self.controls.iter().chain(&self.proxies) {
                 let log = std::fs::read_to_string(self.folder.path().join(format!("{}.log", node.name)));

@@ -18,9 +18,9 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::Behaviour;
+use crate::{Behaviour, Guard};
 
-mod body;
+pub(crate) mod body;
 mod legacy;
 mod misbehave;
 mod streamable;
@@ -37,6 +37,7 @@ pub struct Upstream {
 /// What the connections of an upstream share.
 pub(crate) struct State {
     pub(crate) name: String,
+    pub(crate) guard: Option<Guard>,
     pub(crate) seen: Mutex<Seen>,
     pub(crate) script: Mutex<Script>,
     pub(crate) gate: watch::Sender<bool>,
@@ -80,12 +81,22 @@ impl Upstream {
         Self::on(Ipv4Addr::LOCALHOST, name).await
     }
 
+    /// The same behind a guard, with a tool `whoami`.
+    pub async fn guarded(name: &str, guard: &Guard) -> Self {
+        Self::serve(Ipv4Addr::LOCALHOST, name, Some(guard.clone())).await
+    }
+
     /// The same on another address of this machine.
     pub async fn on(ip: Ipv4Addr, name: &str) -> Self {
+        Self::serve(ip, name, None).await
+    }
+
+    async fn serve(ip: Ipv4Addr, name: &str, guard: Option<Guard>) -> Self {
         let listener = TcpListener::bind((ip, 0)).await.expect("a free port");
         let address = listener.local_addr().expect("bound");
         let state = Arc::new(State {
             name: name.to_owned(),
+            guard,
             seen: Mutex::default(),
             script: Mutex::default(),
             gate: watch::Sender::new(false),

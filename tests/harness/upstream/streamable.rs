@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 
 use super::body::{self, Body};
 use super::{State, legacy, misbehave, tools};
+use crate::guard::Caller;
 
 /// Answers one HTTP request.
 pub(crate) async fn route(state: Arc<State>, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
@@ -22,11 +23,16 @@ pub(crate) async fn route(state: Arc<State>, request: Request<Incoming>) -> Resu
     if let Some(behaviour) = always {
         return Ok(misbehave::answer(behaviour, &message).await);
     }
+    let caller = match state.guard.as_ref().map(|guard| guard.admits(&head, &message)) {
+        Some(Ok(caller)) => caller,
+        Some(Err(answer)) => return Ok(answer),
+        None => Caller::default(),
+    };
     let path = head.uri.path();
     Ok(match (head.method.as_str(), path.rsplit('/').next().unwrap_or("")) {
         ("GET", "sse") => legacy::open(&state),
         ("POST", "message") => legacy::post(state, head.uri.query().unwrap_or(""), message),
-        ("POST", "mcp") => post(state, &head.headers, message).await,
+        ("POST", "mcp") => post(state, &head.headers, message, caller).await,
         ("GET", "mcp") => listen(&state, &head.headers),
         ("DELETE", "mcp") => {
             let gone = {
@@ -58,7 +64,7 @@ fn refused(state: &State, headers: &HeaderMap) -> Option<Response<Body>> {
     None
 }
 
-async fn post(state: Arc<State>, headers: &HeaderMap, message: Value) -> Response<Body> {
+async fn post(state: Arc<State>, headers: &HeaderMap, message: Value, caller: Caller) -> Response<Body> {
     if headers.get("mcp-protocol-version").is_some_and(|version| version == "2026-07-28") {
         let error = json!({"code": -32000, "message": "Bad Request: Server not initialized"});
         return body::whole(400, "application/json", json!({"jsonrpc": "2.0", "id": null, "error": error}).to_string());
@@ -87,6 +93,9 @@ async fn post(state: Arc<State>, headers: &HeaderMap, message: Value) -> Respons
     }
     if let Some(behaviour) = tools::asked_to_misbehave(&state, &message) {
         return misbehave::answer(behaviour, &message).await;
+    }
+    if state.guard.is_some() && message["method"] == "tools/call" && message["params"]["name"] == "whoami" {
+        return body::json(&tools::whoami(&message, &caller, session(headers)));
     }
     let as_events = state.script.lock().unwrap().as_events || tools::speaks_before_answering(&message);
     let (emit, mut emitted) = mpsc::channel(64);

@@ -7,6 +7,7 @@ use tokio::sync::mpsc;
 
 use super::State;
 use crate::Behaviour;
+use crate::guard::Caller;
 
 /// The answer to `initialize`.
 pub(crate) fn initialize(state: &State, message: &Value) -> Value {
@@ -46,6 +47,12 @@ pub(crate) fn asked_to_misbehave(state: &State, message: &Value) -> Option<Behav
     }
     count(state, message);
     Behaviour::parse(argument(message, "how"))
+}
+
+/// The answer to `whoami`, behind a guard.
+pub(crate) fn whoami(message: &Value, caller: &Caller, session: &str) -> Value {
+    let told = caller.told(session).to_string();
+    result(message, &json!({"content": [{"type": "text", "text": told}]}))
 }
 
 fn count(state: &State, message: &Value) {
@@ -93,6 +100,7 @@ pub(crate) async fn answer(state: Arc<State>, session: String, message: Value, e
 fn tools(state: &State) -> Vec<Value> {
     let text = json!({"type": "object", "properties": {"text": {"type": "string"}}});
     let mut names: Vec<String> = ["echo", "slow", "progress", "bad", "fail"].map(str::to_owned).to_vec();
+    names.extend(state.guard.as_ref().map(|_| "whoami".to_owned()));
     names.extend(state.script.lock().unwrap().extra_tools.iter().cloned());
     let hints = state.script.lock().unwrap().hints.clone();
     let described = |name: &String| {
