@@ -9,6 +9,7 @@ pub mod init;
 mod run;
 mod signals;
 
+mod auth;
 mod authorization;
 mod forwarded;
 mod hints;

@@ -51,8 +51,10 @@ codes! {
         DuplicateParameter "duplicate_parameter" "Invalid query", "A query parameter stands twice.";
         Flag "flag" "Invalid query", "The query parameter must be true or false.";
         Instant "instant" "Invalid query", "The query parameter must be an RFC 3339 instant.";
+        Health "health" "Invalid query", "The query parameter must be all, active, attention or disabled.";
         Cursor "cursor" "Invalid cursor", "Not a cursor of this list of this tenant: begin again without one.";
         IdempotencyKey "idempotency_key" "Bad Idempotency-Key", "The header must hold 1 to 255 printable ASCII characters.";
+        ConnectionRequired "connection_required" "Connection required", "There is no usable credential for this; `scopes` says for whom one is accepted, `login_url` where to log in.";
     }
     401 {
         Unauthenticated "unauthenticated" "Unauthenticated", "No key, an unknown one, or one that is revoked, expired, or of a user or tenant that is not active.";
@@ -88,6 +90,8 @@ codes! {
         CredentialUnreadable "credential_unreadable" "Credential unreadable", "The credential can't be opened with the keys of this installation; it was left as it is. Give it again to replace it.";
         ChainFull "chain_full" "Already rotated", "The key and the one that it replaces, or that replaces it, live already: two of a chain live at most.";
         KeyEnded "key_ended" "Key ended", "The key is revoked or has expired.";
+        ConnectionExists "connection_exists" "Connection exists", "There is one for this server and holder: `connection`.";
+        StatusTransition "status_transition" "Status", "People put an active connection aside and take it up again; out of reauth_required and invalid leads a login, a new credential or a good test.";
     }
     412 {
         Stale "stale" "Stale", "The object changed since it was read; `current_generation` says where it is.";
@@ -116,12 +120,21 @@ codes! {
         Server "server" "Invalid fields", "Not a server of this tenant that the key may use.";
         Algorithm "algorithm" "Invalid fields", "Not a signature that is verified here: `RS256`, `ES256` or `EdDSA`.";
         Department "department" "Invalid fields", "Not a department of this tenant.";
+        ScopeType "scope_type" "Invalid fields", "Not a scope of connections: `global`, `department` or `user`.";
+        ScopeNotAccepted "scope_not_accepted" "Scope not accepted", "The server accepts no connections of this scope.";
+        ConnectionStatus "connection_status" "Invalid fields", "Not a status that a connection can be given: `active` or `disabled`.";
+        ReferenceOutside "reference_outside" "Invalid fields", "The reference leads out of the tenant's part of its source, or there is no such source.";
         Tenant "tenant" "Invalid fields", "Not a tenant.";
         Expiry "expiry" "Invalid fields", "Not an instant in the future within ten years.";
         Icon "icon" "Invalid fields", "Neither a word of at most 64 characters nor an https URL.";
         Host "host" "Invalid fields", "Neither a host name nor an address nor a network.";
         Ports "ports" "Invalid fields", "Not a port nor a range of ports such as `8000-8100`.";
         Transport "transport" "Invalid fields", "Must be `streamable_http`, `sse` or `auto`.";
+        AuthType "auth_type" "Invalid fields", "Not one of the words that the field knows; the detail names them.";
+        ManifestScope "manifest_scope" "Invalid fields", "Neither `server` nor `binding`, or `server` where lists are of one person each.";
+        Template "template" "Invalid fields", "A template with an unknown placeholder, or a placeholder where none can stand.";
+        ClientCertificate "client_certificate" "Invalid fields", "Not a PEM certificate with its private key.";
+        CredentialReentryRequired "credential_reentry_required" "Credential must be entered again", "The secret would go elsewhere than it was given for: send it again with the change, or remove it first.";
         StdioDisabled "stdio_disabled" "Invalid fields", "stdio upstreams are not supported: run the server behind HTTP.";
         UrlInvalid "url_invalid" "Invalid fields", "Not a URL with a host.";
         UrlTooLong "url_too_long" "Invalid fields", "The URL is longer than 2048 bytes.";
