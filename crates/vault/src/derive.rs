@@ -17,7 +17,8 @@ pub(crate) const KEK_ID: &[u8] = b"gatehouse/v2/kek-id";
 
 pub(crate) type Key = Zeroizing<[u8; 32]>;
 
-struct Bytes(usize);
+/// A length, as the derivation wants it.
+pub(crate) struct Bytes(pub(crate) usize);
 
 impl KeyType for Bytes {
     fn len(&self) -> usize {

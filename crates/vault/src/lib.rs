@@ -11,6 +11,7 @@ mod error;
 mod kek;
 mod key_file;
 mod key_text;
+pub mod legacy;
 mod local;
 mod reach;
 mod root;

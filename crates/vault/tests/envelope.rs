@@ -65,6 +65,48 @@ fn no_bit_of_an_envelope_can_be_flipped() {
     }
 }
 
+/// Of lengths on both sides of each bucket's edge, and coordinates of every kind.
+#[test]
+fn two_hundred_envelopes_refuse_every_single_bit_that_is_flipped() {
+    let kinds = ["connection", "server", "upstream_client", "issuer", "fleet"];
+    for number in 0..200_usize {
+        let key = DataKey::generate(KeyOf { tenant: TENANT, id: u32::try_from(number).unwrap() }).unwrap();
+        let at = Coordinates {
+            kind: kinds[number % kinds.len()],
+            record: Uuid::from_u128(number as u128),
+            secret_version: number as u64,
+            ..AT
+        };
+        let plain: Vec<u8> = (0..number * 2).map(|byte| (byte * 31 + number) as u8).collect();
+        let mut sealed = key.seal(&at, &plain).unwrap();
+        for bit in 0..sealed.len() * 8 {
+            sealed[bit / 8] ^= 1 << (bit % 8);
+            assert!(key.open(&at, &sealed).is_err(), "envelope {number}, bit {bit}");
+            sealed[bit / 8] ^= 1 << (bit % 8);
+        }
+        assert_eq!(key.open(&at, &sealed).unwrap().as_slice(), plain);
+    }
+}
+
+#[test]
+fn another_version_or_suite_is_unsupported_and_never_read_as_something_older() {
+    let key = key();
+    let sealed = key.seal(&AT, b"secret").unwrap();
+    for (version, suite) in [(0, 1), (1, 1), (3, 1), (255, 1), (2, 0), (2, 2), (1, 0)] {
+        let mut other = sealed.clone();
+        (other[2], other[3]) = (version, suite);
+        let refused = key.open(&AT, &other).unwrap_err();
+        assert!(
+            matches!(refused, VaultError::UnsupportedEnvelope { version: v, suite: s } if (v, s) == (version, suite)),
+            "{refused:?}"
+        );
+    }
+    for older in [&b"ghp_example"[..], b"{\"v\":1,\"kid\":\"local\"}", b"enc:v1:AAECAwQFBgcICQoLSo3LI7xgs8HYsBT6", b""]
+    {
+        assert!(matches!(key.open(&AT, older), Err(VaultError::NotAnEnvelope)));
+    }
+}
+
 #[test]
 fn no_envelope_can_be_cut_or_extended() {
     let key = key();
@@ -138,6 +180,10 @@ impl Place {
     }
 }
 
+fn coordinates((place, tenant): &(Place, TenantId)) -> Coordinates<'_> {
+    Coordinates { tenant: *tenant, ..place.at() }
+}
+
 /// Small alphabets, so that near collisions are common.
 fn places() -> impl Strategy<Value = Place> {
     ("[ab|]{0,3}", 0..3u128, "[ab|]{0,3}", 0..3u64).prop_map(|(kind, record, field, secret_version)| Place {
@@ -168,6 +214,23 @@ proptest! {
             prop_assert!(opened.is_ok());
         } else {
             prop_assert!(matches!(opened, Err(VaultError::Altered)));
+        }
+    }
+
+    #[test]
+    fn of_two_envelopes_neither_opens_in_the_others_place(
+        one in places(), two in places(), tenants in (0..2u128, 0..2u128)
+    ) {
+        let of = |tenant: u128| KeyOf { tenant: TenantId(Uuid::from_u128(100 + tenant)), id: 1 };
+        let keys = [DataKey::generate(of(0)).unwrap(), DataKey::generate(of(1)).unwrap()];
+        let at = |place: &'_ Place, tenant: u128| (place.clone(), of(tenant).tenant);
+        let (one, two) = (at(&one, tenants.0), at(&two, tenants.1));
+                let first = keys[tenants.0 as usize].seal(&coordinates(&one), b"first").unwrap();
+        let second = keys[tenants.1 as usize].seal(&coordinates(&two), b"second").unwrap();
+        prop_assume!(coordinates(&one) != coordinates(&two));
+        for key in &keys {
+            prop_assert!(key.open(&coordinates(&two), &first).is_err());
+            prop_assert!(key.open(&coordinates(&one), &second).is_err());
         }
     }
 
