@@ -8,6 +8,7 @@ mod m0002_proxy_instance;
 mod m0003_management;
 mod m0004_identity;
 mod m0005_sign_in;
+mod m0006_connections;
 
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend};
@@ -24,6 +25,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0003_management::Migration),
             Box::new(m0004_identity::Migration),
             Box::new(m0005_sign_in::Migration),
+            Box::new(m0006_connections::Migration),
         ]
     }
 }

@@ -44,6 +44,35 @@ pub(crate) const ATTEMPTS: u32 = if cfg!(test) { 3 } else { 100_000 };
 /// Bytes of one server's manifest.
 pub(crate) const MANIFEST_BYTES: u32 = 8 << 20;
 
+/// Bytes of how a server is authenticated to.
+pub(crate) const AUTH_BYTES: u32 = 32 << 10;
+/// Bytes of one sealed value.
+pub(crate) const SEALED_BYTES: u32 = 32 << 10;
+/// Connections of one tenant, be they of one server or of many.
+pub(crate) const CONNECTIONS: u32 = if cfg!(test) { 3 } else { 1_000_000 };
+/// Fingerprints of one secret of a connection.
+pub(crate) const FINGERPRINTS: u32 = if cfg!(test) { 2 } else { 64 };
+/// Bytes of what people note of a connection.
+pub(crate) const META_BYTES: u32 = 4 << 10;
+/// Authorization servers of one server at which Gatehouse registered itself; the oldest goes.
+pub(crate) const UPSTREAM_CLIENTS: u32 = if cfg!(test) { 2 } else { 16 };
+/// Bytes of what is known of a server's authorization server.
+pub(crate) const UPSTREAM_METADATA_BYTES: u32 = 64 << 10;
+/// Logins at upstreams of one tenant; the oldest goes.
+pub(crate) const LOGIN_ATTEMPTS: u32 = if cfg!(test) { 3 } else { 10_000 };
+/// Data keys of one tenant, those that were destroyed included.
+pub(crate) const TENANT_KEYS: u32 = if cfg!(test) { 3 } else { 1_000 };
+
+/// `Bound` for what is longer than it may be.
+pub(crate) fn fits(len: usize, what: &'static str, limit: u32) -> Result<(), StoreError> {
+    if len <= limit as usize { Ok(()) } else { Err(StoreError::Bound { what, limit }) }
+}
+
+/// The same for what the vault made.
+pub(crate) fn fits_sealed(sealed: &[u8]) -> Result<(), StoreError> {
+    fits(sealed.len(), "bytes of a sealed value", SEALED_BYTES)
+}
+
 /// Refuses one more if there are `limit` already.
 pub(crate) async fn room_for_one<E: EntityTrait>(
     db: &impl ConnectionTrait,

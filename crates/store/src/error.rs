@@ -72,6 +72,18 @@ pub enum StoreError {
     /// The same egress rule stands already.
     #[error("the same rule exists")]
     RuleTaken,
+    /// There is a connection for this server and holder.
+    #[error("the connection exists")]
+    ConnectionExists,
+    /// Something newer was put in the meantime: it stands.
+    #[error("a newer token is there, of generation {current}")]
+    TokenStale {
+        /// The generation of the token that is there.
+        current: i64,
+    },
+    /// Another one refreshes by now.
+    #[error("the lease was taken over")]
+    LeaseLost,
     /// No such user in this tenant.
     #[error("no such user")]
     NoUser,

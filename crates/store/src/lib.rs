@@ -13,6 +13,7 @@ mod change;
 mod client_record;
 mod code_record;
 mod connect;
+mod connection_record;
 mod department_record;
 mod dependencies;
 mod egress_rule_record;
@@ -48,6 +49,10 @@ pub use self::actor::Actor;
 pub use self::change::Committed;
 pub use self::client_record::{ClientKind, ClientRecord};
 pub use self::code_record::{Code, CodeTaken, NewCode};
+pub use self::connection_record::{
+    ConnectionHealth, ConnectionPage, ConnectionPatch, ConnectionRecord, ConnectionSummary, CredentialChange, LastError,
+    LeaseOutcome, NewConnection, NewCredential, PutLogin, PutToken, Reference, Verdict,
+};
 pub use self::department_record::{DepartmentPage, DepartmentPatch, DepartmentRecord, NewDepartment};
 pub use self::dependencies::{Dependencies, KeyReference};
 pub use self::egress_rule_record::{EgressRulePage, EgressRuleRecord, NewEgressRule};
@@ -64,14 +69,19 @@ pub use self::platform::intended::{Commit, IntendedState, Tail, Unreadable};
 pub use self::platform::outbox::OutboxRow;
 pub use self::platform::proxy_status::ProxyStatus;
 pub use self::platform::purge::{Purged, Retention};
+pub use self::platform::sealed_values::{Resealed, SealedPage, SealedValue};
 pub use self::platform::signers::SignerRow;
+pub use self::platform::tenant_keys::{KeyState, NewTenantKey, TenantKey};
+pub use self::platform::vault_jobs::{JobState, JobTaken, VaultJob};
 pub use self::restored::Restored;
-pub use self::server_record::{NewServer, ServerLimitsPatch, ServerPage, ServerPatch, ServerRecord};
+pub use self::server_record::{NewServer, SecretChange, ServerAuth, ServerLimitsPatch, ServerPage, ServerPatch, ServerRecord};
 pub use self::session_record::{LiveSession, NewSession, SessionPage, SessionRecord};
 pub use self::tally::{Pool, STATEMENT_SECONDS, Tally};
 pub use self::tenant::TenantStore;
 pub use self::tenant::audit::{AuditPage, AuditRow};
+pub use self::tenant::login_attempts::{LoginAttempt, LoginOutcome, LoginState, NewLoginAttempt};
 pub use self::tenant::manifests::Manifest;
+pub use self::tenant::upstream_clients::{NewUpstreamClient, UpstreamClient, UpstreamMetadata};
 pub use self::tenant_record::{LimitsPatch, NewTenant, TenantPage, TenantPatch, TenantRecord};
 pub use self::user_record::{Membership, NewUser, UserPage, UserPatch, UserRecord};
 

@@ -15,11 +15,14 @@ pub(crate) mod proxy_status;
 pub(crate) mod purge;
 mod revision;
 mod sealed;
+pub(crate) mod sealed_values;
 mod sessions;
 mod sign_in_links;
 pub(crate) mod signers;
+pub(crate) mod tenant_keys;
 mod tenant_life;
 mod tenants;
+pub(crate) mod vault_jobs;
 
 use crate::Store;
 

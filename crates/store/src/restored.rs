@@ -6,7 +6,6 @@ pub struct Restored<T> {
     /// The record as it is now.
     pub record: T,
     /// What was erased when it was deleted and must be entered again, by the names of the fields.
-    /// Nothing so far: no record has a secret.
     pub enter_again: Vec<&'static str>,
 }
 

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use model::{ClaimMapping, KeyRole, KeyScopes, Limits, ServerLimits, SigningAlgorithm, TenantSpec};
+use model::{
+    Binding, ClaimMapping, ContextUse, KeyRole, KeyScopes, Limits, Scope, ServerLimits, SigningAlgorithm, TenantSpec,
+};
 use serde_json::{Map, Value, json};
 
 pub(crate) fn pairs(pairs: &[(String, String)]) -> String {
@@ -59,6 +61,49 @@ pub(crate) fn read_claims(text: &str) -> Option<ClaimMapping> {
         departments: optional("departments")?,
         role: optional("role")?,
         roles: roles.collect::<Option<_>>()?,
+    })
+}
+
+/// The word for how a server is authenticated to, of what says it all.
+pub(crate) fn kind_of_auth(text: &str) -> Value {
+    object(text).and_then(|map| map.get("type").cloned()).unwrap_or_default()
+}
+
+/// The names of an object's members.
+pub(crate) fn names(text: &str) -> Vec<String> {
+    object(text).map(|map| map.keys().cloned().collect()).unwrap_or_default()
+}
+
+pub(crate) fn binding(binding: &Binding) -> Value {
+    // Destructured, so that a new field can't be forgotten here.
+    let Binding { scopes, context, login, exchange, shared_manifest, retry_unauthorized } = binding;
+    let ContextUse { user, department, login: work } = *context;
+    json!({
+        "scopes": scopes.iter().map(|scope| scope.as_str()).collect::<Vec<_>>(),
+        "context": { "user": user, "department": department, "login": work },
+        "login": login,
+        "exchange": exchange,
+        "shared_manifest": shared_manifest,
+        "retry_unauthorized": retry_unauthorized,
+    })
+}
+
+pub(crate) fn read_binding(text: &str) -> Option<Binding> {
+    let map = object(text)?;
+    let flag = |map: &Map<String, Value>, name: &str| map.get(name)?.as_bool();
+    let context = map.get("context")?.as_object()?;
+    let scopes = map.get("scopes")?.as_array()?.iter().map(|word| Scope::parse(word.as_str()?));
+    Some(Binding {
+        scopes: scopes.collect::<Option<_>>()?,
+        context: ContextUse {
+            user: flag(context, "user")?,
+            department: flag(context, "department")?,
+            login: flag(context, "login")?,
+        },
+        login: flag(&map, "login")?,
+        exchange: flag(&map, "exchange")?,
+        shared_manifest: flag(&map, "shared_manifest")?,
+        retry_unauthorized: flag(&map, "retry_unauthorized")?,
     })
 }
 

@@ -1,19 +1,30 @@
 //! A server as it is stored, created and changed; and its row.
 
+use std::fmt;
 use std::time::Duration;
 
-use model::{Generation, ServerId, ServerLimits, ServerName, ServerSpec, TenantId, Transport, UpstreamUrl};
+use model::{Binding, Generation, ServerId, ServerLimits, ServerName, ServerSpec, TenantId, Transport, UpstreamUrl};
 use sea_orm::ActiveValue::Set;
 use serde_json::{Value, json};
 
+use crate::bounds::{self, AUTH_BYTES};
 use crate::entity::server;
 use crate::{Actor, StoreError, row_text};
 
+/// How a server is authenticated to that says nothing of it.
+const NO_AUTH: &str = r#"{"type":"none"}"#;
+
 /// A server record.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct ServerRecord {
     /// What proxies mount.
     pub spec: ServerSpec,
+    /// How it is authenticated to: the caller's own JSON object, without secrets.
+    pub auth: String,
+    /// The secrets of that, sealed by the vault.
+    pub auth_secret: Option<Vec<u8>>,
+    /// How many secrets were set so far; the one that is there was sealed for this version.
+    pub auth_secret_version: i64,
     /// Whether proxies should mount it.
     pub enabled: bool,
     /// Free text for people, at most 2000 characters.
@@ -34,9 +45,74 @@ pub struct ServerRecord {
     pub deleted_at: Option<i64>,
 }
 
-/// A server to be made. Its id and generation are given by the store.
+/// Without the sealed bytes.
+impl fmt::Debug for ServerRecord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServerRecord")
+            .field("spec", &self.spec)
+            .field("auth", &self.auth)
+            .field("auth_secret", &self.auth_secret.is_some())
+            .field("auth_secret_version", &self.auth_secret_version)
+            .field("enabled", &self.enabled)
+            .field("description", &self.description)
+            .field("tags", &self.tags)
+            .field("icon", &self.icon)
+            .field("created_by", &self.created_by)
+            .field("updated_by", &self.updated_by)
+            .field("created_at", &self.created_at)
+            .field("updated_at", &self.updated_at)
+            .field("deleted_at", &self.deleted_at)
+            .finish()
+    }
+}
+
+/// How a server is to be authenticated to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerAuth {
+    /// See [`ServerRecord::auth`]; at most 32 KiB.
+    pub config: String,
+    /// What proxies are told of it.
+    pub binding: Option<Binding>,
+    /// What becomes of the secrets.
+    pub secret: SecretChange,
+}
+
+/// What becomes of the secrets of how a server is authenticated to.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub enum SecretChange {
+    /// They stay.
+    #[default]
+    Keep,
+    /// There are none any more.
+    Clear,
+    /// These are put in their place.
+    Set {
+        /// What the vault made of them, at most 32 KiB.
+        sealed: Vec<u8>,
+        /// For which version: one more than [`ServerRecord::auth_secret_version`], 1 for a new server. `Stale`
+        /// otherwise.
+        version: i64,
+    },
+}
+
+/// Without the sealed bytes.
+impl fmt::Debug for SecretChange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Keep => f.write_str("Keep"),
+            Self::Clear => f.write_str("Clear"),
+            Self::Set { version, .. } => f.debug_struct("Set").field("version", version).finish_non_exhaustive(),
+        }
+    }
+}
+
+/// A server to be made. Its generation is given by the store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewServer {
+    /// Chosen by a caller who seals something for it; `None` for a fresh one.
+    pub id: Option<ServerId>,
+    /// `None` for a server that is never shown a credential.
+    pub auth: Option<ServerAuth>,
     /// Unique among the tenant's live servers.
     pub name: ServerName,
     /// Unique among the tenant's live servers.
@@ -76,6 +152,8 @@ impl NewServer {
     /// byte, no retry, the tenant's limits.
     pub fn new(name: ServerName, title: String, url: UpstreamUrl) -> Self {
         Self {
+            id: None,
+            auth: None,
             name,
             title,
             transport: Transport::Auto,
@@ -132,6 +210,8 @@ pub struct ServerPatch {
     pub icon: Option<Option<String>>,
     /// See [`NewServer::enabled`].
     pub enabled: Option<bool>,
+    /// See [`NewServer::auth`]: replaces all of it but a secret that is kept.
+    pub auth: Option<ServerAuth>,
 }
 
 /// What to change of a server's limits: `None` leaves one alone, `Some(None)` makes it the tenant's.
@@ -176,9 +256,10 @@ pub struct ServerPage {
 }
 
 impl ServerRecord {
-    pub(crate) fn new(tenant: TenantId, actor: &Actor, new: NewServer, now: i64) -> Self {
+    /// `Stale` for a secret that was sealed for another version, `Bound` for what is too long.
+    pub(crate) fn new(tenant: TenantId, actor: &Actor, new: NewServer, now: i64) -> Result<Self, StoreError> {
         let spec = ServerSpec {
-            id: ServerId::fresh(),
+            id: new.id.unwrap_or_else(ServerId::fresh),
             tenant,
             name: new.name,
             title: new.title,
@@ -195,8 +276,11 @@ impl ServerRecord {
             limits: new.limits,
             binding: None,
         };
-        Self {
+        let record = Self {
             spec,
+            auth: NO_AUTH.to_owned(),
+            auth_secret: None,
+            auth_secret_version: 0,
             enabled: new.enabled,
             description: new.description,
             tags: new.tags,
@@ -206,11 +290,32 @@ impl ServerRecord {
             created_at: now,
             updated_at: now,
             deleted_at: None,
-        }
+        };
+        record.with_auth(new.auth)
     }
 
-    /// The record with the patch applied; generation, time and who changed it are left alone.
-    pub(crate) fn patched(&self, patch: ServerPatch) -> Self {
+    /// The record authenticated to in another way, if one is given.
+    fn with_auth(mut self, auth: Option<ServerAuth>) -> Result<Self, StoreError> {
+        let Some(auth) = auth else { return Ok(self) };
+        bounds::fits(auth.config.len(), "bytes of how a server is authenticated to", AUTH_BYTES)?;
+        self.auth = auth.config;
+        self.spec.binding = auth.binding;
+        match auth.secret {
+            SecretChange::Keep => (),
+            SecretChange::Clear => self.auth_secret = None,
+            SecretChange::Set { sealed, version } => {
+                bounds::fits_sealed(&sealed)?;
+                if version != self.auth_secret_version + 1 {
+                    return Err(StoreError::Stale { current: self.spec.generation });
+                }
+                (self.auth_secret, self.auth_secret_version) = (Some(sealed), version);
+            }
+        }
+        Ok(self)
+    }
+
+    /// The record with the patch applied; generation, time and who changed it are left alone. Fails as `new` does.
+    pub(crate) fn patched(&self, patch: ServerPatch) -> Result<Self, StoreError> {
         let Self { spec: old, enabled, description, tags, icon, .. } = self.clone();
         let spec = ServerSpec {
             id: old.id,
@@ -230,14 +335,15 @@ impl ServerRecord {
             limits: patch.limits.over(old.limits),
             binding: old.binding,
         };
-        Self {
+        let record = Self {
             spec,
             enabled: patch.enabled.unwrap_or(enabled),
             description: patch.description.unwrap_or(description),
             tags: patch.tags.unwrap_or(tags),
             icon: patch.icon.unwrap_or(icon),
             ..self.clone()
-        }
+        };
+        record.with_auth(patch.auth)
     }
 
     /// The record with one tool of the upstream enabled or disabled.
@@ -257,8 +363,15 @@ impl ServerRecord {
         self.enabled && self.deleted_at.is_none()
     }
 
+    /// What was erased with it when it was deleted, by the names of fields.
+    pub(crate) fn lost(&self) -> Vec<&'static str> {
+        let secret = self.auth_secret.is_none() && self.auth_secret_version > 0;
+        let connections = self.spec.binding.as_ref().is_some_and(|binding| !binding.scopes.is_empty());
+        [("auth", secret), ("connections", connections)].into_iter().filter(|(_, lost)| *lost).map(|(f, _)| f).collect()
+    }
+
     /// What the audit row keeps: header values and the URL's query, where people hide secrets
-    /// against all advice, stay out.
+    /// against all advice, stay out, and of how it is authenticated to all but the kind.
     pub(crate) fn redacted(&self) -> Value {
         let mut url = self.spec.url.url().clone();
         if url.query().is_some() {
@@ -278,6 +391,10 @@ impl ServerRecord {
             "retry_count": self.spec.retry_count,
             "retry_delay_ms": millis(self.spec.retry_delay),
             "limits": row_text::server_limits(&self.spec.limits),
+            "auth": row_text::kind_of_auth(&self.auth),
+            "auth_secret": self.auth_secret.is_some(),
+            "auth_secret_version": self.auth_secret_version,
+            "scopes": self.spec.binding.iter().flat_map(|it| &it.scopes).map(|it| it.as_str()).collect::<Vec<_>>(),
             "description": self.description,
             "tags": self.tags,
             "icon": self.icon,
@@ -312,6 +429,10 @@ impl ServerRecord {
             created_at: Set(self.created_at),
             updated_at: Set(self.updated_at),
             deleted_at: Set(self.deleted_at),
+            auth: Set(self.auth),
+            auth_secret: Set(self.auth_secret),
+            auth_secret_version: Set(self.auth_secret_version),
+            binding: Set(spec.binding.as_ref().map(|binding| row_text::binding(binding).to_string())),
         }
     }
 }
@@ -337,10 +458,16 @@ impl TryFrom<server::Model> for ServerRecord {
             retry_count: u32::try_from(row.retry_count).map_err(|_| corrupt("server.retry_count"))?,
             retry_delay: read_millis(row.retry_delay_ms).ok_or(corrupt("server.retry_delay_ms"))?,
             limits: row_text::read_server_limits(&row.limits).ok_or(corrupt("server.limits"))?,
-            binding: None,
+            binding: row
+                .binding
+                .map(|text| row_text::read_binding(&text).ok_or(corrupt("server.binding")))
+                .transpose()?,
         };
         Ok(Self {
             spec,
+            auth: row.auth,
+            auth_secret: row.auth_secret,
+            auth_secret_version: row.auth_secret_version,
             enabled: row.enabled,
             description: row.description,
             tags: row_text::read_list(&row.tags).ok_or(corrupt("server.tags"))?,

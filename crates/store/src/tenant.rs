@@ -8,6 +8,8 @@ pub(crate) mod audit;
 mod bound;
 mod clients;
 mod codes;
+pub(crate) mod connection_tokens;
+mod connections;
 mod departments;
 mod erase;
 pub(crate) mod grants;
@@ -16,6 +18,7 @@ mod issuers;
 mod key_life;
 pub(crate) mod keys;
 mod liveness;
+pub(crate) mod login_attempts;
 pub(crate) mod manifests;
 mod memberships;
 mod own;
@@ -29,6 +32,7 @@ mod sign_in_links;
 #[cfg(test)]
 mod tests;
 mod tools;
+pub(crate) mod upstream_clients;
 mod user_life;
 mod users;
 

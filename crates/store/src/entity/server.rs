@@ -32,6 +32,10 @@ pub struct Model {
     pub created_at: i64,
     pub updated_at: i64,
     pub deleted_at: Option<i64>,
+    pub auth: String,
+    pub auth_secret: Option<Vec<u8>>,
+    pub auth_secret_version: i64,
+    pub binding: Option<String>,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

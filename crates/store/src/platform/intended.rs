@@ -1,5 +1,6 @@
 //! The intended state: whole, or what changed of it since a revision, each as one consistent read.
 
+pub(crate) mod connections;
 mod reading;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -11,11 +12,12 @@ use sea_orm::{
 };
 use uuid::Uuid;
 
+use self::connections::Told;
 use self::reading::Reading;
 use super::{PlatformStore, revision};
 use crate::StoreError;
 use crate::entity::{
-    api_key, department, egress_rule, issuer, membership, oauth_grant, outbox, server, signer, tenant, user,
+    api_key, connection, department, egress_rule, issuer, membership, oauth_grant, outbox, server, signer, tenant, user,
 };
 use crate::timed::Timed;
 
@@ -28,8 +30,8 @@ pub struct IntendedState {
     /// Which one.
     pub revision: Revision,
     /// Active tenants, their enabled live servers, their keys that work, their users, those who may not come in
-    /// included, their enabled identity providers, and the grants that were taken back lately; egress rules and
-    /// signers.
+    /// included, their enabled identity providers, the grants that were taken back lately, and the connections of what
+    /// of these is live; egress rules and signers.
     pub resources: Vec<Resource>,
     /// The pools whose proxies serve each of the tenants.
     pub pools: HashMap<TenantId, Vec<String>>,
@@ -82,7 +84,7 @@ pub enum Tail {
 }
 
 impl PlatformStore {
-    /// The whole intended state, in ten queries.
+    /// The whole intended state, in eleven queries.
     pub async fn intended(&self) -> Result<IntendedState, StoreError> {
         let tx = self.snapshot().await?;
         let revision = revision::read(&tx).await?;
@@ -91,7 +93,7 @@ impl PlatformStore {
         Ok(state)
     }
 
-    /// What changed of the intended state after `after`, read by name: at most eleven queries, two if nothing did.
+    /// What changed of the intended state after `after`, read by name: at most twelve queries, two if nothing did.
     pub async fn tail(&self, after: Revision) -> Result<Tail, StoreError> {
         let tx = self.snapshot().await?;
         let revision = revision::read(&tx).await?;
@@ -205,6 +207,15 @@ impl PlatformStore {
             let names = names.into_tuple::<(Uuid, Uuid)>().all(tx).await?;
             names.into_iter().for_each(|(tenant, grant)| reading.revoked(tenant, grant));
         }
+        if only.is_none_or(|named| !named.tenants.is_empty() || !named.connections.is_empty()) {
+            let mut connections = connections::intended(connection::Entity::find());
+            if let Some(named) = only {
+                let ids = connection::Column::Id.is_in(named.connections.iter().copied());
+                connections = connections.filter(named.condition(connection::Column::TenantId, Some(ids)));
+            }
+            let rows = connections::columns(connections).into_model::<Told>().all(tx).await?;
+            rows.into_iter().for_each(|row| reading.connection(row));
+        }
         Ok(reading.state)
     }
 
@@ -298,6 +309,7 @@ struct Named {
     issuers: Vec<Uuid>,
     signers: Vec<Uuid>,
     grants: Vec<Uuid>,
+    connections: Vec<Uuid>,
 }
 
 impl Named {
@@ -317,7 +329,7 @@ impl Named {
                 ResourceName::Issuer(id) => named.issuers.push(id.0),
                 ResourceName::Signer(id) => named.signers.push(id.0),
                 ResourceName::Revoked(id) => named.grants.push(id.0),
-                ResourceName::Connection(_) => (),
+                ResourceName::Connection(id) => named.connections.push(id.0),
             }
         }
         named

@@ -24,4 +24,14 @@ impl PlatformStore {
         let role = record.verifier_within(bound, self.store.now()).map(|verifier| verifier.role);
         Ok(role.map(|role| LiveKey { record, role, tenant }))
     }
+
+    /// What it takes to check evidence that was made with a key of any tenant (see [`model::KeyText::evidence`]), whether or
+    /// not the key has ended. No proxy is told of it.
+    pub async fn key_evidence(&self, id: KeyId) -> Result<Option<[u8; 32]>, StoreError> {
+        let row = api_key::Entity::find_by_id(id.to_string()).one(&self.store.inner.read).await?;
+        let read = |row: api_key::Model| {
+            row.evidence.as_slice().try_into().map_err(|_| StoreError::Corrupt { what: "api_key.evidence" })
+        };
+        row.map(read).transpose()
+    }
 }

@@ -20,8 +20,8 @@ use super::PlatformStore;
 use super::idempotency::KEPT_MICROS;
 use crate::change::{Change, Deed, append_audit, begin_write};
 use crate::entity::{
-    api_key, attempt, audit, command, department, idempotency, oauth_client, oauth_code, oauth_grant, outbox, server,
-    session, sign_in_link, tenant, user,
+    api_key, attempt, audit, command, department, idempotency, login_attempt, oauth_client, oauth_code, oauth_grant,
+    outbox, server, session, sign_in_link, tenant, user,
 };
 use crate::grant_record::GRANT_IDLE;
 use crate::{Actor, StoreError};
@@ -29,6 +29,8 @@ use crate::{Actor, StoreError};
 const DAY_MICROS: i64 = 24 * 3600 * 1_000_000;
 /// How long a grant is kept after its end, microseconds: longer than any token of it lives.
 const GRANT_MICROS: i64 = 3600 * 1_000_000;
+/// How long a login at an upstream is shown after its time, microseconds.
+const LOGIN_MICROS: i64 = 3600 * 1_000_000;
 /// Rows that one statement removes: others wait for it on SQLite.
 const BATCH: u64 = if cfg!(test) { 2 } else { 500 };
 /// Tenants that one pass removes whole.
@@ -64,7 +66,8 @@ pub struct Purged {
     pub keys: u64,
     /// Sessions that have reached their end.
     pub sessions: u64,
-    /// Sign-in links, round trips and authorization codes that nobody came back for.
+    /// Sign-in links, round trips and authorization codes that nobody came back for, and logins at upstreams that were
+    /// over for an hour.
     pub attempts: u64,
     /// OAuth clients that were not used for long.
     pub clients: u64,
@@ -168,7 +171,10 @@ impl PlatformStore {
         let links = (sign_in_link::Entity, Condition::all().add(sign_in_link::Column::ExpiresAt.lte(now)));
         let trips = (attempt::Entity, Condition::all().add(attempt::Column::ExpiresAt.lte(now)));
         let codes = (oauth_code::Entity, Condition::all().add(oauth_code::Column::ExpiresAt.lte(now)));
-        Ok(self.purge(links).await? + self.purge(trips).await? + self.purge(codes).await?)
+        let kept = now.saturating_sub(LOGIN_MICROS);
+        let logins = (login_attempt::Entity, Condition::all().add(login_attempt::Column::ExpiresAt.lte(kept)));
+        let ended = self.purge(links).await? + self.purge(trips).await? + self.purge(codes).await?;
+        Ok(ended + self.purge(logins).await?)
     }
 
     async fn purge_tenants(&self, before: i64) -> Result<u64, StoreError> {

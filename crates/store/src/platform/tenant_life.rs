@@ -5,6 +5,7 @@ use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QuerySelect};
 use uuid::Uuid;
 
 use super::PlatformStore;
+use super::tenant_keys::has_keys;
 use super::tenants::{deed, live, tenant_at, tombstones};
 use crate::change::{Change, Notice};
 use crate::entity::egress_rule;
@@ -12,7 +13,8 @@ use crate::entity::tenant::{Column, Entity};
 use crate::{Actor, Committed, Restored, StoreError, TenantRecord};
 
 impl PlatformStore {
-    /// Deletes a tenant: its rows stay, its keys open nothing and its servers are unmounted, urgently.
+    /// Deletes a tenant: its rows stay, its keys open nothing and its servers are unmounted, urgently; its connections
+    /// are erased, and its data keys destroyed, so that nothing that was sealed for it can be read again.
     /// `LastAdmin` if nobody could administer the platform any more.
     pub async fn delete_tenant(
         &self,
@@ -27,7 +29,7 @@ impl PlatformStore {
         Ok(Committed { value: (), revision: committed.revision })
     }
 
-    /// Brings a deleted tenant back with all it had; its name was kept for it. Restoring a live one
+    /// Brings a deleted tenant back with all it had but secrets; its name was kept for it. Restoring a live one
     /// changes nothing.
     pub async fn restore_tenant(
         &self,
@@ -42,9 +44,11 @@ impl PlatformStore {
         }
         let before = tenant_at(&change, tombstones(), id, None).await?;
         let after = TenantRecord { deleted_at: None, ..before.clone() };
+        // What they had sealed is gone with its keys.
+        let enter_again = if has_keys(&change.tx, id).await? { vec!["secrets"] } else { Vec::new() };
         let Committed { value, revision } =
             self.write_and_commit_tenant(change, actor, "tenant.restore", before, after).await?;
-        Ok(Committed { value: Restored::whole(value), revision })
+        Ok(Committed { value: Restored { record: value, enter_again }, revision })
     }
 
     /// Erases a deleted tenant and all it had for good, but its audit; `StillLive` if it is not deleted.

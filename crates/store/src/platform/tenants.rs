@@ -120,6 +120,9 @@ impl PlatformStore {
             // Of which those that were just revoked are some.
             tenant.notices_of_all(&change, after.is_live()).await?
         };
+        if after.deleted_at.is_some() {
+            tenant.shred(&change).await?;
+        }
         change.commit(actor, deed(action, Some(&before), Some(&after)), notices, after).await
     }
 }

@@ -1,14 +1,15 @@
 //! A tenant's departments: create, read, list, change, delete, restore.
 
-use model::{DepartmentId, Generation, ResourceName};
+use model::{DepartmentId, Generation, Holder, ResourceName};
 use sea_orm::{
     ColumnTrait, Condition, ConnectionTrait, DeleteMany, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder,
     QuerySelect, Select, UpdateMany,
 };
 
 use super::TenantStore;
+use super::connections::of_holder;
 use crate::bounds::{DEPARTMENTS, room_for_one};
-use crate::change::{Change, Deed};
+use crate::change::{Change, Deed, Notice};
 use crate::entity::department::{Column, Entity, Model};
 use crate::generation::expect;
 use crate::listing::{holds, page_size};
@@ -114,8 +115,8 @@ impl TenantStore {
         self.commit_department(change, &tenant, actor, "department.change", Some(before), after).await
     }
 
-    /// Deletes a department: its row stays as a tombstone, its name is free again, and its users show it
-    /// no more.
+    /// Deletes a department: its row stays as a tombstone, its name is free again, its users show it
+    /// no more, and its connections are erased.
     pub async fn delete_department(
         &self,
         actor: &Actor,
@@ -193,6 +194,26 @@ impl TenantStore {
         if taken { Err(StoreError::NameTaken) } else { Ok(()) }
     }
 
+    /// What goes with a department that was deleted, and what has another name with one that was renamed: its
+    /// connections.
+    async fn follow_department(
+        &self,
+        change: &Change,
+        tenant: &TenantRecord,
+        before: &DepartmentRecord,
+        after: &DepartmentRecord,
+    ) -> Result<Vec<Notice>, StoreError> {
+        let those = of_holder(Holder::Department(after.id));
+        if after.deleted_at.is_some() {
+            return self.erase_connections(change, tenant.is_live(), those).await;
+        }
+        if before.name == after.name {
+            return Ok(Vec::new());
+        }
+        let ids = self.connection_ids(change, those).await?;
+        self.notices_of_connections(change, tenant.is_live(), ids, false).await
+    }
+
     /// Proxies hold no departments, but users with the names of theirs.
     async fn commit_department(
         &self,
@@ -209,7 +230,10 @@ impl TenantStore {
             _ => Vec::new(),
         };
         let told = |user| self.notice(ResourceName::User(user), tenant.is_live(), false);
-        let notices: Vec<_> = members.into_iter().map(told).collect();
+        let mut notices: Vec<_> = members.into_iter().map(told).collect();
+        if let Some(before) = &before {
+            notices.extend(self.follow_department(&change, tenant, before, &after).await?);
+        }
         let deed = Deed {
             tenant: Some(self.tenant),
             action,

@@ -12,9 +12,9 @@ use crate::entity::{egress_rule, issuer, oauth_grant, user};
 
 impl TenantStore {
     /// A notice for the tenant, each server that is mounted while it is active, each key that opens
-    /// something then, each user, each identity provider that counts, each grant that was taken back, and each egress rule
-    /// that is for it alone. Its
-    /// going is urgent.
+    /// something then, each user, each identity provider that counts, each grant that was taken back, each egress rule
+    /// that is for it alone, and each connection, unless there are too many to be named: the tenant stands for them.
+    /// Its going is urgent.
     pub(crate) async fn notices_of_all(&self, change: &Change, live: bool) -> Result<Vec<Notice>, StoreError> {
         let bounds = self.bounds(&change.tx).await?;
         let keys = self.live_keys(&change.tx, None, change.now).await?;
@@ -30,13 +30,15 @@ impl TenantStore {
         let issuers: Vec<Uuid> = issuers.column(issuer::Column::Id).into_tuple().all(&change.tx).await?;
         let revoked = self.scoped_grants().filter(oauth_grant::Column::RevokedAt.is_not_null()).select_only();
         let revoked: Vec<Uuid> = revoked.column(oauth_grant::Column::Id).into_tuple().all(&change.tx).await?;
+        let connections = self.connections_of_live(&change.tx).await?;
         let names = std::iter::once(ResourceName::Tenant(self.tenant))
             .chain(rules.into_iter().map(|id| ResourceName::Egress(EgressRuleId(id))))
             .chain(servers.into_iter().map(|id| ResourceName::Server(ServerId(id))))
             .chain(keys.map(|key| ResourceName::Key(key.verifier.id)))
             .chain(users.into_iter().map(|id| ResourceName::User(UserId(id))))
             .chain(issuers.into_iter().map(|id| ResourceName::Issuer(IssuerId(id))))
-            .chain(revoked.into_iter().map(|id| ResourceName::Revoked(GrantId(id))));
+            .chain(revoked.into_iter().map(|id| ResourceName::Revoked(GrantId(id))))
+            .chain(connections.into_iter().map(ResourceName::Connection));
         Ok(names.map(|name| self.notice(name, live, !live)).collect())
     }
 }

@@ -17,8 +17,8 @@ impl TenantStore {
         self.one_server(&self.store.inner.read, self.scoped_server_tombstones().filter(Column::Id.eq(id.0))).await
     }
 
-    /// Deletes a server: its row stays as a tombstone, its name and title are free again. Deleting a
-    /// tombstone is `NotFound`.
+    /// Deletes a server: its row stays as a tombstone, its name and title are free again, its secrets and connections
+    /// are erased. Deleting a tombstone is `NotFound`.
     pub async fn delete_server(
         &self,
         actor: &Actor,
@@ -28,13 +28,14 @@ impl TenantStore {
         let (change, tenant) = self.begin().await?;
         let before = self.server_at(&change, self.scoped_servers(), id, expected).await?;
         let mut after = before.clone();
-        after.deleted_at = Some(change.now);
+        // What is deleted has no secrets: they don't wait for the purge.
+        (after.deleted_at, after.auth_secret) = (Some(change.now), None);
         self.write_server(&change, actor, &before, &mut after).await?;
         let committed = self.commit_server(change, &tenant, actor, "server.delete", Some(before), after).await?;
         Ok(Committed { value: (), revision: committed.revision })
     }
 
-    /// Brings a deleted server back as it was; `NameTaken` or `TitleTaken` if another one has these by
+    /// Brings a deleted server back as it was, but for its secrets; `NameTaken` or `TitleTaken` if another one has these by
     /// now. Restoring a live one changes nothing.
     pub async fn restore_server(
         &self,
@@ -53,7 +54,8 @@ impl TenantStore {
         self.write_server(&change, actor, &before, &mut after).await?;
         let Committed { value, revision } =
             self.commit_server(change, &tenant, actor, "server.restore", Some(before), after).await?;
-        Ok(Committed { value: Restored::whole(value), revision })
+        let enter_again = value.lost();
+        Ok(Committed { value: Restored { record: value, enter_again }, revision })
     }
 
     /// Erases a deleted server for good. `StillLive` if it is not deleted, `Referenced` if live keys

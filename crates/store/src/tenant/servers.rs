@@ -1,13 +1,15 @@
 //! A tenant's servers: create, read, list, change.
 
 use model::{Generation, ResourceName, ServerId};
+use sea_orm::sea_query::IntoCondition as _;
 use sea_orm::{
     ColumnTrait, Condition, ConnectionTrait, DeleteMany, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder,
     QuerySelect, Select, UpdateMany,
 };
 
 use super::TenantStore;
-use crate::change::{Change, Deed};
+use crate::change::{Change, Deed, Notice};
+use crate::entity::connection;
 use crate::entity::server::{Column, Entity, Model};
 use crate::generation::expect;
 use crate::listing::{holds, lists, page_size};
@@ -25,7 +27,7 @@ impl TenantStore {
     }
 
     /// Live and deleted ones, for writes.
-    fn scoped_server_update(&self) -> UpdateMany<Entity> {
+    pub(super) fn scoped_server_update(&self) -> UpdateMany<Entity> {
         Entity::update_many().filter(self.own_servers())
     }
 
@@ -55,10 +57,21 @@ impl TenantStore {
     /// Makes a server: `NameTaken`, `TitleTaken`, `Quota`, or `NotFound` if the tenant isn't.
     pub async fn create_server(&self, actor: &Actor, new: NewServer) -> Result<Committed<ServerRecord>, StoreError> {
         let (change, tenant) = self.begin().await?;
-        let record = ServerRecord::new(self.tenant, actor, new, change.now);
-        self.check_server_fits(&change, &tenant, &record).await?;
-        Entity::insert(record.clone().into_row()).exec_without_returning(&change.tx).await?;
+        let record = self.put_server(&change, &tenant, actor, new).await?;
         self.commit_server(change, &tenant, actor, "server.create", None, record).await
+    }
+
+    pub(super) async fn put_server(
+        &self,
+        change: &Change,
+        tenant: &TenantRecord,
+        actor: &Actor,
+        new: NewServer,
+    ) -> Result<ServerRecord, StoreError> {
+        let record = ServerRecord::new(self.tenant, actor, new, change.now)?;
+        self.check_server_fits(change, tenant, &record).await?;
+        Entity::insert(record.clone().into_row()).exec_without_returning(&change.tx).await?;
+        Ok(record)
     }
 
     /// A live server.
@@ -109,7 +122,7 @@ impl TenantStore {
         expected: Option<Generation>,
         patch: ServerPatch,
     ) -> Result<Committed<ServerRecord>, StoreError> {
-        self.change_server(actor, id, expected, "server.change", |before| Ok(before.patched(patch))).await
+        self.change_server(actor, id, expected, "server.change", |before| before.patched(patch)).await
     }
 
     /// Changes a live server by a pure step.
@@ -202,16 +215,54 @@ impl TenantStore {
         before: Option<ServerRecord>,
         after: ServerRecord,
     ) -> Result<Committed<ServerRecord>, StoreError> {
-        let name = ResourceName::Server(after.spec.id);
-        let deed = Deed {
+        let deed = self.server_deed(action, before.as_ref(), &after);
+        let mut notices = vec![self.server_notice(tenant, &after)];
+        if let Some(before) = &before {
+            notices.extend(self.follow_server(&change, tenant, before, &after).await?);
+        }
+        change.commit(actor, deed, notices, after).await
+    }
+
+    /// What goes or comes with a server that was changed: its connections, and what was learned of where it was.
+    async fn follow_server(
+        &self,
+        change: &Change,
+        tenant: &TenantRecord,
+        before: &ServerRecord,
+        after: &ServerRecord,
+    ) -> Result<Vec<Notice>, StoreError> {
+        let those = connection::Column::ServerId.eq(after.spec.id.0);
+        if before.spec.url != after.spec.url || before.auth != after.auth || after.deleted_at.is_some() {
+            self.forget_upstream_metadata(change, after.spec.id).await?;
+        }
+        if after.deleted_at.is_some() {
+            self.forget_upstream_clients(change, after.spec.id).await?;
+            return self.erase_connections(change, tenant.is_live(), those.into_condition()).await;
+        }
+        if before.is_intended() == after.is_intended() {
+            return Ok(Vec::new());
+        }
+        let ids = self.connection_ids(change, those).await?;
+        self.notices_of_connections(change, tenant.is_live(), ids, before.is_intended()).await
+    }
+
+    pub(super) fn server_notice(&self, tenant: &TenantRecord, record: &ServerRecord) -> Notice {
+        self.notice(ResourceName::Server(record.spec.id), tenant.is_live() && record.is_intended(), false)
+    }
+
+    pub(super) fn server_deed(
+        &self,
+        action: &'static str,
+        before: Option<&ServerRecord>,
+        after: &ServerRecord,
+    ) -> Deed {
+        Deed {
             tenant: Some(self.tenant),
             action,
-            object: name.to_string(),
-            before: before.map(|record| record.redacted()),
+            object: ResourceName::Server(after.spec.id).to_string(),
+            before: before.map(ServerRecord::redacted),
             after: after.deleted_at.is_none().then(|| after.redacted()),
-        };
-        let notice = self.notice(name, tenant.is_live() && after.is_intended(), false);
-        change.commit(actor, deed, [notice], after).await
+        }
     }
 }
 
@@ -234,7 +285,7 @@ mod tests {
         let new = NewServer::new("notes".parse().unwrap(), "Notes".to_owned(), upstream);
         let (mine, theirs) = (TenantId::fresh(), TenantId::fresh());
         let actor = Actor::system("test");
-        let row = || ServerRecord::new(theirs, &actor, new.clone(), 1).into_row().try_into_model().unwrap();
+        let row = || ServerRecord::new(theirs, &actor, new.clone(), 1).unwrap().into_row().try_into_model().unwrap();
         assert!(matches!(store.tenant(mine).server_record(row()), Err(StoreError::CrossTenant)));
         assert!(store.tenant(theirs).server_record(row()).is_ok());
     }

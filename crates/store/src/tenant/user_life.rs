@@ -14,7 +14,7 @@ impl TenantStore {
     }
 
     /// Deletes a user: the row stays as a tombstone (of the last 10,000), the login is free again, and the user's keys
-    /// open nothing, urgently. `LastAdmin` if nobody could administer the platform any more.
+    /// open nothing and the user's connections are erased, urgently. `LastAdmin` if nobody could administer the platform any more.
     pub async fn delete_user(
         &self,
         actor: &Actor,

@@ -1,12 +1,13 @@
 //! A tenant's users: create, read, list, change.
 
-use model::{Generation, ResourceName, UserId};
+use model::{Generation, Holder, ResourceName, UserId};
 use sea_orm::{
     ColumnTrait, Condition, ConnectionTrait, DeleteMany, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder,
     QuerySelect, Select, UpdateMany,
 };
 
 use super::TenantStore;
+use super::connections::of_holder;
 use crate::bounds::{USERS, room_for_one};
 use crate::change::{Change, Deed, Notice};
 use crate::entity::user::{Column, Entity, Model};
@@ -244,6 +245,9 @@ impl TenantStore {
         if after.deleted_at.is_some() {
             notices.extend(self.erase_oldest_users(&change).await?);
         }
+        if let Some(before) = &before {
+            notices.extend(self.follow_user(&change, tenant, before, &after).await?);
+        }
         let (had, has) = (before.as_ref().map(UserRecord::spec), after.spec());
         if had.as_ref() != Some(&has) {
             let urgent = takes_place(had.as_ref(), &has);
@@ -257,6 +261,26 @@ impl TenantStore {
             after: after.deleted_at.is_none().then(|| after.redacted()),
         };
         change.commit(actor, deed, notices, after).await
+    }
+
+    /// What goes or comes with a user who was changed: the connections that are theirs alone.
+    async fn follow_user(
+        &self,
+        change: &Change,
+        tenant: &TenantRecord,
+        before: &UserRecord,
+        after: &UserRecord,
+    ) -> Result<Vec<Notice>, StoreError> {
+        let those = of_holder(Holder::User(after.id));
+        if after.deleted_at.is_some() {
+            return self.erase_connections(change, tenant.is_live(), those).await;
+        }
+        let (had, has) = (before.bound().is_some(), after.bound().is_some());
+        if had == has {
+            return Ok(Vec::new());
+        }
+        let ids = self.connection_ids(change, those).await?;
+        self.notices_of_connections(change, tenant.is_live(), ids, had).await
     }
 
     /// A notice for each key that opens something else since its user was changed.

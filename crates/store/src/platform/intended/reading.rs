@@ -3,11 +3,12 @@
 use std::collections::{HashMap, HashSet};
 
 use model::{
-    EgressRuleId, GrantId, IssuerId, KeyRole, Resource, ResourceName, Revision, RevokedGrant, ServerId, SignerId,
-    TenantId,
+    ConnectionId, EgressRuleId, GrantId, IssuerId, KeyRole, Resource, ResourceName, Revision, RevokedGrant, ServerId,
+    SignerId, TenantId,
 };
 use uuid::Uuid;
 
+use super::connections::Told;
 use super::{IntendedState, Unreadable};
 use crate::entity::{api_key, egress_rule, issuer, server, signer, tenant, user};
 use crate::user_record::spec_of;
@@ -123,6 +124,17 @@ impl Reading {
         if self.active.contains(&tenant) {
             let revoked = RevokedGrant { id: GrantId(grant), tenant: TenantId(tenant) };
             self.state.resources.push(Resource::Revoked(revoked));
+        }
+    }
+
+    pub(super) fn connection(&mut self, row: Told) {
+        if !self.active.contains(&row.tenant_id) {
+            return;
+        }
+        let (tenant, name) = (TenantId(row.tenant_id), ResourceName::Connection(ConnectionId(row.id)));
+        match row.spec() {
+            Ok(spec) => self.state.resources.push(Resource::Connection(spec)),
+            Err(error) => self.held_back(Some(name), name.to_string(), Some(tenant), &error),
         }
     }
 
