@@ -280,6 +280,8 @@ async fn create(
         let made = if add.name.is_some() { name.to_string() } else { host.clone() };
         let made = if titles == 0 { made } else { format!("{made} ({})", titles + 1) };
         let new = NewServer {
+            id: None,
+            auth: None,
             name,
             title: add.title.clone().unwrap_or(made),
             transport: match probe {
