@@ -234,7 +234,9 @@ impl AuthConfig {
 
     /// Whether this credential has everything that is asked of it. A sign-in brings what it needs.
     pub(crate) fn is_complete(&self, credential: &Credential) -> bool {
-        self.required_secrets().iter().all(|name| credential.has(name, self.way.alone()))
+        let of_the_certificate = |name: &str| self.client_certificate && matches!(name, "certificate" | "private_key");
+        let all = self.required_secrets();
+        all.iter().all(|name| credential.has(name, self.way.alone() && !of_the_certificate(name)))
     }
 
     /// What is wrong with a credential beyond what it lacks: it would never become header lines. The paths begin

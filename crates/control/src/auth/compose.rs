@@ -149,7 +149,7 @@ pub(super) fn compose(
     match &config.way {
         Way::None | Way::Certificate => (),
         Way::Bearer => {
-            let token = first(material, &["access_token", "token"])?;
+            let token = first(material, &["access_token"])?;
             composed.header("Authorization", joined(&["Bearer ", token]))?;
         }
         Way::ApiKey { header } => {

@@ -127,7 +127,9 @@ fn read(fields: &mut Fields, taken: &mut Taken) -> Option<AuthConfig> {
         } else {
             config.headers = given.unwrap_or_default();
         }
-        if config.headers.is_empty() && config.query.is_empty() {
+        let read =
+            !taken.wrong.iter().any(|wrong| wrong.field.starts_with("headers") || wrong.field.starts_with("query"));
+        if config.headers.is_empty() && config.query.is_empty() && read {
             fields.wrong("headers", (Code::Required, "must say where the secret goes".to_owned()));
         }
         config.pre_refresh = pre_refresh.unwrap_or(if tokens { PRE_REFRESH } else { 0 });
@@ -163,8 +165,15 @@ pub(super) fn settle(
 fn source(kind: &str, fields: &mut Fields, taken: &mut Taken) -> Option<TokenSource> {
     Some(match kind {
         "client_credentials" => {
-            let (token_url, issuer) = (fields.optional("token_url", url), fields.optional("issuer", url));
-            if token_url.is_none() && issuer.is_none() {
+            let mut given = false;
+            let mut read = |name: &str| {
+                fields.optional(name, |value| {
+                    given = true;
+                    url(value)
+                })
+            };
+            let (token_url, issuer) = (read("token_url"), read("issuer"));
+            if !given {
                 fields.wrong("token_url", (Code::Required, "or `issuer` is required".to_owned()));
             }
             let (client, target) = (client(fields, taken), target(fields));
@@ -390,7 +399,7 @@ fn kind(value: Value) -> Result<&'static str, Wrong> {
 
 fn scopes(value: Value) -> Result<Vec<Scope>, Wrong> {
     let read = texts(3, 32)(value)?.iter().map(|word| Scope::parse(word)).collect::<Option<Vec<_>>>();
-    let read = read.ok_or_else(|| (Code::ScopeType, "must be global, department or user".to_owned()))?;
+    let read = read.ok_or_else(|| (Code::ConnectionScope, "must be global, department or user".to_owned()))?;
     let twice = read.iter().enumerate().any(|(at, scope)| read.iter().take(at).any(|other| other == scope));
     if twice { Err((Code::Duplicate, "an entry stands twice".to_owned())) } else { Ok(read) }
 }

@@ -16,7 +16,7 @@ const MAX_LIFETIME: i64 = 10 * 366 * 24 * 3600;
 /// Bytes of an answer that is read.
 pub(crate) const MAX_ANSWER: usize = 64 << 10;
 /// What an answer is made of, unless its server's settings say otherwise.
-const MEMBERS: [&str; 6] = ["access_token", "refresh_token", "expires_in", "expires_at", "scope", "token_type"];
+const MEMBERS: [&str; 6] = ["access_token", "expires_at", "expires_in", "refresh_token", "scope", "token_type"];
 const MICROS: i64 = 1_000_000;
 
 /// Where the parts of a token stand in an answer: names of parts, and dotted paths.

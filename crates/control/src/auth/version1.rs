@@ -143,7 +143,7 @@ fn binding_scope(value: Value) -> Result<Option<Scope>, Wrong> {
     match (word.as_str(), Scope::parse(&word)) {
         ("inline", _) => Ok(None),
         (_, Some(scope)) => Ok(Some(scope)),
-        _ => Err((Code::ScopeType, "must be inline, system, department or user".to_owned())),
+        _ => Err((Code::ConnectionScope, "must be inline, system, department or user".to_owned())),
     }
 }
 

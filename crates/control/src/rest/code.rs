@@ -120,7 +120,6 @@ codes! {
         Server "server" "Invalid fields", "Not a server of this tenant that the key may use.";
         Algorithm "algorithm" "Invalid fields", "Not a signature that is verified here: `RS256`, `ES256` or `EdDSA`.";
         Department "department" "Invalid fields", "Not a department of this tenant.";
-        ScopeType "scope_type" "Invalid fields", "Not a scope of connections: `global`, `department` or `user`.";
         ScopeNotAccepted "scope_not_accepted" "Scope not accepted", "The server accepts no connections of this scope.";
         ConnectionStatus "connection_status" "Invalid fields", "Not a status that a connection can be given: `active` or `disabled`.";
         ReferenceOutside "reference_outside" "Invalid fields", "The reference leads out of the tenant's part of its source, or there is no such source.";
@@ -131,6 +130,7 @@ codes! {
         Ports "ports" "Invalid fields", "Not a port nor a range of ports such as `8000-8100`.";
         Transport "transport" "Invalid fields", "Must be `streamable_http`, `sse` or `auto`.";
         AuthType "auth_type" "Invalid fields", "Not one of the words that the field knows; the detail names them.";
+        ConnectionScope "connection_scope" "Invalid fields", "Not a scope of connections: `global`, `department` or `user`.";
         ManifestScope "manifest_scope" "Invalid fields", "Neither `server` nor `binding`, or `server` where lists are of one person each.";
         Template "template" "Invalid fields", "A template with an unknown placeholder, or a placeholder where none can stand.";
         ClientCertificate "client_certificate" "Invalid fields", "Not a PEM certificate with its private key.";
