@@ -124,6 +124,11 @@ impl Api {
         self.exchange(Method::PATCH, &rest_path(path, &[]), etag, Some(body.to_string())).await
     }
 
+    /// PUT of the version that was read.
+    pub(crate) async fn put(&self, path: &[&str], etag: Option<&str>, body: &Value) -> Result<Answer, Failure> {
+        self.exchange(Method::PUT, &rest_path(path, &[]), etag, Some(body.to_string())).await
+    }
+
     /// DELETE of the version that was read.
     pub(crate) async fn delete(
         &self,

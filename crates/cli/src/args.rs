@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 mod audit;
+mod connection;
 mod department;
 mod document;
 mod egress;
@@ -20,6 +21,7 @@ mod token;
 mod user;
 
 pub(crate) use self::audit::{AuditLs, AuditVerb};
+pub(crate) use self::connection::{ConnectionLs, ConnectionOf, ConnectionSet, ConnectionVerb, Field, HolderArgs};
 pub(crate) use self::department::{DepartmentCreate, DepartmentSet, DepartmentVerb};
 pub(crate) use self::document::{Apply, Export};
 pub(crate) use self::egress::{Allow, EgressVerb};
@@ -109,6 +111,9 @@ pub(crate) enum Verb {
     /// MCP clients that people have let in
     #[command(subcommand)]
     Grant(GrantVerb),
+    /// Credentials that are used at servers: everybody's, a department's, a user's own
+    #[command(subcommand)]
+    Connection(ConnectionVerb),
     /// Get a token in the name of a user, for a backend that calls for many
     Token(Token),
     /// Whose key this is, and what it may do

@@ -22,6 +22,9 @@ pub(crate) struct Problem {
     /// By which the log line is found.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub(crate) trace_id: String,
+    /// The record that stands in the way, where it is a connection.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub(crate) connection: String,
     /// One entry for each wrong field.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) errors: Vec<FieldProblem>,

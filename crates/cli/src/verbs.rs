@@ -4,6 +4,7 @@ mod apply;
 mod audit;
 mod body;
 mod certs;
+mod connections;
 mod departments;
 mod effects;
 mod egress;
@@ -55,6 +56,7 @@ pub(crate) async fn run(cli: Cli) -> Result<(), Failure> {
         Verb::Issuer(verb) => issuers::run(&Api::open(&target()?)?, verb, screen).await,
         Verb::Session(verb) => sessions::run(&Api::open(&target()?)?, verb, screen).await,
         Verb::Grant(verb) => grants::run(&Api::open(&target()?)?, verb, screen).await,
+        Verb::Connection(verb) => connections::run(&Api::open(&target()?)?, verb, screen).await,
         Verb::Token(token) => tokens::run(&Api::open(&target()?)?, &token, screen).await,
         Verb::Whoami => me::run(&Api::open(&target()?)?, screen).await,
         Verb::Tenant(verb) => tenants::run(&Api::open(&target()?)?, verb, screen).await,

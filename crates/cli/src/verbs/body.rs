@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use crate::failure::Failure;
 
 /// A JSON object that grows by what was typed.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Body(Map<String, Value>);
 
 impl Body {
