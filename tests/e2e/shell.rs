@@ -39,10 +39,7 @@ impl Shell {
 
     /// Runs what is typed, with `input` on standard input.
     pub(crate) async fn run_with(&self, args: &[&str], input: &str) -> Ran {
-        let mut command = Command::new(executable("gatehouse"));
-        command.args(args).arg("--data-dir").arg(&self.dir).env_remove("GATEHOUSE_URL").env_remove("GATEHOUSE_KEY");
-        command.envs(self.key.iter().map(|key| ("GATEHOUSE_KEY", key)));
-        command.envs(self.url.iter().map(|url| ("GATEHOUSE_URL", url)));
+        let mut command = self.command(args);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
         let mut child = command.spawn().unwrap();
         let mut stdin = child.stdin.take().unwrap();
@@ -59,6 +56,25 @@ impl Shell {
         let printed = ran.stdout.contains(&self.admin_key) || ran.stderr.contains(&self.admin_key);
         assert!(!printed, "{args:?} prints the admin's key");
         ran
+    }
+
+    /// Runs what is typed while somebody reads what it prints, both streams, in this file.
+    pub(crate) async fn run_into(&self, args: &[&str], file: &std::path::Path) -> Ran {
+        let mut command = self.command(args);
+        let open = || std::fs::OpenOptions::new().create(true).append(true).open(file).unwrap();
+        command.stdin(Stdio::null()).stdout(open()).stderr(open()).kill_on_drop(true);
+        let mut child = command.spawn().unwrap();
+        let status = tests::patient("the command ends", child.wait()).await.unwrap();
+        let printed = std::fs::read_to_string(file).unwrap();
+        Ran { code: status.code().unwrap_or(-1), stdout: printed, stderr: String::new() }
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(executable("gatehouse"));
+        command.args(args).arg("--data-dir").arg(&self.dir).env_remove("GATEHOUSE_URL").env_remove("GATEHOUSE_KEY");
+        command.envs(self.key.iter().map(|key| ("GATEHOUSE_KEY", key)));
+        command.envs(self.url.iter().map(|url| ("GATEHOUSE_URL", url)));
+        command
     }
 
     /// Runs what is typed.

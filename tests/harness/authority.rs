@@ -294,6 +294,11 @@ impl Authority {
         std::mem::take(&mut self.state.book.lock().unwrap().script).len()
     }
 
+    /// How much of what the next requests meet is left.
+    pub fn left(&self) -> usize {
+        self.state.book.lock().unwrap().script.len()
+    }
+
     /// Lets the requests that are held go on.
     pub fn let_go(&self) {
         self.state.gate.send_replace(true);

@@ -62,10 +62,27 @@ impl Redis {
         self.server.thaw();
     }
 
+    /// Every key with what stands there, as Redis itself would write it to disk.
+    pub fn dump(&self) -> Vec<u8> {
+        let file = self.folder.path().join("dump.rdb");
+        self.ask(&["CONFIG", "SET", "rdbcompression", "no"]);
+        self.ask(&["SAVE"]);
+        std::fs::read(file).expect("Redis writes its file")
+    }
+
+    /// Puts a text at a key.
+    pub fn set(&self, key: &str, text: &str) {
+        self.ask(&["SET", key, text]);
+    }
+
+    fn ask(&self, command: &[&str]) {
+        let said = Command::new("redis-cli").args(["-p", &self.port.to_string()]).args(command).output();
+        assert!(said.as_ref().is_ok_and(|said| said.stdout.starts_with(b"OK")), "{command:?}: {said:?}");
+    }
+
     /// Forgets everything.
     pub fn flush(&self) {
-        let said = Command::new("redis-cli").args(["-p", &self.port.to_string(), "FLUSHALL"]).output();
-        assert!(said.is_ok_and(|said| said.stdout.starts_with(b"OK")), "redis-cli flushes");
+        self.ask(&["FLUSHALL"]);
     }
 }
 

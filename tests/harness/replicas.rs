@@ -46,6 +46,24 @@ struct Node {
 impl Replicas {
     /// Makes keys, certificates and schema, and starts everything.
     pub async fn start(plan: &Plan) -> Self {
+        Self::start_with(plan, &[]).await
+    }
+
+    /// The same with more variables for every control.
+    pub async fn start_with(plan: &Plan, more: &[(&'static str, String)]) -> Self {
+        Self::start_all(plan, more, &[]).await
+    }
+
+    /// The same with more variables for every process.
+    pub async fn start_everywhere(plan: &Plan, more: &[(&'static str, String)]) -> Self {
+        Self::start_all(plan, more, more).await
+    }
+
+    async fn start_all(
+        plan: &Plan,
+        of_controls: &[(&'static str, String)],
+        of_proxies: &[(&'static str, String)],
+    ) -> Self {
         let folder = TempDir::with_prefix("gatehouse-replicas-").expect("a folder");
         let path = |name: &str| folder.path().join(name).display().to_string();
         let mut controls: Vec<Node> = (0..plan.controls).map(|at| Node::control(at, plan, &path)).collect();
@@ -53,6 +71,7 @@ impl Replicas {
         let public = controls.first().expect("at least one control").url();
         for control in &mut controls {
             control.environment.insert("GATEHOUSE_PUBLIC_URL", public.clone());
+            control.environment.extend(of_controls.iter().cloned());
         }
         let links: Vec<String> =
             controls.iter().map(|control| control.environment["GATEHOUSE_LINK_LISTEN"].clone()).collect();
@@ -62,7 +81,10 @@ impl Replicas {
             links.rotate_left(at % plan.controls);
             Node::proxy(at, &links.join(","), &path)
         });
-        let proxies: Vec<Node> = proxies.collect();
+        let mut proxies: Vec<Node> = proxies.collect();
+        for proxy in &mut proxies {
+            proxy.environment.extend(of_proxies.iter().cloned());
+        }
         let init = controls.first_mut().expect("at least one control").job(&["init", "--json"], folder.path()).await;
         let keys = serde_json::from_slice(&init).expect("init prints one line of JSON");
         let issue = ["certificate", "issue", "--pool", "default", "--out", &path("node")];
@@ -98,6 +120,30 @@ impl Replicas {
 
     fn key(&self, name: &str) -> &str {
         self.keys[name].as_str().unwrap_or_else(|| panic!("no `{name}` in {}", self.keys))
+    }
+
+    /// Where everything that the processes leave behind is: logs, tables, keys.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Where a process shows its metrics, with the controls first.
+    pub fn metrics(&self) -> Vec<String> {
+        let all = self.controls.iter().chain(&self.proxies);
+        all.map(|node| node.environment["GATEHOUSE_METRICS_LISTEN"].clone()).collect()
+    }
+
+    /// Starts a control that dies at a crash point; it is not waited for.
+    pub fn start_control_cut(&mut self, at: usize, point: &str) {
+        let control = &mut self.controls[at];
+        control.environment.insert("GATEHOUSE_CRASH_AT", point.to_owned());
+        control.start(self.folder.path());
+        control.environment.remove("GATEHOUSE_CRASH_AT");
+    }
+
+    /// Whether a control still runs.
+    pub fn control_runs(&self, at: usize) -> bool {
+        self.controls[at].child.as_ref().and_then(Child::id).is_some_and(process::runs)
     }
 
     /// Where a proxy listens, with a path.

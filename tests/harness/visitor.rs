@@ -85,7 +85,15 @@ impl Visitor {
         }
     }
 
-    /// The same, and stops before an address that begins like this.
+    /// Presses the first button of a page that is not for signing out, and follows wherever it leads.
+    pub async fn lead_on(&mut self, page: &Shown) -> Shown {
+        let html = page.answer.text();
+        let buttons = forms(&html).into_iter().filter(|form| !form.get && !form.action.ends_with("/signout"));
+        let button = buttons.flat_map(|form| form.buttons).next().unwrap_or_else(|| panic!("no button: {html}")).0;
+        self.submit(page, &button, &[]).await
+    }
+
+    /// The same as [`submit`](Self::submit), and stops before an address that begins like this.
     pub async fn submit_until(
         &mut self,
         page: &Shown,

@@ -1,0 +1,278 @@
+//! What is changed somewhere is used everywhere, and what is taken away is gone everywhere, within two seconds.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use tests::postgres::Postgres;
+use tests::replicas::{Plan, Replicas};
+use tests::{Admin, Guard, Mcp, Upstream, canary, eventually};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::harbour::{add_with, change, connect, tagged, whoami};
+use crate::ways::user;
+
+const PROXIES: usize = 3;
+/// Within which everything that was taken away is used by nobody.
+const PROMISED: Duration = Duration::from_secs(2);
+
+/// Two controls on PostgreSQL and three proxies, each proxy at a control of its own as far as there are enough.
+async fn plant(more: &[(&'static str, String)]) -> Option<(Replicas, Postgres)> {
+    let postgres = Postgres::start()?;
+    let plan = Plan { controls: 2, proxies: PROXIES, database: postgres.url(), redis: None };
+    Some((Replicas::start_with(&plan, more).await, postgres))
+}
+
+/// One open session for each proxy.
+async fn sessions(replicas: &Replicas, server: &str, key: &str) -> Vec<Mcp> {
+    let mut sessions = Vec::new();
+    for proxy in 0..PROXIES {
+        sessions.push(Mcp::open(&replicas.at(proxy, &format!("/servers/{server}/mcp")), key).await);
+    }
+    sessions
+}
+
+#[tokio::test]
+async fn a_credential_changed_by_rest_is_used_by_every_call_after_the_answer() {
+    let Some((replicas, _postgres)) = plant(&[]).await else { return };
+    let old = canary::secret("first");
+    let guard = Guard::shut().bearer(&old, "0");
+    let upstream = Upstream::guarded("safe", &guard).await;
+    let admin = replicas.admin(0);
+    add_with(&admin, "safe", &upstream.url(), &json!({"type": "bearer"})).await.expect(201);
+    let made = connect(&admin, "safe", &json!({"scope_type": "global", "credential": old})).await;
+    let id = made["id"].as_str().unwrap();
+    let sessions = sessions(&replicas, "safe", replicas.client_key()).await;
+    for mcp in &sessions {
+        assert_eq!(whoami(mcp).await["person"], "0");
+    }
+    for round in 1..=10 {
+        let (token, person) = (canary::secret("next"), round.to_string());
+        // The old one stays good: only what is really sent counts.
+        guard.accept_bearer(&token, &person);
+        let admin = replicas.admin(round % 2);
+        let changed = change(&admin, "safe", id, &json!({"credential": token})).await.expect(200).json();
+        assert_eq!(changed["effective"]["pending"], 0, "{changed}");
+        for mcp in &sessions {
+            assert_eq!(whoami(mcp).await["person"], person.as_str(), "round {round}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_credential_changed_at_the_other_replica_heals_a_401_at_once_and_is_used_two_seconds_later() {
+    let Some((replicas, _postgres)) = plant(&[]).await else { return };
+    let old = canary::secret("first");
+    let guard = Guard::shut().bearer(&old, "old");
+    let upstream = Upstream::guarded("safe", &guard).await;
+    let admin = replicas.admin(0);
+    add_with(&admin, "safe", &upstream.url(), &json!({"type": "bearer"})).await.expect(201);
+    let made = connect(&admin, "safe", &json!({"scope_type": "global", "credential": old})).await;
+    let id = made["id"].as_str().unwrap();
+    let sessions = sessions(&replicas, "safe", replicas.client_key()).await;
+    for mcp in &sessions {
+        whoami(mcp).await;
+    }
+    let token = canary::secret("second");
+    guard.forget_secrets();
+    guard.accept_bearer(&token, "new");
+    let (other, body) = (replicas.admin(1), json!({"credential": token}));
+    let (changed, ()) = tokio::join!(change(&other, "safe", id, &body), async {
+        // Calls that meet the old one are refused until the new one is committed, and then healed.
+        for mcp in &sessions {
+            eventually("a call is healed", || async {
+                let answer = mcp.call("whoami", json!({})).await;
+                answer["result"]["content"][0]["text"].is_string().then_some(())
+            })
+            .await;
+        }
+    });
+    changed.expect(200);
+    tokio::time::sleep(PROMISED).await;
+    let since = Instant::now();
+    for mcp in &sessions {
+        assert_eq!(whoami(mcp).await["person"], "new");
+    }
+    assert!(guard.bringing(&old, since).is_empty(), "the old one is sent no more");
+}
+
+#[tokio::test]
+async fn a_token_file_that_another_program_writes_is_used_two_seconds_after_its_rename() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let import = folder.path().display().to_string();
+    let Some((replicas, _postgres)) = plant(&[("GATEHOUSE_IMPORT_DIR", import)]).await else { return };
+    let admin = replicas.admin(0);
+    let tenants = admin.get("/api/v1/tenants").await.expect(200).json();
+    let tenant = tenants["items"][0]["id"].as_str().unwrap().to_owned();
+    let old = canary::secret("first");
+    let guard = Guard::shut().bearer(&old, "first");
+    let upstream = Upstream::guarded("safe", &guard).await;
+    add_with(&admin, "safe", &upstream.url(), &json!({"type": "bearer"})).await.expect(201);
+    connect(&admin, "safe", &json!({"scope_type": "global", "credential": old})).await;
+    let sessions = sessions(&replicas, "safe", replicas.client_key()).await;
+    for mcp in &sessions {
+        assert_eq!(whoami(mcp).await["person"], "first");
+    }
+    for round in 0..5 {
+        let (token, person) = (canary::secret("file"), format!("file {round}"));
+        guard.accept_bearer(&token, &person);
+        write_import(folder.path(), &tenant, &json!({"access_token": token}));
+        eventually("the file is used by every proxy", || async {
+            for mcp in &sessions {
+                if whoami(mcp).await["person"] != person.as_str() {
+                    return None;
+                }
+            }
+            Some(())
+        })
+        .await;
+    }
+}
+
+/// Puts a token file for the global connection of the server `safe` in its place by one rename.
+fn write_import(folder: &std::path::Path, tenant: &str, credential: &Value) {
+    use std::os::unix::fs::PermissionsExt as _;
+    let place = folder.join(tenant).join("safe");
+    std::fs::create_dir_all(&place).unwrap();
+    let (fresh, file) = (place.join(".global.new"), place.join("global.json"));
+    std::fs::write(&fresh, credential.to_string()).unwrap();
+    std::fs::set_permissions(&fresh, std::fs::Permissions::from_mode(0o600)).unwrap();
+    std::fs::rename(fresh, file).unwrap();
+}
+
+/// What is taken away, and how.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Taken {
+    DeleteServer,
+    DisableServer,
+    DeleteConnection,
+    DisableConnection,
+    DeleteUser,
+    DisableUser,
+    LeaveDepartment,
+    DeleteDepartment,
+    RevokeKey,
+    DeleteTenant,
+    DisableTenant,
+}
+
+const ALL: [Taken; 11] = [
+    Taken::DeleteServer,
+    Taken::DisableServer,
+    Taken::DeleteConnection,
+    Taken::DisableConnection,
+    Taken::DeleteUser,
+    Taken::DisableUser,
+    Taken::LeaveDepartment,
+    Taken::DeleteDepartment,
+    Taken::RevokeKey,
+    Taken::DeleteTenant,
+    Taken::DisableTenant,
+];
+
+/// A tenant of its own with one user, who calls one server with one secret.
+struct Case {
+    taken: Taken,
+    tenant: String,
+    admin: Admin,
+    guard: Guard,
+    _upstream: Upstream,
+    secret: String,
+    key: String,
+    key_id: String,
+    connection: String,
+}
+
+impl Case {
+    async fn set_up(replicas: &Replicas, taken: Taken) -> Self {
+        let tenant = format!("{taken:?}").to_lowercase();
+        let admin = replicas.admin(0).tenant(&tenant).await;
+        user(&admin, "ann", &["sales"]).await;
+        let key = admin.post("/api/v1/keys", &json!({"role": "user", "user": "ann", "label": "ann"})).await;
+        let key = key.expect(201).json();
+        let secret = canary::secret("taken");
+        let guard = Guard::shut().bearer(&secret, "ann");
+        let upstream = Upstream::guarded("safe", &guard).await;
+        let scope = match taken {
+            Taken::LeaveDepartment | Taken::DeleteDepartment => "department",
+            Taken::DeleteUser | Taken::DisableUser | Taken::RevokeKey => "user",
+            _ => "global",
+        };
+        let auth = json!({"type": "bearer", "scopes": [scope]});
+        add_with(&admin, "safe", &upstream.url(), &auth).await.expect(201);
+        let mut body = json!({"scope_type": scope, "credential": secret});
+        match scope {
+            "department" => body["scope_id"] = json!("sales"),
+            "user" => body["scope_id"] = json!("ann"),
+            _ => (),
+        }
+        let connection = connect(&admin, "safe", &body).await["id"].as_str().unwrap().to_owned();
+        let text = |member: &Value| member.as_str().unwrap_or_else(|| panic!("{key}")).to_owned();
+        let (key, key_id) = (text(&key["key"]), text(&key["id"]));
+        Self { taken, tenant, admin, guard, _upstream: upstream, secret, key, key_id, connection }
+    }
+
+    async fn take(&self, replicas: &Replicas) {
+        let (admin, null) = (&self.admin, Value::Null);
+        let connection = format!("/api/v1/servers/safe/connections/{}", self.connection);
+        let (platform, tenant) = (replicas.admin(0), format!("/api/v1/tenants/{}", self.tenant));
+        let key = format!("/api/v1/keys/{}", self.key_id);
+        let (server, ann, sales) = ("/api/v1/servers/safe", "/api/v1/users/ann", "/api/v1/departments/sales");
+        let answer = match self.taken {
+            Taken::DeleteServer => tagged(admin, "DELETE", server, server, &null).await,
+            Taken::DisableServer => admin.post(&format!("{server}/disable"), &null).await,
+            Taken::DeleteConnection => tagged(admin, "DELETE", &connection, &connection, &null).await,
+            Taken::DisableConnection => {
+                tagged(admin, "PUT", &format!("{connection}/status"), &connection, &json!({"status": "disabled"})).await
+            }
+            Taken::DeleteUser => tagged(admin, "DELETE", ann, ann, &null).await,
+            Taken::DisableUser => tagged(admin, "PATCH", ann, ann, &json!({"enabled": false})).await,
+            Taken::LeaveDepartment => tagged(admin, "PATCH", ann, ann, &json!({"departments": []})).await,
+            Taken::DeleteDepartment => tagged(admin, "DELETE", sales, sales, &null).await,
+            Taken::RevokeKey => tagged(admin, "DELETE", &key, &key, &null).await,
+            Taken::DeleteTenant => tagged(&platform, "DELETE", &tenant, &tenant, &null).await,
+            Taken::DisableTenant => tagged(&platform, "PATCH", &tenant, &tenant, &json!({"enabled": false})).await,
+        };
+        assert!(answer.status.is_success(), "{:?}: {} {}", self.taken, answer.status, answer.text());
+    }
+}
+
+#[tokio::test]
+async fn whatever_is_deleted_or_disabled_no_upstream_sees_its_header_lines_two_seconds_later() {
+    let Some((replicas, _postgres)) = plant(&[]).await else { return };
+    let mut cases = Vec::new();
+    for taken in ALL {
+        cases.push(Case::set_up(&replicas, taken).await);
+    }
+    // Everybody calls through every proxy all the time, whatever is answered.
+    let (stop, mut callers) = (CancellationToken::new(), JoinSet::new());
+    for case in &cases {
+        for proxy in 0..PROXIES {
+            let url = replicas.at(proxy, &format!("/t/{}/servers/safe/mcp", case.tenant));
+            let mcp = Mcp::open(&url, &case.key).await;
+            assert_eq!(whoami(&mcp).await["person"], "ann", "{:?}", case.taken);
+            let stop = stop.clone();
+            callers.spawn(async move {
+                while !stop.is_cancelled() {
+                    let _ = mcp.try_request("tools/call", json!({"name": "whoami", "arguments": {}})).await;
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+            });
+        }
+    }
+    for case in &cases {
+        let before = Instant::now();
+        eventually("its lines are seen", || async {
+            (!case.guard.bringing(&case.secret, before).is_empty()).then_some(())
+        })
+        .await;
+        case.take(&replicas).await;
+        tokio::time::sleep(PROMISED).await;
+        let since = Instant::now();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let late = case.guard.bringing(&case.secret, since);
+        assert!(late.is_empty(), "{:?}: {} requests too late, the first {:?}", case.taken, late.len(), late[0].asks);
+    }
+    stop.cancel();
+    while callers.join_next().await.is_some() {}
+}
