@@ -12,6 +12,7 @@ mod document;
 mod egress;
 mod issuer;
 mod key;
+mod login;
 mod role;
 mod server;
 mod signed_in;
@@ -19,6 +20,7 @@ mod span;
 mod tenant;
 mod token;
 mod user;
+mod vault;
 
 pub(crate) use self::audit::{AuditLs, AuditVerb};
 pub(crate) use self::connection::{ConnectionLs, ConnectionOf, ConnectionSet, ConnectionVerb, Field, HolderArgs};
@@ -27,12 +29,14 @@ pub(crate) use self::document::{Apply, Export};
 pub(crate) use self::egress::{Allow, EgressVerb};
 pub(crate) use self::issuer::{IssuerAdd, IssuerRecord, IssuerSet, IssuerVerb};
 pub(crate) use self::key::{KeyCreate, KeyRotate, KeySet, KeyVerb};
+pub(crate) use self::login::Login;
 pub(crate) use self::server::{Add, Change, Header, ServerLimits, ServerLs, ServerVerb, ToolVerb};
 pub(crate) use self::signed_in::{GrantVerb, SessionVerb};
 pub(crate) use self::span::{Instant, Span};
 pub(crate) use self::tenant::{StaleAfter, TenantCreate, TenantLimits, TenantSet, TenantVerb};
 pub(crate) use self::token::{OnBehalf, Token};
 pub(crate) use self::user::{UserCreate, UserSet, UserVerb};
+pub(crate) use self::vault::{RotateVerb, VaultVerb};
 
 /// Shown under every `--help`, because scripts depend on it.
 const EXIT_CODES: &str = "\
@@ -114,6 +118,10 @@ pub(crate) enum Verb {
     /// Credentials that are used at servers: everybody's, a department's, a user's own
     #[command(subcommand)]
     Connection(ConnectionVerb),
+    /// Connect a server by signing in at its own sign-in page (OAuth)
+    Login(Login),
+    /// Take what a login has given back, and forget it
+    Logout(ConnectionOf),
     /// Get a token in the name of a user, for a backend that calls for many
     Token(Token),
     /// Whose key this is, and what it may do
@@ -127,6 +135,9 @@ pub(crate) enum Verb {
     /// Proxies that are attached to control, for platform admins
     #[command(subcommand)]
     Proxy(ProxyVerb),
+    /// Keys under which secrets are sealed, for platform admins
+    #[command(subcommand)]
+    Vault(VaultVerb),
     /// Compare what should be mounted with what is, and heal the difference
     Recover(Recover),
     /// Who changed what, and when

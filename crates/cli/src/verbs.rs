@@ -13,6 +13,7 @@ mod grants;
 mod house;
 mod issuers;
 mod keys;
+mod login;
 mod me;
 mod proxies;
 mod records;
@@ -25,12 +26,13 @@ mod tenants;
 mod tokens;
 mod tools;
 mod users;
+mod vault;
 
 use model::Secret;
 
 use crate::access::{self, Target};
 use crate::api::Api;
-use crate::args::{Cli, ProxyVerb, Verb};
+use crate::args::{Cli, ConnectionVerb, ProxyVerb, Verb};
 use crate::failure::Failure;
 use crate::screen::{self, Screen};
 use crate::up;
@@ -57,11 +59,14 @@ pub(crate) async fn run(cli: Cli) -> Result<(), Failure> {
         Verb::Session(verb) => sessions::run(&Api::open(&target()?)?, verb, screen).await,
         Verb::Grant(verb) => grants::run(&Api::open(&target()?)?, verb, screen).await,
         Verb::Connection(verb) => connections::run(&Api::open(&target()?)?, verb, screen).await,
+        Verb::Login(login) => login::run(&Api::open(&target()?)?, &login, screen).await,
+        Verb::Logout(of) => connections::run(&Api::open(&target()?)?, ConnectionVerb::Revoke(of), screen).await,
         Verb::Token(token) => tokens::run(&Api::open(&target()?)?, &token, screen).await,
         Verb::Whoami => me::run(&Api::open(&target()?)?, screen).await,
         Verb::Tenant(verb) => tenants::run(&Api::open(&target()?)?, verb, screen).await,
         Verb::Egress(verb) => egress::run(&Api::open(&target()?)?, verb, screen).await,
         Verb::Proxy(ProxyVerb::Ls) => proxies::list(&Api::open(&target()?)?, screen).await,
+        Verb::Vault(verb) => vault::run(&Api::open(&target()?)?, verb, screen).await,
         Verb::Audit(verb) => audit::run(&Api::open(&target()?)?, verb, screen).await,
         Verb::Export(export) => export::run(&Api::open(&target()?)?, &export, screen).await,
         Verb::Apply(apply) => apply::run(&Api::open(&target()?)?, &apply, screen).await,

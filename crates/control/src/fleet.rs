@@ -13,6 +13,7 @@ mod keys;
 mod lag;
 mod others;
 mod publish;
+mod rates;
 mod relay;
 mod roster;
 mod service;
@@ -25,8 +26,8 @@ mod tests;
 mod tickets;
 
 use std::collections::HashSet;
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -38,16 +39,20 @@ use tokio_util::sync::CancellationToken;
 use tonic::Status;
 use uuid::Uuid;
 use wire::server::LinkServer;
+use wire::{Report, Resolved};
 
 pub use self::counters::{Count, Latency, LinkCounters, PUSH_MILLIS};
 use self::effective::Question;
 use self::intended::Intended;
 use self::keys::Keys;
+pub(crate) use self::keys::{PLACE as SEALING_KEYS_PLACE, ROW as SEALING_KEYS_ROW};
 use self::lag::Lag;
 use self::others::Others;
+use self::rates::Rates;
 use self::relay::Relay;
 use self::roster::{MISSED, Roster};
 use self::tickets::Tickets;
+use crate::credentials::{Asked, Credentials, ResolveError};
 use crate::issuers::Wanted;
 use crate::keyring::Keyring;
 use crate::proxies::{
@@ -77,6 +82,10 @@ pub struct Fleet {
     relay: Relay,
     keys: Keys,
     tickets: Tickets,
+    keyring: Arc<Keyring>,
+    rates: Rates,
+    /// What has credentials: made after the fleet, since it asks the fleet.
+    resolver: OnceLock<Arc<dyn Resolver>>,
     counters: Arc<LinkCounters>,
     /// Ids of commands; they mean something within one stream only.
     commands: AtomicU64,
@@ -112,7 +121,10 @@ impl Fleet {
         // New at every start: what an earlier life of this replica has begun is not ours.
         let replica = Uuid::new_v4().simple().to_string();
         Arc::new(Self {
-            keys: Keys::new(store.clone(), keyring, clock.clone()),
+            keys: Keys::new(store.clone(), keyring.clone(), clock.clone()),
+            rates: Rates::new(clock.clone()),
+            resolver: OnceLock::new(),
+            keyring,
             tickets: Tickets::new(clock.clone()),
             roster: Roster::new(replica.clone(), clock.clone()),
             others: Others::new(store.clone(), clock.clone(), replica.clone(), shared),
@@ -178,6 +190,13 @@ impl Fleet {
         served
     }
 
+    /// Has questions for header lines answered by `resolver`, from now on; only the first one counts.
+    pub(crate) fn resolve_with(&self, resolver: Arc<dyn Resolver>) {
+        if self.resolver.set(resolver).is_err() {
+            tracing::error!("two parts want to answer for credentials");
+        }
+    }
+
     /// Issuers of whose tokens proxies lack a key.
     pub(crate) fn wanted(&self) -> Arc<Wanted> {
         self.wanted.clone()
@@ -220,6 +239,26 @@ impl Fleet {
             others: &others,
         };
         self.roster.with_nodes(|nodes| effective::effective(nodes, &question))
+    }
+}
+
+/// What has credentials, as the link sees it.
+#[async_trait]
+pub(crate) trait Resolver: Send + Sync + 'static {
+    /// Answers a proxy whose pool serves the tenant.
+    async fn resolve(&self, asked: Asked<'_>) -> Result<Resolved, ResolveError>;
+    /// Takes what upstreams said, of tenants that the proxy's pool serves.
+    async fn report(&self, report: &Report) -> Result<(), ResolveError>;
+}
+
+#[async_trait]
+impl Resolver for Credentials {
+    async fn resolve(&self, asked: Asked<'_>) -> Result<Resolved, ResolveError> {
+        self.resolve(asked).await
+    }
+
+    async fn report(&self, report: &Report) -> Result<(), ResolveError> {
+        self.report(report).await
     }
 }
 

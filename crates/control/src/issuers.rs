@@ -20,6 +20,7 @@ use store::{FetchedKeys, IssuerRecord, Store, StoreError};
 
 pub(crate) use self::discovery::Discovery;
 pub(crate) use self::look::LookError;
+pub(crate) use self::secret::place as secret_place;
 pub(crate) use self::wanted::Wanted;
 use crate::keyring::Keyring;
 use crate::outward::Outward;

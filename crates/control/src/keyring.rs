@@ -6,26 +6,24 @@
 //! is gone doesn't outlive it for long.
 
 mod cache;
-mod rows;
+mod sealed;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use model::{Clock, TenantId};
-use store::{Store, StoreError};
+use store::{KeyState, NewTenantKey, Store, StoreError, TenantKey};
 use telemetry::Metrics;
 use tokio::sync::{Mutex, OnceCell};
 use uuid::Uuid;
-use vault::{Coordinates, DataKey, FINGERPRINT, KekError, Keks, KeyOf, PLATFORM, RootSecret, VaultError};
+use vault::{Coordinates, DataKey, FINGERPRINT, KekError, Keks, KeyOf, PLATFORM, RootSecret, VaultError, Wrapped};
 use zeroize::Zeroizing;
 
 use self::cache::{Cache, Found};
-use self::rows::Rows;
-pub(crate) use self::rows::{KeyRow, KeyState};
 use crate::timers::scaled;
 
 /// The row of the platform's secret that never changes.
-const ROOT_ROW: &str = "vault/root";
+pub(crate) const ROOT_ROW: &str = "vault/root";
 pub(crate) const ROOT_PLACE: Place = Place { tenant: PLATFORM, kind: "vault", record: Uuid::nil(), field: "root" };
 /// How often keys that nobody uses any more are forgotten.
 const SWEEP: Duration = Duration::from_secs(30);
@@ -62,7 +60,6 @@ pub(crate) enum KeyringError {
 /// Seals and opens, for one process.
 pub(crate) struct Keyring {
     keks: Keks,
-    rows: Rows,
     store: Store,
     clock: Arc<dyn Clock>,
     cache: Cache,
@@ -82,8 +79,7 @@ impl Place {
 impl Keyring {
     /// Asks nobody until somebody seals or opens.
     pub(crate) fn new(store: Store, keks: Keks, clock: Arc<dyn Clock>) -> Self {
-        let (rows, cache) = (Rows::new(store.clone(), clock.clone()), Cache::default());
-        Self { keks, rows, store, clock, cache, reading: Mutex::default(), root: OnceCell::new() }
+        Self { keks, store, clock, cache: Cache::default(), reading: Mutex::default(), root: OnceCell::new() }
     }
 
     /// Seals a secret; `version` is another one for each secret of this place.
@@ -154,15 +150,22 @@ impl Keyring {
     /// replica may have made a new one.
     async fn sealing_key(&self, tenant: TenantId) -> Result<Arc<DataKey>, KeyringError> {
         for _ in 0..TRIES {
-            let rows = self.rows.of(tenant).await?;
-            if let Some(primary) = rows.iter().find(|row| row.state == KeyState::Primary) {
-                return self.key_of_row(tenant, primary).await;
+            let rows = self.store.platform().tenant_keys(tenant).await?;
+            let sealing = match primary(&rows) {
+                Some(row) => Some(row.clone()),
+                None => primary(&self.make_key(tenant, &rows).await?).cloned(),
+            };
+            if let Some(row) = sealing {
+                return self.key_of_row(&row).await;
             }
-            let key = DataKey::generate(KeyOf { tenant, id: 1 }).map_err(KeyringError::Unreadable)?;
-            self.rows.add(tenant, 1, self.keks.wrap(&key).await?).await?;
-            // Whoever was first, the row is read again: all seal with the same key.
         }
         Err(KeyringError::Unreadable(VaultError::NoDataKey))
+    }
+
+    /// The number of the key that seals for a tenant; `None` if none does.
+    pub(crate) async fn sealing_id(&self, tenant: TenantId) -> Result<Option<u32>, KeyringError> {
+        let rows = self.store.platform().tenant_keys(tenant).await?;
+        Ok(primary(&rows).map(|row| row.id))
     }
 
     /// A data key, by its number.
@@ -193,28 +196,46 @@ impl Keyring {
 
     /// Reads the row and has the KEK's holder open it.
     async fn read(&self, of: KeyOf) -> Result<Arc<DataKey>, KeyringError> {
-        let rows = self.rows.of(of.tenant).await?;
-        let Some(row) = rows.iter().find(|row| row.id == of.id) else {
+        let rows = self.store.platform().tenant_keys(of.tenant).await?;
+        let live = |row: &&TenantKey| row.id == of.id && row.state != KeyState::Destroyed;
+        let Some(row) = rows.iter().find(live) else {
             self.cache.drop_key(of);
             return Err(KeyringError::Unreadable(VaultError::NoDataKey));
         };
-        self.unwrap(of, row).await
+        self.unwrap(row).await
     }
 
-    async fn key_of_row(&self, tenant: TenantId, row: &KeyRow) -> Result<Arc<DataKey>, KeyringError> {
-        let of = KeyOf { tenant, id: row.id };
+    /// Makes the key that seals for a tenant from now on; those in `rows` open on. Answers all keys, with another's new
+    /// one where somebody was first.
+    pub(crate) async fn make_key(&self, tenant: TenantId, rows: &[TenantKey]) -> Result<Vec<TenantKey>, KeyringError> {
+        let id = rows.iter().map(|row| row.id).max().unwrap_or(0).saturating_add(1);
+        let key = DataKey::generate(KeyOf { tenant, id }).map_err(KeyringError::Unreadable)?;
+        let Wrapped { kek, bytes } = self.keks.wrap(&key).await?;
+        let new = NewTenantKey { tenant, id, kek_id: kek.into_bytes(), wrapped: bytes };
+        Ok(self.store.platform().put_tenant_key(new, primary(rows).map(|row| row.id)).await?)
+    }
+
+    /// Wraps a data key under the KEK that writes; says no if its row was changed meanwhile.
+    pub(crate) async fn rewrap(&self, row: &TenantKey) -> Result<bool, KeyringError> {
+        let key = self.keks.unwrap(of(row), &wrapped(row)).await?;
+        let Wrapped { kek, bytes } = self.keks.wrap(&key).await?;
+        Ok(self.store.platform().rewrap_tenant_key(row, kek.into_bytes(), bytes).await?)
+    }
+
+    async fn key_of_row(&self, row: &TenantKey) -> Result<Arc<DataKey>, KeyringError> {
+        let of = of(row);
         match self.cache.find(of, self.clock.now_micros()) {
             Found::Fresh(key) | Found::Due(key) => Ok(key),
             Found::Nothing => {
                 let _reading = self.reading.lock().await;
-                self.unwrap(of, row).await
+                self.unwrap(row).await
             }
         }
     }
 
-    async fn unwrap(&self, of: KeyOf, row: &KeyRow) -> Result<Arc<DataKey>, KeyringError> {
-        let key = Arc::new(self.keks.unwrap(of, &row.wrapped).await?);
-        self.cache.put(of, key.clone(), self.clock.now_micros());
+    async fn unwrap(&self, row: &TenantKey) -> Result<Arc<DataKey>, KeyringError> {
+        let key = Arc::new(self.keks.unwrap(of(row), &wrapped(row)).await?);
+        self.cache.put(of(row), key.clone(), self.clock.now_micros());
         Ok(key)
     }
 
@@ -236,6 +257,18 @@ impl Keyring {
         }
         Err(KeyringError::Unreadable(VaultError::NoDataKey))
     }
+}
+
+fn primary(rows: &[TenantKey]) -> Option<&TenantKey> {
+    rows.iter().find(|row| row.state == KeyState::Primary)
+}
+
+fn of(row: &TenantKey) -> KeyOf {
+    KeyOf { tenant: row.tenant, id: row.id }
+}
+
+fn wrapped(row: &TenantKey) -> Wrapped {
+    Wrapped { kek: String::from_utf8_lossy(&row.kek_id).into_owned(), bytes: row.wrapped.clone() }
 }
 
 impl From<KekError> for KeyringError {

@@ -11,8 +11,11 @@ mod signals;
 
 mod auth;
 mod authorization;
+mod connections;
+mod credentials;
 mod forwarded;
 mod hints;
+mod imports;
 mod issuers;
 pub mod kek;
 mod kek_http;
@@ -22,11 +25,14 @@ mod outward;
 mod pages;
 mod purge;
 pub mod reconcile;
+pub mod references;
 mod rest;
+mod rotation;
 mod serve;
 mod servers;
 mod sign_in;
 mod signing;
+mod upstream_login;
 
 pub mod fleet;
 pub mod pki;
@@ -46,16 +52,21 @@ pub use self::config::Config;
 pub use self::run::{StartError, run};
 
 use self::authorization::Authorization;
+use self::connections::Connections;
+use self::credentials::Credentials;
 use self::issuers::Issuers;
 use self::keyring::Keyring;
 use self::metrics::Counters;
 use self::outward::Outward;
 use self::proxies::Proxies;
 use self::reconcile::Reconciler;
+use self::references::References;
 use self::rest::Cursors;
+use self::rotation::Rotation;
 use self::servers::Servers;
 use self::sign_in::SignIn;
 use self::signing::Signing;
+use self::upstream_login::UpstreamLogin;
 
 /// The parts of the service. Built once; handlers share it.
 pub(crate) struct Control {
@@ -66,9 +77,13 @@ pub(crate) struct Control {
     pub(crate) outward: Outward,
     pub(crate) issuers: Issuers,
     pub(crate) keyring: Arc<Keyring>,
+    pub(crate) rotation: Arc<Rotation>,
+    pub(crate) connections: Connections,
+    pub(crate) credentials: Credentials,
     pub(crate) signing: Arc<Signing>,
     pub(crate) sign_in: SignIn,
     pub(crate) authorization: Authorization,
+    pub(crate) upstream_login: Arc<UpstreamLogin>,
     pub(crate) reconciler: Arc<Reconciler>,
     pub(crate) cursors: Cursors,
     pub(crate) clock: Arc<dyn Clock>,
@@ -103,14 +118,37 @@ impl Control {
         let outward = Outward::new(servers.clone(), config.dev);
         let issuers = Issuers::new(store.clone(), outward.clone(), keyring.clone(), clock.clone(), config.dev);
         let signing = Signing::new(store.clone(), keyring.clone(), clock.clone(), config.base_url());
+        let references = References::new(&config.references, clock.clone());
+        let connections = Connections::new(keyring.clone(), references.clone(), servers.clone());
+        let upstream_login = UpstreamLogin::new(
+            store.clone(),
+            outward.clone(),
+            proxies.clone(),
+            keyring.clone(),
+            clock.clone(),
+            (config.base_url(), config.dev),
+        );
+        let upstream_login = Arc::new(upstream_login);
+        let credentials = Credentials::new(
+            store.clone(),
+            keyring.clone(),
+            outward.clone(),
+            upstream_login.clone(),
+            references,
+            (clock.clone(), config.dev),
+        );
         Self {
             servers,
+            connections,
+            credentials,
             outward,
             issuers,
+            rotation: Arc::new(Rotation::new(store.clone(), keyring.clone(), clock.clone())),
             keyring,
             signing: Arc::new(signing),
             sign_in: SignIn::new(),
             authorization: Authorization::new(),
+            upstream_login,
             reconciler: Arc::new(Reconciler::new(store.clone(), proxies.clone(), counters.clone())),
             cursors: Cursors::new(cursor_key),
             draining: AtomicBool::new(false),

@@ -6,14 +6,16 @@ mod audit;
 mod bodies;
 mod body;
 mod caller;
-mod code;
+pub(crate) mod code;
 mod condition;
+mod connections;
+mod credentials;
 mod cursor;
 mod deadline;
 mod departments;
 mod docs;
 mod egress_rules;
-mod fields;
+pub(crate) mod fields;
 mod grants;
 pub(crate) mod health;
 mod hosts;
@@ -21,6 +23,7 @@ mod idempotency;
 mod issuers;
 mod json;
 mod keys;
+mod login;
 mod me;
 mod openapi;
 mod parameters;
@@ -38,6 +41,7 @@ mod tokens;
 mod tools;
 mod trace;
 mod users;
+mod vault;
 mod views;
 mod whose;
 
@@ -50,7 +54,7 @@ use axum::Router;
 use axum::extract::Request;
 use axum::middleware;
 use axum::response::Response;
-use axum::routing::{MethodRouter, delete, get, patch, post};
+use axum::routing::{MethodRouter, delete, get, patch, post, put};
 use tower::util::BoxCloneSyncService;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::normalize_path::NormalizePath;
@@ -64,7 +68,7 @@ pub(crate) use crate::rest::json::parse as parse_json;
 use crate::rest::problem::Problem;
 pub(crate) use crate::rest::problem::Title;
 pub(crate) use crate::rest::segment::Segment;
-pub(crate) use crate::rest::trace::trace_id;
+pub(crate) use crate::rest::trace::{carried, trace_id};
 
 /// Who may use a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,6 +79,8 @@ pub(crate) enum Access {
     Member,
     /// Every live key that may call in the name of users, whatever its role.
     ActAs,
+    /// Users and admins of the tenant: not viewers.
+    User,
     /// Viewers and admins of the tenant: not users.
     Viewer,
     /// Admins of the tenant.
@@ -103,9 +109,10 @@ impl Route {
     fn is_conditional(&self) -> bool {
         let native = self.access != Access::Seed;
         native
-            && matches!(self.method, "PATCH" | "DELETE")
+            && (matches!(self.method, "PATCH" | "DELETE") || (self.method == "PUT" && self.path.ends_with("/status")))
             && (self.method, self.path) != ("DELETE", "/api/v1/keys/{key}")
             && !ENDED_BY_NAME.contains(&self.path)
+            && self.path != "/api/v1/servers/{server}/credentials/{field}"
     }
 }
 
@@ -120,7 +127,7 @@ fn asking(method: &'static str, path: &'static str, access: Access, to: MethodRo
 /// Every endpoint of :5010.
 #[rustfmt::skip]
 pub(crate) fn routes() -> Vec<Route> {
-    use Access::{ActAs, Admin, Anyone, Member, Platform, Seed, Viewer};
+    use Access::{ActAs, Admin, Anyone, Member, Platform, Seed, User, Viewer};
     vec![
         route("GET",    "/",                                        Anyone,   get(health::page)),
         route("GET",    "/livez",                                   Anyone,   get(health::livez)),
@@ -193,10 +200,24 @@ pub(crate) fn routes() -> Vec<Route> {
         route("GET",    "/api/v1/servers/{server}/dependencies",    Viewer,   get(servers::dependencies)),
         asking("POST",  "/api/v1/servers/{server}/test",            Admin,    post(servers::test)),
         asking("POST",  "/api/v1/servers/{server}/call",            Admin,    post(tools::call)),
+        route("PUT",    "/api/v1/servers/{server}/credentials",     Admin,    put(credentials::change)),
+        route("DELETE", "/api/v1/servers/{server}/credentials/{field}", Admin, delete(credentials::remove)),
         asking("GET",   "/api/v1/servers/{server}/tools",           Member,   get(tools::list)),
         asking("POST",  "/api/v1/servers/{server}/tools/refresh",   Admin,    post(tools::refresh)),
         route("POST",   "/api/v1/servers/{server}/tools/{tool}/enable",  Admin, post(tools::enable)),
         route("POST",   "/api/v1/servers/{server}/tools/{tool}/disable", Admin, post(tools::disable)),
+
+        route("GET",    "/api/v1/servers/{server}/connections",                      User,  get(connections::list)),
+        route("POST",   "/api/v1/servers/{server}/connections",                      User,  post(connections::create)),
+        route("GET",    "/api/v1/servers/{server}/connections/{connection}",         User,  get(connections::show)),
+        route("PATCH",  "/api/v1/servers/{server}/connections/{connection}",         User,  patch(connections::change)),
+        route("DELETE", "/api/v1/servers/{server}/connections/{connection}",         User,  delete(connections::remove)),
+        route("PUT",    "/api/v1/servers/{server}/connections/{connection}/status",  User,  put(connections::status)),
+        asking("POST",  "/api/v1/servers/{server}/connections/{connection}/test",    User,  post(connections::test)),
+        asking("POST",  "/api/v1/servers/{server}/connections/{connection}/revoke",  User,  post(connections::revoke)),
+        route("POST",   "/api/v1/servers/{server}/connections/login",                User,  post(login::begin)),
+        route("GET",    "/api/v1/servers/{server}/connections/login/{attempt}",      User,  get(login::show)),
+        route("POST",   "/api/v1/connections/find",                                  Admin, post(connections::find_by_secret)),
 
         route("POST",   "/api/v1/egress-rules",                     Platform, post(egress_rules::create)),
         route("GET",    "/api/v1/egress-rules",                     Platform, get(egress_rules::list)),
@@ -205,6 +226,8 @@ pub(crate) fn routes() -> Vec<Route> {
 
         route("GET",    "/api/v1/audit",                            Viewer,   get(audit::list)),
         route("GET",    "/api/v1/proxies",                          Platform, get(proxies::list)),
+        route("GET",    "/api/v1/vault",                            Platform, get(vault::show)),
+        route("POST",   "/api/v1/vault/rotate",                     Platform, post(vault::start)),
         asking("POST",  "/api/v1/recover",                          Admin,    post(recover::run)),
 
         asking("GET",   "/api/mcp/tools",                           Seed,     get(seed::tools)),

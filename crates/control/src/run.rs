@@ -19,6 +19,7 @@ use crate::config::Config;
 use crate::fleet::Fleet;
 use crate::forwarded::Trusted;
 use crate::hints;
+use crate::imports::Imports;
 use crate::issuers::Wanted;
 use crate::kek::KekOpenError;
 use crate::keyring::Keyring;
@@ -136,7 +137,9 @@ pub async fn run(mut config: Config) -> Result<(), StartError> {
     let certificates = Part::start("watch on certificates", follow(config.pki_dir.clone(), pki, tls, clock.clone()));
     let fleet = Fleet::new(store.clone(), keyring.clone(), clock.clone());
     let control = Arc::new(Control::new(config, store.clone(), fleet.clone(), clock, keyring, &cursor_key));
+    fleet.resolve_with(Arc::new(control.credentials.clone()));
     metrics::expose(&control);
+    control.credentials.show(&control.metrics);
     control.keyring.show(&control.metrics);
     fleet.show(&control.metrics);
     metrics::show_redis(&control.metrics, coordination.clone());
@@ -179,8 +182,21 @@ pub async fn run(mut config: Config) -> Result<(), StartError> {
         let keyring = control.keyring.clone();
         async move { keyring.run_forever().await }
     });
+    let rotation = Part::start("rotation of keys", {
+        let rotation = control.rotation.clone();
+        async move { rotation.run_forever().await }
+    });
+    let imports = Part::start("watch on imports", {
+        let imports = config.import_dir.clone().map(|root| Imports::of(root, &control));
+        async move {
+            match imports {
+                Some(imports) => imports.run_forever().await,
+                None => future::pending().await,
+            }
+        }
+    });
     let metrics = Part::start("metrics", metrics);
-    let mut parts = [link, reconciler, certificates, purge, hints, issuers, signing, keyring, metrics];
+    let mut parts = [link, reconciler, certificates, purge, hints, issuers, signing, keyring, rotation, imports, metrics];
     let draining = tokio::spawn({
         let (control, shutdown) = (control.clone(), shutdown.clone());
         async move {

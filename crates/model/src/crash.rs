@@ -15,6 +15,11 @@ pub const CRASH_POINTS: &[(&str, &str)] = &[
     ("lkg.renamed", "the new table file is renamed, the push is not answered"),
     ("recover.planned", "the differences are known, nothing was pushed"),
     ("recover.pushed", "the repair was pushed, the second look was not taken"),
+    ("refresh.leased", "the turn to refresh is taken and the record read again, nothing was asked"),
+    ("refresh.answered", "the token endpoint has answered, nothing is stored"),
+    ("refresh.committed", "the new token is stored, nobody has it"),
+    ("rotation.keys_made", "new data keys seal, nothing was sealed anew"),
+    ("rotation.page", "a page of keys or secrets is under the new key, the next one is not"),
 ];
 
 /// Aborts the process, as `kill -9` would, if `GATEHOUSE_CRASH_AT` names this point. Compiled out of release

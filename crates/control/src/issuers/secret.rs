@@ -28,6 +28,7 @@ impl Issuers {
     }
 }
 
-fn place(tenant: TenantId, id: IssuerId) -> Place {
+/// Where the secret lies sealed, its version in front of it.
+pub(crate) fn place(tenant: TenantId, id: IssuerId) -> Place {
     Place { tenant, kind: "issuer", record: id.0, field: "client_secret" }
 }

@@ -2,17 +2,21 @@
 //! that reads the members one by one, so that every mistake is told with its path.
 
 pub(crate) mod call;
+pub(crate) mod connection;
+pub(crate) mod credentials;
 pub(crate) mod department;
 pub(crate) mod egress_rule;
 mod headers;
 pub(crate) mod issuer;
 pub(crate) mod key;
+pub(crate) mod login;
 pub(crate) mod recover;
 pub(crate) mod server;
 pub(crate) mod sign_in_link;
 pub(crate) mod tenant;
 pub(crate) mod token;
 pub(crate) mod user;
+pub(crate) mod vault;
 
 /// Characters of a title, a label, an external id.
 const MAX_TITLE: usize = 200;

@@ -14,8 +14,8 @@ use utoipa::openapi::{Content, OpenApi, RefOr, Required, Response};
 use crate::rest::seed::SeedProblem;
 use crate::rest::views::ProblemView;
 use crate::rest::{
-    Access, Route, audit, departments, docs, egress_rules, grants, health, issuers, keys, me, proxies, recover, routes,
-    seed, servers, sessions, sign_in_links, tenants, tokens, tools, users,
+    Access, Route, audit, connections, departments, docs, egress_rules, grants, health, issuers, keys, login, me, proxies, recover, routes,
+    seed, servers, sessions, sign_in_links, tenants, tokens, tools, users, vault,
 };
 
 #[derive(utoipa::OpenApi)]
@@ -95,12 +95,27 @@ use crate::rest::{
         tools::enable,
         tools::disable,
         tools::call,
+        credentials::change,
+        credentials::remove,
+        connections::list,
+        connections::create,
+        connections::show,
+        connections::change,
+        connections::remove,
+        connections::status,
+        connections::test,
+        connections::revoke,
+        login::begin,
+        login::show,
+        connections::find_by_secret,
         egress_rules::create,
         egress_rules::list,
         egress_rules::show,
         egress_rules::remove,
         audit::list,
         proxies::list,
+        vault::show,
+        vault::start,
         recover::run,
         seed::tools,
         seed::add,
@@ -145,6 +160,7 @@ fn operation<'a>(item: &'a mut PathItem, method: &str) -> Option<&'a mut Operati
     match method {
         "GET" => item.get.as_mut(),
         "POST" => item.post.as_mut(),
+        "PUT" => item.put.as_mut(),
         "PATCH" => item.patch.as_mut(),
         "DELETE" => item.delete.as_mut(),
         _ => None,
@@ -173,6 +189,7 @@ fn complete(route: &Route, operation: &mut Operation) {
         body: operation.request_body.is_some(),
         creates: operation.responses.responses.contains_key("201") && !KEPT_NOWHERE.contains(&id.as_str()),
         paged: id.starts_with("list") && id != "listTools",
+        few: id == "listConnections",
         conditional: route.is_conditional(),
         writes: route.method != "GET",
         waits: route.asks_proxies,
@@ -223,6 +240,8 @@ struct Traits {
     body: bool,
     creates: bool,
     paged: bool,
+    /// Its pages are small.
+    few: bool,
     conditional: bool,
     writes: bool,
     waits: bool,
@@ -262,7 +281,12 @@ impl Traits {
         }
         if self.paged {
             let size = ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(1));
-            parameters.push(query("page_size", "Items of the page, cut to 200; 50 when absent", size));
+            let most = if self.few {
+                "Items of the page, cut to 100; 12 when absent"
+            } else {
+                "Items of the page, cut to 200; 50 when absent"
+            };
+            parameters.push(query("page_size", most, size));
             let cursor = ObjectBuilder::new().schema_type(Type::String);
             parameters.push(query("cursor", "`next` of the page before", cursor));
         }
@@ -282,7 +306,7 @@ fn segment(name: &str) -> Parameter {
         "tool" => "The upstream's name of a tool",
         "file" => "Name of a file",
         "user" => "Login or id",
-        "session" | "grant" => "Id",
+        "session" | "grant" | "connection" => "Id",
         _ => "Name or id",
     };
     let schema = ObjectBuilder::new().schema_type(Type::String).min_length(Some(1)).max_length(Some(256));

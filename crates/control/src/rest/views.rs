@@ -2,11 +2,14 @@
 //! made too.
 
 mod audit;
+mod connection;
+mod credentials;
 mod department;
 mod egress_rule;
 mod grant;
 mod issuer;
 mod key;
+mod login;
 mod me;
 mod problem;
 mod proxy;
@@ -18,6 +21,7 @@ mod tenant;
 mod token;
 mod tools;
 mod user;
+mod vault;
 
 use model::{KeyRole, KeyScopes, Transport};
 use serde::Serialize;
@@ -29,22 +33,30 @@ use utoipa::ToSchema;
 use crate::proxies::Effective;
 
 pub(crate) use self::audit::AuditView;
+pub(crate) use self::connection::{
+    ConnectionPageView, ConnectionView, FoundView, RevokedView, ScopeTypeView, TrialView,
+};
+pub(crate) use self::credentials::CredentialsView;
 pub(crate) use self::department::DepartmentView;
 pub(crate) use self::egress_rule::EgressRuleView;
 pub(crate) use self::grant::GrantView;
 pub(crate) use self::issuer::IssuerView;
 pub(crate) use self::key::{KeyView, NewKeyView};
+pub(crate) use self::login::{LoginErrorView, LoginStateView, LoginView};
 pub(crate) use self::me::MeView;
 pub(crate) use self::problem::ProblemView;
 pub(crate) use self::proxy::ProxyView;
 pub(crate) use self::report::{RecoveredView, ReportView};
-pub(crate) use self::server::{AddedView, DependenciesView, ProbeView, RestoredServerView, ServerView, TestView};
+pub(crate) use self::server::{
+    AddedView, ChangedServerView, DependenciesView, NeedsView, ProbeView, RestoredServerView, ServerView, TestView,
+};
 pub(crate) use self::session::SessionView;
 pub(crate) use self::sign_in_link::SignInLinkView;
 pub(crate) use self::tenant::TenantView;
 pub(crate) use self::token::NewTokenView;
 pub(crate) use self::tools::{ToolsView, enabled_tools};
 pub(crate) use self::user::{ShownUserView, UserView};
+pub(crate) use self::vault::{JobView, KekView, VaultView};
 
 /// One page of a list.
 #[derive(Debug, Serialize, ToSchema)]
