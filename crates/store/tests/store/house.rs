@@ -3,9 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::{ClaimMapping, IssuerId, KeyId, KeyRole, KeyScopes, KeyVerifier, Limits, ManualClock, SigningAlgorithm, TenantId, Transport, UpstreamUrl};
+use model::{
+    Binding, ClaimMapping, ConnectionId, DepartmentId, Holder, IssuerId, KeyId, KeyRole, KeyScopes, KeyVerifier,
+    Limits, ManualClock, Scope, ServerId, SigningAlgorithm, TenantId, Transport, UpstreamUrl, UserId,
+};
 use sea_orm::{ConnectionTrait as _, Database, DatabaseConnection};
-use store::{Actor, NewIssuer, NewKey, NewServer, NewTenant, Store, TenantRecord, TenantStore};
+use store::{
+    Actor, NewConnection, NewDepartment, NewIssuer, NewKey, NewServer, NewTenant, NewUser, SecretChange, ServerAuth,
+    Store, TenantRecord, TenantStore,
+};
 
 use crate::DATABASE;
 
@@ -116,6 +122,40 @@ pub(crate) fn server(name: &str) -> NewServer {
         enabled: true,
         ..NewServer::new(name.parse().unwrap(), format!("{name} for people"), url)
     }
+}
+
+/// A server that accepts connections of these scopes.
+pub(crate) fn server_for(name: &str, scopes: &[Scope]) -> NewServer {
+    let binding = Binding { scopes: scopes.to_vec(), ..Binding::default() };
+    let auth =
+        ServerAuth { config: r#"{"type":"bearer"}"#.to_owned(), binding: Some(binding), secret: SecretChange::Keep };
+    NewServer { auth: Some(auth), ..server(name) }
+}
+
+/// A connection with a sealed credential.
+pub(crate) fn connection(server: ServerId, holder: Holder) -> NewConnection {
+    NewConnection {
+        credential: Some(vec![1, 2, 3]),
+        fingerprints: vec![[7; 16]],
+        ..NewConnection::new(ConnectionId::fresh(), server, holder)
+    }
+}
+
+pub(crate) async fn user_in(tenant: &TenantStore, login: &str) -> UserId {
+    let new = NewUser {
+        login: login.to_owned(),
+        title: String::new(),
+        external_id: None,
+        departments: vec![],
+        role: KeyRole::User,
+        active: true,
+    };
+    tenant.create_user(&actor(), new).await.unwrap().value.id
+}
+
+pub(crate) async fn department_in(tenant: &TenantStore, name: &str) -> DepartmentId {
+    let new = NewDepartment { name: name.parse().unwrap(), title: String::new(), external_id: None };
+    tenant.create_department(&actor(), new).await.unwrap().value.id
 }
 
 pub(crate) fn issuer(name: &str) -> NewIssuer {

@@ -86,6 +86,13 @@ async fn the_schema_goes_up_and_down_and_up_again() {
             "command",
             "issuer",
             "signer",
+            "connection",
+            "connection_fingerprint",
+            "tenant_key",
+            "upstream_client",
+            "upstream_metadata",
+            "login_attempt",
+            "vault_job",
         ] {
             found.push((table, schema.has_table(table).await.unwrap()));
         }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use model::{Generation, Limits, ServerId, ServerLimits, TenantId, Transport, UpstreamUrl};
-use store::{AuditPage, ServerLimitsPatch, ServerPage, ServerPatch, StoreError};
+use store::{AuditPage, SecretChange, ServerAuth, ServerLimitsPatch, ServerPage, ServerPatch, StoreError};
 
 use crate::house::{House, START, actor, server};
 
@@ -142,6 +142,7 @@ async fn a_patch_changes_the_named_fields_and_no_others() {
         tags: Some(vec!["a".to_owned(), "b".to_owned()]),
         icon: Some(Some("book".to_owned())),
         enabled: Some(false),
+        auth: Some(ServerAuth { config: r#"{"type":"bearer"}"#.to_owned(), binding: None, secret: SecretChange::Keep }),
     };
     let new = tenant.patch_server(&actor(), old.spec.id, None, everything).await.unwrap().value;
     assert_eq!(new.spec.read_timeout, Duration::from_secs(10), "kept in whole milliseconds");

@@ -1,7 +1,7 @@
 //! What a method is called with: ids and names of one's own, of another tenant, or of nobody.
 
-use model::{DepartmentId, Generation, GrantId, IssuerId, KeyId, ServerId, SessionId, UserId};
-use store::{DepartmentPage, GrantPage, IssuerPage, KeyPage, ServerPage, SessionPage, TenantStore, UserPage};
+use model::{ConnectionId, DepartmentId, Generation, GrantId, IssuerId, KeyId, ServerId, SessionId, UserId};
+use store::{ConnectionPage, DepartmentPage, GrantPage, IssuerPage, KeyPage, ServerPage, SessionPage, TenantStore, UserPage};
 
 use super::dice::Dice;
 
@@ -28,8 +28,11 @@ pub(crate) struct Ids {
     pub(crate) issuer_name: String,
     pub(crate) session: SessionId,
     pub(crate) grant: GrantId,
+    pub(crate) connection: ConnectionId,
     /// The caller's own, whatever the others are.
     pub(crate) own_user: UserId,
+    /// The same.
+    pub(crate) own_server: ServerId,
     /// The caller's own.
     pub(crate) mark: String,
     pub(crate) expected: Option<Generation>,
@@ -55,7 +58,9 @@ impl Ids {
             issuer_name: format!("nobody-{:x}", number >> 20),
             session: SessionId::fresh(),
             grant: GrantId::fresh(),
+            connection: ConnectionId::fresh(),
             own_user: UserId::fresh(),
+            own_server: ServerId::fresh(),
             mark: mark.to_owned(),
             expected: [None, None, Some(Generation(1))][dice.below(3)],
             coin: dice.below(2) == 0,
@@ -93,6 +98,7 @@ impl Ids {
             self.issuer_name.clone(),
             self.session.to_string(),
             self.grant.to_string(),
+            self.connection.to_string(),
             self.department_name.clone(),
         ];
         ids.iter().fold(answer.to_owned(), |text, id| text.replace(id, "<id>"))
@@ -115,6 +121,7 @@ pub(crate) struct Belongings {
     issuers: Vec<(IssuerId, String)>,
     sessions: Vec<SessionId>,
     grants: Vec<GrantId>,
+    connections: Vec<ConnectionId>,
 }
 
 impl Belongings {
@@ -139,6 +146,8 @@ impl Belongings {
         found.sessions = sessions.into_iter().map(|one| one.id).collect();
         let grants = tenant.grants(GrantPage { limit: 500, ..Default::default() }).await.unwrap();
         found.grants = grants.into_iter().map(|one| one.id).collect();
+        let connections = tenant.connections(ConnectionPage { limit: 500, ..Default::default() }).await.unwrap();
+        found.connections = connections.into_iter().map(|one| one.id).collect();
         found
     }
 
@@ -166,6 +175,12 @@ impl Belongings {
         }
         if let Some(grant) = dice.one_of(&self.grants) {
             ids.grant = *grant;
+        }
+        if let Some(connection) = dice.one_of(&self.connections) {
+            ids.connection = *connection;
+        }
+        if let Some((id, ..)) = dice.one_of(&own.servers) {
+            ids.own_server = *id;
         }
         if let Some((id, ..)) = dice.one_of(&own.users) {
             ids.own_user = *id;

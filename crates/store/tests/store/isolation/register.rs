@@ -53,11 +53,12 @@ macro_rules! ways {
     };
 }
 
+mod connections;
 mod sign_in;
 
 /// The register. A method that is missing here fails `every_method_is_registered`.
 pub(crate) fn register() -> Vec<Way> {
-    [servers(), users(), departments(), keys(), issuers(), sign_in::sign_in(), others()].concat()
+    [servers(), users(), departments(), keys(), issuers(), sign_in::sign_in(), connections::connections(), others()].concat()
 }
 
 fn servers() -> Vec<Way> {
@@ -270,6 +271,22 @@ pub(crate) fn of_the_platform() -> Vec<Way> {
         }),
         way("create_session", |platform, tenant, ids| {
             Box::pin(async move { told(platform.create_session(sign_in::new_session(&tenant, &ids)).await) })
+        }),
+        way("tenant_keys", |platform, tenant, _| Box::pin(async move { told(platform.tenant_keys(tenant.id()).await) })),
+        way("put_tenant_key", |platform, tenant, ids| {
+            Box::pin(async move { told(connections::put_key(&platform, &tenant, &ids).await) })
+        }),
+        way("destroy_tenant_key", |platform, tenant, ids| {
+            Box::pin(async move { told(platform.destroy_tenant_key(tenant.id(), ids.number as u32 & 3).await) })
+        }),
+        way("sealed_values_after", |platform, tenant, _| {
+            Box::pin(async move { told(platform.sealed_values_after(Some(tenant.id()), None, 200).await) })
+        }),
+        way("sealed_value_count", |platform, tenant, _| {
+            Box::pin(async move { told(platform.sealed_value_count(Some(tenant.id())).await) })
+        }),
+        way("take_vault_job", |platform, tenant, _| {
+            Box::pin(async move { told(connections::take_job(&platform, &tenant).await) })
         }),
         way("claim", |platform, tenant, ids| {
             Box::pin(async move { told(platform.claim(place_of(&tenant, &ids), [1; 32]).await) })

@@ -85,7 +85,8 @@ impl Walker<'_> {
         let foreign = theirs.some(&mark, mine, &mut self.dice);
         let nobody = Ids::unknown(&mark, &mut self.dice);
         // All that is not an id stays the same.
-        let unknown = Ids { own_user: foreign.own_user, expected: foreign.expected, coin: foreign.coin, ..nobody };
+        let own = (foreign.own_user, foreign.own_server);
+        let unknown = Ids { own_user: own.0, own_server: own.1, expected: foreign.expected, coin: foreign.coin, ..nobody };
         let before = self.eye.sees(self.tenants[me].id()).await;
         let told_foreign = self.call(way, me, foreign).await?;
         let told_unknown = self.call(way, me, unknown).await?;
