@@ -194,7 +194,7 @@ fn browser(agent: &str) -> String {
 }
 
 /// An instant, to the minute.
-fn at(micros: i64) -> String {
+pub(super) fn at(micros: i64) -> String {
     let at = OffsetDateTime::from_unix_timestamp_nanos(i128::from(micros) * 1000).ok();
     let format = format_description!("[year]-[month]-[day] [hour]:[minute] UTC");
     at.and_then(|at| at.format(&format).ok()).unwrap_or_default()

@@ -147,6 +147,8 @@ macro_rules! levels {
 levels! {
     /// Everybody who may come in: for what users see too.
     Member needs "viewer": |_| true;
+    /// Users and admins: who may have something of their own.
+    User needs "user": |role| role != KeyRole::Viewer;
     /// Viewers and admins: who may read everything of the tenant.
     Viewer needs "viewer": |role| role != KeyRole::User;
     /// Admins of the tenant, platform admins among them.

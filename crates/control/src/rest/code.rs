@@ -53,7 +53,9 @@ codes! {
         Instant "instant" "Invalid query", "The query parameter must be an RFC 3339 instant.";
         Health "health" "Invalid query", "The query parameter must be all, active, attention or disabled.";
         Cursor "cursor" "Invalid cursor", "Not a cursor of this list of this tenant: begin again without one.";
+        CredentialField "credential_field" "No such field", "A server's credentials have the fields `api_key` and `token`.";
         IdempotencyKey "idempotency_key" "Bad Idempotency-Key", "The header must hold 1 to 255 printable ASCII characters.";
+        LoginNotSupported "login_not_supported" "Login not supported", "People don't sign in at this server: its auth type is not `authorization_code`.";
         ConnectionRequired "connection_required" "Connection required", "There is no usable credential for this; `scopes` says for whom one is accepted, `login_url` where to log in.";
     }
     401 {
@@ -120,6 +122,7 @@ codes! {
         Server "server" "Invalid fields", "Not a server of this tenant that the key may use.";
         Algorithm "algorithm" "Invalid fields", "Not a signature that is verified here: `RS256`, `ES256` or `EdDSA`.";
         Department "department" "Invalid fields", "Not a department of this tenant.";
+        ReturnUrl "return_url" "Invalid fields", "Not a place that people may be led to: a path of this service, or below one of `login_return_urls`.";
         ScopeNotAccepted "scope_not_accepted" "Scope not accepted", "The server accepts no connections of this scope.";
         ConnectionStatus "connection_status" "Invalid fields", "Not a status that a connection can be given: `active` or `disabled`.";
         ReferenceOutside "reference_outside" "Invalid fields", "The reference leads out of the tenant's part of its source, or there is no such source.";

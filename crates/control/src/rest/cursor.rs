@@ -60,6 +60,17 @@ impl Cursors {
         tenant: Option<TenantId>,
         parameters: &Parameters,
     ) -> Result<Asked<P>, Problem> {
+        self.asked_with(list, tenant, parameters, parameters.page_size()?)
+    }
+
+    /// The same with a size that was read already.
+    pub(crate) fn asked_with<P: std::str::FromStr>(
+        &self,
+        list: &'static str,
+        tenant: Option<TenantId>,
+        parameters: &Parameters,
+        size: u32,
+    ) -> Result<Asked<P>, Problem> {
         let after = match parameters.text("cursor") {
             None => None,
             Some(cursor) => {
@@ -67,7 +78,7 @@ impl Cursors {
                 Some(position.ok_or_else(|| bad(Code::Cursor, "not a cursor of this list".to_owned()))?)
             }
         };
-        Ok(Asked { cursors: self.clone(), list, tenant, after, size: parameters.page_size()? })
+        Ok(Asked { cursors: self.clone(), list, tenant, after, size })
     }
 }
 

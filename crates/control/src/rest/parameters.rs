@@ -75,12 +75,17 @@ impl Parameters {
 
     /// How many items a page has: 1 or more, cut to 200; 50 when absent.
     pub(crate) fn page_size(&self) -> Result<u32, Problem> {
-        let Some(text) = self.text("page_size").or_else(|| self.text("limit")) else { return Ok(PAGE) };
+        self.page_size_within(PAGE, MAX_PAGE)
+    }
+
+    /// The same with other bounds.
+    pub(crate) fn page_size_within(&self, absent: u32, most: u32) -> Result<u32, Problem> {
+        let Some(text) = self.text("page_size").or_else(|| self.text("limit")) else { return Ok(absent) };
         let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
         match text.parse::<u32>() {
-            Ok(1..) => Ok(text.parse().unwrap_or(MAX_PAGE).min(MAX_PAGE)),
+            Ok(1..) => Ok(text.parse().unwrap_or(most).min(most)),
             // Beyond 32 bits is just very many.
-            Err(_) if digits => Ok(MAX_PAGE),
+            Err(_) if digits => Ok(most),
             Ok(0) | Err(_) => Err(bad(Code::Range, "`page_size` must be 1 or more".to_owned())),
         }
     }

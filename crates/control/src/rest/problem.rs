@@ -2,7 +2,7 @@
 
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
-use model::{Generation, KeyTextError};
+use model::{ConnectionId, ConnectionStatus, Generation, KeyTextError, Scope};
 use serde_json::{Map, Value, json};
 use store::{Dependencies, StoreError};
 use vault::VaultError;
@@ -68,6 +68,22 @@ pub(crate) enum Problem {
     IdempotencyReused,
     /// The first request with this `Idempotency-Key` is still running.
     IdempotencyRunning,
+    /// There is no credential to do it with.
+    ConnectionRequired {
+        /// For whom one is accepted, in the server's order.
+        scopes: Vec<Scope>,
+        /// Where somebody can log in.
+        login_url: Option<String>,
+    },
+    /// There is a connection for this server and holder.
+    ConnectionExists(ConnectionId),
+    /// People can't lead a connection from one to the other.
+    StatusTransition {
+        /// Where it is.
+        from: ConnectionStatus,
+        /// Where it should go.
+        to: ConnectionStatus,
+    },
     /// Another live object has this name or title.
     Taken {
         /// `name`, `title`, `login` or `external_id`.
@@ -79,6 +95,8 @@ pub(crate) enum Problem {
     LastAdmin,
     /// The tenant keeps no passwords.
     LocalAccountsOff,
+    /// Nobody signs in at this server's upstream.
+    LoginNotSupported,
     /// Only a deleted server can be purged.
     ServerLive,
     /// Other records name it.
@@ -161,11 +179,15 @@ impl Problem {
             Self::IdempotencyKey => Code::IdempotencyKey,
             Self::IdempotencyReused => Code::IdempotencyKeyReused,
             Self::IdempotencyRunning => Code::IdempotencyRunning,
+            Self::ConnectionRequired { .. } => Code::ConnectionRequired,
+            Self::ConnectionExists(_) => Code::ConnectionExists,
+            Self::StatusTransition { .. } => Code::StatusTransition,
             Self::Taken { field: "title" } => Code::TitleTaken,
             Self::Taken { .. } => Code::NameTaken,
             Self::LastAdmin => Code::LastPlatformAdmin,
             Self::ServerLive => Code::ServerLive,
             Self::LocalAccountsOff => Code::LocalAccountsOff,
+            Self::LoginNotSupported => Code::LoginNotSupported,
             Self::Referenced(_) => Code::Referenced,
             Self::ChainFull => Code::ChainFull,
             Self::KeyEnded => Code::KeyEnded,
@@ -211,6 +233,12 @@ impl Problem {
             Self::IdempotencyKey => "must be 1 to 255 printable ASCII characters",
             Self::IdempotencyReused => "the same key came with another request",
             Self::IdempotencyRunning => "the first request with this key is still running",
+            Self::ConnectionRequired { scopes, login_url } => return connection_required(scopes, login_url.as_deref()),
+            Self::ConnectionExists(_) => "there is one for this server and holder: change it",
+            Self::StatusTransition { from, to } => {
+                let (from, to) = (from.as_str(), to.as_str());
+                return format!("from {from} to {to} leads only a login, a new credential or a good test");
+            }
             Self::Taken { field } => return format!("another one has this {field}"),
             Self::Quota(Code::QuotaServers, limit) => return format!("this tenant may have {limit} servers"),
             Self::Quota(Code::QuotaKeys, limit) => return format!("a tenant may have {limit} live keys"),
@@ -219,6 +247,7 @@ impl Problem {
                 "without it nobody could administer the platform, now or within a day; make another platform admin first"
             }
             Self::LocalAccountsOff => "this tenant's `local_accounts` is false",
+            Self::LoginNotSupported => "people don't sign in at this server: its auth type is not authorization_code",
             Self::ServerLive => "only a deleted server can be purged",
             Self::Referenced(_) => "keys name it: change or revoke them first; its dependencies list them",
             Self::ChainFull => {
@@ -260,6 +289,11 @@ impl Problem {
             Self::Json(JsonError::Invalid { offset }) => json!({"offset": offset}),
             Self::Stale(current) => json!({"current_generation": current.0}),
             Self::Quota(_, limit) => json!({"limit": limit}),
+            Self::ConnectionRequired { scopes, login_url } => {
+                let scopes: Vec<&str> = scopes.iter().map(|scope| scope.as_str()).collect();
+                json!({"scopes": scopes, "login_url": login_url})
+            }
+            Self::ConnectionExists(id) => json!({"connection": id.to_string()}),
             Self::Taken { field } => json!({"field": field}),
             Self::Referenced(dependencies) => json!({"dependencies": DependenciesView::from(&**dependencies)}),
             _ => json!({}),
@@ -308,6 +342,16 @@ impl IntoResponse for Problem {
             _ => (),
         }
         response
+    }
+}
+
+/// What is missing, and how to come by it.
+fn connection_required(scopes: &[Scope], login_url: Option<&str>) -> String {
+    let scopes: Vec<&str> = scopes.iter().map(|scope| scope.as_str()).collect();
+    let accepted = if scopes.is_empty() { "none".to_owned() } else { scopes.join(", ") };
+    match login_url {
+        Some(url) => format!("no usable connection; accepted: {accepted}; log in at {url}"),
+        None => format!("no usable connection; accepted: {accepted}"),
     }
 }
 
@@ -413,6 +457,15 @@ impl From<ServersError> for Problem {
             }]),
             ServersError::Probe(CommandError::Upstream { class, message }) => Self::Unreachable { class, message },
             ServersError::Probe(error) => error.into(),
+            ServersError::Fields(wrong) => Self::Fields(wrong),
+            ServersError::Keyring(error) => error.into(),
+            ServersError::Connection(error) => error.into(),
+            ServersError::ConnectionRequired { scopes, .. } => Self::ConnectionRequired { scopes, login_url: None },
+            ServersError::Unresolved(why) => match why.reason.as_str() {
+                "sealed" => Self::Sealed,
+                "credential_unreadable" => Self::CredentialUnreadable,
+                _ => Self::Unreachable { class: why.reason, message: why.message },
+            },
         }
     }
 }

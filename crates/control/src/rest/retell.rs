@@ -3,8 +3,10 @@
 use model::ResourceName;
 
 use crate::App;
+use crate::connections::Changed as ChangedConnection;
 use crate::rest::answer::Answer;
 use crate::rest::caller::Caller;
+use crate::rest::connections;
 use crate::rest::issuers::shown;
 use crate::rest::problem::Problem;
 use crate::rest::views::{
@@ -23,7 +25,9 @@ pub(crate) async fn retell(app: &App, caller: &Caller, object: &str) -> Result<A
             let id = id.parse().map_err(bad)?;
             let record = tenant.server(id).await?.ok_or(Problem::NotFound)?;
             let effective = effective(app, ResourceName::Server(id)).await?;
-            let view = AddedView { server: ServerView::from(&record), effective, probe: None };
+            let server = ServerView::from(&record);
+            let (probe, needs, connection) = (None, None, None);
+            let view = AddedView { server, effective, probe, needs, connection, warnings: Vec::new() };
             Ok(Answer::created(format!("/api/v1/servers/{id}"), &view).at(record.spec.generation))
         }
         "key" => {
@@ -32,6 +36,14 @@ pub(crate) async fn retell(app: &App, caller: &Caller, object: &str) -> Result<A
             let effective = effective(app, ResourceName::Key(id)).await?;
             let view = NewKeyView { record: KeyView::from(&record), key: None, effective };
             Ok(Answer::created(format!("/api/v1/keys/{id}"), &view).at(record.generation))
+        }
+        "connection" => {
+            let id = id.parse().map_err(bad)?;
+            let record = tenant.connection(id).await?.ok_or(Problem::NotFound)?;
+            let server = tenant.server(record.server).await?.ok_or(Problem::NotFound)?;
+            let revision = app.store.platform().revision().await?;
+            let effective = app.servers.settled(revision, ResourceName::Connection(id)).await;
+            Ok(connections::created(app, &server, &ChangedConnection { record, effective }))
         }
         "department" => {
             let id = id.parse().map_err(bad)?;

@@ -4,6 +4,7 @@
 mod access;
 mod authorization;
 mod concurrent;
+mod connections;
 mod double;
 mod failures;
 mod house;

@@ -79,6 +79,17 @@ const ROWS: &[(&str, &str, &str)] = &[
     ("POST", "/api/v1/servers/{server}/tools/refresh", ""),
     ("POST", "/api/v1/servers/{server}/tools/{tool}/enable", ""),
     ("POST", "/api/v1/servers/{server}/tools/{tool}/disable", ""),
+    ("PUT", "/api/v1/servers/{server}/credentials", "{}"),
+    ("DELETE", "/api/v1/servers/{server}/credentials/token", ""),
+    ("GET", "/api/v1/servers/{server}/connections", ""),
+    ("POST", "/api/v1/servers/{server}/connections", r#"{"scope_type":"user","scope_id":"{user}","credential":"a-token"}"#),
+    ("GET", "/api/v1/servers/{server}/connections/{connection}", ""),
+    ("PATCH", "/api/v1/servers/{server}/connections/{connection}", r#"{"display_name":"New"}"#),
+    ("DELETE", "/api/v1/servers/{server}/connections/{connection}", ""),
+    ("PUT", "/api/v1/servers/{server}/connections/{connection}/status", r#"{"status":"disabled"}"#),
+    ("POST", "/api/v1/servers/{server}/connections/{connection}/test", ""),
+    ("POST", "/api/v1/servers/{server}/connections/{connection}/revoke", ""),
+    ("POST", "/api/v1/connections/find", r#"{"secret":"a-token"}"#),
     ("POST", "/api/v1/egress-rules", r#"{"host":"{fresh}.corp","reason":"test"}"#),
     ("GET", "/api/v1/egress-rules", ""),
     ("GET", "/api/v1/egress-rules/{rule}", ""),
@@ -128,7 +139,16 @@ pub(super) async fn objects(house: &House, admin: &str) -> Objects {
     };
     let user = make(admin, "users", r#"{"login":"of-{fresh}"}"#).await;
     let (session, grant) = entered(house, admin, &user).await;
+    let bound = format!(
+        r#"{{"url":"{NOTES}","title":"B {{fresh}}","auth":{{"type":"bearer","scopes":["user","global"]}},"skip_validation":true}}"#
+    );
+    let bound = make(admin, "servers", &bound).await;
+    let credential = r#"{"scope_type":"global","credential":"a-token"}"#;
+    let connection = make(admin, &format!("servers/{bound}/connections"), credential).await;
     Objects(vec![
+        // Connections are those of a server that takes some.
+        ("{server}/connections", format!("{bound}/connections")),
+        ("{connection}", connection),
         ("{session}", session),
         ("{grant}", grant),
         ("{server}", make(admin, "servers", &format!(r#"{{"url":"{NOTES}","title":"S {{fresh}}"}}"#)).await),
@@ -193,7 +213,8 @@ pub(super) fn lets_in(
         Access::ActAs => Err((403, "insufficient_scope", "act_as")),
         _ if !scopes.rest => Err((403, "insufficient_scope", "rest")),
         Access::Viewer if role == KeyRole::User => needs("viewer"),
-        Access::Member | Access::Viewer => Ok(()),
+        Access::User if role == KeyRole::Viewer => needs("user"),
+        Access::Member | Access::User | Access::Viewer => Ok(()),
         Access::Admin | Access::Seed if role < KeyRole::TenantAdmin => needs("tenant_admin"),
         Access::Admin | Access::Seed => Ok(()),
         Access::Platform if role < KeyRole::PlatformAdmin => needs("platform_admin"),
@@ -250,6 +271,13 @@ async fn every_route_lets_in_exactly_whom_it_should() {
             match (expected, route.access) {
                 // Whether the seed's call succeeds depends on what was added before; it is let in.
                 (Ok(()), Access::Seed) => assert!(!matches!(reply.status.as_u16(), 401 | 403 | 404), "{case}"),
+                // Let in, a key of nobody has no connection of its own, and makes none.
+                (Ok(()), Access::User) if role == Some(KeyRole::User) && route.path.contains("{connection}") => {
+                    assert_eq!(reply.told(), (404, "not_found".to_owned()), "{case}");
+                }
+                (Ok(()), Access::User) if role == Some(KeyRole::User) && route.method == "POST" => {
+                    assert_eq!(reply.told(), (403, "forbidden".to_owned()), "{case}");
+                }
                 // Let in, who is no admin finds nobody's but their own.
                 (Ok(()), _) if ends_others(&route) && role < Some(KeyRole::TenantAdmin) => {
                     assert_eq!(reply.told(), (404, "not_found".to_owned()), "{case}");
@@ -325,7 +353,7 @@ async fn a_change_without_if_match_is_refused_wherever_one_is_needed() {
     let idp = Idp::open().await;
     let objects = with_issuer(&house, &house.admin, &idp, objects(&house, &house.admin).await).await;
     let conditional: Vec<Route> = routes().into_iter().filter(Route::is_conditional).collect();
-    assert_eq!(conditional.len(), 12);
+    assert_eq!(conditional.len(), 15);
     for route in conditional {
         let path = path(&route, &objects);
         let body = objects.filled(body_of(&route));

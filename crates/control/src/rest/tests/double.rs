@@ -1,13 +1,14 @@
 //! Proxies that do what a test says, in memory.
 
 use std::collections::HashMap;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use model::{Principal, Resource, ResourceName, Revision, ServerId, ServerSpec, TenantId, Transport};
 use store::{Actor, NewServer, Store};
 use tokio::sync::{Semaphore, watch};
+use wire::{Challenge, HeaderLines};
 
 use crate::proxies::{
     AttachedProxy, CommandError, Effective, ObservedMount, ObservedProxy, ProbeReport, ProbeRequest, Proxies, Reach,
@@ -37,6 +38,9 @@ pub(super) struct State {
     pub(super) mounts: Vec<ObservedMount>,
     pub(super) pending: u32,
     pub(super) probes: u32,
+    /// The credentials with which upstreams were probed, and what they say to the next of them.
+    pub(super) probed: Vec<Option<Arc<HeaderLines>>>,
+    pub(super) challenges: Vec<Challenge>,
     pub(super) principals: Vec<Principal>,
     /// Looks at the mounts, and pushes again.
     pub(super) looks: u32,
@@ -116,7 +120,10 @@ impl Proxies for Double {
     }
 
     async fn probe(&self, request: ProbeRequest) -> Result<ProbeReport, CommandError> {
-        self.with(|state| state.probes += 1);
+        self.with(|state| {
+            state.probes += 1;
+            state.probed.push(request.lines.clone());
+        });
         let _turn = self.gate.acquire().await.unwrap();
         let tools = self.upstream(request.url.as_str())?;
         let transport = match request.transport {
@@ -130,7 +137,7 @@ impl Proxies for Double {
             server_info,
             tools,
             latency_ms: 1,
-            challenge: None,
+            challenge: self.with(|state| (!state.challenges.is_empty()).then(|| state.challenges.remove(0))),
         })
     }
 

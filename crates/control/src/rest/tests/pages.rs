@@ -3,6 +3,7 @@
 mod account;
 mod browser;
 mod claims;
+mod connections;
 mod forged;
 mod headers;
 mod idp;

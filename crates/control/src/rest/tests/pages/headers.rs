@@ -12,7 +12,9 @@ fn filled(path: &str) -> String {
     path.replace("{token}", &"A".repeat(43))
         .replace("{tenant}", "acme")
         .replace("{issuer}", "company")
+        .replace("{server}", "notes")
         .replace("{session}", &model::SessionId::fresh().to_string())
+        .replace("{connection}", &model::ConnectionId::fresh().to_string())
         .replace("{grant}", &model::GrantId::fresh().to_string())
         .replace("{file}", "gatehouse.css")
 }
