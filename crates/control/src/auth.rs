@@ -25,13 +25,11 @@ use self::template::{Placeholder, Template, context_use};
 use crate::rest::code::Code;
 use crate::rest::fields::FieldError;
 
-pub(crate) use self::certificate::{CertificateError, check as check_certificate};
-pub(crate) use self::compose::{Certificate, ComposeError, Composed, Context, Material};
+pub(crate) use self::compose::{ComposeError, Composed, Context, Material};
 pub(crate) use self::credential::Credential;
 pub(crate) use self::native::parse as parse_native;
 pub(crate) use self::request::{
-    AuthorizationCode, Client, ClientCredentials, ClientMethod, ClientSettings, Exchange, Target, TokenCall,
-    TokenRequest, form_body,
+    AuthorizationCode, Client, ClientCredentials, ClientMethod, Exchange, Target, TokenCall, TokenRequest,
 };
 pub(crate) use self::secret::{AuthSecret, MAX_SEALED, SecretJson, is_masked};
 pub(crate) use self::token::{MAX_ANSWER, ResponseMap, Token, TokenError, oauth_error};
@@ -237,6 +235,21 @@ impl AuthConfig {
         let of_the_certificate = |name: &str| self.client_certificate && matches!(name, "certificate" | "private_key");
         let all = self.required_secrets();
         all.iter().all(|name| credential.has(name, self.way.alone() && !of_the_certificate(name)))
+    }
+
+    /// Refuses a credential that would never become header lines: one that lacks a secret which is asked of it, or whose
+    /// secrets can't stand where they should. The paths begin inside the credential.
+    pub(crate) fn fits(&self, credential: &Credential) -> Result<(), Vec<FieldError>> {
+        if self.is_complete(credential) {
+            return self.check_credential(credential);
+        }
+        let missing = self.required_secrets().into_iter().filter(|name| !credential.has(name, false));
+        let wrong = missing.map(|name| FieldError {
+            field: format!("secrets.{name}"),
+            code: Code::Required,
+            detail: "is needed by the server's settings".to_owned(),
+        });
+        Err(wrong.collect())
     }
 
     /// What is wrong with a credential beyond what it lacks: it would never become header lines. The paths begin

@@ -1,17 +1,34 @@
 //! Adding, changing and removing servers: check, probe through a proxy, one commit, then see what
 //! became effective.
+//!
+//! What has to do with secrets is in `add`, `change` and `trial`: a secret goes nowhere but where it was given for.
+
+mod add;
+mod change;
+mod settings;
+mod trial;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use egress::{Policy, Refusal};
 use model::{
-    EgressRule, Generation, ResourceName, Revision, ServerId, ServerLimits, ServerName, TenantId, Transport,
-    UpstreamUrl, crash_here,
+    ConnectionId, EgressRule, Generation, ResourceName, Revision, Scope, ServerId, ServerLimits, ServerName, TenantId,
+    Transport, UpstreamUrl, crash_here,
 };
-use store::{Actor, Committed, EgressRulePage, NewServer, ServerPatch, ServerRecord, Store, StoreError, TenantStore};
+use store::{Actor, Committed, EgressRulePage, ServerRecord, Store, StoreError, TenantStore};
+use wire::{Challenge, HeaderLines, Unresolved};
 
+use crate::auth::Credential;
+use crate::connections::ConnectionError;
+use crate::keyring::KeyringError;
 use crate::proxies::{CommandError, Effective, ProbeReport, ProbeRequest, Proxies};
+use crate::rest::fields::FieldError;
+
+pub(crate) use self::add::add;
+pub(crate) use self::change::{ChangeServer, change};
+pub(crate) use self::settings::{GivenAuth, within};
+pub(crate) use self::trial::{Tried, test};
 
 /// How long an answer waits for proxies to have a change in their tables.
 const EFFECTIVE_WAIT: Duration = Duration::from_secs(2);
@@ -19,7 +36,7 @@ const EFFECTIVE_WAIT: Duration = Duration::from_secs(2);
 const MAX_ATTEMPTS: u32 = 1000;
 
 /// What an admin wants added.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct AddServer {
     /// The slug; made from the title or the URL's host when absent.
     pub(crate) name: Option<ServerName>,
@@ -55,6 +72,10 @@ pub(crate) struct AddServer {
     pub(crate) enabled: bool,
     /// Save without asking the upstream.
     pub(crate) skip_validation: bool,
+    /// How it is authenticated to; found out when absent, as far as the upstream says.
+    pub(crate) auth: Option<GivenAuth>,
+    /// Of the global connection, which is made with it.
+    pub(crate) credential: Option<Credential>,
 }
 
 /// What a look at the upstream gave.
@@ -65,7 +86,12 @@ pub(crate) enum Probe {
     /// It spoke MCP.
     Spoke(ProbeReport),
     /// It answered that it wants a credential: reachable, so it is saved.
-    NeedsAuth,
+    NeedsAuth {
+        /// What it said.
+        challenge: Challenge,
+        /// Whether it was shown one.
+        sent: bool,
+    },
 }
 
 /// A record, and how far its change has come.
@@ -77,6 +103,10 @@ pub(crate) struct Changed {
     pub(crate) effective: Effective,
     /// What the probe of an add gave.
     pub(crate) probe: Probe,
+    /// The connection that was made or changed with it.
+    pub(crate) connection: Option<ConnectionId>,
+    /// What of the settings was passed over.
+    pub(crate) warnings: Vec<String>,
 }
 
 /// Why a server was not added or changed. Nothing was saved.
@@ -100,6 +130,26 @@ pub(crate) enum ServersError {
     /// The probe failed.
     #[error("the upstream can't be reached")]
     Probe(#[source] CommandError),
+    /// What was given doesn't fit, or must be given again.
+    #[error("fields don't fit")]
+    Fields(Vec<FieldError>),
+    /// Secrets can't be sealed or opened.
+    #[error("the keyring refused")]
+    Keyring(#[from] KeyringError),
+    /// The global connection could not be changed.
+    #[error("the connection could not be changed")]
+    Connection(#[from] ConnectionError),
+    /// The credential becomes no header lines.
+    #[error("there are no header lines: {}", .0.reason)]
+    Unresolved(Unresolved),
+    /// The caller has no usable connection.
+    #[error("there is no usable connection")]
+    ConnectionRequired {
+        /// What the server accepts, in its order.
+        scopes: Vec<Scope>,
+        /// Whether somebody can log in at its authorization server.
+        login: bool,
+    },
 }
 
 /// The one way to change servers.
@@ -117,52 +167,6 @@ impl Servers {
         Self { store, proxies, policy: Arc::new(policy) }
     }
 
-    /// Adds a server. Nothing is saved unless the upstream answered or the admin wanted no probe.
-    pub(crate) async fn add(
-        &self,
-        tenant: &TenantStore,
-        actor: &Actor,
-        add: AddServer,
-    ) -> Result<Changed, ServersError> {
-        let id = tenant.id();
-        self.check_url(id, &add.url).await?;
-        if let Some(name) = &add.name
-            && tenant.server_by_name(name.as_str()).await?.is_some()
-        {
-            return Err(StoreError::NameTaken.into());
-        }
-        if let Some(title) = &add.title
-            && tenant.server_by_title(title).await?.is_some()
-        {
-            return Err(StoreError::TitleTaken.into());
-        }
-        let probe = if add.skip_validation { Probe::Skipped } else { self.probe_new(id, &add).await? };
-        crash_here("add.probed");
-        let committed = create(tenant, actor, add, &probe).await?;
-        crash_here("add.committed");
-        Ok(Changed { probe, ..self.told(committed).await })
-    }
-
-    /// Changes a record. Another URL without a transport is found out about again; the same one is not.
-    pub(crate) async fn change(
-        &self,
-        tenant: &TenantStore,
-        actor: &Actor,
-        record: &ServerRecord,
-        expected: Option<Generation>,
-        mut patch: ServerPatch,
-    ) -> Result<Changed, ServersError> {
-        if let Some(url) = &patch.url {
-            self.check_url(tenant.id(), url).await?;
-            if *url != record.spec.url {
-                patch.transport = patch.transport.or(Some(Transport::Auto));
-            }
-        }
-        let committed = tenant.patch_server(actor, record.spec.id, expected, patch).await?;
-        crash_here("change.committed");
-        Ok(self.told(committed).await)
-    }
-
     /// Removes a record; a tombstone stays.
     pub(crate) async fn delete(
         &self,
@@ -176,24 +180,13 @@ impl Servers {
         Ok(self.effective(committed.revision, id).await)
     }
 
-    /// Looks at the upstream of a record, past every cache.
-    pub(crate) async fn test(&self, record: &ServerRecord) -> Result<ProbeReport, CommandError> {
-        let spec = record.spec.clone();
-        self.proxies
-            .probe(ProbeRequest {
-                tenant: spec.tenant,
-                url: spec.url,
-                transport: spec.transport,
-                headers: spec.headers,
-                connect_timeout: spec.connect_timeout,
-                read_timeout: spec.read_timeout,
-                lines: None,
-            })
-            .await
-    }
-
     /// Looks at an upstream that has no record.
-    pub(crate) async fn look(&self, tenant: TenantId, add: &AddServer) -> Result<ProbeReport, ServersError> {
+    pub(crate) async fn look(
+        &self,
+        tenant: TenantId,
+        add: &AddServer,
+        lines: Option<Arc<HeaderLines>>,
+    ) -> Result<ProbeReport, ServersError> {
         self.check_url(tenant, &add.url).await?;
         let request = ProbeRequest {
             tenant,
@@ -202,7 +195,7 @@ impl Servers {
             headers: add.headers.clone(),
             connect_timeout: add.connect_timeout,
             read_timeout: add.read_timeout,
-            lines: None,
+            lines,
         };
         self.proxies.probe(request).await.map_err(|error| match &error {
             CommandError::Upstream { class, .. } if class == "address_blocked" => {
@@ -212,12 +205,18 @@ impl Servers {
         })
     }
 
-    async fn probe_new(&self, tenant: TenantId, add: &AddServer) -> Result<Probe, ServersError> {
-        match self.look(tenant, add).await {
-            Ok(report) if report.challenge.is_some() => Ok(Probe::NeedsAuth),
-            Ok(report) => Ok(Probe::Spoke(report)),
-            Err(error) => Err(error),
-        }
+    async fn probe_new(
+        &self,
+        tenant: TenantId,
+        add: &AddServer,
+        lines: Option<Arc<HeaderLines>>,
+    ) -> Result<Probe, ServersError> {
+        let sent = lines.is_some();
+        let mut report = self.look(tenant, add, lines).await?;
+        Ok(match report.challenge.take() {
+            Some(challenge) => Probe::NeedsAuth { challenge, sent },
+            None => Probe::Spoke(report),
+        })
     }
 
     async fn check_url(&self, tenant: TenantId, url: &UpstreamUrl) -> Result<(), ServersError> {
@@ -252,7 +251,7 @@ impl Servers {
     pub(crate) async fn told(&self, committed: Committed<ServerRecord>) -> Changed {
         let record = committed.value;
         let effective = self.effective(committed.revision, record.spec.id).await;
-        Changed { record, effective, probe: Probe::Skipped }
+        Changed { record, effective, probe: Probe::Skipped, connection: None, warnings: Vec::new() }
     }
 
     async fn effective(&self, revision: Revision, id: ServerId) -> Effective {
@@ -262,51 +261,6 @@ impl Servers {
     /// How far any change has come, after a wait of at most 2 s.
     pub(crate) async fn settled(&self, revision: Revision, resource: ResourceName) -> Effective {
         self.proxies.effective(revision, resource, EFFECTIVE_WAIT).await
-    }
-}
-
-/// Commits the new record. Where name or title was not given, the next free one is taken.
-async fn create(
-    tenant: &TenantStore,
-    actor: &Actor,
-    add: AddServer,
-    probe: &Probe,
-) -> Result<Committed<ServerRecord>, StoreError> {
-    let host = add.url.url().host_str().unwrap_or("server").to_owned();
-    let (mut names, mut titles) = (0, 0);
-    loop {
-        let base = add.title.clone().unwrap_or_else(|| host.clone());
-        let name = add.name.clone().unwrap_or_else(|| ServerName::from_title(&base, names));
-        let made = if add.name.is_some() { name.to_string() } else { host.clone() };
-        let made = if titles == 0 { made } else { format!("{made} ({})", titles + 1) };
-        let new = NewServer {
-            id: None,
-            auth: None,
-            name,
-            title: add.title.clone().unwrap_or(made),
-            transport: match probe {
-                Probe::Spoke(report) => report.transport,
-                Probe::Skipped | Probe::NeedsAuth => add.transport,
-            },
-            url: add.url.clone(),
-            headers: add.headers.clone(),
-            connect_timeout: add.connect_timeout,
-            read_timeout: add.read_timeout,
-            disabled_tools: add.disabled_tools.clone(),
-            trust_hints: add.trust_hints,
-            retry_count: add.retry_count,
-            retry_delay: add.retry_delay,
-            limits: add.limits,
-            description: add.description.clone(),
-            tags: add.tags.clone(),
-            icon: add.icon.clone(),
-            enabled: add.enabled,
-        };
-        match tenant.create_server(actor, new).await {
-            Err(StoreError::NameTaken) if add.name.is_none() && names < MAX_ATTEMPTS => names += 1,
-            Err(StoreError::TitleTaken) if add.title.is_none() && titles < MAX_ATTEMPTS => titles += 1,
-            result => return result,
-        }
     }
 }
 

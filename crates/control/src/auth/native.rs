@@ -10,9 +10,8 @@ use super::request::{
 use super::template::{Part, Taken, Template, shown as printable};
 use super::token::ResponseMap;
 use super::{AuthConfig, AuthSecret, TokenSource, Way};
-use crate::rest::bodies::server::upstream_url;
 use crate::rest::code::Code;
-use crate::rest::fields::{Change, FieldError, Fields, Wrong, count, flag, text, texts, words};
+use crate::rest::fields::{Change, FieldError, Fields, Wrong, count, flag, text, texts, upstream_url, words};
 
 /// Seconds ahead of its end at which a token is replaced, unless the settings say otherwise.
 pub(super) const PRE_REFRESH: u32 = 300;

@@ -4,7 +4,6 @@ use http::Method;
 use model::{Secret, UpstreamUrl};
 use serde_json::{Value, json};
 use url::form_urlencoded;
-use zeroize::Zeroizing;
 
 use super::compose::{ComposeError, Context, Material, setting};
 use super::secret::{MAX_SEALED, SecretJson};
@@ -236,11 +235,4 @@ fn form(mut body: SecretJson) -> Result<Secret, ComposeError> {
         }
     }
     Ok(Secret::new(form.finish()))
-}
-
-/// A form as it is sent to a token endpoint.
-pub(crate) fn form_body(pairs: &[(&str, &str)]) -> Zeroizing<String> {
-    let mut form = form_urlencoded::Serializer::new(String::with_capacity(2 * MAX_SEALED));
-    form.extend_pairs(pairs);
-    Zeroizing::new(form.finish())
 }

@@ -45,6 +45,7 @@ impl AuthSecret {
     }
 
     /// Which are configured.
+    #[cfg(test)]
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
         self.0.keys().map(String::as_str)
     }
@@ -134,11 +135,6 @@ impl SecretJson {
         let written = serde_json::to_writer(&mut *bytes, &self.0);
         debug_assert!(written.is_ok(), "a value of JSON can be written");
         bytes
-    }
-
-    /// Every text in it.
-    pub(crate) fn texts<'a>(&'a self, found: &mut Vec<&'a str>) {
-        texts(&self.0, found);
     }
 }
 

@@ -129,11 +129,6 @@ impl Template {
         Ok(Self::Text(parts))
     }
 
-    /// `${secret.NAME}`.
-    pub(crate) fn secret(name: &str) -> Self {
-        Self::Text(vec![Part::Placeholder(Placeholder::Secret(name.to_owned()))])
-    }
-
     /// `Bearer ${access_token}`.
     pub(crate) fn bearer() -> Self {
         Self::Text(vec![Part::Literal("Bearer ".to_owned()), Part::Placeholder(Placeholder::AccessToken)])

@@ -266,6 +266,26 @@ pub(crate) fn texts(max: usize, length: usize) -> impl FnOnce(Value) -> Result<V
     }
 }
 
+/// Parses a URL; a text without a scheme, or an empty one, has the wrong scheme.
+pub(crate) fn upstream_url(text: &str) -> Result<model::UpstreamUrl, Wrong> {
+    model::UpstreamUrl::parse(text).map_err(|error| {
+        let schemeless = error == model::UrlError::Invalid && !text.contains("://");
+        let error = if schemeless { model::UrlError::Scheme } else { error };
+        (url_code(&error), error.to_string())
+    })
+}
+
+/// The stable code of a text that is no URL of an upstream.
+fn url_code(error: &model::UrlError) -> Code {
+    match error {
+        model::UrlError::Invalid => Code::UrlInvalid,
+        model::UrlError::TooLong => Code::UrlTooLong,
+        model::UrlError::Scheme => Code::UrlScheme,
+        model::UrlError::UserInfo => Code::UrlUserinfo,
+        model::UrlError::Fragment => Code::UrlFragment,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;

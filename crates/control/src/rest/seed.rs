@@ -16,8 +16,9 @@ use utoipa::ToSchema;
 use crate::App;
 use crate::proxies::{CommandError, Effective, Reach};
 use crate::reconcile::{RecoverError, Report, Scope};
-use crate::rest::bodies::server::{plain, upstream_url};
+use crate::rest::bodies::server::plain;
 use crate::rest::caller::{Admin, Caller, Refused};
+use crate::rest::fields::upstream_url;
 use crate::rest::parameters::Parameters;
 use crate::rest::problem::{CHALLENGE, Problem, Title};
 use crate::rest::views::{EffectiveView, ReportView};
@@ -279,7 +280,10 @@ pub(crate) async fn tools(
         // Not recorded: looked at under the name that it would get.
         None => {
             let add = plain(url.ok_or(SeedAnswer::ToolsFailed)?, None);
-            let report = app.servers.look(admin.tenant(), &add).await.map_err(|_| SeedAnswer::ToolsFailed)?;
+            let report = app.servers.look(admin.tenant(), &add, None).await.map_err(|_| SeedAnswer::ToolsFailed)?;
+            if report.challenge.is_some() {
+                return Err(SeedAnswer::ToolsFailed);
+            }
             (model::ServerName::from_title(&service_name, 0), Vec::new(), report.tools)
         }
     };
@@ -322,7 +326,9 @@ pub(crate) async fn add(
     let add = plain(named.url.ok_or(SeedAnswer::AddFailed)?, Some(named.service_name));
     // A client that goes away doesn't cut the change.
     let work =
-        crate::rest::trace::carried(async move { app.servers.add(&admin.store(&app), &admin.actor(), add).await });
+        crate::rest::trace::carried(async move {
+            crate::servers::add(&app, &admin.store(&app), &admin.actor(), None, add).await
+        });
     let outcome = tokio::spawn(work).await.map_err(|_| SeedAnswer::AddFailed)?;
     Ok(match outcome {
         Ok(changed) => SeedAnswer::Added(changed.effective),

@@ -11,14 +11,16 @@ use crate::rest::bodies::server::{self, ServerChange, ServerCreate};
 use crate::rest::body::Body;
 use crate::rest::caller::{Admin, Caller, Member, Viewer};
 use crate::rest::condition::Expected;
+use crate::rest::connections::{asker, login_url};
 use crate::rest::idempotency::once;
 use crate::rest::parameters::Parameters;
 use crate::rest::problem::Problem;
 use crate::rest::segment::Segment;
 use crate::rest::views::{
-    AddedView, Changed, DependenciesView, Gone, Page, ProbeView, RestoredServerView, ServerView, TestView,
+    AddedView, Changed, ChangedServerView, DependenciesView, Gone, NeedsView, Page, ProbeView, RestoredServerView,
+    ServerView, TestView,
 };
-use crate::servers::Changed as ChangedServer;
+use crate::servers::{self, Changed as ChangedServer, Probe, ServersError};
 
 /// Adds a server. A proxy looks at the upstream first; if that fails, nothing is saved.
 #[utoipa::path(post, path = "/api/v1/servers", tag = "servers", operation_id = "addServer",
@@ -29,13 +31,24 @@ pub(crate) async fn add(State(app): State<App>, Admin(caller): Admin, body: Body
     fields.finish()?;
     let add = add.ok_or(Problem::Internal)?;
     let (by, tenant) = (app.clone(), caller.store(&app));
+    let user = asker(&caller).user();
     let work = move |actor| async move {
-        let added = app.servers.add(&tenant, &actor, add).await?;
+        let added = servers::add(&app, &tenant, &actor, user, add).await?;
         let location = format!("/api/v1/servers/{}", added.record.spec.id);
+        let needs = match &added.probe {
+            Probe::NeedsAuth { challenge, sent } => {
+                let login_url = login_url(&app, &added.record).await?;
+                Some(NeedsView::of(&added.record, challenge, *sent, login_url))
+            }
+            Probe::Skipped | Probe::Spoke(_) => None,
+        };
         let view = AddedView {
             server: ServerView::from(&added.record),
             effective: added.effective.into(),
             probe: ProbeView::of(&added.probe),
+            needs,
+            connection: added.connection.map(|id| id.to_string()),
+            warnings: added.warnings,
         };
         Ok(Answer::created(location, &view).at(added.record.spec.generation))
     };
@@ -80,7 +93,7 @@ pub(crate) async fn show(
 
 /// Changes a server; absent members stay, null goes back to the default.
 #[utoipa::path(patch, path = "/api/v1/servers/{server}", tag = "servers", operation_id = "changeServer",
-    request_body = ServerChange, responses((status = 200, body = Changed<ServerView>), (status = 409)))]
+    request_body = ServerChange, responses((status = 200, body = ChangedServerView), (status = 409)))]
 pub(crate) async fn change(
     State(app): State<App>,
     Admin(caller): Admin,
@@ -89,11 +102,22 @@ pub(crate) async fn change(
     body: Body,
 ) -> Result<Answer, Problem> {
     let Body { mut fields, .. } = body;
-    let patch = server::change(&mut fields);
+    let change = server::change(&mut fields);
     fields.finish()?;
     let tenant = caller.store(&app);
     let record = find(&tenant, &named).await?;
-    Ok(changed(app.servers.change(&tenant, &caller.actor(), &record, expected, patch).await?))
+    let (actor, asker) = (caller.actor(), asker(&caller));
+    // A client that goes away doesn't cut a change of several steps.
+    let work = crate::rest::trace::carried(async move {
+        servers::change(&app, &tenant, &actor, asker, &record, expected, change).await
+    });
+    let changed = tokio::spawn(work).await.map_err(|_| Problem::Internal)??;
+    let view = ChangedServerView {
+        server: ServerView::from(&changed.record),
+        effective: changed.effective.into(),
+        warnings: changed.warnings,
+    };
+    Ok(Answer::ok(&view).at(changed.record.spec.generation))
 }
 
 /// Deletes a server: it is unmounted, its name is free, and `restore` brings it back for 90 days. With
@@ -151,7 +175,8 @@ async fn switch(
     let tenant = caller.store(&app);
     let record = find(&tenant, &named).await?;
     let patch = ServerPatch { enabled: Some(enabled), ..ServerPatch::default() };
-    Ok(changed(app.servers.change(&tenant, &caller.actor(), &record, None, patch).await?))
+    let change = patch.into();
+    Ok(changed(servers::change(&app, &tenant, &caller.actor(), asker(&caller), &record, None, change).await?))
 }
 
 /// Brings a deleted server back as it was, and says what must be entered again.
@@ -181,21 +206,25 @@ pub(crate) async fn restore(
     Ok(Answer::ok(&view).at(record.spec.generation))
 }
 
-/// Looks at the upstream past every cache. Always 200: that the upstream fails is the answer, not a
-/// failure of the question.
+/// Looks at the upstream past every cache, with the caller's own connection. That the upstream fails is the answer, not
+/// a failure of the question; that the caller has no connection is one.
 #[utoipa::path(post, path = "/api/v1/servers/{server}/test", tag = "servers", operation_id = "testServer",
-    responses((status = 200, body = TestView)))]
+    responses((status = 200, body = TestView), (status = 400)))]
 pub(crate) async fn test(
     State(app): State<App>,
     Admin(caller): Admin,
     Segment(named): Segment,
 ) -> Result<Answer, Problem> {
-    let record = find(&caller.store(&app), &named).await?;
-    let view = match app.servers.test(&record).await {
-        Ok(report) => TestView::from(&report),
-        Err(error) => TestView::of_failure(error)?,
-    };
-    Ok(Answer::ok(&view))
+    let tenant = caller.store(&app);
+    let record = find(&tenant, &named).await?;
+    let url = login_url(&app, &record).await?;
+    match servers::test(&app, &tenant, asker(&caller).user(), &record).await {
+        Ok(tried) => Ok(Answer::ok(&TestView::of(&record, tried, url)?)),
+        Err(ServersError::ConnectionRequired { scopes, login }) => {
+            Err(Problem::ConnectionRequired { scopes, login_url: url.filter(|_| login) })
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Lists what refers to a server, live or deleted.

@@ -3,6 +3,7 @@
 use rcgen::{CertificateParams, KeyPair};
 
 use super::*;
+use crate::auth::certificate::CertificateError;
 
 fn pair() -> (String, String) {
     let key = KeyPair::generate().unwrap();

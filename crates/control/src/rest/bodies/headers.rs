@@ -3,6 +3,7 @@
 use axum::http::{HeaderName, HeaderValue};
 use serde_json::Value;
 
+use crate::auth::is_masked;
 use crate::rest::code::Code;
 use crate::rest::fields::{Change, Fields, Wrong};
 
@@ -94,11 +95,4 @@ fn header_value(value: Value) -> Result<String, Wrong> {
     } else {
         Err((Code::HeaderValue, format!("must be at most {MAX_VALUE} printable ASCII characters without outer spaces")))
     }
-}
-
-/// Whether a value is what somebody shows in the place of a secret, so that a form that was read and
-/// sent back doesn't overwrite the real one.
-fn is_masked(value: &str) -> bool {
-    let value = value.to_ascii_lowercase();
-    value.contains("***") || value.contains("•••") || value.starts_with("xxxx") || value == "<redacted>"
 }

@@ -10,10 +10,13 @@ use utoipa::ToSchema;
 
 use super::MAX_TITLE;
 use super::headers::headers;
+use crate::auth::{Credential, parse_native, parse_v1};
 use crate::rest::code::Code;
-use crate::rest::fields::{Change, Fields, Wrong, count, flag, number, prose, slug, text, texts, words};
+use crate::rest::fields::{
+    Change, FieldError, Fields, Wrong, count, flag, number, prose, slug, text, texts, upstream_url, words,
+};
 use crate::rest::views::TransportView;
-use crate::servers::AddServer;
+use crate::servers::{AddServer, ChangeServer, GivenAuth, within};
 
 /// Milliseconds that connecting may take.
 const CONNECT: std::ops::RangeInclusive<u64> = 100..=60_000;
@@ -85,6 +88,13 @@ pub(crate) struct ServerCreate {
     enabled: Option<bool>,
     /// Save it without asking the upstream; false when absent.
     skip_validation: Option<bool>,
+    auth: Option<AuthBody>,
+    /// The same as the system that Gatehouse replaces writes it, version 1; instead of `auth`. What nobody knows in it is
+    /// passed over with a warning.
+    #[schema(value_type = Option<Object>)]
+    auth_config: Option<Value>,
+    /// Write-only: becomes the global connection. The token itself, or an object with `secrets` by name.
+    credential: Option<Value>,
 }
 
 /// What to change of a server; absent members stay, null is the default.
@@ -135,6 +145,72 @@ pub(crate) struct ServerChange {
     /// Whether proxies mount it.
     #[schema(nullable = false)]
     enabled: Option<bool>,
+    auth: Option<AuthBody>,
+    /// The same as the system that Gatehouse replaces writes it, version 1; instead of `auth`.
+    #[schema(value_type = Option<Object>)]
+    auth_config: Option<Value>,
+    /// Write-only: of the global connection; null removes it. Must come with a change after which a stored secret would
+    /// go elsewhere than it was given for.
+    credential: Option<Value>,
+}
+
+/// How a server is authenticated to. Secrets are write-only: reads show `{"configured": true}` in the place of one, and
+/// that sent back keeps it.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "the document shows it; the parser beside it reads the body")]
+#[schema(as = ServerAuth)]
+pub(crate) struct AuthBody {
+    /// none, bearer, api_key, basic, query, headers, template, client_credentials, authorization_code, custom_token,
+    /// token_exchange or mtls.
+    #[schema(rename = "type")]
+    r#type: String,
+    /// Whose connections are accepted, in this order: global, department, user.
+    scopes: Option<Vec<String>>,
+    /// `server`: one list of tools for all; `binding`: one for each connection.
+    manifest_scope: Option<String>,
+    /// Seconds ahead of its end at which a token is replaced, but never before half of its life.
+    pre_refresh_seconds: Option<u32>,
+    /// Whether a 401 is answered with one more try under another token; true when absent.
+    retry_once_on_401: Option<bool>,
+    /// Whether a client certificate is shown, too: the secrets `certificate` and `private_key`, PEM.
+    client_certificate: Option<bool>,
+    /// api_key: the header; X-API-Key when absent.
+    header: Option<String>,
+    /// query: the name of the parameter.
+    parameter: Option<String>,
+    /// headers: the names of secret headers.
+    names: Option<Vec<String>>,
+    /// template and types with tokens: `[{"name", "value_template"}]`.
+    #[schema(value_type = Option<Vec<Object>>)]
+    headers: Option<Vec<Value>>,
+    /// The same for query parameters.
+    #[schema(value_type = Option<Vec<Object>>)]
+    query: Option<Vec<Value>>,
+    /// client_credentials, token_exchange: where tokens are asked for.
+    token_url: Option<String>,
+    /// client_credentials, authorization_code: whose documents name the endpoints.
+    issuer: Option<String>,
+    /// Of the client that Gatehouse is there.
+    client_id: Option<String>,
+    /// Write-only.
+    client_secret: Option<String>,
+    /// Write-only, PEM; for private_key_jwt.
+    private_key: Option<String>,
+    /// The `kid` of that key.
+    key_id: Option<String>,
+    /// client_secret_basic, client_secret_post or private_key_jwt.
+    method: Option<String>,
+    /// Words, separated by spaces.
+    scope: Option<String>,
+    /// Who is to accept the token.
+    audience: Option<String>,
+    /// The same as a URL.
+    resource: Option<String>,
+    /// custom_token: `{url, method, headers, body_type, body_template, response_map, refresh}`.
+    #[schema(value_type = Option<Object>)]
+    token_request: Option<Value>,
+    /// token_exchange: the kind of the caller's token.
+    subject_token_type: Option<String>,
 }
 
 /// A server's share of its tenant's limits; null is the tenant's limit.
@@ -183,8 +259,66 @@ pub(crate) fn create(fields: &mut Fields) -> Option<AddServer> {
         icon: fields.optional("icon", icon),
         enabled: fields.optional("enabled", flag).unwrap_or(true),
         skip_validation: fields.optional("skip_validation", flag).unwrap_or(false),
+        auth: auth(fields),
+        credential: match credential(fields) {
+            Change::Set(credential) => Some(credential),
+            Change::Keep | Change::Clear => None,
+        },
         url: url?,
     })
+}
+
+/// How the server is authenticated to, in either shape. Null is nothing.
+fn auth(fields: &mut Fields) -> Option<GivenAuth> {
+    let native = fields.change("auth", Ok).nullable();
+    let version1 = fields.change("auth_config", Ok).nullable();
+    let (member, value) = match (native, version1) {
+        (Some(_), Some(Some(_))) => {
+            fields.wrong("auth_config", (Code::Duplicate, "says the same as `auth`: send one of them".to_owned()));
+            return None;
+        }
+        (Some(value), _) => ("auth", value),
+        (None, Some(value)) => ("auth_config", value),
+        (None, None) => return None,
+    };
+    let read = match value {
+        None => {
+            return Some(GivenAuth {
+                config: Default::default(),
+                secret: Default::default(),
+                member,
+                warnings: Vec::new(),
+            });
+        }
+        Some(value) if member == "auth" => parse_native(value).map(|(config, secret)| (config, secret, Vec::new())),
+        Some(value) => parse_v1(value),
+    };
+    match read {
+        Ok((config, secret, warnings)) => Some(GivenAuth { config, secret, member, warnings }),
+        Err(wrong) => {
+            for FieldError { field, code, detail } in within(member, wrong) {
+                fields.wrong(field, (code, detail));
+            }
+            None
+        }
+    }
+}
+
+fn credential(fields: &mut Fields) -> Change<Credential> {
+    let value = match fields.change("credential", Ok) {
+        Change::Keep => return Change::Keep,
+        Change::Clear => return Change::Clear,
+        Change::Set(value) => value,
+    };
+    match Credential::parse(value) {
+        Ok(credential) => Change::Set(credential),
+        Err(wrong) => {
+            for FieldError { field, code, detail } in within("credential", wrong) {
+                fields.wrong(field, (code, detail));
+            }
+            Change::Keep
+        }
+    }
 }
 
 /// What the seed's surface adds: a URL under a title, everything else by default.
@@ -207,13 +341,20 @@ pub(crate) fn plain(url: UpstreamUrl, title: Option<String>) -> AddServer {
         icon: None,
         enabled: true,
         skip_validation: false,
+        auth: None,
+        credential: None,
     }
 }
 
 /// Reads a PATCH: absent keeps, null goes back to the default where there is one.
-pub(crate) fn change(fields: &mut Fields) -> ServerPatch {
+pub(crate) fn change(fields: &mut Fields) -> ChangeServer {
     fields.given_by_us();
     fields.immutable(&["created_by", "updated_by"]);
+    let (auth, credential) = (auth(fields), credential(fields));
+    ChangeServer { patch: patch(fields), auth, credential }
+}
+
+fn patch(fields: &mut Fields) -> ServerPatch {
     ServerPatch {
         name: fields.replace("name", slug),
         title: fields.replace("title", words(MAX_TITLE)),
@@ -231,6 +372,7 @@ pub(crate) fn change(fields: &mut Fields) -> ServerPatch {
         tags: fields.change("tags", texts(MAX_TAGS, MAX_TAG)).or_default(Vec::new),
         icon: fields.change("icon", icon).nullable(),
         enabled: fields.replace("enabled", flag),
+        auth: None,
     }
 }
 
@@ -274,26 +416,6 @@ fn icon(value: Value) -> Result<String, Wrong> {
 fn url(value: Value) -> Result<UpstreamUrl, Wrong> {
     let Value::String(text) = value else { return Err((Code::Type, "must be a text".to_owned())) };
     upstream_url(&text)
-}
-
-/// Parses a URL; a text without a scheme, or an empty one, has the wrong scheme.
-pub(crate) fn upstream_url(text: &str) -> Result<UpstreamUrl, Wrong> {
-    UpstreamUrl::parse(text).map_err(|error| {
-        let schemeless = error == model::UrlError::Invalid && !text.contains("://");
-        let error = if schemeless { model::UrlError::Scheme } else { error };
-        (url_code(&error), error.to_string())
-    })
-}
-
-/// The stable code of a text that is no URL of an upstream.
-fn url_code(error: &model::UrlError) -> Code {
-    match error {
-        model::UrlError::Invalid => Code::UrlInvalid,
-        model::UrlError::TooLong => Code::UrlTooLong,
-        model::UrlError::Scheme => Code::UrlScheme,
-        model::UrlError::UserInfo => Code::UrlUserinfo,
-        model::UrlError::Fragment => Code::UrlFragment,
-    }
 }
 
 fn transport(value: Value) -> Result<Transport, Wrong> {

@@ -6,10 +6,13 @@ use serde::Serialize;
 use serde_json::Value;
 use store::{Dependencies, ServerRecord};
 use utoipa::ToSchema;
+use wire::Challenge;
 
 use super::{EffectiveView, TransportView, instant, millis, raw};
+use crate::auth::AuthConfig;
 use crate::proxies::{CommandError, ProbeReport};
-use crate::servers::Probe;
+use crate::rest::bodies::server::AuthBody;
+use crate::servers::{Probe, Tried};
 
 /// A server: the record that an admin manages.
 #[derive(Debug, Serialize, ToSchema)]
@@ -50,6 +53,11 @@ pub(crate) struct ServerView {
     #[schema(required)]
     icon: Option<String>,
     limits: ServerLimitsView,
+    /// How it is authenticated to. `{"configured": true}` stands in the place of a secret.
+    #[schema(value_type = AuthBody)]
+    auth: Value,
+    /// The secrets that a connection's credential must have.
+    required_secrets: Vec<String>,
     /// Raised by every change; the ETag.
     generation: i64,
     /// Who made it.
@@ -85,6 +93,7 @@ struct ServerLimitsView {
 impl From<&ServerRecord> for ServerView {
     fn from(record: &ServerRecord) -> Self {
         let spec = &record.spec;
+        let auth = AuthConfig::from_stored(&record.auth).unwrap_or_default();
         Self {
             id: spec.id.to_string(),
             name: spec.name.to_string(),
@@ -107,6 +116,8 @@ impl From<&ServerRecord> for ServerView {
                 response_bytes: spec.limits.response_bytes,
                 call_secs: spec.limits.call_secs,
             },
+            auth: auth.view(),
+            required_secrets: auth.required_secrets(),
             generation: spec.generation.0,
             created_by: record.created_by.clone(),
             updated_by: record.updated_by.clone(),
@@ -127,6 +138,65 @@ pub(crate) struct AddedView {
     /// What a look at the upstream gave; null when nobody looked.
     #[schema(required)]
     pub(crate) probe: Option<ProbeView>,
+    /// What the upstream wants before it can be used; null when it is content, and when nobody looked.
+    #[schema(required)]
+    pub(crate) needs: Option<NeedsView>,
+    /// The global connection that was made of `credential`.
+    #[schema(required, format = "uuid")]
+    pub(crate) connection: Option<String>,
+    /// What of `auth_config` was passed over.
+    pub(crate) warnings: Vec<String>,
+}
+
+/// A server that was just changed.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ChangedServer)]
+pub(crate) struct ChangedServerView {
+    #[serde(flatten)]
+    pub(crate) server: ServerView,
+    pub(crate) effective: EffectiveView,
+    /// What of `auth_config` was passed over.
+    pub(crate) warnings: Vec<String>,
+}
+
+/// What an upstream wants before it can be used.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Needs)]
+pub(crate) struct NeedsView {
+    /// `oauth_required`: somebody must log in; `credential_required`: it was shown nothing; `auth_failed`: it refuses what
+    /// it was shown; `insufficient_scope`: that may too little.
+    error: &'static str,
+    /// 401 or 403.
+    status: u16,
+    /// Whose connections the server accepts, in this order.
+    scopes: Vec<&'static str>,
+    /// Where somebody logs in.
+    #[schema(required)]
+    login_url: Option<String>,
+    /// Where the upstream says who its authorization server is.
+    #[schema(required)]
+    resource_metadata: Option<String>,
+}
+
+impl NeedsView {
+    /// What a refused probe says.
+    pub(crate) fn of(record: &ServerRecord, challenge: &Challenge, sent: bool, login_url: Option<String>) -> Self {
+        let binding = record.spec.binding.as_ref();
+        let login = binding.is_some_and(|binding| binding.login);
+        let error = match challenge.error.as_deref() {
+            Some("insufficient_scope") => "insufficient_scope",
+            _ if login || (challenge.resource_metadata.is_some() && !sent) => "oauth_required",
+            _ if sent || challenge.status == 403 => "auth_failed",
+            _ => "credential_required",
+        };
+        Self {
+            error,
+            status: challenge.status,
+            scopes: binding.iter().flat_map(|binding| &binding.scopes).map(|scope| scope.as_str()).collect(),
+            login_url: login_url.filter(|_| login),
+            resource_metadata: challenge.resource_metadata.clone(),
+        }
+    }
 }
 
 /// What a look at an upstream found.
@@ -155,7 +225,7 @@ impl ProbeView {
     pub(crate) fn of(probe: &Probe) -> Option<Self> {
         match probe {
             Probe::Skipped => None,
-            Probe::NeedsAuth => Some(Self {
+            Probe::NeedsAuth { .. } => Some(Self {
                 transport: None,
                 revision: None,
                 server_info: Value::Null,
@@ -201,11 +271,33 @@ pub(crate) struct TestView {
     tools: Value,
     /// Whether it answered that it wants a credential.
     needs_auth: bool,
+    /// What it wants; null when it is content.
+    #[schema(required)]
+    needs: Option<NeedsView>,
 }
 
-impl From<&ProbeReport> for TestView {
-    fn from(report: &ProbeReport) -> Self {
+impl TestView {
+    /// What a trial found; failures of ours come back.
+    pub(crate) fn of(record: &ServerRecord, tried: Tried, login_url: Option<String>) -> Result<Self, CommandError> {
+        let Tried { outcome, sent } = tried;
+        let report = match outcome {
+            Ok(report) => report,
+            Err(error) => return Self::of_failure(error),
+        };
+        let Some(challenge) = &report.challenge else { return Ok(Self::of_success(&report)) };
+        let message = match (challenge.status, sent) {
+            (403, _) => "the upstream knows the caller and refuses (403)",
+            (_, true) => "the upstream refuses the credential (401)",
+            (_, false) => "the upstream wants a credential (401)",
+        };
+        let failure = CommandError::Upstream { class: "auth".to_owned(), message: message.to_owned() };
+        let needs = Some(NeedsView::of(record, challenge, sent, login_url));
+        Ok(Self { needs, ..Self::of_failure(failure)? })
+    }
+
+    fn of_success(report: &ProbeReport) -> Self {
         Self {
+            needs: None,
             ok: true,
             class: None,
             message: None,
@@ -217,11 +309,9 @@ impl From<&ProbeReport> for TestView {
             needs_auth: false,
         }
     }
-}
 
-impl TestView {
     /// The upstream's failure as a finding; failures of ours come back.
-    pub(crate) fn of_failure(error: CommandError) -> Result<Self, CommandError> {
+    fn of_failure(error: CommandError) -> Result<Self, CommandError> {
         let (class, message) = match error {
             CommandError::Upstream { class, message } => (class, message),
             error @ CommandError::TimedOut => ("timeout".to_owned(), error.to_string()),
@@ -230,6 +320,7 @@ impl TestView {
         Ok(Self {
             ok: false,
             needs_auth: class == "auth",
+            needs: None,
             class: Some(class),
             message: Some(message),
             latency_ms: None,
