@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::kek::KekSettings;
 use crate::pki::Pki;
+use crate::references::{ReferenceHttp, ReferenceSources};
 use crate::{forwarded, outward};
 use daemon::{Certificate, CertificateFiles, ConfigError, Program, Settings};
 use ipnet::IpNet;
@@ -44,6 +45,13 @@ pub struct Config {
     pub public_url: Option<Url>,
     /// Reverse proxies whose word for the address of a client is taken; none by default.
     pub trusted_proxies: Vec<IpNet>,
+    /// Where people may be led after they signed in at an upstream, besides pages of ours: below one of these.
+    pub login_return_urls: Vec<Url>,
+    /// Where credentials by reference lie: `reference_files`, and `reference_http_url` with `reference_http_token_file`
+    /// and `reference_http_prefix`.
+    pub references: ReferenceSources,
+    /// The folder with credentials that other programs write.
+    pub import_dir: Option<PathBuf>,
     /// What upstreams may be besides public and https, for all tenants.
     pub egress_rules: Vec<EgressRule>,
     /// Listeners of Gatehouse, which no upstream may name: those given, and this process's own.
@@ -91,6 +99,9 @@ impl Config {
             dev: settings.flag("dev"),
             public_url: settings.url("public_url"),
             trusted_proxies: trusted_proxies(settings),
+            login_return_urls: login_return_urls(settings),
+            references: references(settings),
+            import_dir: settings.path("import_dir"),
             egress_rules: settings.egress_rules(),
             own_listeners: settings.addresses("own_listeners"),
         };
@@ -212,6 +223,56 @@ fn trusted_proxies(settings: &mut Settings) -> Vec<IpNet> {
     nets
 }
 
+fn login_return_urls(settings: &mut Settings) -> Vec<Url> {
+    const MUST: &str = "must be https URLs (http on loopback), at most 64, e.g. [\"https://app.example/connected\"]";
+    let urls = settings.list("login_return_urls", MUST, login_return_url).unwrap_or_default();
+    if urls.len() > 64 {
+        settings.wrong("login_return_urls", MUST);
+    }
+    urls
+}
+
+fn login_return_url(text: &str) -> Option<Url> {
+    let url = Url::parse(text).ok()?;
+    let scheme = url.scheme() == "https" || (url.scheme() == "http" && outward::is_loopback(&url));
+    let plain = url.username().is_empty() && url.password().is_none() && url.fragment().is_none();
+    (scheme && plain && url.has_host()).then_some(url)
+}
+
+fn references(settings: &mut Settings) -> ReferenceSources {
+    const PREFIX: &str = "must be a path of letters, digits, `-`, `_`, `.` and single slashes, e.g. gatehouse";
+    let files = settings.path("reference_files");
+    let url = settings.url("reference_http_url");
+    let (token_file, prefix) = (settings.path("reference_http_token_file"), settings.text("reference_http_prefix"));
+    let segment = |segment: &str| {
+        let plain = segment.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
+        plain && !segment.is_empty() && !segment.starts_with('.')
+    };
+    if prefix.as_ref().is_some_and(|prefix| prefix.len() > 256 || !prefix.split('/').all(segment)) {
+        settings.wrong("reference_http_prefix", PREFIX);
+    }
+    let Some(url) = url else {
+        for (key, given) in
+            [("reference_http_token_file", token_file.is_some()), ("reference_http_prefix", prefix.is_some())]
+        {
+            if given {
+                settings.wrong(key, "only `reference_http_url` has one");
+            }
+        }
+        return ReferenceSources { files, http: None };
+    };
+    let plain = url.query().is_none() && url.fragment().is_none() && url.username().is_empty();
+    if !plain || url.password().is_some() || !(url.scheme() == "https" || outward::is_loopback(&url)) {
+        settings.wrong("reference_http_url", "must use https, but on loopback, and have no query, fragment or user");
+    }
+    let Some(token_file) = token_file else {
+        settings.wrong("reference_http_token_file", "required with `reference_http_url`");
+        return ReferenceSources { files, http: None };
+    };
+    let prefix = prefix.unwrap_or_else(|| "gatehouse".to_owned());
+    ReferenceSources { files, http: Some(ReferenceHttp { url, token_file, prefix }) }
+}
+
 fn audit_days(settings: &mut Settings) -> u32 {
     const MUST: &str = "must be a number of days, 1 to 36500";
     let days = settings.parsed("audit_days", MUST).unwrap_or(AUDIT_DAYS);
@@ -314,7 +375,22 @@ mod tests {
             ("trusted_proxies = [\"10.0.0.0/8\", \"::1\"]", None),
             ("trusted_proxies = \"10.0.0.0/8, 192.0.2.1\"", None),
             ("trusted_proxies = \"0.0.0.0/0\"", Some("`trusted_proxies`")),
+            ("reference_files = \"/secrets\"\nimport_dir = \"/imports\"", None),
+            ("reference_http_url = \"https://vault:8200/v1/kv/data\"", Some("`reference_http_token_file`: required")),
+            ("reference_http_token_file = \"t\"", Some("`reference_http_token_file`: only")),
+            (
+                "reference_http_url = \"http://vault/v1/kv/data\"\nreference_http_token_file = \"t\"",
+                Some("`reference_http_url`: must use https"),
+            ),
+            (
+                "reference_http_url = \"https://vault/v1/kv/data\"\nreference_http_token_file = \"t\"\n\
+                 reference_http_prefix = \"a/../b\"",
+                Some("`reference_http_prefix`: must be a path"),
+            ),
             ("trusted_proxies = \"proxy.example\"", Some("`trusted_proxies`")),
+            ("login_return_urls = [\"https://app.example/done\", \"http://127.0.0.1:3000\"]", None),
+            ("login_return_urls = \"http://app.example/done\"", Some("`login_return_urls`")),
+            ("login_return_urls = \"javascript:alert(1)\"", Some("`login_return_urls`")),
             ("kek_files_old = [\"a\", \"b\"]", None),
             ("kek_files_old = 7", Some("`kek_files_old`")),
             ("kek_env = \"GATEHOUSE_KEK\"", Some("`kek_env`: must be the name")),

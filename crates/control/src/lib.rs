@@ -16,6 +16,7 @@ mod credentials;
 mod forwarded;
 mod hints;
 mod imports;
+mod import;
 mod issuers;
 pub mod kek;
 mod kek_http;

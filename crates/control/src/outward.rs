@@ -26,6 +26,11 @@ const AT_ONCE: usize = 64;
 /// of others would wait behind them.
 const OF_ONE_TENANT: usize = 8;
 
+/// Limit for resolving, connecting and the handshake, within the time of the whole.
+const CONNECT: Duration = Duration::from_secs(10);
+/// Limit for the head of an answer, within the time of the whole.
+const FIRST_BYTE: Duration = Duration::from_secs(30);
+
 /// What an answer may have.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Bounds {
@@ -148,6 +153,23 @@ impl Outward {
         self.in_turn(tenant, bounds, work).await
     }
 
+    /// Sends a request with its own headers and body, once; a redirect is an answer like any other.
+    pub(crate) async fn exchange(
+        &self,
+        tenant: TenantId,
+        url: &Url,
+        method: Method,
+        headers: HeaderMap,
+        body: Bytes,
+        bounds: Bounds,
+    ) -> Result<(StatusCode, Bytes), OutwardError> {
+        let work = async {
+            let response = self.send(tenant, url, method, headers, body).await?;
+            Ok((response.status(), whole(response, bounds.bytes).await?))
+        };
+        self.in_turn(tenant, bounds, work).await
+    }
+
     async fn in_turn<T>(
         &self,
         tenant: TenantId,
@@ -185,12 +207,15 @@ impl Outward {
         self.renew_policy().await?;
         // What the URL shows is judged here, each address where it is dialled.
         self.egress.policy().check_url(tenant, url).map_err(EgressError::from)?;
-        let limits = Limits { idle_connections: 0, ..Limits::default() };
+        let limits = Limits { connect: CONNECT, first_byte: FIRST_BYTE, idle_connections: 0 };
         let upstream = self.egress.upstream(tenant, url, limits).map_err(EgressError::from)?;
-        headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+        headers.entry(ACCEPT).or_insert(HeaderValue::from_static("application/json"));
         headers.insert(USER_AGENT, HeaderValue::from_static("gatehouse"));
         if method == Method::POST {
-            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
+            let form = HeaderValue::from_static("application/x-www-form-urlencoded");
+            headers.entry(CONTENT_TYPE).or_insert(form);
+        }
+        if method == Method::POST || !body.is_empty() {
             headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
         }
         let path = url.query().map_or_else(|| url.path().to_owned(), |query| format!("{}?{query}", url.path()));

@@ -184,6 +184,12 @@ impl Intended {
         }
     }
 
+    /// Whether the resource is the tenant's, or was it lately.
+    pub(crate) fn knows(&self, name: ResourceName, tenant: TenantId) -> bool {
+        let present = self.entries.get(&name).map(|entry| entry.resource.tenant());
+        present.or_else(|| self.owners.get(&name).copied()).flatten() == Some(tenant)
+    }
+
     /// The digest of one resource; `None` if it isn't intended.
     fn digest_of(&self, name: &ResourceName) -> Option<Digest> {
         self.entries.get(name).map(|entry| entry.digest)

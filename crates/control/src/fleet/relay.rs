@@ -10,10 +10,12 @@ use telemetry::trace;
 use tokio::sync::{Notify, Semaphore, oneshot};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
+use vault::PLATFORM;
 use wire::{Command, CommandAnswer, Outcome, Work};
 
 use super::Fleet;
 use super::ask::Unanswered;
+use crate::keyring::Place;
 use crate::timers::scaled;
 
 /// Between two looks at the rows while somebody here waits for an answer.
@@ -24,6 +26,11 @@ const IDLE: Duration = Duration::from_millis(500);
 const TAKING: Duration = Duration::from_secs(3);
 /// Commands of other replicas that are done here at once; more wait in their rows.
 pub(super) const DOING: usize = 256;
+
+/// Begins a row whose command is sealed: no message of the link begins so.
+const SEALED: u8 = 0xff;
+/// Where sealed commands belong: which of them is which, their ids say.
+const PLACE: Place = Place { tenant: PLATFORM, kind: "command", record: Uuid::nil(), field: "body" };
 
 /// The commands of this replica that others do.
 pub(super) struct Relay {
@@ -70,7 +77,9 @@ impl Fleet {
         self.counters.relayed.add(1);
         // The ticket is made by who holds the stream: it is redeemed there.
         let traceparent = trace::current().map(|context| context.to_string());
+        let secret = matches!(&work, Work::Probe(probe) if probe.lines.is_some());
         let body = Command { id: 0, ticket: String::new(), deadline, traceparent, work }.to_bytes();
+        let body = if secret { self.hidden(body).await? } else { body };
         let deadline_at = self.clock.now_micros() + i64::try_from(deadline.as_micros()).unwrap_or(i64::MAX / 2);
         let written = self.store.platform().put_command(&self.replica, node, body, deadline_at).await;
         let id = written.map_err(|error| unwritten(&error))?;
@@ -174,14 +183,34 @@ impl Fleet {
         Ok(())
     }
 
+    /// A command with a credential in it, as it lies in a row: a mark that no message begins with, and what the vault
+    /// made of it.
+    async fn hidden(&self, body: Vec<u8>) -> Result<Vec<u8>, Unanswered> {
+        let body = zeroize::Zeroizing::new(body);
+        let sealed = self.keyring.seal(PLACE, 1, &body).await.map_err(|error| {
+            tracing::warn!(error = &error as &dyn std::error::Error, "a command for another replica can't be sealed");
+            Unanswered::NotSent
+        })?;
+        Ok([&[SEALED][..], &sealed].concat())
+    }
+
+    /// What [`Fleet::hidden`] hid, or any other command.
+    async fn opened(&self, body: &[u8]) -> Result<Command, String> {
+        let Some(sealed) = body.strip_prefix(&[SEALED]) else {
+            return Command::from_bytes(body).map_err(|error| error.to_string());
+        };
+        let plain = self.keyring.open(PLACE, 1, sealed).await.map_err(|error| telemetry::chain(&error).to_string())?;
+        Command::from_bytes(&plain).map_err(|error| error.to_string())
+    }
+
     async fn do_for_another(&self, command: OpenCommand) {
-        let outcome = match Command::from_bytes(&command.body) {
+        let outcome = match self.opened(&command.body).await {
             Ok(Command { work, deadline, traceparent, .. }) => {
                 let span = trace::server(traceparent.as_deref(), None);
                 span.describe(|span| span.name(&format!("relay {}", work.as_str())));
                 span.scope(self.ask_here(&command.node, work, deadline)).await
             }
-            Err(error) => Ok(Outcome::Failed { class: "rejected".to_owned(), message: error.to_string() }),
+            Err(message) => Ok(Outcome::Failed { class: "rejected".to_owned(), message }),
         };
         // Unanswered is unanswered: who asked finds out by its deadline, or because the proxy left.
         let outcome = outcome.unwrap_or_else(|unanswered| Outcome::Failed {

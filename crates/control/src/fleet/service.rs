@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::Revision;
+use model::{ResourceName, Revision};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
@@ -13,17 +13,21 @@ use wire::frame::{
     SealingKeysFrame,
 };
 use wire::server::Link;
-use wire::{Evidence, FromProxy, Hello, PROTOCOL_HIGHEST, PROTOCOL_LOWEST, ResolveQuestion, Resolved};
+use wire::{Evidence, FromProxy, Hello, PROTOCOL_HIGHEST, PROTOCOL_LOWEST, Report, ResolveQuestion};
 
 use super::roster::{Arrival, Queues};
 use super::session::Session;
 use super::stream::{OUTGOING, Stream, too_long};
-use super::{Fleet, publish};
+use super::tickets::Ticket;
+use super::{Fleet, Resolver, publish};
+use crate::credentials::{Asked, ResolveError};
 use crate::pki::{lifetime_of, pool_of};
 use crate::timers::scaled;
 
 /// How long a proxy may take to say who it is.
 const HELLO: Duration = Duration::from_secs(10);
+/// Verdicts of one report.
+const VERDICTS: usize = 10_000;
 /// Commands that wait to be sent to one proxy.
 pub(super) const REQUESTS: usize = 64;
 
@@ -96,34 +100,50 @@ impl Link for Service {
         Ok(Response::new((&keys).into()))
     }
 
-    /// Nothing is bound to anything until connections exist.
     async fn resolve(&self, request: Request<ResolveFrame>) -> Result<Response<ResolveAnswerFrame>, Status> {
         let Peer { pool, .. } = self.peer(&request)?;
         let question = ResolveQuestion::try_from(request.into_inner())
             .map_err(|error| Status::invalid_argument(error.to_string()))?;
         self.counted(check_node(&question.node, &pool))?;
-        if !self.fleet.published().await?.serves(&pool, question.principal.tenant) {
+        if !self.fleet.rates.take(&question.node) {
+            self.fleet.counters.refused.add(1);
+            return Err(Status::resource_exhausted("this node asks too often"));
+        }
+        let tenant = question.principal.tenant;
+        let known = self.fleet.published().await?;
+        if !known.serves(&pool, tenant) {
             self.fleet.counters.foreign.add(1);
-            tracing::error!(node = question.node, tenant = %question.principal.tenant, alarm = true,
+            tracing::error!(node = question.node, tenant = %tenant, alarm = true,
                 "a proxy asked for a credential of a tenant that its pool does not serve");
             return Err(Status::permission_denied("this pool does not serve the tenant"));
         }
-        if let Evidence::Ticket(ticket) = &question.evidence {
-            let ticket = self.fleet.tickets.redeem(ticket);
-            let fits = |ticket: &super::tickets::Ticket| {
-                ticket.principal == question.principal && ticket.server == question.server
-            };
-            let Some(ticket) = ticket.filter(fits) else {
-                tracing::error!(node = question.node, alarm = true, "a resolve came with a ticket that is not its own");
-                return Err(Status::permission_denied("the ticket is used, too old, or another's"));
-            };
-            tracing::debug!(command = ticket.command, "a ticket was redeemed");
-        }
-        Ok(Response::new((&Resolved::NoConnection).into()))
+        let ticket = match &question.evidence {
+            Evidence::Ticket(ticket) => Some(self.ticket(ticket, &question)?),
+            _ => None,
+        };
+        let lately = question.connection.is_some_and(|id| known.knows(ResourceName::Connection(id), tenant));
+        let asked = Asked { question: &question, ticket: ticket.is_some(), lately };
+        let resolved = self.resolver()?.resolve(asked).await.map_err(|error| self.unanswered(&error))?;
+        Ok(Response::new((&resolved).into()))
     }
 
-    async fn report(&self, _: Request<ReportFrame>) -> Result<Response<ReportAnswerFrame>, Status> {
-        Err(Status::unimplemented("no connection exists yet"))
+    async fn report(&self, request: Request<ReportFrame>) -> Result<Response<ReportAnswerFrame>, Status> {
+        let Peer { pool, .. } = self.peer(&request)?;
+        let report =
+            Report::try_from(request.into_inner()).map_err(|error| Status::invalid_argument(error.to_string()))?;
+        self.counted(check_node(&report.node, &pool))?;
+        if report.verdicts.len() > VERDICTS {
+            return Err(Status::invalid_argument("too many verdicts at once"));
+        }
+        let known = self.fleet.published().await?;
+        if let Some(verdict) = report.verdicts.iter().find(|verdict| !known.serves(&pool, verdict.tenant)) {
+            self.fleet.counters.foreign.add(1);
+            tracing::error!(node = report.node, tenant = %verdict.tenant, alarm = true,
+                "a proxy reported of a tenant that its pool does not serve");
+            return Err(Status::permission_denied("this pool does not serve the tenant"));
+        }
+        self.resolver()?.report(&report).await.map_err(|error| self.unanswered(&error))?;
+        Ok(Response::new(ReportAnswerFrame {}))
     }
 }
 
@@ -159,6 +179,37 @@ impl Service {
     /// Spares the database when a whole fleet comes back at once.
     fn published_at_least(&self, revision: Revision) -> bool {
         self.fleet.intended.borrow().as_ref().is_some_and(|intended| intended.revision >= revision)
+    }
+
+    /// What has credentials; there from the start of the process on.
+    fn resolver(&self) -> Result<&Arc<dyn Resolver>, Status> {
+        self.fleet.resolver.get().ok_or_else(|| Status::unavailable("credentials can't be resolved yet"))
+    }
+
+    /// Takes one use of a ticket that was made for this very principal and server.
+    fn ticket(&self, ticket: &str, question: &ResolveQuestion) -> Result<Ticket, Status> {
+        let fits = |ticket: &Ticket| ticket.principal == question.principal && ticket.server == question.server;
+        let Some(ticket) = self.fleet.tickets.redeem(ticket, fits) else {
+            self.fleet.counters.foreign.add(1);
+            tracing::error!(node = question.node, alarm = true, "a resolve came with a ticket that is not its own");
+            return Err(Status::permission_denied("the ticket is used up, too old, or another's"));
+        };
+        tracing::debug!(command = ticket.command, "a ticket was redeemed");
+        Ok(ticket)
+    }
+
+    /// Why there is no answer. Who was denied learns no more than that: the reason is in the audit.
+    fn unanswered(&self, error: &ResolveError) -> Status {
+        match error {
+            ResolveError::Denied(_) => {
+                self.fleet.counters.foreign.add(1);
+                Status::permission_denied("no live caller who may have it stands behind the question")
+            }
+            ResolveError::Store(error) => {
+                tracing::warn!(error = error as &dyn std::error::Error, "a proxy's question can't be answered");
+                Status::unavailable("the database can't be used now")
+            }
+        }
     }
 
     /// Who asks, as its certificate says.

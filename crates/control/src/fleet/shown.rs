@@ -8,6 +8,7 @@ use telemetry::Metrics;
 
 use super::counters::{Latency, LinkCounters, PUSH_MILLIS};
 use super::lag::UNDER_WAY;
+use super::rates::Rates;
 use super::relay::DOING;
 use super::roster::REMEMBERED;
 use super::service::REQUESTS;
@@ -121,6 +122,8 @@ impl Fleet {
         metrics.bound("remembered_proxies", REMEMBERED as u64, move || fleet.roster.with_nodes(HashMap::len) as u64);
         let sends = self.sends.clone();
         metrics.bound("snapshots_under_way", SENDS as u64, move || (SENDS - sends.available_permits()) as u64);
+        let fleet = self.clone();
+        metrics.bound("lease_rates", Rates::MOST as u64, move || fleet.rates.len() as u64);
         let fleet = self.clone();
         metrics.bound("relayed_commands", DOING as u64, move || fleet.relay.doing() as u64);
         let fleet = self.clone();

@@ -1,4 +1,5 @@
-//! Tickets: control's own evidence that a live caller stands behind a command. Single use, 60 s.
+//! Tickets: control's own evidence that a live caller stands behind a command. 60 s, for the few questions that one
+//! command has.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,6 +8,9 @@ use model::{Clock, Principal, ServerId};
 use uuid::Uuid;
 
 const LIFETIME_MICROS: i64 = 60_000_000;
+/// Questions that one command may have: header lines, others after a 401, and both once more where a server is called
+/// under two revisions of the protocol.
+const USES: u32 = 4;
 /// Beyond this the oldest half goes: a ticket that was never redeemed is worth nothing.
 pub(super) const CAPACITY: usize = 8_192;
 
@@ -21,10 +25,17 @@ pub(crate) struct Ticket {
     pub(crate) command: u64,
 }
 
+/// A ticket that is out.
+struct Out {
+    ticket: Ticket,
+    until: i64,
+    left: u32,
+}
+
 /// The tickets that are out.
 pub(crate) struct Tickets {
     clock: Arc<dyn Clock>,
-    out: Mutex<HashMap<String, (Ticket, i64)>>,
+    out: Mutex<HashMap<String, Out>>,
 }
 
 impl Tickets {
@@ -38,11 +49,11 @@ impl Tickets {
         let now = self.clock.now_micros();
         let mut out = self.out.lock().unwrap_or_else(PoisonError::into_inner);
         if out.len() >= CAPACITY {
-            out.retain(|_, (_, until)| *until - LIFETIME_MICROS / 2 > now);
+            out.retain(|_, out| out.until - LIFETIME_MICROS / 2 > now);
         }
         let id = Uuid::new_v4().simple().to_string();
         if out.len() < CAPACITY {
-            out.insert(id.clone(), (ticket, now + LIFETIME_MICROS));
+            out.insert(id.clone(), Out { ticket, until: now + LIFETIME_MICROS, left: USES });
         }
         id
     }
@@ -52,11 +63,18 @@ impl Tickets {
         self.out.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
 
-    /// Takes a ticket in; `None` if it was never issued, was used, or is older than 60 s.
-    pub(crate) fn redeem(&self, id: &str) -> Option<Ticket> {
-        let mut out = self.out.lock().unwrap_or_else(PoisonError::into_inner);
-        let (ticket, until) = out.remove(id)?;
-        (self.clock.now_micros() < until).then_some(ticket)
+    /// Takes one use of a ticket; `None` if it was never issued, is used up, is older than 60 s, or does not fit: then
+    /// it is good for nothing else either.
+    pub(crate) fn redeem(&self, id: &str, fits: impl Fn(&Ticket) -> bool) -> Option<Ticket> {
+        let mut all = self.out.lock().unwrap_or_else(PoisonError::into_inner);
+        let out = all.get_mut(id)?;
+        let good = self.clock.now_micros() < out.until && fits(&out.ticket);
+        let ticket = out.ticket.clone();
+        out.left -= 1;
+        if !good || out.left == 0 {
+            all.remove(id);
+        }
+        good.then_some(ticket)
     }
 }
 
@@ -72,15 +90,26 @@ mod tests {
     }
 
     #[test]
-    fn a_ticket_works_once_and_for_sixty_seconds() {
+    fn a_ticket_works_for_the_questions_of_one_command_and_for_sixty_seconds() {
         let clock = Arc::new(ManualClock::at(0));
         let tickets = Tickets::new(clock.clone());
         let id = tickets.issue(ticket(1));
-        assert_eq!(tickets.redeem(&id), Some(ticket(1)));
-        assert_eq!(tickets.redeem(&id), None);
+        for _ in 0..USES {
+            assert_eq!(tickets.redeem(&id, |_| true), Some(ticket(1)));
+        }
+        assert_eq!(tickets.redeem(&id, |_| true), None);
         let late = tickets.issue(ticket(2));
         clock.advance_micros(LIFETIME_MICROS);
-        assert_eq!(tickets.redeem(&late), None);
+        assert_eq!(tickets.redeem(&late, |_| true), None);
+        assert_eq!(tickets.len(), 0);
+    }
+
+    #[test]
+    fn a_ticket_that_is_shown_for_something_else_is_worth_nothing_from_then_on() {
+        let tickets = Tickets::new(Arc::new(ManualClock::at(0)));
+        let id = tickets.issue(ticket(1));
+        assert_eq!(tickets.redeem(&id, |ticket| ticket.command == 2), None);
+        assert_eq!(tickets.redeem(&id, |_| true), None);
     }
 
     #[test]
@@ -93,6 +122,6 @@ mod tests {
             tickets.issue(ticket(command));
         }
         assert!(tickets.out.lock().unwrap().len() <= CAPACITY);
-        assert_eq!(tickets.redeem(&first), None);
+        assert_eq!(tickets.redeem(&first, |_| true), None);
     }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use model::{
     KeyId, KeyRole, KeyScopes, KeyText, KeyVerifier, Limits, Principal, ResourceName, Revision, ServerId, SystemClock,
     TenantId, UpstreamUrl,
@@ -12,9 +13,10 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use wire::LinkChannel;
+use wire::{LinkChannel, Report, Resolved};
 
-use crate::fleet::Fleet;
+use crate::credentials::{Asked, ResolveError};
+use crate::fleet::{Fleet, Resolver};
 use crate::pki::Pki;
 
 pub(super) struct Plane {
@@ -29,6 +31,24 @@ pub(super) struct Plane {
     /// The certificates that the link is served with.
     tls: watch::Sender<Arc<rustls::ServerConfig>>,
     serving: Option<(JoinHandle<()>, CancellationToken)>,
+}
+
+/// Has nothing for anybody.
+struct Nothing;
+
+#[async_trait]
+impl Resolver for Nothing {
+    async fn resolve(&self, asked: Asked<'_>) -> Result<Resolved, ResolveError> {
+        match asked.question.connection {
+            None => Ok(Resolved::NoConnection),
+            Some(_) if asked.lately => Ok(Resolved::NoConnection),
+            Some(_) => Err(ResolveError::Denied("it is nobody's")),
+        }
+    }
+
+    async fn report(&self, _: &Report) -> Result<(), ResolveError> {
+        Ok(())
+    }
 }
 
 pub(super) struct Added {
@@ -106,7 +126,9 @@ impl Plane {
 
     fn fleet(store: &Store, dir: &TempDir, shared: bool) -> Arc<Fleet> {
         let keyring = crate::keyring::tests::keyring(store, &dir.path().join("kek"), Arc::new(SystemClock));
-        Fleet::one_of(store.clone(), keyring, Arc::new(SystemClock), shared)
+        let fleet = Fleet::one_of(store.clone(), keyring, Arc::new(SystemClock), shared);
+        fleet.resolve_with(Arc::new(Nothing));
+        fleet
     }
 
     /// Another tenant, for the proxies of these pools.
@@ -119,6 +141,13 @@ impl Plane {
     /// The text of one of the plane's files.
     pub(super) fn dir_file(&self, name: &str) -> String {
         std::fs::read_to_string(self.dir.path().join(name)).unwrap()
+    }
+
+    /// All bytes that the database has on disk.
+    pub(super) fn dir_bytes(&self) -> Vec<u8> {
+        let files = std::fs::read_dir(self.dir.path()).unwrap().map(|entry| entry.unwrap().path());
+        let database = files.filter(|path| path.file_name().unwrap().to_string_lossy().starts_with("gatehouse.db"));
+        database.flat_map(|path| std::fs::read(path).unwrap()).collect()
     }
 
     pub(super) fn client_tls(&self, pool: &str) -> rustls::ClientConfig {

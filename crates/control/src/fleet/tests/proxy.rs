@@ -9,10 +9,10 @@ use tokio::task::JoinHandle;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status, Streaming};
 use wire::client::LinkClient;
-use wire::frame::{ControlFrame, ProxyFrame, ResolveFrame, SealingKeysFrame};
+use wire::frame::{ControlFrame, ProxyFrame, ReportFrame, ResolveFrame, SealingKeysFrame};
 use wire::{
     Answer, Collector, CommandAnswer, Evidence, FleetKeys, FromControl, FromProxy, Hello, LinkChannel, ObservedMount,
-    Outcome, Rejected, ResolveQuestion, Upsert, Work,
+    Outcome, Rejected, Report, ResolveQuestion, Upsert, Work,
 };
 
 use super::plane::Plane;
@@ -34,6 +34,8 @@ pub(super) struct State {
     /// Calls of tools that came, and probes.
     pub(super) calls: u32,
     pub(super) probes: u32,
+    /// The header lines that the last probe brought along.
+    pub(super) lines: Vec<String>,
     /// Says nothing to calls and probes.
     pub(super) mute: bool,
     leaving: bool,
@@ -164,18 +166,35 @@ impl Proxy {
         Ok(answer.into_inner().try_into().unwrap())
     }
 
+    /// Asks for header lines of no connection, with a ticket if that is not empty.
     pub(super) async fn resolve(&self, ticket: &str, principal: &Principal, server: ServerId) -> Result<(), Status> {
+        self.resolve_as(&self.node, ticket, principal, server).await
+    }
+
+    /// The same in the name of any node.
+    pub(super) async fn resolve_as(
+        &self,
+        node: &str,
+        ticket: &str,
+        principal: &Principal,
+        server: ServerId,
+    ) -> Result<(), Status> {
+        let evidence = if ticket.is_empty() { Evidence::None } else { Evidence::Ticket(ticket.to_owned()) };
         let question = ResolveQuestion {
-            node: self.node.clone(),
+            node: node.to_owned(),
             principal: principal.clone(),
             server,
             connection: None,
             departments: vec![],
             newer_than: 0,
             challenge: None,
-            evidence: Evidence::Ticket(ticket.to_owned()),
+            evidence,
         };
         self.client.clone().resolve(ResolveFrame::from(&question)).await.map(|_| ())
+    }
+
+    pub(super) async fn report(&self, report: &Report) -> Result<(), Status> {
+        self.client.clone().report(ReportFrame::from(report)).await.map(|_| ())
     }
 
     /// Ends the stream as a stopping proxy does, and waits until control has ended its half too.
@@ -263,7 +282,11 @@ fn hear(
             let held: Vec<_> = state.borrow().resources.clone().into_iter().collect();
             state.send_modify(|state| match &command.work {
                 Work::Call { .. } => state.calls += 1,
-                Work::Probe(_) => state.probes += 1,
+                Work::Probe(probe) => {
+                    state.probes += 1;
+                    let headers = probe.lines.iter().flat_map(|lines| &lines.headers);
+                    state.lines = headers.map(|(name, value)| format!("{name}: {}", value.expose())).collect();
+                }
                 _ => (),
             });
             if state.borrow().mute && matches!(command.work, Work::Call { .. } | Work::Probe(_)) {

@@ -1,9 +1,11 @@
 //! Two replicas on one database, with proxies at either.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use model::{ResourceName, Revision, Transport, UpstreamUrl};
+use model::{ResourceName, Revision, Secret, Transport, UpstreamUrl};
 use tonic::Code;
+use wire::HeaderLines;
 
 use super::PATIENCE;
 use super::plane::Plane;
@@ -110,6 +112,33 @@ async fn a_replica_without_proxies_has_those_of_others_do_things() {
     assert_eq!((observed.len(), observed[0].answered, observed[0].mounts.len()), (1, true, 1));
     assert!(one.fleet.observe(Reach::Own).await.is_empty());
     assert_eq!(one.store.platform().open_commands().await.unwrap(), []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_probes_secret_reaches_a_proxy_of_another_replica_and_lies_in_no_row_in_clear() {
+    let (one, _two, proxy) = two().await;
+    let lines = HeaderLines {
+        credential_version: 0,
+        token_generation: 0,
+        headers: vec![("authorization".into(), Secret::new("Bearer canary-secret".into()))],
+        query: vec![],
+        certificate: None,
+        fresh: Duration::ZERO,
+        good: Duration::ZERO,
+        stale: Duration::ZERO,
+    };
+    let request = ProbeRequest { lines: Some(Arc::new(lines)), ..probe(&one) };
+    let open = ProbeRequest { headers: vec![("x-public".into(), "open-mark".into())], ..probe(&one) };
+    for (request, lines) in [(request, vec!["authorization: Bearer canary-secret".to_owned()]), (open, vec![])] {
+        let probed = one.fleet.probe(request).await;
+        assert!(matches!(probed, Err(CommandError::Upstream { class, .. }) if class == "refused"), "it was asked");
+        assert_eq!(proxy.state().lines, lines);
+    }
+    assert_eq!(proxy.state().probes, 2);
+    let written = one.dir_bytes();
+    let holds = |mark: &[u8]| written.windows(mark.len()).any(|window| window == mark);
+    assert!(holds(b"open-mark"), "rows are looked at where they are");
+    assert!(!holds(b"canary-secret"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

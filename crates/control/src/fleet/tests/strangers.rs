@@ -1,7 +1,8 @@
 //! Who is refused on the link, and how.
 
+use model::{ConnectionId, Principal};
 use tonic::Code;
-use wire::{Answer, CommandAnswer, FromProxy, Outcome};
+use wire::{Answer, CommandAnswer, FromProxy, Outcome, Report, Verdict};
 
 use super::PATIENCE;
 use super::plane::Plane;
@@ -34,6 +35,49 @@ async fn a_node_is_named_after_the_pool_of_its_certificate() {
     assert_eq!(status.code(), Code::PermissionDenied);
     assert_eq!((plane.fleet.counters.refused.get(), plane.fleet.counters.foreign.get()), (1, 1));
     assert!(plane.fleet.attached().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_asks_for_credentials_of_others_or_too_often_is_refused_and_counted() {
+    let plane = Plane::start().await;
+    let elsewhere = plane.add_tenant("edge-only", &["edge"]).await;
+    let server = plane.add_server("notes").await;
+    let mut proxy = Proxy::attach(&plane, "default/a").await;
+    proxy.reach(server.revision).await;
+    let (ours, foreign) = (plane.principal(), Principal { tenant: elsewhere, ..plane.principal() });
+    assert!(proxy.resolve("", &ours, server.id).await.is_ok());
+    for (why, refused) in [
+        ("another pool's tenant", proxy.resolve("", &foreign, server.id).await),
+        ("a node of another pool", proxy.resolve_as("edge/a", "", &ours, server.id).await),
+        ("a ticket that nobody made", proxy.resolve("made-up", &ours, server.id).await),
+    ] {
+        assert_eq!(refused.unwrap_err().code(), Code::PermissionDenied, "{why}");
+    }
+    assert_eq!(plane.fleet.counters.foreign.get(), 3);
+    let verdict = |tenant| Verdict {
+        tenant,
+        server: server.id,
+        connection: ConnectionId::fresh(),
+        token_generation: 1,
+        refused: None,
+    };
+    let report = |tenant| Report { node: "default/a".into(), verdicts: vec![verdict(tenant)] };
+    proxy.report(&report(plane.tenant)).await.unwrap();
+    assert_eq!(proxy.report(&report(elsewhere)).await.unwrap_err().code(), Code::PermissionDenied);
+    // A second's questions are soon asked.
+    let mut codes = Vec::new();
+    for _ in 0..1_000 {
+        codes.extend(proxy.resolve("", &ours, server.id).await.err().map(|status| status.code()));
+        if codes.len() > 3 {
+            break;
+        }
+        let burst = (0..50).map(|_| proxy.resolve("", &ours, server.id));
+        let burst = futures::future::join_all(burst).await;
+        codes.extend(burst.into_iter().filter_map(|asked| asked.err().map(|status| status.code())));
+    }
+    assert!(!codes.is_empty() && codes.iter().all(|code| *code == Code::ResourceExhausted), "{codes:?}");
+    let other = Proxy::attach(&plane, "default/b").await;
+    assert!(other.resolve("", &ours, server.id).await.is_ok(), "another node has a share of its own");
 }
 
 #[tokio::test(flavor = "multi_thread")]
