@@ -352,7 +352,7 @@ async fn health_filters_add_up_and_agree_with_the_records() {
     let exchange = store::NewServer { auth: Some(auth), ..server("exchange") };
     let exchange = tenant.create_server(&actor(), exchange).await.unwrap().value.spec.id;
     let (ann, sales) = (user_in(&tenant, "ann").await, department_in(&tenant, "sales").await);
-    let bob = user_in(&tenant, "bob").await;
+    let [bob, eve, joe] = [user_in(&tenant, "bob").await, user_in(&tenant, "eve").await, user_in(&tenant, "joe").await];
     let mut statuses = ConnectionStatus::ALL.into_iter().cycle();
     for server in servers.into_iter().chain([exchange]) {
         for holder in [Holder::Global, Holder::Department(sales), Holder::User(ann), Holder::User(bob)] {
@@ -361,6 +361,11 @@ async fn health_filters_add_up_and_agree_with_the_records() {
             tenant.create_connection(&actor(), if holder == Holder::User(bob) { bare } else { base }).await.unwrap();
         }
         statuses.next();
+        let usable = connection(server, Holder::User(eve));
+        let bare = NewConnection { credential: None, ..connection(server, Holder::User(joe)) };
+        for new in [usable, bare] {
+            tenant.create_connection(&actor(), new).await.unwrap();
+        }
     }
     let mut pages = vec![all()];
     pages.extend(servers.into_iter().chain([exchange]).map(|server| ConnectionPage { server: Some(server), ..all() }));

@@ -71,6 +71,7 @@ const OF_THE_PLATFORM: &[&str] = &[
     "issuers_due",
     "keks_in_use",
     "key",
+    "key_evidence",
     "link",
     "live_key",
     "live_session",
