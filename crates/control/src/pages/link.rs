@@ -10,10 +10,11 @@ use model::{Secret, TenantId, UserId};
 use store::{Actor, TenantRecord, UserRecord};
 
 use crate::App;
-use crate::pages::{Frame, Refusal, Site, Visit, Visiting, show, signin};
+use crate::pages::{Frame, Query, Refusal, Site, Visit, Visiting, show, signin};
 use crate::rest::trace_id;
 use crate::sign_in::failures::{Failures, Reason};
 use crate::sign_in::password;
+use crate::sign_in::return_to::own_path;
 use crate::sign_in::session::{self, Proven};
 use crate::sign_in::token::Token;
 
@@ -27,6 +28,7 @@ struct LinkPage<'a> {
     tenant: &'a str,
     title: &'a str,
     login: &'a str,
+    back: Option<&'a str>,
 }
 
 /// A link that is good, and whose it is.
@@ -37,11 +39,17 @@ struct Good {
 }
 
 /// The form.
-pub(super) async fn page(State(app): State<App>, site: Site, mut parts: Parts) -> Result<Response, Refusal> {
+pub(super) async fn page(
+    State(app): State<App>,
+    site: Site,
+    query: Query,
+    mut parts: Parts,
+) -> Result<Response, Refusal> {
+    let back = query.text("return").and_then(own_path);
     let token = token(&mut parts, &app).await?;
     let good = good(&app, &parts, token).await?;
     let visit = Visit::of(&site, &parts)?;
-    form(&app, &site, visit, &good, StatusCode::OK, None)
+    form(&app, &site, visit, &good, back, Ok(()))
 }
 
 /// Sets the password, uses the link up and signs in.
@@ -49,6 +57,7 @@ pub(super) async fn send(State(app): State<App>, sent: Visiting) -> Result<Respo
     let Visiting { visit, form: mut given } = sent;
     let token = token(&mut given.parts, &app).await?;
     let good = good(&app, &given.parts, token).await?;
+    let back = given.text("return").and_then(own_path);
     let chosen = given.text("password").unwrap_or_default();
     let same = given.text("again").unwrap_or_default() == chosen;
     let wrong = match password::fits(chosen) {
@@ -57,7 +66,7 @@ pub(super) async fn send(State(app): State<App>, sent: Visiting) -> Result<Respo
         Ok(()) => None,
     };
     if let Some(wrong) = wrong {
-        return form(&app, &given.site, visit, &good, StatusCode::UNPROCESSABLE_ENTITY, Some(&wrong));
+        return form(&app, &given.site, visit, &good, back, Err(&wrong));
     }
     let phc = app.sign_in.passwords.hash(Secret::new(chosen.to_owned())).await?;
     let taken = app.store.platform().take_link(good.token.hash(), app.clock.now_micros()).await?;
@@ -71,7 +80,7 @@ pub(super) async fn send(State(app): State<App>, sent: Visiting) -> Result<Respo
         ..Actor::default()
     };
     app.store.tenant(tenant).set_password(&actor, user, phc).await?;
-    signin::signed_in(&app, &given.site, &given.parts, Proven { tenant, user, issuer: None }, None).await
+    signin::signed_in(&app, &given.site, &given.parts, Proven { tenant, user, issuer: None }, back).await
 }
 
 async fn token(parts: &mut Parts, app: &App) -> Result<Token, Refusal> {
@@ -101,9 +110,13 @@ fn form(
     site: &Site,
     visit: Visit,
     good: &Good,
-    status: StatusCode,
-    error: Option<&str>,
+    back: Option<&str>,
+    outcome: Result<(), &str>,
 ) -> Result<Response, Refusal> {
+    let (status, error) = match outcome {
+        Ok(()) => (StatusCode::OK, None),
+        Err(error) => (StatusCode::UNPROCESSABLE_ENTITY, Some(error)),
+    };
     let token = good.token.text();
     let page = LinkPage {
         frame: Frame::of(app, None),
@@ -113,6 +126,7 @@ fn form(
         tenant: good.tenant.spec.name.as_str(),
         title: &good.tenant.title,
         login: &good.user.login,
+        back,
     };
     Ok(visit.kept(site, show(status, &page)?))
 }

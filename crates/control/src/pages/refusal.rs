@@ -35,6 +35,17 @@ pub(crate) enum Refusal {
     },
     /// The issuer can't be used now.
     IssuerDown(&'static str),
+    /// The connection that a link is about is not this person's to make.
+    NotYours,
+    /// An upstream's authorization server said no; what it says is shown as text.
+    Denied(String),
+    /// A login at an upstream can't go on.
+    Login {
+        /// Its code.
+        code: &'static str,
+        /// One sentence.
+        text: String,
+    },
     /// The issuer vouches for somebody who is nobody here.
     NoAccount {
         /// What the issuer calls them.
@@ -69,6 +80,9 @@ impl Refusal {
             Self::State(_) => "oauth_state",
             Self::Issuer { .. } => "issuer_refused",
             Self::IssuerDown(_) => "issuer_unavailable",
+            Self::NotYours => "not_yours",
+            Self::Denied(_) => "upstream_refused",
+            Self::Login { code, .. } => code,
             Self::NoAccount { .. } => "no_account",
             Self::Unbound { .. } => "not_bound",
             Self::Inactive => "inactive",
@@ -82,8 +96,13 @@ impl Refusal {
     fn status(&self) -> StatusCode {
         match self {
             Self::SignIn(_) => StatusCode::SEE_OTHER,
-            Self::Malformed(_) | Self::State(_) | Self::Issuer { .. } => StatusCode::BAD_REQUEST,
-            Self::Forged | Self::NoAccount { .. } | Self::Unbound { .. } | Self::Inactive => StatusCode::FORBIDDEN,
+            Self::Malformed(_) | Self::State(_) | Self::Issuer { .. } | Self::Denied(_) => StatusCode::BAD_REQUEST,
+            Self::Login { code: "oauth_failed", .. } => StatusCode::BAD_GATEWAY,
+            Self::Login { code: "login_not_supported", .. } => StatusCode::BAD_REQUEST,
+            Self::Login { .. } => StatusCode::CONFLICT,
+            Self::NotYours | Self::Forged | Self::NoAccount { .. } | Self::Unbound { .. } | Self::Inactive => {
+                StatusCode::FORBIDDEN
+            }
             Self::NotFound | Self::Link => StatusCode::NOT_FOUND,
             Self::TooMany(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::IssuerDown(_) | Self::Busy | Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
@@ -101,6 +120,9 @@ impl Refusal {
             Self::State(_) => "This sign-in can't be finished",
             Self::Issuer { .. } => "Your identity provider said no",
             Self::IssuerDown(_) => "Your identity provider can't be used now",
+            Self::NotYours => "This is not yours to connect",
+            Self::Denied(_) => "The sign-in was refused",
+            Self::Login { .. } => "This server can't be connected now",
             Self::NoAccount { .. } => "No account",
             Self::Unbound { .. } => "This account is not bound to your identity provider",
             Self::Inactive => "Not let in",
@@ -121,6 +143,15 @@ impl Refusal {
             Self::NotFound => "There is no such page, or it is not for you.",
             Self::Link => {
                 "It was used already, it is too old, or it is not complete. Ask your administrator for another."
+            }
+            Self::NotYours => {
+                "The link was made for somebody else, or for a connection that only an administrator makes. Nothing was \
+                 done. Sign in as whom it was made for, or ask for a link of your own."
+            }
+            Self::Denied(text) | Self::Login { text, .. } => {
+                let mut letters = text.trim_end_matches('.').chars();
+                let first: String = letters.next().into_iter().flat_map(char::to_uppercase).collect();
+                return format!("{first}{}. Nothing was changed.", letters.as_str());
             }
             Self::Issuer { error, description: None } => return format!("It answered: {error}"),
             Self::Issuer { error, description: Some(text) } => return format!("It answered: {error}: {text}"),

@@ -251,7 +251,7 @@ pub(super) fn on(site: &Site, back: Option<&str>) -> Response {
 fn tenant_in(path: &str) -> Option<&str> {
     let path = path.split('?').next()?;
     let mut parts = path.split('/').skip(1);
-    matches!(parts.next()?, "oauth" | "t").then(|| parts.next())?.filter(|name| !name.is_empty())
+    matches!(parts.next()?, "oauth" | "t" | "connect").then(|| parts.next())?.filter(|name| !name.is_empty())
 }
 
 impl From<PasswordError> for Refusal {
@@ -272,6 +272,7 @@ mod tests {
         for (path, tenant) in [
             ("/oauth/acme/authorize?client_id=x", Some("acme")),
             ("/t/acme/mcp", Some("acme")),
+            ("/connect/acme/notes?attempt=x", Some("acme")),
             ("/account", None),
             ("/oauth//authorize", None),
             ("/", None),

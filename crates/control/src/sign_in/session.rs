@@ -83,6 +83,16 @@ impl SignedIn {
         self.token.derived_text(CSRF)
     }
 
+    /// What else only this session's browser can have, one for each purpose.
+    pub(crate) fn derived(&self, purpose: &str) -> [u8; 32] {
+        self.token.derived(purpose)
+    }
+
+    /// The same as text.
+    pub(crate) fn derived_text(&self, purpose: &str) -> String {
+        self.token.derived_text(purpose)
+    }
+
     /// Who acts, for the audit row.
     pub(crate) fn actor(&self) -> Actor {
         actor(&self.live, self.ip.clone())

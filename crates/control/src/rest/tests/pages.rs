@@ -1,8 +1,10 @@
 //! The pages as browsers see them: every page, every form, every way to sign in.
 
 mod account;
+mod authority;
 mod browser;
 mod claims;
+mod connect;
 mod connections;
 mod forged;
 mod headers;

@@ -7,10 +7,10 @@ use store::{Actor, NewGrant};
 use super::browser::{Browser, ORIGIN, code, form, own};
 use super::{House, PASSWORD, link, person, signed_in, user};
 
-type Change = Box<dyn Fn(&mut HeaderMap)>;
+pub(super) type Change = Box<dyn Fn(&mut HeaderMap)>;
 
 /// Every way in which a form can be somebody else's: its token, and what the browser says of it.
-fn matrix(own_token: &str, others: &str) -> Vec<(&'static str, Option<String>, Change)> {
+pub(super) fn matrix(own_token: &str, others: &str) -> Vec<(&'static str, Option<String>, Change)> {
     fn with(origin: Option<&'static str>, site: Option<&'static str>) -> Change {
         Box::new(move |headers| {
             origin.map(|origin| headers.insert("origin", origin.parse().unwrap()));
