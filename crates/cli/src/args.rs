@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 mod audit;
+mod auth;
 mod connection;
 mod department;
 mod document;
@@ -23,6 +24,7 @@ mod user;
 mod vault;
 
 pub(crate) use self::audit::{AuditLs, AuditVerb};
+pub(crate) use self::auth::{AuthArgs, AuthWord};
 pub(crate) use self::connection::{ConnectionLs, ConnectionOf, ConnectionSet, ConnectionVerb, Field, HolderArgs};
 pub(crate) use self::department::{DepartmentCreate, DepartmentSet, DepartmentVerb};
 pub(crate) use self::document::{Apply, Export};

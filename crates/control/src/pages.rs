@@ -21,6 +21,8 @@
 
 mod account;
 mod assets;
+mod connections;
+mod connect;
 mod form;
 mod frame;
 mod link;
@@ -36,6 +38,7 @@ use axum::middleware::Next;
 use axum::response::Response;
 use axum::routing::{MethodRouter, get, post};
 
+pub(crate) use self::connect::{allowed_return, client_metadata};
 pub(crate) use self::form::{Form, Query, Signed, Visit, Visiting};
 pub(crate) use self::frame::{Frame, show};
 pub(crate) use self::refusal::Refusal;
@@ -78,6 +81,11 @@ pub(crate) fn routes() -> Vec<PageRoute> {
         route("POST",     "/account/grants/{grant}/revoke",     post(account::revoke_grant)),
         unhurried("GET",  "/oauth/{tenant}/authorize",          get(authorization::page)),
         unhurried("POST", "/oauth/{tenant}/authorize",          post(authorization::decide)),
+        route("GET",      "/connect/{tenant}/{server}",         get(connect::page)),
+        unhurried("POST", "/connect/{tenant}/{server}",         post(connect::send)),
+        unhurried("GET",  "/oauth/callback",                    get(connect::end)),
+        route("GET",      "/connections",                       get(connections::page)),
+        unhurried("POST", "/connections/{connection}/disconnect", post(connections::disconnect)),
         route("GET",      "/assets/{file}",                     get(assets::file)),
     ]
 }

@@ -20,6 +20,7 @@ mod grants;
 pub(crate) mod health;
 mod hosts;
 mod idempotency;
+mod import;
 mod issuers;
 mod json;
 mod keys;
@@ -229,6 +230,7 @@ pub(crate) fn routes() -> Vec<Route> {
         route("GET",    "/api/v1/vault",                            Platform, get(vault::show)),
         route("POST",   "/api/v1/vault/rotate",                     Platform, post(vault::start)),
         asking("POST",  "/api/v1/recover",                          Admin,    post(recover::run)),
+        asking("POST",  "/api/v1/import",                           Admin,    post(import::run)),
 
         asking("GET",   "/api/mcp/tools",                           Seed,     get(seed::tools)),
         asking("POST",  "/api/mcp/add",                             Seed,     post(seed::add)),

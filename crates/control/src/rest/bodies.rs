@@ -7,6 +7,7 @@ pub(crate) mod credentials;
 pub(crate) mod department;
 pub(crate) mod egress_rule;
 mod headers;
+pub(crate) mod import;
 pub(crate) mod issuer;
 pub(crate) mod key;
 pub(crate) mod login;

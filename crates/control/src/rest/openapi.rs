@@ -14,7 +14,7 @@ use utoipa::openapi::{Content, OpenApi, RefOr, Required, Response};
 use crate::rest::seed::SeedProblem;
 use crate::rest::views::ProblemView;
 use crate::rest::{
-    Access, Route, audit, connections, credentials, departments, docs, egress_rules, grants, health, issuers, keys, login, me, proxies, recover, routes,
+    Access, Route, audit, connections, credentials, departments, docs, egress_rules, grants, health, import, issuers, keys, login, me, proxies, recover, routes,
     seed, servers, sessions, sign_in_links, tenants, tokens, tools, users, vault,
 };
 
@@ -117,6 +117,7 @@ use crate::rest::{
         vault::show,
         vault::start,
         recover::run,
+        import::run,
         seed::tools,
         seed::add,
         seed::list,

@@ -207,7 +207,7 @@ impl Problem {
         }
     }
 
-    fn detail(&self) -> String {
+    pub(crate) fn detail(&self) -> String {
         let fixed = match self {
             Self::Unauthenticated => "send `Authorization: Bearer ghk_…` with a live key",
             Self::MalformedKey(error) => return error.to_string(),

@@ -14,7 +14,7 @@ use crate::{authorization, pages};
 /// Method, path, what is answered here, and why anybody may have it. The tenant has an authorization server and an
 /// issuer; forms and bodies are empty.
 #[rustfmt::skip]
-const OPEN: [(&str, &str, u16, &str); 24] = [
+const OPEN: [(&str, &str, u16, &str); 28] = [
     ("GET",  "/livez",                              200, "whoever restarts the process must know whether it hangs"),
     ("GET",  "/readyz",                             200, "balancers must know whether to send requests here"),
     ("GET",  "/",                                   200, "tells people where they are, and names nothing"),
@@ -35,6 +35,10 @@ const OPEN: [(&str, &str, u16, &str); 24] = [
     ("POST", "/account/grants/{grant}/revoke",      303, "leads to the sign-in"),
     ("GET",  "/oauth/{tenant}/authorize",           400, "leads to the sign-in what a client asks for rightly; here nothing is asked"),
     ("POST", "/oauth/{tenant}/authorize",           303, "leads to the sign-in"),
+    ("GET",  "/connect/{tenant}/{server}",          303, "leads to the sign-in"),
+    ("POST", "/connect/{tenant}/{server}",          303, "leads to the sign-in"),
+    ("GET",  "/oauth/callback",                     400, "comes back from an upstream's authorization server with what we gave it; here with nothing"),
+    ("GET",  "/oauth/client-metadata.json",         200, "authorization servers of upstreams read who we are; names nobody"),
     ("GET",  "/.well-known/oauth-authorization-server/oauth/{tenant}", 200, "clients must learn where to sign in; names no user"),
     ("POST", "/oauth/{tenant}/token",               400, "shows a code or a refresh token; here none"),
     ("POST", "/oauth/{tenant}/register",            400, "clients make themselves known; limited, and opens nothing by itself"),
@@ -62,6 +66,7 @@ fn filled(template: &str, objects: &Objects) -> String {
         None => template
             .replace("{tenant}", "acme")
             .replace("{issuer}", "company")
+            .replace("{server}", "notes")
             .replace("{token}", &token)
             .replace("{session}", objects.of("{session}"))
             .replace("{grant}", objects.of("{grant}"))
