@@ -11,6 +11,7 @@ mod connection;
 mod department;
 mod document;
 mod egress;
+mod import;
 mod issuer;
 mod key;
 mod login;
@@ -29,6 +30,7 @@ pub(crate) use self::connection::{ConnectionLs, ConnectionOf, ConnectionSet, Con
 pub(crate) use self::department::{DepartmentCreate, DepartmentSet, DepartmentVerb};
 pub(crate) use self::document::{Apply, Export};
 pub(crate) use self::egress::{Allow, EgressVerb};
+pub(crate) use self::import::Import;
 pub(crate) use self::issuer::{IssuerAdd, IssuerRecord, IssuerSet, IssuerVerb};
 pub(crate) use self::key::{KeyCreate, KeyRotate, KeySet, KeyVerb};
 pub(crate) use self::login::Login;
@@ -145,6 +147,8 @@ pub(crate) enum Verb {
     /// Who changed what, and when
     #[command(subcommand)]
     Audit(AuditVerb),
+    /// Take servers and credentials along from a system that Gatehouse replaces
+    Import(Import),
     /// Print everything that is declared as one YAML document
     Export(Export),
     /// Make records as a YAML document says; the plan is shown first

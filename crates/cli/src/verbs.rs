@@ -11,6 +11,7 @@ mod egress;
 mod export;
 mod grants;
 mod house;
+mod import;
 mod issuers;
 mod keys;
 mod login;
@@ -68,6 +69,7 @@ pub(crate) async fn run(cli: Cli) -> Result<(), Failure> {
         Verb::Proxy(ProxyVerb::Ls) => proxies::list(&Api::open(&target()?)?, screen).await,
         Verb::Vault(verb) => vault::run(&Api::open(&target()?)?, verb, screen).await,
         Verb::Audit(verb) => audit::run(&Api::open(&target()?)?, verb, screen).await,
+        Verb::Import(import) => import::run(&Api::open(&target()?)?, &import, screen).await,
         Verb::Export(export) => export::run(&Api::open(&target()?)?, &export, screen).await,
         Verb::Apply(apply) => apply::run(&Api::open(&target()?)?, &apply, screen).await,
         Verb::Certs => certs::run(&access, screen),

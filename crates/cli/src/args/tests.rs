@@ -39,6 +39,8 @@ fn every_verb_is_understood() {
         "call notes echo",
         "recover --dry-run --prune",
         "vault status --json",
+        "import --from yuxi rows.jsonl --dry-run --old-key-file k",
+        "import --from weknora rows.jsonl --old-tenant 1 --tenant acme",
         "vault rotate kek",
         "vault rotate tenant --tenant acme",
         "server add notes http://h/mcp --description D --tag a --tag b --icon wiki --retry-count 2 --retry-delay 100",
