@@ -1,9 +1,11 @@
 //! A new connection: judge, resolve, judge every address, dial a judged one, compare the peer, TLS.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use model::TenantId;
+use rustls::ClientConfig;
 use tokio::time::{Instant, timeout, timeout_at};
 use url::{Host, Url};
 
@@ -22,6 +24,8 @@ pub(crate) struct Destination {
     pub(crate) host: Host<String>,
     pub(crate) port: u16,
     pub(crate) https: bool,
+    /// Its own TLS settings; `None` for everybody's.
+    pub(crate) tls: Option<Arc<ClientConfig>>,
 }
 
 /// Connects within `limit`, which covers resolving, dialling and TLS together.
@@ -37,7 +41,8 @@ pub(crate) async fn connect(shared: &Shared, to: &Destination, limit: Duration) 
     let dialed = dial(shared, &policy, &addresses, deadline).await?;
     let mut socket = dialed.socket;
     if to.https {
-        let config = shared.tls.clone().ok_or_else(|| EgressError::Tls(std::io::ErrorKind::Unsupported.into()))?;
+        let config = to.tls.clone().or_else(|| shared.tls.clone());
+        let config = config.ok_or_else(|| EgressError::Tls(std::io::ErrorKind::Unsupported.into()))?;
         let shaken = timeout_at(deadline, tls::handshake(config, &to.host, socket)).await;
         socket = shaken.map_err(|_| EgressError::ConnectTimeout)??;
     }

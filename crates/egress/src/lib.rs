@@ -22,6 +22,7 @@ mod tls;
 mod body;
 mod connect;
 mod error;
+mod identity;
 mod live;
 mod pool;
 mod relay;
@@ -42,6 +43,7 @@ pub use self::address::{Policy, Refusal};
 pub use self::body::Body;
 pub use self::dial::{Dialed, Dialer, SystemDialer};
 pub use self::error::{EgressError, Sent};
+pub use self::identity::{BadIdentity, Identity};
 pub use self::resolve::{Resolver, SystemResolver};
 pub use self::rule::opens_nothing;
 pub use self::socket::{Io, Socket};
@@ -118,7 +120,19 @@ impl Egress {
     /// An origin of a tenant with a pool of its own. Refused only what no policy could allow: it may
     /// change at any time, and each new connection is judged by the one in force.
     pub fn upstream(&self, tenant: TenantId, url: &Url, limits: Limits) -> Result<Upstream, Refusal> {
-        Upstream::new(Arc::clone(&self.shared), tenant, url, limits)
+        Upstream::new(Arc::clone(&self.shared), tenant, url, limits, None)
+    }
+
+    /// The same, where each TLS handshake shows a client certificate. Its connections serve nobody else.
+    pub fn upstream_as(
+        &self,
+        tenant: TenantId,
+        url: &Url,
+        limits: Limits,
+        identity: &Identity,
+    ) -> Result<Upstream, Refusal> {
+        let tls = self.shared.tls.as_deref().map(|tls| Arc::new(identity.shown_by(tls)));
+        Upstream::new(Arc::clone(&self.shared), tenant, url, limits, tls)
     }
 }
 

@@ -9,6 +9,7 @@ use http::header::HOST;
 use http::{HeaderValue, Request, Response, Version};
 use http_body_util::Full;
 use model::TenantId;
+use rustls::ClientConfig;
 use url::{Host, Url};
 
 use crate::address::{is_https, plain_name};
@@ -35,7 +36,14 @@ struct Origin {
 }
 
 impl Upstream {
-    pub(crate) fn new(shared: Arc<Shared>, tenant: TenantId, url: &Url, limits: Limits) -> Result<Self, Refusal> {
+    /// `tls`: other settings than everybody's.
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        tenant: TenantId,
+        url: &Url,
+        limits: Limits,
+        tls: Option<Arc<ClientConfig>>,
+    ) -> Result<Self, Refusal> {
         let https = is_https(url)?;
         let host = match url.host() {
             Some(Host::Domain(name)) => Host::Domain(plain_name(name)),
@@ -52,7 +60,7 @@ impl Upstream {
         let limits =
             Limits { connect: limits.connect.min(LONGEST), first_byte: limits.first_byte.min(LONGEST), ..limits };
         let pool = Pool::new(limits.idle_connections, Arc::clone(&shared.sweeper));
-        let destination = Destination { tenant, url: url.clone(), host, port, https };
+        let destination = Destination { tenant, url: url.clone(), host, port, https, tls };
         Ok(Self { origin: Arc::new(Origin { shared, destination, host_header, limits, pool }) })
     }
 

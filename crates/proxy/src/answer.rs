@@ -19,7 +19,7 @@ use tokio::time::{Instant, Sleep};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use crate::account::{Account, Ended};
-use crate::connections::settle;
+use crate::credentials::Part;
 use crate::fault::Fault;
 use crate::hub::{Hub, Tie};
 use crate::relay::give_up;
@@ -28,6 +28,7 @@ use crate::timers::scaled;
 use crate::upstream::http::{Answer, HttpSession, LEAST, PACE, judge, send};
 use crate::upstream::legacy::Exchange;
 use crate::upstream::{Connected, Failure, answers, progress_token};
+use crate::upstream_sessions::settle;
 
 /// So much of a JSON answer is looked at before the first byte goes out: an answer that fits is
 /// known to be whole and valid. Of a larger one the rest streams by, and if it turns out to be
@@ -223,6 +224,8 @@ impl Source {
 pub(crate) struct Call {
     pub(crate) mount: Arc<Mount>,
     pub(crate) connected: Connected,
+    /// As whom the caller uses the mount.
+    pub(crate) part: Part,
     pub(crate) hub: Arc<Hub>,
     /// The id that went upstream.
     pub(crate) id: u64,
@@ -470,7 +473,7 @@ impl EventRelay {
     }
 
     fn notification(&self, data: &Bytes, envelope: &Envelope) -> Option<Bytes> {
-        note_change(&self.call.mount, &self.call.hub, data, envelope);
+        note_change(&self.call.mount, self.call.part, &self.call.hub, data, envelope);
         let token = envelope
             .params
             .as_ref()
@@ -528,8 +531,8 @@ pub(crate) fn for_client(message: &Bytes, envelope: &Envelope, id: &[u8]) -> Byt
     }
 }
 
-/// If the notification says that a list changed: forget the list and wake those who listen.
-pub(crate) fn note_change(mount: &Mount, hub: &Arc<Hub>, message: &[u8], envelope: &Envelope) {
+/// If the notification says that a list changed: forget the list as this part sees it and wake those who do too.
+pub(crate) fn note_change(mount: &Mount, part: Part, hub: &Arc<Hub>, message: &[u8], envelope: &Envelope) {
     let kinds: &[ListKind] = match envelope.method(message) {
         "notifications/tools/list_changed" => &[ListKind::Tools],
         "notifications/prompts/list_changed" => &[ListKind::Prompts],
@@ -537,9 +540,9 @@ pub(crate) fn note_change(mount: &Mount, hub: &Arc<Hub>, message: &[u8], envelop
         _ => return,
     };
     for kind in kinds {
-        mount.list(*kind).invalidate();
+        mount.list(part, *kind).invalidate();
     }
-    hub.lists_changed(kinds.iter().fold(0, |bits, kind| bits | Hub::bit(*kind)), mount);
+    hub.lists_changed(kinds.iter().fold(0, |bits, kind| bits | Hub::bit(*kind)), mount, Some(part));
 }
 
 /// Answers a request of an upstream: no capability was declared that would allow it to ask.
@@ -554,13 +557,7 @@ pub(crate) fn refuse(mount: &Arc<Mount>, connected: &Connected, message: &Bytes,
     };
     let (mount, connected) = (mount.clone(), connected.clone());
     tokio::spawn(async move {
-        let sent = match &connected {
-            Connected::Http(session) => {
-                crate::upstream::http::post(&mount, session, &HeaderMap::new(), body).await.map(drop)
-            }
-            Connected::Legacy(session) => session.post(&mount, body).await,
-        };
-        if let Err(failure) = sent {
+        if let Err(failure) = connected.tell(&mount, &HeaderMap::new(), body).await {
             tracing::debug!(
                 server = mount.name(),
                 class = failure.class(),

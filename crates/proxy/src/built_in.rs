@@ -18,8 +18,11 @@ use rmcp::transport::{StreamableHttpServerConfig, StreamableHttpService};
 use rmcp::{ErrorData, ServerHandler, tool, tool_handler, tool_router};
 
 use crate::body;
+use crate::credentials::login_url;
 use crate::fault::Fault;
+use crate::gate::Gate;
 use crate::principal::Authenticated;
+use crate::table::Table;
 
 /// Its name, which no server can take.
 pub(crate) const NAME: &str = model::BUILT_IN;
@@ -50,19 +53,26 @@ impl Service {
     }
 
     #[tool(
-        description = "Lists the servers that you can use here, which of them are left alone for a while, and who you are."
+        description = "Lists the servers that you can use here, which of them you are connected to or where you can connect, which are left alone for a while, and who you are."
     )]
     async fn servers(&self, context: RequestContext<RoleServer>) -> Result<CallToolResult, ErrorData> {
-        let who = context.extensions.get::<Parts>().and_then(|parts| parts.extensions.get::<Authenticated>());
+        let parts = context.extensions.get::<Parts>();
+        let who = parts.and_then(|parts| parts.extensions.get::<Authenticated>());
+        let table = parts.and_then(|parts| parts.extensions.get::<Arc<Table>>());
         let servers: Vec<serde_json::Value> = who
             .into_iter()
             .flat_map(Authenticated::mounts)
             .map(|mount| {
                 let cooling = mount.cooldown.remaining(std::time::Instant::now());
+                // Null where no credential is taken.
+                let bound = mount.spec.binding.is_some();
+                let connected = who.filter(|_| bound).map(|who| who.served(mount).is_ok());
                 serde_json::json!({
                     "name": mount.name(),
                     "title": mount.spec.title,
                     "cooling_ms": cooling.map(|left| left.as_millis() as u64),
+                    "connected": connected,
+                    "login_url": table.and_then(|table| login_url(table, mount)),
                 })
             })
             .collect();
@@ -105,7 +115,7 @@ impl BuiltIn {
     /// Serves one complete request for a caller; the answer is a whole JSON-RPC response.
     ///
     /// rmcp knows ids up to 64 bits only: it gets one of ours, the answer the client's.
-    pub(crate) async fn serve(&self, who: &Authenticated, message: Bytes) -> Bytes {
+    pub(crate) async fn serve(&self, gate: &Gate, who: &Authenticated, message: Bytes) -> Bytes {
         let Some(id) = Envelope::scan(&message).ok().and_then(|envelope| envelope.id) else {
             return Fault::Internal.body(None, None);
         };
@@ -113,7 +123,7 @@ impl BuiltIn {
         let mut own = Vec::with_capacity(message.len());
         let patch = Patch { span: id, with: OWN_ID.as_bytes() };
         mcp::write::patched(&mut own, &message, Span::whole(&message), &[patch]);
-        let answer = self.answer(who, own.into()).await;
+        let answer = self.answer(gate, who, own.into()).await;
         let mut splicer = Splicer::new(OWN_ID.into(), client.clone());
         let mut pieces = Vec::with_capacity(3);
         match splicer.push(&answer, &mut pieces).and_then(|()| splicer.finish()) {
@@ -125,13 +135,14 @@ impl BuiltIn {
         }
     }
 
-    async fn answer(&self, who: &Authenticated, message: Bytes) -> Bytes {
+    async fn answer(&self, gate: &Gate, who: &Authenticated, message: Bytes) -> Bytes {
         let mut request = Request::new(Full::<Bytes>::new(message));
         *request.method_mut() = Method::POST;
         request.headers_mut().insert(ACCEPT, HeaderValue::from_static("application/json, text/event-stream"));
         request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         request.headers_mut().insert("host", HeaderValue::from_static("localhost"));
         request.extensions_mut().insert(who.clone());
+        request.extensions_mut().insert(gate.tables.load_full());
         let response: http::Response<http_body_util::combinators::BoxBody<Bytes, Infallible>> =
             self.service.handle(request).await;
         body::collect(response.into_body()).await

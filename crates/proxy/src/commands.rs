@@ -12,16 +12,18 @@ use model::{
 };
 
 use tokio_util::task::TaskTracker;
+use wire::{Challenge, HeaderLines};
 
 use crate::answer::refuse_nothing;
-use crate::connections::{Behalf, end};
+use crate::credentials::{Behalf, Showing, Shown};
 use crate::gate::Gate;
 use crate::lists;
 use crate::principal::Authenticated;
 use crate::relay::Asked;
 use crate::session::{Scope, Session, Uid};
 use crate::table::Mount;
-use crate::upstream::{Connected, Failure, OWN_INFO, Opening, open};
+use crate::upstream::{Connected, Failure, OWN_INFO, Opened, Opening, Refusal, open};
+use crate::upstream_sessions::end;
 
 /// No try of a probe begins later than this.
 const PROBE: Duration = Duration::from_secs(60);
@@ -41,6 +43,8 @@ pub struct ProbeSpec {
     pub connect_timeout: Duration,
     /// Limit for each answer.
     pub read_timeout: Duration,
+    /// What its requests bear.
+    pub lines: Option<Arc<HeaderLines>>,
 }
 
 /// What a probe found.
@@ -56,8 +60,8 @@ pub struct Probed {
     pub tools: Bytes,
     /// From the first byte out to the list's last byte in.
     pub latency: Duration,
-    /// The upstream answered 401 or 403: it is there and wants a credential.
-    pub needs_auth: bool,
+    /// The upstream answered 401 or 403: it is there, and not content with the credential, or with none.
+    pub challenge: Option<Challenge>,
 }
 
 /// Why a command failed: one of a few classes and a message without raw internals.
@@ -110,7 +114,7 @@ impl Commands {
         self.under_way.wait().await;
     }
 
-    /// Looks at an upstream: opens a session, lists the tools, ends the session. Carries no credential.
+    /// Looks at an upstream: opens a session, lists the tools, ends the session. Bears what `spec` brings and nothing else.
     pub async fn probe(&self, spec: ProbeSpec) -> Result<Probed, CommandFailure> {
         let _under_way = self.under_way.token();
         self.gate.probe(&spec).await
@@ -118,21 +122,30 @@ impl Commands {
 
     /// The tools of a mounted server as it lists them itself, disabled ones included, a raw JSON array;
     /// asks the upstream.
-    pub async fn list_tools(&self, tenant: TenantId, server: ServerId) -> Result<Bytes, CommandFailure> {
+    /// With the credential of `principal`, if the server takes one and the principal is known here.
+    pub async fn list_tools(
+        &self,
+        tenant: TenantId,
+        server: ServerId,
+        principal: Principal,
+        ticket: &str,
+    ) -> Result<Bytes, CommandFailure> {
         let _under_way = self.under_way.token();
-        self.gate.tools_of(tenant, server).await
+        self.gate.tools_of(tenant, server, principal, ticket).await
     }
 
-    /// Calls a tool as `principal`; the raw `{"result":…}` or `{"error":…}`.
+    /// Calls a tool as `principal`; the raw `{"result":…}` or `{"error":…}`. `ticket` is the evidence that control asked
+    /// for it.
     pub async fn call(
         &self,
         principal: Principal,
+        ticket: &str,
         server: ServerId,
         tool: &str,
         arguments: &str,
     ) -> Result<Bytes, CommandFailure> {
         let _under_way = self.under_way.token();
-        self.gate.call_tool(&principal, server, tool, arguments).await
+        self.gate.call_tool(&principal, ticket, server, tool, arguments).await
     }
 
     /// What is mounted, internal mounts included.
@@ -179,62 +192,85 @@ impl Gate {
         let mount = Mount::new(server, &self.egress, &Limits::default(), false, None)
             .map_err(|refusal| CommandFailure { class: "address_blocked", message: refusal.to_string() })?;
         let mount = Arc::new(mount);
+        let brought = |lines: &Arc<HeaderLines>| self.credentials().brought(&mount, lines);
+        let lines = spec.lines.as_ref().map(brought).transpose();
+        let lines = lines.map_err(|message| CommandFailure { class: "auth", message })?;
         let passed = HeaderMap::new();
-        let opening = Opening { client_info: OWN_INFO, revision: Revision::LATEST, passed: &passed, complete: true };
+        let opening = Opening {
+            client_info: OWN_INFO,
+            revision: Revision::LATEST,
+            passed: &passed,
+            lines: lines.as_ref(),
+            complete: true,
+        };
+        let challenged = |refusal: &Refusal, opened: Option<&Opened>| Probed {
+            transport: mount.transport(),
+            revision: opened.map(|opened| opened.revision.as_str().to_owned()).unwrap_or_default(),
+            server_info: opened.map_or(Bytes::from_static(b"{}"), server_info),
+            tools: Bytes::from_static(b"[]"),
+            latency: began.elapsed(),
+            challenge: Some(refusal.challenge.clone()),
+        };
         // Control bounds the time of the whole command.
         let deadline = tokio::time::Instant::now() + PROBE;
         let opened = match open(&mount, &opening, refuse_nothing(), deadline).await {
             Ok(opened) => opened,
-            Err(Failure::Unauthorized) => {
-                return Ok(Probed {
-                    transport: mount.transport(),
-                    revision: String::new(),
-                    server_info: Bytes::from_static(b"{}"),
-                    tools: Bytes::from_static(b"[]"),
-                    latency: began.elapsed(),
-                    needs_auth: true,
-                });
-            }
+            Err(Failure::Unauthorized(refusal)) => return Ok(challenged(&refusal, None)),
             Err(failure) => return Err(failed(&failure)),
         };
         let items = if opened.has(ListKind::Tools) {
-            let pages = lists::pages(&mount, &opened.connected, ListKind::Tools, deadline).await;
-            pages.map_err(|failure| failed(&failure))?
+            match lists::pages(&mount, &opened.connected, ListKind::Tools, deadline).await {
+                Ok(items) => items,
+                Err(Failure::Unauthorized(refusal)) => return Ok(challenged(&refusal, Some(&opened))),
+                Err(failure) => return Err(failed(&failure)),
+            }
         } else {
             Vec::new()
         };
         if let Connected::Http(session) = &opened.connected
             && let (Some(id), Some(revision)) = (&session.id, session.revision)
         {
-            end(&mount, id.clone(), revision);
+            end(&mount, id.clone(), revision, lines.clone());
         }
-        let info = mcp::member(&opened.result, "serverInfo")
-            .map_or(Bytes::from_static(b"{}"), |span| opened.result.slice(span.start()..span.end()));
         Ok(Probed {
             transport: mount.transport(),
             revision: opened.revision.as_str().to_owned(),
-            server_info: info,
+            server_info: server_info(&opened),
             tools: array(&items),
             latency: began.elapsed(),
-            needs_auth: false,
+            challenge: None,
         })
     }
 
-    async fn tools_of(&self, tenant: TenantId, server: ServerId) -> Result<Bytes, CommandFailure> {
-        let (mount, hub) = {
+    async fn tools_of(
+        &self,
+        tenant: TenantId,
+        server: ServerId,
+        principal: Principal,
+        ticket: &str,
+    ) -> Result<Bytes, CommandFailure> {
+        let (mount, hub, who) = {
             let table = self.tables.load();
             let mount =
                 table.server(server).filter(|mount| mount.spec.tenant == tenant).cloned().ok_or_else(not_mounted)?;
-            (mount, table.tenant(tenant).ok_or_else(not_mounted)?.hub.clone())
+            // What needs no credential is asked for as control: one session for all who ask.
+            let bound = mount.spec.binding.is_some() && principal.tenant == tenant;
+            let who = Authenticated::by_control(&table, &principal).filter(|_| bound);
+            (mount, table.tenant(tenant).ok_or_else(not_mounted)?.hub.clone(), who)
         };
-        let behalf = Behalf::of_control(hub);
-        let offered = lists::offered(&self.connections, &behalf, &mount, ListKind::Tools).await;
+        let shown = Shown::Ticket(Arc::new((ticket.to_owned(), principal)));
+        let behalf = match &who {
+            Some(who) => Behalf::of(who, Showing::Kept(&shown)),
+            None => Behalf::of_control(hub).showing(shown),
+        };
+        let offered = lists::offered(&self.sessions, &behalf, &mount, ListKind::Tools).await;
         offered.map(|items| array(&items)).map_err(|failure| failed(&failure))
     }
 
     async fn call_tool(
         &self,
         principal: &Principal,
+        ticket: &str,
         server: ServerId,
         tool: &str,
         arguments: &str,
@@ -276,9 +312,11 @@ impl Gate {
             return Err(CommandFailure { class: "other", message: "an administrator disabled this tool".to_owned() });
         }
         let passed = HeaderMap::new();
+        let shown = Shown::Ticket(Arc::new((ticket.to_owned(), principal.clone())));
         let asked = Asked {
             who: &who,
             session: &session,
+            shown: Showing::Kept(&shown),
             passed: &passed,
             message: &message,
             envelope: &envelope,
@@ -323,6 +361,12 @@ fn answer_in(body: &Bytes, events: bool) -> Option<Bytes> {
     Some(out.into())
 }
 
+/// What an upstream says of itself.
+fn server_info(opened: &Opened) -> Bytes {
+    mcp::member(&opened.result, "serverInfo")
+        .map_or(Bytes::from_static(b"{}"), |span| opened.result.slice(span.start()..span.end()))
+}
+
 fn array(items: &[mcp::Item]) -> Bytes {
     let mut out = vec![b'['];
     for (at, item) in items.iter().enumerate() {
@@ -344,7 +388,8 @@ fn failed(failure: &Failure) -> CommandFailure {
         Failure::Status { status, .. } => format!("the upstream answered with status {status}"),
         Failure::BadResponse(what) => format!("the upstream's answer can't be used: {what}"),
         Failure::Redirected => "the upstream redirects elsewhere; redirects are not followed".to_owned(),
-        Failure::Unauthorized => "the upstream wants a credential".to_owned(),
+        Failure::Unauthorized(_) => "the upstream wants a credential".to_owned(),
+        Failure::NoCredential(why) => why.message.clone(),
         Failure::Cooling(left) => format!("the upstream failed and is left alone for {} s more", left.as_secs()),
         Failure::SessionLost => "the upstream forgot its session".to_owned(),
         Failure::TooLarge => "the upstream's answer is too large".to_owned(),

@@ -2,6 +2,7 @@
 //! HTTP status and JSON-RPC error.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,6 +11,7 @@ use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, Response, StatusCode};
 use mcp::Revision;
 
+use crate::credentials::NoCredential;
 use crate::upstream::Failure;
 
 /// Why a request has no proper answer.
@@ -79,8 +81,12 @@ pub(crate) enum Fault {
     BadResponse(&'static str),
     /// The upstream's answer is too large.
     AnswerTooLarge,
-    /// The upstream wants a credential and there is none.
+    /// The upstream wants a credential and none is bound to it.
     ConnectionRequired,
+    /// The caller has no credential for the server, or none that can be used.
+    NoCredential(Arc<NoCredential>),
+    /// The same, for a client that opens the URL where its user can connect.
+    Elicited(Arc<NoCredential>),
     /// The address policy forbids the upstream, or the upstream sent us elsewhere.
     Blocked(&'static str),
     /// The connection broke after the call may have been executed.
@@ -164,7 +170,8 @@ impl Fault {
                 error => Self::Unavailable { class: error.class(), retry_after: None },
             },
             Failure::SessionLost => Self::Unavailable { class: "session", retry_after: None },
-            Failure::Unauthorized => Self::ConnectionRequired,
+            Failure::Unauthorized(_) => Self::ConnectionRequired,
+            Failure::NoCredential(why) => Self::NoCredential(why.clone()),
             Failure::Status { status: 429, retry_after, .. } => {
                 Self::Unavailable { class: "busy", retry_after: *retry_after }
             }
@@ -182,6 +189,14 @@ impl Fault {
             // Answered by the end of its stream before it comes here.
             Failure::Cancelled => Self::Internal,
             Failure::Cooling(wait) => Self::Unavailable { class: "cooling", retry_after: Some(*wait) },
+        }
+    }
+
+    /// The same, for a client that can open a URL: if there is one where its user can connect.
+    pub(crate) fn elicited(self) -> Self {
+        match self {
+            Self::NoCredential(why) if why.login_url.is_some() => Self::Elicited(why),
+            fault => fault,
         }
     }
 
@@ -309,6 +324,16 @@ impl Fault {
                 "connection_required",
                 "the server wants a credential and there is no connection for you",
             ),
+            Self::NoCredential(why) | Self::Elicited(why) => Face {
+                status: here,
+                code: match self {
+                    Self::Elicited(_) => -32042,
+                    _ if why.needs_login => -31006,
+                    _ => -31005,
+                },
+                reason: why.error,
+                message: why.message.clone().into(),
+            },
             Self::Blocked(reason) => face(here, -31007, reason, "the address policy does not allow this"),
             Self::Uncertain => face(
                 here,
@@ -325,6 +350,7 @@ impl Fault {
         match self {
             Self::Quota { retry_after, .. } => Some(*retry_after),
             Self::Unavailable { retry_after, .. } => *retry_after,
+            Self::NoCredential(why) => why.retry_after,
             Self::AfterTheFact(fault) => fault.retry_after(),
             Self::Draining | Self::NotReady => Some(Duration::from_secs(1)),
             _ => None,
@@ -355,6 +381,22 @@ impl Fault {
                 }
                 Self::ConnectionRequired => {
                     map.insert("needs_reauth".to_owned(), true.into());
+                }
+                Self::NoCredential(why) | Self::Elicited(why) => {
+                    map.insert("reason".to_owned(), why.reason.into());
+                    if why.needs_login {
+                        map.insert("needs_reauth".to_owned(), true.into());
+                    }
+                    if let Some(url) = &why.login_url {
+                        map.insert("login_url".to_owned(), url.as_str().into());
+                    }
+                    if let (Self::Elicited(_), Some(url)) = (self, &why.login_url) {
+                        let id = uuid::Uuid::new_v4().to_string();
+                        let asked = serde_json::json!({
+                            "mode": "url", "elicitationId": id, "url": url, "message": why.message,
+                        });
+                        map.insert("elicitations".to_owned(), [asked].into_iter().collect());
+                    }
                 }
                 _ => (),
             }
@@ -462,6 +504,7 @@ mod tests {
             (Fault::Timeout { uncertain: true }, 200, -31002),
             (Fault::Uncertain, 200, -31013),
             (Fault::ConnectionRequired, 200, -31006),
+            (Fault::NoCredential(Arc::new(NoCredential::for_test("reauth_required"))), 200, -31006),
         ] {
             let response = fault.response(Some(b"7"), Some("notes"));
             assert_eq!(response.status().as_u16(), status, "{fault:?}");

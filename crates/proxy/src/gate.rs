@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use model::Clock;
+use model::{Clock, ConnectionStatus};
 use moka::policy::EvictionPolicy;
 use telemetry::Metrics;
 
 use crate::built_in::BuiltIn;
-use crate::connections::Connections;
+use crate::credentials::{Control, Credentials, Part};
 use crate::flights::Flights;
 use crate::hosts::Hosts;
 use crate::lists::Lists;
@@ -18,8 +18,9 @@ use crate::principal::Tokens;
 use crate::readiness::Readiness;
 use crate::seal::Sealer;
 use crate::session::Uid;
-use crate::table::Tables;
+use crate::table::{Table, Tables};
 use crate::unknown_keys::UnknownKeys;
+use crate::upstream_sessions::UpstreamSessions;
 
 /// Most sessions of which it is known that their clients ended them.
 pub(crate) const ENDED: u64 = 100_000;
@@ -34,7 +35,7 @@ pub struct Gate {
     /// Issuers that control should ask for their keys.
     pub(crate) unknown_keys: UnknownKeys,
     pub(crate) readiness: Arc<Readiness>,
-    pub(crate) connections: Arc<Connections>,
+    pub(crate) sessions: Arc<UpstreamSessions>,
     pub(crate) flights: Arc<Flights>,
     pub(crate) lists: Lists,
     pub(crate) built_in: BuiltIn,
@@ -58,6 +59,7 @@ impl Gate {
     ) -> Self {
         let unknown_keys = UnknownKeys::default();
         let told = unknown_keys.clone();
+        let credentials = Credentials::new(tables.clone(), clock.clone(), egress.clone());
         Self {
             tables,
             sealer,
@@ -66,7 +68,7 @@ impl Gate {
             tokens: Tokens::new(move |issuer, now| told.note(issuer, now)),
             unknown_keys,
             readiness,
-            connections: Arc::default(),
+            sessions: Arc::new(UpstreamSessions::new(credentials)),
             flights: Arc::default(),
             lists: Lists::default(),
             built_in: BuiltIn::default(),
@@ -92,7 +94,26 @@ impl Gate {
             }
         }
         table.end_streams(now);
-        self.connections.sweep(|caller| caller.is_known(&table)).await;
+        self.end_sessions(&table).await;
+    }
+
+    /// Ends sessions with upstreams whose caller or connection is gone.
+    pub(crate) async fn end_sessions(&self, table: &Table) {
+        let there = |part: &Part| {
+            part.connection.is_none_or(|id| {
+                table.connections().get(id).is_some_and(|spec| {
+                    spec.credential_version == part.credential_version && spec.status == ConnectionStatus::Active
+                })
+            })
+        };
+        self.sessions.sweep(|caller| caller.is_known(table), there).await;
+    }
+
+    /// Who is asked for credentials; the first one stays.
+    #[must_use]
+    pub fn asking(self, control: Arc<dyn Control>) -> Self {
+        self.sessions.credentials.ask_of(control);
+        self
     }
 
     /// From now on new requests are refused; calls under way finish, streams end.

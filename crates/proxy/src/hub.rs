@@ -5,15 +5,17 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use mcp::ListKind;
 use model::{ServerId, Subject};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use crate::credentials::{Part, Served, Unserved, served};
 use crate::principal::Caller;
 use crate::session::Uid;
-use crate::table::Mount;
+use crate::table::{Connections, Mount};
 
 /// Changes within this time become one notification.
 const DEBOUNCE: Duration = Duration::from_millis(100);
@@ -32,6 +34,8 @@ pub(crate) struct Hub {
     /// Answers that still stream.
     answers: Mutex<HashMap<u64, Answering>>,
     next: AtomicU64,
+    /// Which credentials there are, as far as they are the tenant's.
+    connections: ArcSwap<Connections>,
 }
 
 /// An answer on its way, as long as whoever asked may have it.
@@ -113,6 +117,40 @@ impl Hub {
         self.epoch.fetch_add(1, Ordering::AcqRel);
     }
 
+    /// How `caller` is served at `mount` as things are now.
+    pub(crate) fn served(&self, mount: &Mount, caller: Option<&Caller>) -> Result<Served, Unserved> {
+        if mount.spec.binding.is_none() {
+            return Ok(Served::default());
+        }
+        served(&self.connections.load(), mount, caller)
+    }
+
+    /// Which credentials there are from now on. Who is served otherwise at one of these mounts than before hears that its
+    /// lists changed; streams on its own URL end, since what they hear is another's.
+    pub(crate) fn connections_changed(self: &Arc<Self>, now: &Arc<Connections>, mounts: &[Arc<Mount>]) {
+        let before = self.connections.swap(now.clone());
+        if self.count.load(Ordering::Acquire) == 0 {
+            return;
+        }
+        let mut changed = false;
+        self.retain(|listener| {
+            let hears = mounts.iter().filter(|mount| listener.hears.of(mount.spec.id, mount.name()));
+            let part = |connections: &Connections, mount: &Mount| {
+                served(connections, mount, Some(&listener.caller)).map(|served| served.part)
+            };
+            let mut others = hears.filter(|mount| part(&before, mount) != part(now, mount));
+            if others.next().is_none() {
+                return true;
+            }
+            listener.changed |= Self::ALL_LISTS;
+            changed = true;
+            !matches!(listener.hears, Hears::Server(_))
+        });
+        if changed {
+            self.wake();
+        }
+    }
+
     /// The bit of one kind of list.
     pub(crate) fn bit(kind: ListKind) -> u8 {
         1 << (kind as u8)
@@ -172,16 +210,23 @@ impl Hub {
         }
     }
 
-    /// Lists of a server changed: raises the epoch, and tells those who hear of it a moment later,
-    /// once per burst.
-    pub(crate) fn lists_changed(self: &Arc<Self>, kinds: u8, mount: &Mount) {
+    /// Lists of a server changed, of everybody or of one part only: raises the epoch, and tells those who hear of it a
+    /// moment later, once per burst.
+    pub(crate) fn lists_changed(self: &Arc<Self>, kinds: u8, mount: &Mount, part: Option<Part>) {
         self.bump();
         if self.count.load(Ordering::Acquire) == 0 {
             return;
         }
         for listener in self.lock().values_mut().filter(|listener| listener.hears.of(mount.spec.id, mount.name())) {
-            listener.changed |= kinds;
+            let own = || self.served(mount, Some(&listener.caller)).map(|served| served.part.of_lists());
+            if part.is_none_or(|part| own() == Ok(part.of_lists())) {
+                listener.changed |= kinds;
+            }
         }
+        self.wake();
+    }
+
+    fn wake(self: &Arc<Self>) {
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         if self.waking.swap(true, Ordering::AcqRel) {
             return;
@@ -310,9 +355,9 @@ mod tests {
         let notes = mount("notes");
         let mut stream = hub.listen(Uid([1; 8]), key(), Hears::All(None)).unwrap();
         for _ in 0..100 {
-            hub.lists_changed(Hub::bit(ListKind::Tools), &notes);
+            hub.lists_changed(Hub::bit(ListKind::Tools), &notes, None);
         }
-        hub.lists_changed(Hub::bit(ListKind::Resources) | Hub::bit(ListKind::Templates), &notes);
+        hub.lists_changed(Hub::bit(ListKind::Resources) | Hub::bit(ListKind::Templates), &notes, None);
         let first = stream.events.recv().await.unwrap();
         let second = stream.events.recv().await.unwrap();
         assert!(first.windows(5).any(|part| part == b"tools"));
@@ -352,7 +397,7 @@ mod tests {
         for (at, (hears, told)) in hears.into_iter().enumerate() {
             streams.push((hub.listen(Uid([at as u8; 8]), key(), hears.clone()).unwrap(), hears, told));
         }
-        hub.lists_changed(Hub::bit(ListKind::Tools), &notes);
+        hub.lists_changed(Hub::bit(ListKind::Tools), &notes, None);
         tokio::time::sleep(Duration::from_secs(1)).await;
         for (stream, hears, told) in &mut streams {
             assert_eq!(stream.events.try_recv().is_ok(), *told, "{hears:?}");

@@ -95,6 +95,7 @@ impl Gate {
             headers: Vec::new(),
             connect_timeout: CHECK,
             read_timeout: CHECK,
+            lines: None,
         };
         match tokio::time::timeout(CHECK, self.probe(&spec)).await {
             Ok(Ok(_)) => {
@@ -134,6 +135,7 @@ impl Gate {
             headers: Vec::new(),
             connect_timeout: spec.connect_timeout,
             read_timeout: spec.read_timeout,
+            lines: None,
         };
         if let Err(failure) = self.probe(&probe).await {
             tracing::debug!(class = failure.class, "an internal mount was not reachable");

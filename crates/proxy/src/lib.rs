@@ -32,13 +32,14 @@ mod retry;
 mod spans;
 
 mod built_in;
-mod connections;
 mod cooldown;
+mod credentials;
 mod hub;
 mod internal;
 mod table;
 mod unknown_keys;
 mod upstream;
+mod upstream_sessions;
 
 mod commands;
 mod last_good;
@@ -48,6 +49,7 @@ mod timers;
 
 pub use self::commands::{CommandFailure, Commands, ObservedMount, ProbeSpec, Probed};
 pub use self::config::Config;
+pub use self::credentials::{Control, ControlError};
 pub use self::gate::Gate;
 pub use self::hosts::Hosts;
 pub use self::last_good::{LastGood, LastGoodError, Loaded};

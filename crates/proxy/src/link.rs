@@ -7,6 +7,7 @@ mod apply;
 mod backoff;
 mod keys;
 mod queues;
+mod resolve;
 mod save;
 mod spans;
 mod stream;
@@ -21,13 +22,14 @@ use std::sync::Arc;
 use model::Revision;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
 
 use self::backoff::Backoff;
 pub(crate) use self::queues::Queues;
+pub(crate) use self::resolve::Line;
 use self::stream::Ended;
 use self::tls::Certificates;
 pub(crate) use self::work::Perform;
+use crate::credentials::Control;
 use crate::last_good::LastGood;
 use crate::seal::Sealer;
 use crate::table::Tables;
@@ -92,6 +94,7 @@ pub(crate) async fn run<P: Perform>(
     sealer: Arc<Sealer>,
     last_good: LastGood,
     queues: Queues,
+    line: Line,
     unknown_keys: UnknownKeys,
     shutdown: CancellationToken,
 ) -> Result<(), LinkError> {
@@ -99,11 +102,10 @@ pub(crate) async fn run<P: Perform>(
     if config.controls.is_empty() {
         return Err(LinkError::NoControl);
     }
-    let boot = Uuid::new_v4().simple().to_string();
-    let node = format!("{}/{boot}", config.pool);
+    let (boot, node) = (line.boot(), Control::node(&line));
     let saver = save::Saver::start(last_good.clone(), tables.clone(), config.revision, shutdown.clone());
     let status = config.status.clone();
-    let link = stream::Link { node, boot, tables, commands, sealer, last_good, saver, queues, unknown_keys, status };
+    let link = stream::Link { node, boot, tables, commands, sealer, last_good, saver, queues, line, unknown_keys, status };
     link.publish(false, false);
 
     let mut backoff = Backoff::default();

@@ -6,15 +6,16 @@ use bytes::Bytes;
 use http::{HeaderMap, Response};
 
 use crate::body::Body;
-use crate::connections::{Behalf, end, watch_own};
+use crate::credentials::Behalf;
 use crate::fault::Fault;
 use crate::gate::Gate;
 use crate::hub::Hears;
 use crate::path::Target;
-use crate::pipeline::accepts;
+use crate::pipeline::{accepts, shown};
 use crate::principal::Authenticated;
 use crate::relay::{event_response, own_session};
 use crate::session::Scope;
+use crate::upstream_sessions::end;
 
 impl Gate {
     /// Opens the stream of a session: what upstreams say unasked, and changes of the lists.
@@ -44,16 +45,20 @@ impl Gate {
         if !self.is_as_before(who) {
             return Err(Fault::invalid("unauthenticated"));
         }
-        let behalf = Behalf::of(who);
+        let behalf = Behalf::of(who, shown(headers));
         match server.and_then(|server| who.mounts().find(|mount| mount.spec.id == server)) {
-            Some(mount) => match own_session(&session, mount) {
-                Some(upstream) => watch_own(mount, upstream, behalf, session.uid),
-                None => self.connections.watch(mount, &behalf).await,
+            // Without a credential there is nothing to be heard; the requests of the session say why.
+            Some(mount) => match self.credentials().bearing(mount, &behalf).await {
+                Ok(bearing) => match own_session(&session, mount, &bearing) {
+                    Some(upstream) => self.sessions.watch_own(mount, upstream, &behalf, bearing.part, session.uid),
+                    None => self.sessions.watch(mount, &behalf).await,
+                },
+                Err(failure) => tracing::debug!(server = mount.name(), class = failure.class(), "nothing is heard"),
             },
             None if hears == Hears::Nothing => (),
             None => {
                 for mount in who.mounts() {
-                    self.connections.watch(mount, &behalf).await;
+                    self.sessions.watch(mount, &behalf).await;
                 }
             }
         }
@@ -87,10 +92,11 @@ impl Gate {
         who.tenant.hub.end(session.uid);
         if let Scope::Server { server, .. } = &session.scope
             && let Some(mount) = who.mounts().find(|mount| mount.spec.id == *server)
-            && let Some(upstream) = own_session(&session, mount)
+            && let Ok(bearing) = self.credentials().bearing(mount, &Behalf::of(who, shown(headers))).await
+            && let Some(upstream) = own_session(&session, mount, &bearing)
             && let (Some(id), Some(revision)) = (upstream.id, upstream.revision)
         {
-            end(mount, id, revision);
+            end(mount, id, revision, upstream.lines);
         }
         Ok(Response::new(Body::full(Bytes::new())))
     }

@@ -9,14 +9,16 @@ use futures::StreamExt;
 use futures::stream;
 use mcp::{Item, List, ListKind, names, write};
 use model::TenantId;
+use sha2::{Digest as _, Sha256};
 
 use crate::built_in;
-use crate::connections::{Behalf, Connections, settle};
+use crate::credentials::{Bearing, Behalf, Part, Showing};
 use crate::hub::Hub;
 use crate::principal::Authenticated;
 use crate::retry::Tries;
 use crate::table::{Listed, Mount};
 use crate::upstream::{Connected, Failure, ask};
+use crate::upstream_sessions::{UpstreamSessions, settle};
 
 /// Most items of one list.
 const ITEMS: usize = 2000;
@@ -37,13 +39,13 @@ const FRESH_PARTIAL: Duration = Duration::from_secs(1);
 /// Most bytes of merged lists that are kept.
 const VIEWS: u64 = 128 << 20;
 
-/// Merged lists by tenant, kind and the servers that a caller may use.
+/// Merged lists by tenant, kind, the servers that a caller may use, and as whom.
 pub(crate) struct Lists {
     views: moka::sync::Cache<ViewKey, Arc<View>>,
 }
 
-/// Tenant, kind, and the servers that the caller may use, if not all.
-type ViewKey = (TenantId, ListKind, Option<Arc<[Box<str>]>>);
+/// Tenant, kind, the servers that the caller may use, if not all, and a digest of the parts of those that take a credential.
+type ViewKey = (TenantId, ListKind, Option<Arc<[Box<str>]>>, [u8; 16]);
 
 /// A merged list.
 struct View {
@@ -73,21 +75,25 @@ impl Lists {
 /// One mount's list: what is known, or what the upstream says now. A list that is merely old is
 /// served and asked for in the background; one that the upstream called changed is waited for.
 pub(crate) async fn listed(
-    connections: &Arc<Connections>,
+    sessions: &Arc<UpstreamSessions>,
     behalf: &Behalf,
     mount: &Arc<Mount>,
     kind: ListKind,
 ) -> Result<Arc<Listed>, Failure> {
-    let cell = mount.list(kind);
-    let Some(known) = cell.current.load_full() else { return refreshed(connections, behalf, mount, kind).await };
+    let part = part(sessions, behalf, mount)?;
+    let cell = mount.list(part, kind);
+    let Some(known) = cell.current.load_full() else { return refreshed(sessions, behalf, mount, part, kind).await };
     if cell.is_stale(&known) {
-        // A list that can't be had anew is better than none.
-        return Ok(refreshed(connections, behalf, mount, kind).await.unwrap_or(known));
+        // A list that can't be had anew is better than none, unless it is the credential that is not good any more.
+        return match refreshed(sessions, behalf, mount, part, kind).await {
+            Err(failure @ Failure::NoCredential(_)) => Err(failure),
+            refreshed => Ok(refreshed.unwrap_or(known)),
+        };
     }
     if known.is_old() && cell.asking.try_lock().is_ok() {
-        let (connections, behalf, mount) = (connections.clone(), behalf.clone(), mount.clone());
+        let (sessions, behalf, mount) = (sessions.clone(), behalf.clone(), mount.clone());
         tokio::spawn(async move {
-            if let Err(failure) = refreshed(&connections, &behalf, &mount, kind).await {
+            if let Err(failure) = refreshed(&sessions, &behalf, &mount, part, kind).await {
                 tracing::debug!(server = mount.name(), class = failure.class(), "a list could not be refreshed");
             }
         });
@@ -97,25 +103,33 @@ pub(crate) async fn listed(
 
 /// What the upstream offers now, disabled tools included: for those who disable them.
 pub(crate) async fn offered(
-    connections: &Connections,
+    sessions: &UpstreamSessions,
     behalf: &Behalf,
     mount: &Arc<Mount>,
     kind: ListKind,
 ) -> Result<Vec<Item>, Failure> {
-    let cell = mount.list(kind);
+    let part = part(sessions, behalf, mount)?;
+    let cell = mount.list(part, kind);
     cell.invalidate();
     let _one_asks = cell.asking.lock().await;
-    taken(connections, behalf, mount, kind).await.map(|(items, _)| items)
+    taken(sessions, behalf, mount, part, kind).await.map(|(items, _)| items)
+}
+
+/// As whom a mount is listed.
+fn part(sessions: &UpstreamSessions, behalf: &Behalf, mount: &Mount) -> Result<Part, Failure> {
+    let served = behalf.served(mount).map_err(|unserved| sessions.credentials.unserved(mount, unserved))?;
+    Ok(served.part)
 }
 
 /// Asks the upstream, once for all who wait.
 async fn refreshed(
-    connections: &Connections,
+    sessions: &UpstreamSessions,
     behalf: &Behalf,
     mount: &Arc<Mount>,
+    part: Part,
     kind: ListKind,
 ) -> Result<Arc<Listed>, Failure> {
-    let cell = mount.list(kind);
+    let cell = mount.list(part, kind);
     let begun = Instant::now();
     let _one_asks = cell.asking.lock().await;
     if let Some(known) = cell.current.load_full()
@@ -124,53 +138,72 @@ async fn refreshed(
     {
         return Ok(known);
     }
-    taken(connections, behalf, mount, kind).await.map(|(_, listed)| listed)
+    taken(sessions, behalf, mount, part, kind).await.map(|(_, listed)| listed)
 }
 
 /// Asks, puts the list in place and tells those who listen. The caller sees to it that one asks at a time.
 async fn taken(
-    connections: &Connections,
+    sessions: &UpstreamSessions,
     behalf: &Behalf,
     mount: &Arc<Mount>,
+    part: Part,
     kind: ListKind,
 ) -> Result<(Vec<Item>, Arc<Listed>), Failure> {
-    let cell = mount.list(kind);
+    let cell = mount.list(part, kind);
+    // Before it is asked whether this is the trial of a cooling upstream: it may come to nothing.
+    let mut bearing = sessions.credentials.bearing(mount, behalf).await?;
+    if bearing.part != part {
+        return Err(Failure::SessionLost);
+    }
     mount.cooldown.admit(Instant::now()).map_err(Failure::Cooling)?;
     let asking = cell.ask();
     let deadline = tokio::time::Instant::now() + ASKING;
-    let fetching = fetch(connections, behalf, mount, kind, deadline);
+    let fetching = fetch(sessions, behalf, mount, &mut bearing, kind, deadline);
     let items = tokio::time::timeout_at(deadline, fetching).await.unwrap_or_else(|_| {
         let late = Err(Failure::Deadline);
         settle(mount, &late);
         late
     })?;
     let listed = Arc::new(Listed::new(kind, mount, items.clone(), asking.at));
-    match cell.put(listed.clone()) {
+    match mount.put(part, kind, listed.clone()) {
         None => behalf.hub.bump(),
-        Some(true) => behalf.hub.lists_changed(Hub::bit(kind), mount),
+        Some(true) => behalf.hub.lists_changed(Hub::bit(kind), mount, Some(part)),
         Some(false) => (),
     }
     Ok((items, listed))
 }
 
 async fn fetch(
-    connections: &Connections,
+    sessions: &UpstreamSessions,
     behalf: &Behalf,
     mount: &Arc<Mount>,
+    bearing: &mut Bearing,
     kind: ListKind,
     deadline: tokio::time::Instant,
 ) -> Result<Vec<Item>, Failure> {
     // Whether the session could be opened is counted where it is opened, once for all who wait for it.
-    let mut opened = connections.shared(mount, behalf).await?;
+    let mut opened = sessions.shared(mount, behalf, bearing).await?;
     if !opened.has(kind) {
         mount.cooldown.succeeded();
         return Ok(Vec::new());
     }
-    let mut fetched = pages(mount, &opened.connected, kind, deadline).await;
-    if matches!(fetched, Err(Failure::SessionLost)) {
-        connections.forget(mount, behalf.subject()).await;
-        opened = connections.shared(mount, behalf).await?;
-        fetched = pages(mount, &opened.connected, kind, deadline).await;
+    let mut lost = false;
+    let fetched = loop {
+        match pages(mount, &opened.connected.bearing(bearing.lines.as_ref()), kind, deadline).await {
+            Err(Failure::SessionLost) if !std::mem::replace(&mut lost, true) => {
+                sessions.forget(mount, behalf.subject(), bearing.part).await;
+                opened = sessions.shared(mount, behalf, bearing).await?;
+            }
+            Err(failure @ Failure::Unauthorized(_)) => {
+                if let Err(failure) = sessions.credentials.renewed(mount, behalf, bearing, failure).await {
+                    break Err(failure);
+                }
+            }
+            fetched => break fetched,
+        }
+    };
+    if fetched.is_ok() {
+        sessions.credentials.accepted(mount, bearing);
     }
     settle(mount, &fetched);
     fetched
@@ -229,8 +262,14 @@ fn code(error: &[u8]) -> Option<i64> {
 
 impl Lists {
     /// The merged list of everything that the caller may use, as a ready result.
-    pub(crate) async fn merged(&self, connections: &Arc<Connections>, who: &Authenticated, kind: ListKind) -> Bytes {
-        let key = (who.tenant.spec.id, kind, who.view());
+    pub(crate) async fn merged(
+        &self,
+        sessions: &Arc<UpstreamSessions>,
+        who: &Authenticated,
+        shown: Showing<'_>,
+        kind: ListKind,
+    ) -> Bytes {
+        let key = (who.tenant.spec.id, kind, who.view(), parts(who));
         let hub = &who.tenant.hub;
         let epoch = hub.epoch();
         if let Some(view) = self.views.get(&key)
@@ -239,13 +278,13 @@ impl Lists {
         {
             return view.result.clone();
         }
-        let behalf = Behalf::of(who);
+        let behalf = Behalf::of(who, shown);
         let mounts: Vec<Arc<Mount>> = who.mounts().cloned().collect();
         // One deadline for all of them together: many slow servers cost no more than one.
         let deadline = tokio::time::Instant::now() + PATIENCE;
         let asked = stream::iter(mounts.into_iter().enumerate()).map(|(at, mount)| {
-            let (connections, behalf) = (connections.clone(), behalf.clone());
-            async move { (at, patiently(connections, behalf, &mount, kind, deadline).await, mount) }
+            let (sessions, behalf) = (sessions.clone(), behalf.clone());
+            async move { (at, patiently(sessions, behalf, &mount, kind, deadline).await, mount) }
         });
         let mut parts: Vec<_> = asked.buffer_unordered(AT_ONCE).collect().await;
         parts.sort_unstable_by_key(|(at, _, _)| *at);
@@ -266,16 +305,41 @@ impl Lists {
     }
 }
 
+/// What tells the lists of this caller from those of others: as whom each server that takes a credential is used, if at
+/// all. Zeros where there is none.
+fn parts(who: &Authenticated) -> [u8; 16] {
+    let mut digest = [0; 16];
+    if who.tenant.bound.is_empty() {
+        return digest;
+    }
+    let mut hash = Sha256::new();
+    for mount in who.tenant.bound.iter().filter(|mount| who.may_use(mount.name())) {
+        hash.update(mount.uid.to_be_bytes());
+        match who.served(mount).map(|served| served.part.of_lists()) {
+            Ok(part) => {
+                hash.update([u8::from(part.connection.is_some()) + 1]);
+                hash.update(part.connection.map(|id| *id.0.as_bytes()).unwrap_or_default());
+                hash.update(part.credential_version.to_be_bytes());
+                hash.update(part.context);
+            }
+            Err(_) => hash.update([0]),
+        }
+    }
+    digest.iter_mut().zip(hash.finalize()).for_each(|(to, from)| *to = from);
+    digest
+}
+
 /// One mount's part of a merged list, by the deadline at the latest.
 async fn patiently(
-    connections: Arc<Connections>,
+    sessions: Arc<UpstreamSessions>,
     behalf: Behalf,
     mount: &Arc<Mount>,
     kind: ListKind,
     deadline: tokio::time::Instant,
 ) -> Option<Arc<Listed>> {
-    let known = mount.known(kind);
-    let cell = mount.list(kind);
+    let part = part(&sessions, &behalf, mount).ok()?;
+    let known = mount.known(part, kind);
+    let cell = mount.list(part, kind);
     if known.as_ref().is_some_and(|known| !known.is_old() && !cell.is_stale(known)) {
         return known;
     }
@@ -287,15 +351,16 @@ async fn patiently(
     // In a task of its own: it goes on when the aggregate loses patience.
     let mut asking = {
         let mount = mount.clone();
-        tokio::spawn(async move { listed(&connections, &behalf, &mount, kind).await })
+        tokio::spawn(async move { listed(&sessions, &behalf, &mount, kind).await })
     };
     match tokio::time::timeout_at(deadline, &mut asking).await {
+        Ok(Ok(Err(Failure::NoCredential(_)))) => None,
         Ok(asked) => asked.ok().and_then(Result::ok).or(known),
         Err(_) => {
             let mount = mount.clone();
             tokio::spawn(async move {
                 if matches!(asking.await, Ok(Ok(_))) {
-                    hub.lists_changed(Hub::bit(kind), &mount);
+                    hub.lists_changed(Hub::bit(kind), &mount, Some(part));
                 }
             });
             known

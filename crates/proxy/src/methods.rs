@@ -12,18 +12,20 @@ use crate::account::{Account, Ended};
 use crate::answer::refuse_nothing;
 use crate::body::Body;
 use crate::built_in;
-use crate::connections::{Behalf, settle};
+use crate::credentials::Behalf;
 use crate::fault::Fault;
 use crate::gate::Gate;
 use crate::limits::Held;
 use crate::lists::{listed, template_match, unprefixed};
 use crate::path::Target;
+use crate::pipeline::shown;
 use crate::principal::Authenticated;
 use crate::relay::{Asked, Renamed, json_response, refused};
-use crate::session::{Scope, Session, Uid};
+use crate::session::{Capabilities, Scope, Session, Uid};
 use crate::table::Mount;
 use crate::upstream::http::SESSION;
-use crate::upstream::{Connected, Failure, OWN_INFO, Opening, open};
+use crate::upstream::{Connected, Failure, OWN_INFO, Opened, Opening, open};
+use crate::upstream_sessions::settle;
 
 /// How long the upstreams may take to hear of a log level.
 const LEVEL: std::time::Duration = std::time::Duration::from_secs(2);
@@ -35,6 +37,7 @@ impl Gate {
         &self,
         who: &Authenticated,
         target: Target<'_>,
+        headers: &HeaderMap,
         passed: &HeaderMap,
         message: &Bytes,
         envelope: &Envelope,
@@ -53,7 +56,8 @@ impl Gate {
                 let client_info =
                     params.and_then(|params| params.client_info).map_or(OWN_INFO, |span| span.of(message));
                 let account = Account::begin(&self.counters, mount);
-                match self.open_upstream(who, mount, revision, client_info, passed).await {
+                let behalf = Behalf::of(who, shown(headers));
+                match self.open_upstream(who, &behalf, mount, revision, client_info, passed).await {
                     Ok(opened) => {
                         account.end(Ended::Answered);
                         opened
@@ -74,6 +78,9 @@ impl Gate {
             self.clock.now_secs(),
             scope,
         );
+        let declared =
+            params.and_then(|params| params.capabilities).map(|span| Capabilities::declared(span.of(message)));
+        let session = session.able_to(declared.unwrap_or_default());
         let sealed = session.seal(&self.sealer).ok_or(Fault::NotReady)?;
         let mut response = json_response(write::result(&id, &result));
         response.headers_mut().insert(SESSION, HeaderValue::try_from(sealed).map_err(|_| Fault::Internal)?);
@@ -83,33 +90,46 @@ impl Gate {
     async fn open_upstream(
         &self,
         who: &Authenticated,
+        behalf: &Behalf,
         mount: &Arc<Mount>,
         revision: Revision,
         client_info: &[u8],
         passed: &HeaderMap,
     ) -> Result<(Scope, Bytes), Failure> {
         let server = mount.spec.id;
+        let mut bearing = self.credentials().bearing(mount, behalf).await?;
+        let part = bearing.part;
         if mount.transport() == model::Transport::Sse {
             mount.cooldown.admit(Instant::now()).map_err(Failure::Cooling)?;
-            let opened = self.connections.shared(mount, &Behalf::of(who)).await?;
-            let scope =
-                Scope::Server { server, identity: mount.identity, upstream_revision: opened.revision, upstream: None };
+            let opened = self.sessions.shared(mount, behalf, &mut bearing).await?;
+            let (identity, upstream_revision) = (mount.identity, opened.revision);
+            let scope = Scope::Server { server, identity, upstream_revision, upstream: None, part };
             return Ok((scope, with_version(&opened.result, revision)));
         }
         let _place = mount.places.take().await.ok_or(Failure::Busy)?;
         mount.cooldown.admit(Instant::now()).map_err(Failure::Cooling)?;
-        let opening = Opening { client_info, revision, passed, complete: false };
         let deadline = tokio::time::Instant::now() + mount.call_time(&who.tenant.usage.limits);
-        let opening = open(mount, &opening, refuse_nothing(), deadline);
+        let opening = async {
+            loop {
+                let lines = bearing.lines.as_ref();
+                let opening = Opening { client_info, revision, passed, lines, complete: false };
+                match open(mount, &opening, refuse_nothing(), deadline).await {
+                    Ok(opened) => break Ok::<Opened, Failure>(opened),
+                    Err(failure) => self.credentials().renewed(mount, behalf, &mut bearing, failure).await?,
+                }
+            }
+        };
         let opened = tokio::time::timeout_at(deadline, opening).await.unwrap_or(Err(Failure::Deadline));
         settle(mount, &opened);
         let opened = opened?;
+        self.credentials().accepted(mount, &bearing);
         let upstream = match &opened.connected {
             Connected::Http(session) => session.id.as_ref().and_then(|id| id.to_str().ok()).map(Into::into),
             // `auto` has just found the older transport: the shared session serves from here on.
-            Connected::Legacy(_) => None,
+            Connected::Legacy(..) => None,
         };
-        let scope = Scope::Server { server, identity: mount.identity, upstream_revision: opened.revision, upstream };
+        let scope =
+            Scope::Server { server, identity: mount.identity, upstream_revision: opened.revision, upstream, part };
         Ok((scope, with_version(&opened.result, revision)))
     }
 
@@ -119,7 +139,9 @@ impl Gate {
             return json_response(write::result(&asked.id, b"{}"));
         }
         let served = match &asked.session.scope {
-            Scope::BuiltIn => Ok(json_response(Box::pin(self.built_in.serve(asked.who, asked.message.clone())).await)),
+            Scope::BuiltIn => {
+                Ok(json_response(Box::pin(self.built_in.serve(self, asked.who, asked.message.clone())).await))
+            }
             Scope::Server { server, .. } => match asked.who.mounts().find(|mount| mount.spec.id == *server).cloned() {
                 Some(mount) => return self.on_server(asked, &mount, call).await,
                 None => Err(Fault::SessionUnknown),
@@ -134,7 +156,7 @@ impl Gate {
             if asked.params().is_some_and(|params| params.cursor.is_some()) {
                 return refused(self, &Fault::Params("this list has one page"), Some(&asked.id), Some(mount.name()));
             }
-            return match Box::pin(listed(&self.connections, &asked.behalf(), mount, kind)).await {
+            return match Box::pin(listed(&self.sessions, &asked.behalf(), mount, kind)).await {
                 Ok(listed) => json_response(write::result(&asked.id, &listed.own)),
                 Err(failure) => refused(self, &Fault::of(&failure, false), Some(&asked.id), Some(mount.name())),
             };
@@ -156,7 +178,7 @@ impl Gate {
             if asked.params().is_some_and(|params| params.cursor.is_some()) {
                 return Err(Fault::Params("this list has one page"));
             }
-            let result = Box::pin(self.lists.merged(&self.connections, asked.who, kind)).await;
+            let result = Box::pin(self.lists.merged(&self.sessions, asked.who, asked.shown, kind)).await;
             return Ok(json_response(write::result(&asked.id, &result)));
         }
         match method {
@@ -212,23 +234,27 @@ impl Gate {
                 Span::whole(asked.message),
                 &[write::Patch { span, with: &with }],
             );
-            return Ok(json_response(Box::pin(self.built_in.serve(asked.who, message.into())).await));
+            return Ok(json_response(Box::pin(self.built_in.serve(self, asked.who, message.into())).await));
         }
         let slug = names::server(&name).ok_or(unknown.clone())?;
         let mount = asked.who.mount(slug).cloned().ok_or(unknown.clone())?;
         if kind == ListKind::Tools && mount.disabled.iter().any(|tool| names::exposed(slug, tool) == name) {
             return Ok(refused(self, &Fault::ToolDisabled, Some(&asked.id), Some(slug)));
         }
-        let listed = match mount.known(kind) {
+        let listed = match asked.who.known(&mount, kind) {
             Some(listed) if listed.find(&name).is_some() => listed,
             // Not known, or not in it: it may be new over there.
             known => {
-                if known.is_some_and(|known| known.may_be_asked_again()) {
-                    mount.list(kind).invalidate();
+                if known.is_some_and(|known| known.may_be_asked_again())
+                    && let Ok(served) = asked.who.served(&mount)
+                {
+                    mount.list(served.part, kind).invalidate();
                 }
-                match Box::pin(listed(&self.connections, &asked.behalf(), &mount, kind)).await {
+                match Box::pin(listed(&self.sessions, &asked.behalf(), &mount, kind)).await {
                     Ok(listed) => listed,
-                    Err(failure) => return Ok(refused(self, &Fault::of(&failure, false), Some(&asked.id), Some(slug))),
+                    Err(failure) => {
+                        return Ok(refused(self, &asked.fault(&failure, false), Some(&asked.id), Some(slug)));
+                    }
                 }
             }
         };
@@ -240,7 +266,7 @@ impl Gate {
     /// The mount and the original name behind an exposed one, if it is known.
     async fn find(&self, asked: &Asked<'_>, kind: ListKind, name: &str) -> Option<(Arc<Mount>, String)> {
         let mount = asked.who.mount(names::server(name)?)?.clone();
-        let listed = listed(&self.connections, &asked.behalf(), &mount, kind).await.ok()?;
+        let listed = listed(&self.sessions, &asked.behalf(), &mount, kind).await.ok()?;
         let original = listed.find(name)?.key.to_string();
         Some((mount, original))
     }
@@ -254,9 +280,9 @@ impl Gate {
         if let Some(mount) = listed_owner(asked.who, uri) {
             return Some((mount, uri.to_owned()));
         }
-        let missing = |kind| asked.who.mounts().any(move |mount| mount.known(kind).is_none());
+        let missing = |kind| asked.who.mounts().any(move |mount| asked.who.known(mount, kind).is_none());
         if missing(ListKind::Resources) || missing(ListKind::Templates) {
-            let merged = |kind| self.lists.merged(&self.connections, asked.who, kind);
+            let merged = |kind| self.lists.merged(&self.sessions, asked.who, asked.shown, kind);
             tokio::join!(merged(ListKind::Resources), merged(ListKind::Templates));
         }
         let mount = listed_owner(asked.who, uri).or_else(|| template_owner(asked.who, uri))?;
@@ -268,11 +294,13 @@ impl Gate {
         let Some(params) = asked.params() else { return };
         let params = params.all.of(asked.message);
         let told = asked.who.mounts().map(async |mount| {
-            let Some(opened) = self.connections.known(mount, asked.who.subject()).await else { return };
+            let Ok(bearing) = self.credentials().bearing(mount, &asked.behalf()).await else { return };
+            let Some(opened) = self.sessions.known(mount, asked.who.subject(), bearing.part).await else { return };
             if mount.cooldown.remaining(Instant::now()).is_some() {
                 return;
             }
-            let asking = crate::upstream::ask(mount, &opened.connected, "logging/setLevel", params);
+            let connected = opened.connected.bearing(bearing.lines.as_ref());
+            let asking = crate::upstream::ask(mount, &connected, "logging/setLevel", params);
             let told = tokio::time::timeout(LEVEL, asking).await.unwrap_or(Err(Failure::Deadline));
             if let Err(failure) = told {
                 tracing::debug!(server = mount.name(), class = failure.class(), "a log level could not be passed on");
@@ -287,7 +315,10 @@ impl Gate {
             "notifications/cancelled" => self.cancel(asked).await,
             "notifications/initialized" => {
                 if let Some(mount) = self.server_of(asked)
-                    && crate::relay::own_session(asked.session, &mount).is_some()
+                    && asked
+                        .who
+                        .served(&mount)
+                        .is_ok_and(|served| crate::relay::is_own(asked.session, &mount, served.part))
                 {
                     let all = asked.params().map(|params| params.all);
                     let body = write::notification(asked.method(), asked.message, all, &[]);
@@ -325,13 +356,7 @@ impl Gate {
             Some(params.all),
             &[write::Patch { span, with: id.as_bytes() }],
         );
-        let sent = match connected {
-            Connected::Http(session) => {
-                crate::upstream::http::post(&route.mount, session, asked.passed, body).await.map(drop)
-            }
-            Connected::Legacy(session) => session.post(&route.mount, body).await,
-        };
-        if let Err(failure) = sent {
+        if let Err(failure) = connected.tell(&route.mount, asked.passed, body).await {
             tracing::debug!(
                 server = route.mount.name(),
                 class = failure.class(),
@@ -346,7 +371,7 @@ fn listed_owner(who: &Authenticated, uri: &str) -> Option<Arc<Mount>> {
     let lists = |mount: &&Arc<Mount>| {
         [ListKind::Resources, ListKind::Templates]
             .into_iter()
-            .any(|kind| mount.known(kind).is_some_and(|listed| listed.find(uri).is_some()))
+            .any(|kind| who.known(mount, kind).is_some_and(|listed| listed.find(uri).is_some()))
     };
     who.mounts().find(lists).cloned()
 }
@@ -354,7 +379,7 @@ fn listed_owner(who: &Authenticated, uri: &str) -> Option<Arc<Mount>> {
 /// The mount with the longest template that the URI can come of; of equally long ones the first.
 fn template_owner(who: &Authenticated, uri: &str) -> Option<Arc<Mount>> {
     let longest = |mount: &Arc<Mount>| {
-        let listed = mount.known(ListKind::Templates)?;
+        let listed = who.known(mount, ListKind::Templates)?;
         listed.items.iter().filter_map(|item| template_match(&item.key, uri)).max()
     };
     let matches = who.mounts().filter_map(|mount| Some((longest(mount)?, mount)));

@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
-use http::header::{ACCEPT, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
+use http::header::{ACCEPT, AUTHORIZATION, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
@@ -17,6 +17,7 @@ use model::Limits;
 use telemetry::trace;
 
 use crate::body::Body;
+use crate::credentials::Showing;
 use crate::fault::Fault;
 use crate::gate::Gate;
 use crate::path::{Path, Target};
@@ -212,7 +213,8 @@ impl Gate {
         let method = envelope.method(&message);
         let begun = Instant::now();
         if let (Kind::Request, "initialize", Some(id)) = (envelope.kind, method, &id) {
-            let answer = Box::pin(self.initialize(who, target, &passed, &message, &envelope, id.clone())).await;
+            let answer =
+                Box::pin(self.initialize(who, target, headers, &passed, &message, &envelope, id.clone())).await;
             self.counters.served(method, begun.elapsed());
             return answer.map_err(refuse);
         }
@@ -223,6 +225,7 @@ impl Gate {
         let asked = Asked {
             who,
             session: &session,
+            shown: shown(headers),
             passed: &passed,
             message: &message,
             envelope: &envelope,
@@ -276,6 +279,11 @@ fn may_call(who: &Authenticated, target: Target<'_>) -> Result<(), Fault> {
         Target::Server(name) if who.mount(name).is_none() => Err(Fault::NotFound),
         Target::Server(_) | Target::Aggregate | Target::BuiltIn => Ok(()),
     }
+}
+
+/// What let the caller in, for questions about credentials.
+pub(crate) fn shown(headers: &HeaderMap) -> Showing<'_> {
+    headers.get(AUTHORIZATION).map_or(Showing::Nothing, Showing::Header)
 }
 
 /// An empty 202.

@@ -9,16 +9,18 @@ use std::sync::Arc;
 
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
-use model::{KeyRole, KeyTextError, KeyVerifier, PresentedKey, Principal, Subject, UserId, UserSpec};
+use mcp::ListKind;
+use model::{KeyRole, KeyTextError, KeyVerifier, PresentedKey, Principal, Subject, TenantId, UserId, UserSpec};
 use subtle::ConstantTimeEq;
 
 use self::token::Verified;
 pub(crate) use self::token::{Tokens, looks_like_token};
+use crate::credentials::{Served, Unserved};
 use crate::fault::Fault;
 use crate::hosts::Hosts;
 use crate::limits::Rate;
 use crate::path::Target;
-use crate::table::{Key, Mount, Table, Tenant};
+use crate::table::{Key, Listed, Mount, Table, Tenant};
 
 /// Longest Authorization header that is looked at: a token, its scheme and a little air.
 const MAX_HEADER: usize = identity::MAX_TOKEN + 16;
@@ -191,27 +193,27 @@ impl Authenticated {
 
     /// The user who calls or is called for, if one is known here.
     pub(crate) fn user(&self) -> Option<UserId> {
-        match &self.caller {
-            Caller::Key(key) => key.verifier.user,
-            Caller::Person(person) => person.user.as_ref().map(|user| user.id),
-        }
+        self.caller.user()
     }
 
     /// What the user is called.
     pub(crate) fn login(&self) -> Option<&str> {
-        let Caller::Person(person) = &self.caller else { return None };
-        let recorded = person.user.as_ref().map(|user| user.login.as_str());
-        recorded.or_else(|| person.token.as_ref()?.login())
+        self.caller.login()
     }
 
     /// The user's departments, in the user's order.
     pub(crate) fn departments(&self) -> Vec<&str> {
-        let Caller::Person(person) = &self.caller else { return Vec::new() };
-        let recorded = person.user.as_ref().map_or(&[][..], |user| &user.departments);
-        match &person.token {
-            Some(token) => token.departments(recorded),
-            None => recorded.iter().map(String::as_str).collect(),
-        }
+        self.caller.departments()
+    }
+
+    /// As whom a mount is used.
+    pub(crate) fn served(&self, mount: &Mount) -> Result<Served, Unserved> {
+        self.tenant.hub.served(mount, Some(&self.caller))
+    }
+
+    /// What is known of the caller's list of a mount without asking anybody.
+    pub(crate) fn known(&self, mount: &Mount, kind: ListKind) -> Option<Arc<Listed>> {
+        mount.known(self.served(mount).ok()?.part, kind)
     }
 
     /// When what was shown ends, microseconds since 1970.
@@ -263,6 +265,40 @@ impl Caller {
             Self::Key(key) => Subject::of_key(key.verifier.id),
             Self::Person(person) => person.subject,
         }
+    }
+
+    /// The user who calls or is called for, if one is known here.
+    pub(crate) fn user(&self) -> Option<UserId> {
+        match self {
+            Self::Key(key) => key.verifier.user,
+            Self::Person(person) => person.user.as_ref().map(|user| user.id),
+        }
+    }
+
+    /// What the user is called.
+    pub(crate) fn login(&self) -> Option<&str> {
+        let Self::Person(person) = self else { return None };
+        let recorded = person.user.as_ref().map(|user| user.login.as_str());
+        recorded.or_else(|| person.token.as_ref()?.login())
+    }
+
+    /// The user's departments, in the user's order.
+    pub(crate) fn departments(&self) -> Vec<&str> {
+        let Self::Person(person) = self else { return Vec::new() };
+        let recorded = person.user.as_ref().map_or(&[][..], |user| &user.departments);
+        match &person.token {
+            Some(token) => token.departments(recorded),
+            None => recorded.iter().map(String::as_str).collect(),
+        }
+    }
+
+    /// The nouns of it, for questions about a tenant.
+    pub(crate) fn principal(&self, tenant: TenantId) -> Principal {
+        let key = match self {
+            Self::Key(key) => Some(key.verifier.id),
+            Self::Person(person) => person.acting.as_ref().map(|key| key.verifier.id),
+        };
+        Principal { tenant, user: self.user(), key }
     }
 
     fn role(&self) -> KeyRole {

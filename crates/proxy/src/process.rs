@@ -21,7 +21,7 @@ use crate::config::Config;
 use crate::gate::Gate;
 use crate::hosts::Hosts;
 use crate::last_good::{LastGood, LastGoodError};
-use crate::link::{self, LinkConfig, LinkStatus, Queues};
+use crate::link::{self, Line, LinkConfig, LinkStatus, Queues};
 use crate::metrics;
 use crate::readiness::Readiness;
 use crate::seal::Sealer;
@@ -78,8 +78,9 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Star
     }
 
     let hosts = Hosts::of(config.public_url.as_ref(), config.tls.is_some());
-    let gate =
-        Arc::new(Gate::new(tables.clone(), sealer.clone(), clock.clone(), hosts, readiness.clone(), egress, &metrics));
+    let line = Line::new(&config.pool);
+    let gate = Gate::new(tables.clone(), sealer.clone(), clock.clone(), hosts, readiness.clone(), egress, &metrics);
+    let gate = Arc::new(gate.asking(Arc::new(line.clone())));
     let (status, heard) = watch::channel(LinkStatus::default());
     metrics::expose(&metrics, &gate, heard.clone(), config.dev);
     let queues = Queues::default();
@@ -103,6 +104,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Star
         sealer,
         last_good.clone(),
         queues,
+        line,
         unknown_keys,
         link_stop.clone(),
     ));

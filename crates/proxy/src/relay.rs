@@ -14,7 +14,7 @@ use mcp::{Envelope, ListKind, Params, Span, Splicer, write};
 use crate::account::{Account, Ended};
 use crate::answer::{self, Call, EventRelay, Json, Source, StreamedAnswer};
 use crate::body::{Body, Guards};
-use crate::connections::{Behalf, settle};
+use crate::credentials::{Bearing, Behalf, Credentials, Part, Showing};
 use crate::fault::Fault;
 use crate::flights::{Flight, Route};
 use crate::gate::Gate;
@@ -24,12 +24,15 @@ use crate::retry::Tries;
 use crate::session::{Scope, Session};
 use crate::table::Mount;
 use crate::upstream::http::{self as streamable, Answer, HttpSession};
-use crate::upstream::{Connected, Failure, mint_id};
+use crate::upstream::{Connected, Failure, Refusal, mint_id};
+use crate::upstream_sessions::settle;
 
 /// One request of a client, read and admitted.
 pub(crate) struct Asked<'a> {
     pub(crate) who: &'a Authenticated,
     pub(crate) session: &'a Session,
+    /// What let the caller in.
+    pub(crate) shown: Showing<'a>,
     /// The headers of the client that may cross.
     pub(crate) passed: &'a HeaderMap,
     pub(crate) message: &'a Bytes,
@@ -43,7 +46,7 @@ pub(crate) type Renamed = Option<(Span, Vec<u8>)>;
 
 impl Asked<'_> {
     pub(crate) fn behalf(&self) -> Behalf {
-        Behalf::of(self.who)
+        Behalf::of(self.who, self.shown)
     }
 
     pub(crate) fn method(&self) -> &str {
@@ -52,6 +55,15 @@ impl Asked<'_> {
 
     pub(crate) fn params(&self) -> Option<&Params> {
         self.envelope.params.as_ref()
+    }
+
+    /// What a failure of an upstream means for this request.
+    pub(crate) fn fault(&self, failure: &Failure, unsafe_call: bool) -> Fault {
+        let fault = Fault::of(failure, unsafe_call);
+        match self.method() == "tools/call" && self.session.capabilities.opens_urls() {
+            true => fault.elicited(),
+            false => fault,
+        }
     }
 
     /// The name of the tool or prompt.
@@ -101,7 +113,7 @@ impl Gate {
             }
             Err(failure) => {
                 account.end(Ended::Failed(&failure));
-                let fault = Fault::of(&failure, is_unsafe(asked, mount));
+                let fault = asked.fault(&failure, is_unsafe(asked, mount));
                 self.counters.refused(fault.reason());
                 fault.response(Some(&asked.id), Some(mount.name())).map(Body::full)
             }
@@ -126,16 +138,21 @@ impl Gate {
         let (answer, place) = {
             // Pinned where they stand, here and below: moving the future of a call costs more than polling it.
             let waiting = pin!(async {
+                // Before the place: whoever waits for control keeps nobody from the upstream.
+                let mut bearing = match &mount.spec.binding {
+                    None => Bearing::default(),
+                    Some(_) => self.bearing(asked, mount, deadline).await?,
+                };
                 let place = mount.places.take().await.ok_or(Failure::Busy)?;
                 mount.cooldown.admit(Instant::now()).map_err(Failure::Cooling)?;
                 // Whether a session could be opened is counted where it is opened; nothing of the call is out before.
-                let connected = match self.own(asked, mount) {
+                let connected = match self.own(asked, mount, &bearing) {
                     Some(connected) => connected,
-                    None => Box::pin(tokio::time::timeout_at(deadline, self.connected(asked, mount)))
+                    None => Box::pin(tokio::time::timeout_at(deadline, self.connected(asked, mount, &mut bearing)))
                         .await
                         .map_err(|_| EgressError::ConnectTimeout)??,
                 };
-                let sending = Sending { connected, renamed, flight: &flight, deadline };
+                let sending = Sending { connected, bearing, renamed, flight: &flight, deadline };
                 let answered = pin!(self.answered(asked, mount, sending));
                 let outcome = tokio::time::timeout_at(deadline, answered).await.unwrap_or(Err(Failure::Deadline));
                 match &outcome {
@@ -162,11 +179,12 @@ impl Gate {
 
     /// Sends until there is an answer, it would do harm, or no try is left.
     async fn answered(&self, asked: &Asked<'_>, mount: &Arc<Mount>, sending: Sending<'_>) -> Result<Answered, Failure> {
-        let Sending { connected, renamed, flight, deadline } = sending;
+        let Sending { connected, mut bearing, renamed, flight, deadline } = sending;
         let token = asked.params().and_then(|params| params.progress_token);
         let mut call = Call {
             mount: mount.clone(),
             connected,
+            part: bearing.part,
             hub: asked.who.tenant.hub.clone(),
             id: flight.id(),
             client_id: asked.id.clone(),
@@ -181,16 +199,31 @@ impl Gate {
         loop {
             flight.goes_out(call.id, &call.connected);
             let failure = match self.sent(asked, mount, &call, renamed.as_ref()).await {
-                Ok(Came::Whole(pieces, ended)) => return Ok(Answered::Whole(pieces, ended)),
-                Ok(Came::Streamed(streamed)) => return Ok(Answered::Streamed(streamed)),
-                Ok(Came::Events(source)) => return Ok(Answered::Events(EventRelay::boxed(call, source))),
+                Ok(came) => {
+                    if bearing.lines.is_some() {
+                        self.credentials().accepted(mount, &bearing);
+                    }
+                    return Ok(match came {
+                        Came::Whole(pieces, ended) => Answered::Whole(pieces, ended),
+                        Came::Streamed(streamed) => Answered::Streamed(streamed),
+                        Came::Events(source) => Answered::Events(EventRelay::boxed(call, source)),
+                    });
+                }
                 Err(failure) => failure,
             };
+            // Refused before anything is executed, for the sake of its credential: once more with another token.
+            if matches!(failure, Failure::Unauthorized(_)) {
+                let behalf = asked.behalf();
+                Box::pin(self.credentials().renewed(mount, &behalf, &mut bearing, failure)).await?;
+                call.connected = call.connected.bearing(bearing.lines.as_ref());
+                call.id = mint_id();
+                continue;
+            }
             // A lost session is refused before anything is executed. First the client session's own may
             // be lost, then the shared one that stands in for it.
             if matches!(failure, Failure::SessionLost) && sessions_lost < 2 {
                 sessions_lost += 1;
-                call.connected = Box::pin(self.connected_anew(asked, mount)).await?;
+                call.connected = Box::pin(self.connected_anew(asked, mount, &mut bearing)).await?;
                 continue;
             }
             let late = failure.is_late();
@@ -217,6 +250,12 @@ impl Gate {
             Sent::Http(Answer::Json(body)) => {
                 let splicer = Splicer::new(text.into(), asked.id.clone());
                 Ok(match answer::json(body, splicer, call).await? {
+                    Json::Whole(pieces, Ended::Rejected) if call.connected.bears() => {
+                        if let Some(refusal) = folded(&pieces) {
+                            return Err(Failure::Unauthorized(Arc::new(refusal)));
+                        }
+                        Came::Whole(pieces, Ended::Rejected)
+                    }
                     Json::Whole(pieces, ended) => Came::Whole(pieces, ended),
                     Json::Streamed(streamed) => Came::Streamed(streamed),
                 })
@@ -231,6 +270,11 @@ impl Gate {
                 }
                 let envelope =
                     Envelope::scan(&message).map_err(|_| Failure::BadResponse("it is not a JSON-RPC message"))?;
+                if call.connected.bears()
+                    && let Some(refusal) = envelope.error.and_then(|error| Refusal::folded(error.of(&message)))
+                {
+                    return Err(Failure::Unauthorized(Arc::new(refusal)));
+                }
                 let ended = Ended::answered(envelope.error.is_some(), answer::tool_failed(&message, &envelope));
                 Ok(Came::Whole(vec![answer::for_client(&message, &envelope, &asked.id)], ended))
             }
@@ -243,31 +287,65 @@ impl Gate {
                 let (answer, _) = streamable::post(mount, session, asked.passed, body).await?;
                 Ok(Sent::Http(answer))
             }
-            Connected::Legacy(session) => Ok(Sent::Legacy(Box::pin(session.exchange(mount, call.id, body)).await?)),
+            Connected::Legacy(session, lines) => {
+                let exchanging = session.exchange(mount, lines.as_ref(), call.id, body);
+                Ok(Sent::Legacy(Box::pin(exchanging).await?))
+            }
         }
     }
 
     /// The upstream session for this request: the client session's own where it still fits, else the shared one.
-    pub(crate) async fn connected(&self, asked: &Asked<'_>, mount: &Arc<Mount>) -> Result<Connected, Failure> {
-        match self.own(asked, mount) {
-            Some(own) => Ok(own),
-            None => Ok(Box::pin(self.connections.shared(mount, &asked.behalf())).await?.connected.clone()),
+    pub(crate) async fn connected(
+        &self,
+        asked: &Asked<'_>,
+        mount: &Arc<Mount>,
+        bearing: &mut Bearing,
+    ) -> Result<Connected, Failure> {
+        if let Some(own) = self.own(asked, mount, bearing) {
+            return Ok(own);
         }
+        let shared = Box::pin(self.sessions.shared(mount, &asked.behalf(), bearing)).await?;
+        Ok(shared.connected.bearing(bearing.lines.as_ref()))
+    }
+
+    /// What the request bears to a mount that takes a credential.
+    pub(crate) async fn bearing(
+        &self,
+        asked: &Asked<'_>,
+        mount: &Arc<Mount>,
+        deadline: tokio::time::Instant,
+    ) -> Result<Bearing, Failure> {
+        if let Some(bearing) = self.credentials().at_hand(mount, asked.who, asked.shown)? {
+            return Ok(bearing);
+        }
+        let behalf = asked.behalf();
+        let asking = Box::pin(self.credentials().bearing(mount, &behalf));
+        tokio::time::timeout_at(deadline, asking).await.unwrap_or(Err(Failure::Deadline))
+    }
+
+    pub(crate) fn credentials(&self) -> &Arc<Credentials> {
+        &self.sessions.credentials
     }
 
     /// The client session's own upstream session, where it still fits.
-    fn own(&self, asked: &Asked<'_>, mount: &Mount) -> Option<Connected> {
-        let session = own_session(asked.session, mount)?;
-        (!self.connections.is_replaced(asked.session.uid)).then_some(Connected::Http(session))
+    fn own(&self, asked: &Asked<'_>, mount: &Mount, bearing: &Bearing) -> Option<Connected> {
+        let session = own_session(asked.session, mount, bearing)?;
+        (!self.sessions.is_replaced(asked.session.uid)).then_some(Connected::Http(session))
     }
 
-    async fn connected_anew(&self, asked: &Asked<'_>, mount: &Arc<Mount>) -> Result<Connected, Failure> {
-        if own_session(asked.session, mount).is_some() && !self.connections.is_replaced(asked.session.uid) {
-            self.connections.replace(asked.session.uid);
+    async fn connected_anew(
+        &self,
+        asked: &Asked<'_>,
+        mount: &Arc<Mount>,
+        bearing: &mut Bearing,
+    ) -> Result<Connected, Failure> {
+        if self.own(asked, mount, bearing).is_some() {
+            self.sessions.replace(asked.session.uid);
         } else {
-            self.connections.forget(mount, asked.who.subject()).await;
+            self.sessions.forget(mount, asked.who.subject(), bearing.part).await;
         }
-        Ok(self.connections.shared(mount, &asked.behalf()).await?.connected.clone())
+        let shared = self.sessions.shared(mount, &asked.behalf(), bearing).await?;
+        Ok(shared.connected.bearing(bearing.lines.as_ref()))
     }
 
     /// The message for the upstream: a fresh envelope around the client's params.
@@ -292,12 +370,21 @@ impl Gate {
         if mount.cooldown.remaining(Instant::now()).is_some() {
             return;
         }
-        let sent = match self.connected(asked, mount).await {
-            Ok(Connected::Http(session)) => streamable::post(mount, &session, asked.passed, body).await.map(drop),
-            Ok(Connected::Legacy(session)) => session.post(mount, body).await,
-            Err(failure) => Err(failure),
+        let told = async {
+            let behalf = asked.behalf();
+            let mut bearing = self.credentials().bearing(mount, &behalf).await?;
+            let mut connected = self.connected(asked, mount, &mut bearing).await?;
+            loop {
+                match connected.tell(mount, asked.passed, body.clone()).await {
+                    Err(failure @ Failure::Unauthorized(_)) => {
+                        self.credentials().renewed(mount, &behalf, &mut bearing, failure).await?;
+                        connected = connected.bearing(bearing.lines.as_ref());
+                    }
+                    told => return told,
+                }
+            }
         };
-        if let Err(failure) = sent {
+        if let Err(failure) = told.await {
             tracing::debug!(server = mount.name(), class = failure.class(), "a notification could not be passed on");
         }
     }
@@ -306,6 +393,7 @@ impl Gate {
 /// What it takes to send one request.
 struct Sending<'a> {
     connected: Connected,
+    bearing: Bearing,
     renamed: Renamed,
     flight: &'a Flight,
     deadline: tokio::time::Instant,
@@ -332,11 +420,7 @@ pub(crate) fn give_up(mount: Arc<Mount>, connected: Connected, id: u64) {
         let params = format!(r#"{{"requestId":{id},"reason":"timeout"}}"#);
         let whole = Some(Span::whole(params.as_bytes()));
         let body = write::notification("notifications/cancelled", params.as_bytes(), whole, &[]);
-        let sent = match &connected {
-            Connected::Http(session) => streamable::post(&mount, session, &HeaderMap::new(), body).await.map(drop),
-            Connected::Legacy(session) => session.post(&mount, body).await,
-        };
-        if let Err(failure) = sent {
+        if let Err(failure) = connected.tell(&mount, &HeaderMap::new(), body).await {
             tracing::debug!(server = mount.name(), class = failure.class(), "a cancellation could not be passed on");
         }
     });
@@ -348,11 +432,13 @@ enum Sent {
     Legacy(crate::upstream::legacy::Exchange),
 }
 
-/// The upstream session that was opened for this client session, if it belongs to the mount as it is now.
-pub(crate) fn own_session(session: &Session, mount: &Mount) -> Option<HttpSession> {
+/// The upstream session that was opened for this client session, if it belongs to the mount as it is now and to what the
+/// request bears.
+pub(crate) fn own_session(session: &Session, mount: &Mount, bearing: &Bearing) -> Option<HttpSession> {
     match &session.scope {
-        Scope::Server { identity, upstream_revision, upstream, .. }
+        Scope::Server { identity, upstream_revision, upstream, part, .. }
             if *identity == mount.identity
+                && part.is(&bearing.part)
                 && mount.transport() != model::Transport::Sse
                 // Of a session without an id only the transport tells what it was, and `auto` forgets it.
                 && (upstream.is_some() || mount.transport() != model::Transport::Auto) =>
@@ -361,22 +447,27 @@ pub(crate) fn own_session(session: &Session, mount: &Mount) -> Option<HttpSessio
                 Some(id) => Some(HeaderValue::from_str(id).ok()?),
                 None => None,
             };
-            Some(HttpSession { id, revision: Some(*upstream_revision) })
+            Some(HttpSession { id, revision: Some(*upstream_revision), lines: bearing.lines.clone() })
         }
         _ => None,
     }
 }
 
+/// Whether the client session has an upstream session of its own there, for this part.
+pub(crate) fn is_own(session: &Session, mount: &Mount, part: Part) -> bool {
+    own_session(session, mount, &Bearing::nothing_as(part)).is_some()
+}
+
 /// Whether executing the request twice could do harm. Hints are believed only where an admin said so.
 fn is_unsafe(asked: &Asked<'_>, mount: &Mount) -> bool {
     match asked.method() {
-        "tools/call" => !(mount.spec.trust_hints && asked.name().is_some_and(|name| hinted_safe(mount, &name))),
+        "tools/call" => !(mount.spec.trust_hints && asked.name().is_some_and(|name| hinted_safe(asked, mount, &name))),
         "ping" | "prompts/get" | "resources/read" | "completion/complete" | "logging/setLevel" => false,
         method => ListKind::of_method(method).is_none(),
     }
 }
 
-fn hinted_safe(mount: &Mount, name: &str) -> bool {
+fn hinted_safe(asked: &Asked<'_>, mount: &Mount, name: &str) -> bool {
     #[derive(serde::Deserialize, Default)]
     struct Hints {
         #[serde(rename = "readOnlyHint", default)]
@@ -389,10 +480,17 @@ fn hinted_safe(mount: &Mount, name: &str) -> bool {
         #[serde(default)]
         annotations: Hints,
     }
-    let Some(listed) = mount.known(ListKind::Tools) else { return false };
+    let Some(listed) = asked.who.known(mount, ListKind::Tools) else { return false };
     let Some(item) = listed.items.iter().find(|item| &*item.key == name) else { return false };
     serde_json::from_slice::<Tool>(&item.raw)
         .is_ok_and(|tool| tool.annotations.read_only || tool.annotations.idempotent)
+}
+
+/// The refusal of a credential in an answer that is an error.
+fn folded(pieces: &[Bytes]) -> Option<Refusal> {
+    let message = pieces.concat();
+    let envelope = Envelope::scan(&message).ok()?;
+    Refusal::folded(envelope.error?.of(&message))
 }
 
 /// A JSON message as an answer.

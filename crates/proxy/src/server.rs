@@ -40,6 +40,10 @@ pub async fn serve(listener: impl Into<Listener>, gate: Arc<Gate>, shutdown: Can
     let listener = listener.into();
     let places = Arc::new(Semaphore::new(CONNECTIONS));
     let tidying = tokio::spawn(tidy(gate.clone()));
+    let reporting = tokio::spawn({
+        let credentials = gate.sessions.credentials.clone();
+        async move { credentials.report().await }
+    });
     let mut connections = JoinSet::new();
     loop {
         let next = async {
@@ -95,6 +99,7 @@ pub async fn serve(listener: impl Into<Listener>, gate: Arc<Gate>, shutdown: Can
     gate.drain();
     drop(listener);
     tidying.abort();
+    reporting.abort();
     let drained = async { while connections.join_next().await.is_some() {} };
     if tokio::time::timeout(DRAIN, drained).await.is_err() {
         tracing::warn!(left = connections.len(), "connections were cut at the end of the drain");
@@ -103,8 +108,14 @@ pub async fn serve(listener: impl Into<Listener>, gate: Arc<Gate>, shutdown: Can
 
 async fn tidy(gate: Arc<Gate>) {
     let mut every = tokio::time::interval(scaled(TIDY));
+    let mut changes = gate.sessions.credentials.changes();
     loop {
-        every.tick().await;
-        gate.tidy().await;
+        tokio::select! {
+            _ = every.tick() => gate.tidy().await,
+            _ = changes.changed() => {
+                let table = gate.tables.load_full();
+                gate.end_sessions(&table).await;
+            }
+        }
     }
 }

@@ -13,15 +13,16 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use arc_swap::{ArcSwap, Guard};
 use egress::{Egress, Policy};
 use model::{
-    Digest, EgressRule, EgressRuleId, GrantId, IssuerId, KeyId, KeyVerifier, Resource, ResourceKind, ResourceName,
+    ConnectionId, ConnectionStatus, Digest, EgressRule, EgressRuleId, GrantId, IssuerId, KeyId, KeyVerifier, Resource, ResourceKind, ResourceName,
     RevokedGrant, ServerId, ServerSpec, SignerId, TenantId, UserId, UserSpec, table_digest,
 };
 
-use self::connections::Connections;
+pub(crate) use self::connections::Connections;
 use self::draft::Draft;
 use self::issuer::Issuers;
 pub(crate) use self::issuer::{Issuer, Signer};
 pub(crate) use self::mount::{Listed, Mount, Way};
+use self::mount::Partitions;
 use self::people::People;
 pub(crate) use self::people::Unknown;
 pub(crate) use self::tenant::Tenant;
@@ -203,6 +204,36 @@ fn lets_somebody_in(name: &ResourceName) -> bool {
     }
 }
 
+/// Whether credentials or what they are good for may go with such a resource.
+fn is_of_credentials(name: &ResourceName) -> bool {
+    matches!(name.kind(), ResourceKind::Connection | ResourceKind::Server | ResourceKind::Tenant)
+}
+
+/// What a change was about. `names`: those of [`is_of_credentials`].
+fn touched(old: &Table, next: &Table, whole: bool, names: &[ResourceName]) -> Touched {
+    let mut connections: Vec<ConnectionId> = names
+        .iter()
+        .filter_map(|name| match name {
+            ResourceName::Connection(id) => Some(*id),
+            _ => None,
+        })
+        .collect();
+    let servers = whole || connections.len() < names.len();
+    // Those of a tenant that is gone go without being named, as does whatever is not in a snapshot.
+    if servers && !Arc::ptr_eq(&old.connections, &next.connections) {
+        connections.extend(old.connections.iter().map(|spec| spec.id));
+        connections.sort_unstable();
+        connections.dedup();
+    }
+    let ended = |id: &ConnectionId| {
+        let Some(before) = old.connections.get(*id) else { return false };
+        next.connections.get(*id).is_none_or(|now| {
+            now.credential_version != before.credential_version || now.status != ConnectionStatus::Active
+        })
+    };
+    Touched { ended: connections.iter().any(ended), servers, connections }
+}
+
 /// What is to be different.
 #[derive(Debug, Default)]
 pub struct Change {
@@ -238,13 +269,49 @@ pub struct Tables {
     egress: Egress,
     /// The address policy without the table's rules: what the configuration says.
     configured: Arc<Policy>,
+    /// Lists of single connections, of all mounts.
+    partitions: Arc<Partitions>,
+    /// Who is told of changes.
+    told: OnceLock<Told>,
+}
+
+/// Told what a change was about, and of the table after it, before the change is answered.
+type Told = Box<dyn Fn(&Touched, &Table) + Send + Sync>;
+
+/// What a change was about, as far as credentials are concerned.
+#[derive(Debug, Default)]
+pub(crate) struct Touched {
+    /// Connections that came, went or changed.
+    pub(crate) connections: Vec<ConnectionId>,
+    /// Servers or tenants went or changed.
+    pub(crate) servers: bool,
+    /// A connection is gone, or nothing that was begun with it may go on.
+    pub(crate) ended: bool,
 }
 
 impl Tables {
     /// An empty table whose mounts go out through `egress`. Its rules come on top of those that the
     /// policy of `egress` has now; nobody else changes that policy from here on.
     pub fn new(egress: Egress) -> Self {
-        Self { current: ArcSwap::default(), write: Mutex::new(()), configured: egress.policy(), egress }
+        Self {
+            current: ArcSwap::default(),
+            write: Mutex::new(()),
+            configured: egress.policy(),
+            egress,
+            partitions: Arc::default(),
+            told: OnceLock::new(),
+        }
+    }
+
+    /// Who is told of changes; the first one stays.
+    pub(crate) fn tell(&self, told: impl Fn(&Touched, &Table) + Send + Sync + 'static) {
+        _ = self.told.set(Box::new(told));
+    }
+
+    /// Most bytes of lists of single connections, and what tells how many there are.
+    pub(crate) fn fill(&self) -> (u64, impl Fn() -> u64 + use<>) {
+        let partitions = self.partitions.clone();
+        (Partitions::MOST, move || partitions.fill())
     }
 
     pub(crate) fn load(&self) -> Guard<Arc<Table>> {
@@ -264,6 +331,8 @@ impl Tables {
         let old = self.current.load_full();
         let mut next = Draft::new(&old, &change);
         let lets_in = change.replace_all || change.names().any(|name| lets_somebody_in(&name));
+        let names: Vec<ResourceName> = change.names().filter(|name| is_of_credentials(name)).collect();
+        let whole = change.replace_all;
         let mut rejected = Vec::new();
         let (mut tenants, mut servers, mut keys, mut users) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for resource in change.upserts {
@@ -299,7 +368,7 @@ impl Tables {
         for server in servers {
             let name = ResourceName::Server(server.id);
             let id = server.id;
-            if let Err(reason) = next.put_server(&old, &self.egress, server) {
+            if let Err(reason) = next.put_server(&old, &self.egress, &self.partitions, server) {
                 rejected.push((name, reason));
                 next.restore_server(&old, id);
             }
@@ -312,7 +381,11 @@ impl Tables {
         }
         next.close_ways(&old, &self.egress);
         let next = Arc::new(next.finish(&old));
+        let touched = touched(&old, &next, whole, &names);
         self.current.store(next.clone());
+        if let Some(told) = self.told.get() {
+            told(&touched, &next);
+        }
         // After the swap: whoever comes now is judged by the new table.
         if lets_in {
             next.end_streams(i64::MIN);
@@ -387,7 +460,8 @@ impl Tables {
             return Err(InternalError::Refused("the tenant's quota of servers is used up".to_owned()));
         }
         let mount = Mount::new(spec, &self.egress, &tenant.usage.limits, true, None)
-            .map_err(|refusal| InternalError::Refused(refusal.to_string()))?;
+            .map_err(|refusal| InternalError::Refused(refusal.to_string()))?
+            .within(&self.partitions);
         let mut next = Draft::new(&old, &Change::default());
         next.table.internal.insert(mount.spec.id, Arc::new(mount));
         next.touch(tenant.spec.id);

@@ -1,5 +1,6 @@
 //! The remote ends: their two transports, opening sessions, and asking on the gateway's own behalf.
 
+mod challenge;
 pub(crate) mod http;
 pub(crate) mod legacy;
 
@@ -13,9 +14,11 @@ use egress::{EgressError, Sent};
 use http_body_util::BodyExt;
 use mcp::{Envelope, Kind, ListKind, Params, Revision, Span, sse, write};
 use model::Transport;
+use wire::Challenge;
 
 use self::http::{Answer, HttpSession};
 use self::legacy::LegacySession;
+use crate::credentials::{Lines, NoCredential};
 use crate::retry::Tries;
 use crate::table::Mount;
 
@@ -27,7 +30,9 @@ pub(crate) enum Failure {
     /// The upstream does not know our session any more; it did nothing with the request.
     SessionLost,
     /// 401 or 403.
-    Unauthorized,
+    Unauthorized(Arc<Refusal>),
+    /// The caller has no credential for it, or none that can be used: it was not asked, or refused the one there was.
+    NoCredential(Arc<NoCredential>),
     /// Another status that is no success, with the JSON-RPC error of its body, if it had one.
     Status { status: u16, retry_after: Option<Duration>, error: Option<Bytes> },
     /// It wanted us to go elsewhere.
@@ -51,8 +56,54 @@ pub(crate) enum Failure {
 pub(crate) enum Connected {
     /// Streamable HTTP.
     Http(HttpSession),
-    /// HTTP+SSE of 2024-11-05.
-    Legacy(Arc<LegacySession>),
+    /// HTTP+SSE of 2024-11-05, and what its messages bear.
+    Legacy(Arc<LegacySession>, Option<Arc<Lines>>),
+}
+
+/// How an upstream refused a request for the sake of its credential, or for want of one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    pub(crate) challenge: Challenge,
+    /// The JSON-RPC error of the answer, if it had one.
+    pub(crate) error: Option<Bytes>,
+}
+
+impl Refusal {
+    /// Whether the credential is good, and not for this.
+    pub(crate) fn is_insufficient_scope(&self) -> bool {
+        self.challenge.status == 403 && self.challenge.error.as_deref() == Some("insufficient_scope")
+    }
+
+    /// A 401 that came as a JSON-RPC error: only where it says so without doubt.
+    pub(crate) fn folded(error: &[u8]) -> Option<Self> {
+        challenge::folded(error).map(|challenge| Self { challenge, error: None })
+    }
+}
+
+impl Connected {
+    /// The same session for a request that bears these lines.
+    pub(crate) fn bearing(&self, lines: Option<&Arc<Lines>>) -> Self {
+        match self {
+            Self::Http(session) => Self::Http(HttpSession { lines: lines.cloned(), ..session.clone() }),
+            Self::Legacy(session, _) => Self::Legacy(session.clone(), lines.cloned()),
+        }
+    }
+
+    /// Whether a request in it bears a credential.
+    pub(crate) fn bears(&self) -> bool {
+        match self {
+            Self::Http(session) => session.lines.is_some(),
+            Self::Legacy(_, lines) => lines.is_some(),
+        }
+    }
+
+    /// Posts a message to which there is no answer.
+    pub(crate) async fn tell(&self, mount: &Mount, passed: &HeaderMap, body: Bytes) -> Result<(), Failure> {
+        match self {
+            Self::Http(session) => http::post(mount, session, passed, body).await.map(drop),
+            Self::Legacy(session, lines) => session.post(mount, lines.as_ref(), body).await,
+        }
+    }
 }
 
 /// An opened session and what the upstream said of itself.
@@ -86,7 +137,7 @@ impl Opened {
     pub(crate) fn is_usable(&self) -> bool {
         match &self.connected {
             Connected::Http(_) => true,
-            Connected::Legacy(session) => session.is_open(),
+            Connected::Legacy(session, _) => session.is_open(),
         }
     }
 
@@ -97,7 +148,7 @@ impl Opened {
 
     /// Whether somebody watches.
     pub(crate) fn is_watched(&self) -> bool {
-        self.watched.load(Ordering::Acquire) || matches!(self.connected, Connected::Legacy(_))
+        self.watched.load(Ordering::Acquire) || matches!(self.connected, Connected::Legacy(..))
     }
 
     /// The watch is over; another may begin.
@@ -181,7 +232,7 @@ impl Failure {
     pub(crate) fn class(&self) -> &'static str {
         match self {
             Self::Egress(error) => error.class(),
-            Self::Unauthorized => "auth",
+            Self::Unauthorized(_) | Self::NoCredential(_) => "auth",
             Self::Status { status: 404 | 405, .. } => "not_found",
             Self::Redirected => "address_blocked",
             Self::Deadline => "timeout",
@@ -198,6 +249,8 @@ pub(crate) struct Opening<'a> {
     /// The revision to ask for.
     pub(crate) revision: Revision,
     pub(crate) passed: &'a HeaderMap,
+    /// What its requests bear.
+    pub(crate) lines: Option<&'a Arc<Lines>>,
     /// Whether to send notifications/initialized at once (no client will).
     pub(crate) complete: bool,
 }
@@ -260,18 +313,17 @@ fn initialized() -> Bytes {
 
 async fn open_http(mount: &Mount, opening: &Opening<'_>) -> Result<Opened, Failure> {
     let id = mint_id();
-    let fresh = HttpSession::default();
+    let fresh = HttpSession { lines: opening.lines.cloned(), ..HttpSession::default() };
     let (answer, session) = http::post(mount, &fresh, opening.passed, initialize(id, opening)).await?;
-    let result = answer_of(answer, id).await?.map_err(|error| Failure::Status {
-        status: 400,
-        retry_after: None,
-        error: Some(error),
+    let result = answer_of(answer, id).await?.map_err(|error| match Refusal::folded(&error) {
+        Some(refusal) => Failure::Unauthorized(Arc::new(refusal)),
+        None => Failure::Status { status: 400, retry_after: None, error: Some(error) },
     })?;
     let revision = chosen_revision(&result)?;
     if session.as_ref().is_some_and(|id| id.len() > SESSION_ID || id.to_str().is_err()) {
         return Err(Failure::BadResponse("its session id is malformed"));
     }
-    let session = HttpSession { id: session, revision: Some(revision) };
+    let session = HttpSession { id: session, revision: Some(revision), lines: opening.lines.cloned() };
     if opening.complete {
         http::post(mount, &session, opening.passed, initialized()).await?;
     }
@@ -279,15 +331,18 @@ async fn open_http(mount: &Mount, opening: &Opening<'_>) -> Result<Opened, Failu
 }
 
 async fn open_legacy(mount: &Arc<Mount>, opening: &Opening<'_>, notify: legacy::Notify) -> Result<Opened, Failure> {
-    let session = LegacySession::connect(mount, opening.passed, notify).await?;
+    let session = LegacySession::connect(mount, opening.passed, opening.lines, notify).await?;
     let id = mint_id();
     let result = session
-        .ask(mount, id, initialize(id, opening))
+        .ask(mount, opening.lines, id, initialize(id, opening))
         .await?
-        .map_err(|_| Failure::BadResponse("it refused to initialize"))?;
+        .map_err(|error| match Refusal::folded(&error) {
+            Some(refusal) => Failure::Unauthorized(Arc::new(refusal)),
+            None => Failure::BadResponse("it refused to initialize"),
+        })?;
     let revision = chosen_revision(&result)?;
-    session.post(mount, initialized()).await?;
-    Opened::new(Connected::Legacy(session), result, revision)
+    session.post(mount, opening.lines, initialized()).await?;
+    Opened::new(Connected::Legacy(session, opening.lines.cloned()), result, revision)
 }
 
 fn chosen_revision(result: &Bytes) -> Result<Revision, Failure> {
@@ -296,7 +351,7 @@ fn chosen_revision(result: &Bytes) -> Result<Revision, Failure> {
     Revision::parse(&said.protocol_version).ok_or(Failure::BadResponse("it chose a version that is not known"))
 }
 
-/// Asks on the gateway's own behalf: the raw result, or the raw error object.
+/// Asks on the gateway's own behalf: the raw result, or the raw error object, unless that refuses a credential.
 pub(crate) async fn ask(
     mount: &Mount,
     connected: &Connected,
@@ -309,9 +364,19 @@ pub(crate) async fn ask(
     match connected {
         Connected::Http(session) => {
             let (answer, _) = http::post(mount, session, &HeaderMap::new(), body).await?;
-            answer_of(answer, id).await
+            unfolded(answer_of(answer, id).await?, session.lines.as_ref())
         }
-        Connected::Legacy(session) => session.ask(mount, id, body).await,
+        Connected::Legacy(session, lines) => {
+            unfolded(session.ask(mount, lines.as_ref(), id, body).await?, lines.as_ref())
+        }
+    }
+}
+
+/// An error that refuses the credential of a request that bore one is a refusal.
+fn unfolded(answer: Result<Bytes, Bytes>, lines: Option<&Arc<Lines>>) -> Result<Result<Bytes, Bytes>, Failure> {
+    match answer.as_ref().err().filter(|_| lines.is_some()).and_then(|error| Refusal::folded(error)) {
+        Some(refusal) => Err(Failure::Unauthorized(Arc::new(refusal))),
+        None => Ok(answer),
     }
 }
 

@@ -18,6 +18,7 @@ use wire::{
 };
 
 use super::queues::{OUTGOING, Queues};
+use super::resolve::{Line, OpenLine};
 use super::save::Saver;
 use super::work::{Perform, observe, perform, rejected};
 use super::{LinkStatus, apply, keys, spans};
@@ -52,6 +53,7 @@ pub(super) struct Link<P> {
     pub(super) last_good: LastGood,
     pub(super) saver: Saver,
     pub(super) queues: Queues,
+    pub(super) line: Line,
     pub(super) unknown_keys: UnknownKeys,
     pub(super) status: watch::Sender<LinkStatus>,
 }
@@ -92,6 +94,7 @@ impl<P: Perform> Link<P> {
         };
         let (outgoing, sent) = mpsc::channel(OUTGOING);
         self.queues.begun(&outgoing);
+        let line = self.line.begun(&client);
         _ = outgoing.try_send(FromProxy::Hello(self.hello()).into());
         let accepted = tokio::time::timeout(scaled(ACCEPT), client.attach(ReceiverStream::new(sent))).await;
         let incoming = match accepted {
@@ -110,6 +113,7 @@ impl<P: Perform> Link<P> {
             running: JoinSet::new(),
             sealing_key,
             fetching: JoinSet::new(),
+            _line: line,
             mismatches: 0,
             current: false,
         })
@@ -150,6 +154,8 @@ pub(super) struct Attached<'a, P> {
     sealing_key: u32,
     /// One fetch of the sealing keys at a time; it answers the id of the current one, 0 if it failed.
     fetching: JoinSet<u32>,
+    /// Questions are asked through this stream's connection for as long as it is open.
+    _line: OpenLine,
     mismatches: u8,
     current: bool,
 }
@@ -268,7 +274,7 @@ impl<P: Perform> Attached<'_, P> {
     /// What needs the pipeline runs beside the stream; the rest is answered in its turn, because
     /// control relies on its place among the pushes.
     fn command(&mut self, command: Command) -> Result<(), String> {
-        let Command { id, deadline, traceparent, work, ticket: _ } = command;
+        let Command { id, deadline, traceparent, work, ticket } = command;
         let tables = &self.link.tables;
         let outcome = match work {
             Work::Resync => Outcome::Resynced(tables.held()),
@@ -280,7 +286,7 @@ impl<P: Perform> Attached<'_, P> {
                     let (commands, outgoing) = (self.link.commands.clone(), self.outgoing.clone());
                     self.running.spawn(async move {
                         let span = spans::command(traceparent.as_deref(), &work);
-                        let outcome = span.scope(perform(commands, work, deadline)).await;
+                        let outcome = span.scope(perform(commands, work, ticket, deadline)).await;
                         spans::ended(span, &outcome);
                         let answer = FromProxy::Command(CommandAnswer { id, outcome });
                         _ = outgoing.send(answer.into()).await;
@@ -329,7 +335,7 @@ impl<P: Perform> Attached<'_, P> {
         let answered = async { while self.running.join_next().await.is_some() {} };
         _ = tokio::time::timeout(GOODBYE, answered).await;
         _ = self.send(FromProxy::Goodbye);
-        let Self { mut incoming, outgoing, running, .. } = self;
+        let Self { mut incoming, outgoing, running, _line, .. } = self;
         drop((outgoing, running));
         let ended = async { while let Ok(Some(_)) = incoming.message().await {} };
         _ = tokio::time::timeout(GOODBYE, ended).await;

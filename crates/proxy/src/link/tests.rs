@@ -19,7 +19,7 @@ use uuid::Uuid;
 use wire::{FromProxy, Outcome, Refusal, Work};
 
 use self::control::Control;
-use super::{LinkConfig, LinkError, LinkStatus, Perform, Queues, run};
+use super::{Line, LinkConfig, LinkError, LinkStatus, Perform, Queues, run};
 use crate::last_good::LastGood;
 use crate::seal::Sealer;
 use crate::table::Tables;
@@ -433,6 +433,7 @@ async fn a_link_without_files_or_addresses_says_so() {
         Arc::default(),
         last_good,
         Queues::default(),
+        Line::new("default"),
         UnknownKeys::default(),
         CancellationToken::new(),
     )
@@ -445,7 +446,7 @@ async fn a_link_without_files_or_addresses_says_so() {
 struct Hand;
 
 impl Perform for Hand {
-    async fn perform(&self, work: Work) -> Outcome {
+    async fn perform(&self, work: Work, _: String) -> Outcome {
         match work {
             Work::Call { tool, .. } if tool == "hang" => std::future::pending().await,
             Work::Call { tool, .. } if tool == "huge" => Outcome::Called(vec![b'x'; 5 << 20]),
@@ -508,7 +509,9 @@ impl Proxy {
         let shutdown = CancellationToken::new();
         let unknown_keys = UnknownKeys::default();
         let (queues, unknown) = (Queues::default(), unknown_keys.clone());
-        let link = run(config, tables.clone(), Hand, sealer.clone(), last_good, queues, unknown, shutdown.clone());
+        let line = Line::new("default");
+        let link =
+            run(config, tables.clone(), Hand, sealer.clone(), last_good, queues, line, unknown, shutdown.clone());
         let running = Some(tokio::spawn(async move { link.await.unwrap() }));
         Self { dir, tables, sealer, status, unknown_keys, shutdown, running }
     }

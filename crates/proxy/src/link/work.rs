@@ -13,14 +13,14 @@ const ANSWER_LIMIT: usize = MESSAGE_LIMIT - 1024;
 
 /// Does what needs the pipeline. Two implementations: the pipeline, and a double in tests.
 pub(crate) trait Perform: Clone + Send + Sync + 'static {
-    /// Does it; the caller bounds the time.
-    fn perform(&self, work: Work) -> impl Future<Output = Outcome> + Send;
+    /// Does it; the caller bounds the time. `ticket` is the evidence that control asked for it.
+    fn perform(&self, work: Work, ticket: String) -> impl Future<Output = Outcome> + Send;
     /// What is mounted.
     fn mounts(&self) -> Vec<crate::commands::ObservedMount>;
 }
 
 impl Perform for Commands {
-    async fn perform(&self, work: Work) -> Outcome {
+    async fn perform(&self, work: Work, ticket: String) -> Outcome {
         let outcome = match work {
             Work::Probe(probe) => {
                 let spec = ProbeSpec {
@@ -30,15 +30,17 @@ impl Perform for Commands {
                     headers: probe.headers,
                     connect_timeout: probe.connect_timeout,
                     read_timeout: probe.read_timeout,
+                    lines: probe.lines,
                 };
                 self.probe(spec).await.map(probed)
             }
-            Work::List { tenant, server, principal: _ } => {
-                self.list_tools(tenant, server).await.map(|tools| Outcome::Listed(tools.into()))
+            Work::List { tenant, server, principal } => {
+                self.list_tools(tenant, server, principal, &ticket).await.map(|tools| Outcome::Listed(tools.into()))
             }
-            Work::Call { principal, server, tool, arguments } => {
-                self.call(principal, server, &tool, &arguments).await.map(|result| Outcome::Called(result.into()))
-            }
+            Work::Call { principal, server, tool, arguments } => self
+                .call(principal, &ticket, server, &tool, &arguments)
+                .await
+                .map(|result| Outcome::Called(result.into())),
             Work::Observe | Work::PruneInternal(_) | Work::Resync => return rejected("not a command of the pipeline"),
         };
         outcome.unwrap_or_else(|CommandFailure { class, message }| Outcome::Failed { class: class.to_owned(), message })
@@ -57,13 +59,13 @@ fn probed(probed: crate::commands::Probed) -> Outcome {
         server_info: text(&probed.server_info),
         tools: text(&probed.tools),
         latency_ms: u64::try_from(probed.latency.as_millis()).unwrap_or(u64::MAX),
-        challenge: probed.needs_auth.then(|| wire::Challenge { status: 401, ..wire::Challenge::default() }),
+        challenge: probed.challenge,
     })
 }
 
 /// Does a command within its time. What doesn't fit a message of the link is said to be too large.
-pub(super) async fn perform(commands: impl Perform, work: Work, deadline: Duration) -> Outcome {
-    let Ok(outcome) = tokio::time::timeout(deadline, commands.perform(work)).await else {
+pub(super) async fn perform(commands: impl Perform, work: Work, ticket: String, deadline: Duration) -> Outcome {
+    let Ok(outcome) = tokio::time::timeout(deadline, commands.perform(work, ticket)).await else {
         let message = format!("no answer within {} s", deadline.as_secs());
         return Outcome::Failed { class: "timeout".to_owned(), message };
     };

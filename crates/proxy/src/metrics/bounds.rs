@@ -100,13 +100,17 @@ fn table(metrics: &Metrics, gate: Arc<Gate>) {
 fn bounds(metrics: &Metrics, gate: &Arc<Gate>) {
     let connections = gate.counters.connections.clone();
     metrics.bound("connections", CONNECTIONS as u64, move || u64::try_from(connections.get()).unwrap_or_default());
-    for (name, most, used) in gate.connections.fill().into_iter().chain(gate.tokens.fill()) {
+    for (name, most, used) in
+        gate.sessions.fill().into_iter().chain(gate.tokens.fill()).chain(gate.sessions.credentials.fill())
+    {
         metrics.bound(name, most, used);
     }
     let ended = gate.ended.clone();
     metrics.bound("ended_sessions", crate::gate::ENDED, move || ended.entry_count());
     let (most, used) = gate.lists.fill();
     metrics.bound("merged_lists_bytes", most, used);
+    let (most, used) = gate.tables.fill();
+    metrics.bound("connection_lists_bytes", most, used);
     let egress = gate.egress.clone();
     metrics.bounds_by(move |fill| {
         if let Some((used, most)) = egress.lookups() {

@@ -90,7 +90,7 @@ impl Tokens {
     }
 
     /// Names of the bounds, the bounds, and what tells how much of each is in use.
-    pub(crate) fn fill(&self) -> [crate::connections::Fill; 2] {
+    pub(crate) fn fill(&self) -> [crate::upstream_sessions::Fill; 2] {
         let seen = self.seen.clone();
         [("verified_token_bytes", SEEN, Box::new(move || seen.weighted_size())), self.rates.fill()]
     }

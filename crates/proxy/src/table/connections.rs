@@ -64,6 +64,17 @@ impl Connections {
         self.by_id.values()
     }
 
+    /// Connections that are not the same in both; of those that are in both, either version.
+    pub(super) fn differences<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = &'a Arc<ConnectionSpec>> {
+        let pieces = self.by_id.0.iter().zip(&other.by_id.0).filter(|(one, two)| !Arc::ptr_eq(one, two));
+        pieces.flat_map(|(one, two)| {
+            let not_in = |piece: &'a HashMap<ConnectionId, Arc<ConnectionSpec>>| {
+                move |spec: &&'a Arc<ConnectionSpec>| piece.get(&spec.id).is_none_or(|other| other != *spec)
+            };
+            one.values().filter(not_in(two)).chain(two.values().filter(not_in(one)))
+        })
+    }
+
     pub(crate) fn get(&self, id: ConnectionId) -> Option<&Arc<ConnectionSpec>> {
         self.by_id.get(&id)
     }

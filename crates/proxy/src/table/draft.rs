@@ -7,6 +7,7 @@ use egress::Egress;
 use model::{EgressRule, HostPattern, KeyVerifier, Resource, ResourceName, ServerId, ServerSpec, TenantId, TenantSpec};
 
 use super::issuer::Issuers;
+use super::mount::Partitions;
 use super::people::People;
 use super::{Change, Key, Mount, Table, Tenant};
 use crate::limits::Rate;
@@ -114,7 +115,13 @@ impl Draft {
         }
     }
 
-    pub(super) fn put_server(&mut self, old: &Table, egress: &Egress, spec: ServerSpec) -> Result<(), String> {
+    pub(super) fn put_server(
+        &mut self,
+        old: &Table,
+        egress: &Egress,
+        partitions: &Arc<Partitions>,
+        spec: ServerSpec,
+    ) -> Result<(), String> {
         let tenant = self.table.tenants.get(&spec.tenant).ok_or("its tenant is not known here")?;
         let name = (spec.tenant, spec.name.as_str().into());
         if self.names.contains_key(&name) {
@@ -124,7 +131,7 @@ impl Draft {
             Some(before) if before.spec == spec => before.clone(),
             before => {
                 let mount = Mount::new(spec, egress, &tenant.usage.limits, false, before.map(Arc::as_ref));
-                Arc::new(mount.map_err(|refusal| refusal.to_string())?)
+                Arc::new(mount.map_err(|refusal| refusal.to_string())?.within(partitions))
             }
         };
         // What control intends beats what somebody added here by hand.
@@ -211,7 +218,34 @@ impl Draft {
                 (None, None) => (),
             }
         }
+        self.tell_of_connections(old);
         self.table
+    }
+
+    /// Every tenant of whom a connection came, went or changed serves by those that there are now.
+    fn tell_of_connections(&self, old: &Table) {
+        let (before, now) = (&old.connections, &self.table.connections);
+        if Arc::ptr_eq(before, now) {
+            // A tenant that has just come knows of none yet.
+            let news = self.table.tenants.iter().filter(|(id, _)| !old.tenants.contains_key(*id));
+            return news.for_each(|(_, tenant)| tenant.hub.connections_changed(now, &[]));
+        }
+        let mut servers: HashMap<TenantId, HashSet<ServerId>> = self
+            .table
+            .tenants
+            .keys()
+            .filter(|id| !old.tenants.contains_key(*id))
+            .map(|id| (*id, HashSet::new()))
+            .collect();
+        for spec in before.differences(now) {
+            servers.entry(spec.tenant).or_default().insert(spec.server);
+        }
+        for (id, servers) in servers {
+            let Some(tenant) = self.table.tenants.get(&id) else { continue };
+            let mounts: Vec<Arc<Mount>> =
+                servers.iter().filter_map(|server| self.table.servers.get(server).cloned()).collect();
+            tenant.hub.connections_changed(now, &mounts);
+        }
     }
 }
 

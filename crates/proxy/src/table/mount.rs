@@ -11,9 +11,11 @@ use egress::{Egress, Refusal, Upstream};
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use mcp::{Item, ListKind, names};
 use model::{Digest, Limits, ServerSpec, Transport};
+use moka::policy::EvictionPolicy;
 use sha2::{Digest as _, Sha256};
 
 use crate::cooldown::Cooldown;
+use crate::credentials::Part;
 use crate::limits::{Places, share};
 use crate::metrics::{Counters, Series};
 
@@ -24,6 +26,11 @@ const FRESH: Duration = Duration::from_secs(60);
 /// fewer than there are callers would open and close connections all the time.
 const IDLE_CONNECTIONS: usize = 512;
 
+/// What an empty partition of lists takes.
+const PARTITION: usize = 2048;
+/// Lists of a connection that nobody looked at for so long go.
+const UNUSED: Duration = Duration::from_secs(24 * 3600);
+
 /// A mounted server. Mounting opens no connection; everything here comes with the first use.
 pub(crate) struct Mount {
     pub(crate) spec: ServerSpec,
@@ -31,7 +38,7 @@ pub(crate) struct Mount {
     /// Unlike any other mount of this process: what is kept for one version of a server never
     /// serves another.
     pub(crate) uid: u64,
-    /// Hash of what makes an upstream session belong here (URL, transport, headers): the same after
+    /// Hash of what makes an upstream session belong here (URL, transport, headers, binding): the same after
     /// a restart, so that sealed sessions live on.
     pub(crate) identity: u64,
     pub(crate) internal: bool,
@@ -41,7 +48,9 @@ pub(crate) struct Mount {
     pub(crate) places: Arc<Places>,
     pub(crate) disabled: HashSet<Box<str>>,
     found: AtomicU8,
-    lists: OnceLock<Box<[ListCell; 4]>>,
+    lists: OnceLock<Cells>,
+    /// Those of single connections.
+    partitions: OnceLock<Arc<Partitions>>,
     series: OnceLock<Arc<Series>>,
 }
 
@@ -124,6 +133,7 @@ impl Mount {
             disabled: spec.disabled_tools.iter().map(|tool| tool.as_str().into()).collect(),
             found: AtomicU8::new(0),
             lists: OnceLock::new(),
+            partitions: OnceLock::new(),
             series: series.unwrap_or_default(),
             spec,
         })
@@ -172,20 +182,39 @@ impl Mount {
         self.spec.name.as_str()
     }
 
-    pub(crate) fn list(&self, kind: ListKind) -> &ListCell {
-        let [tools, prompts, resources, templates] = &**self.lists.get_or_init(Box::default);
-        match kind {
-            ListKind::Tools => tools,
-            ListKind::Prompts => prompts,
-            ListKind::Resources => resources,
-            ListKind::Templates => templates,
+    /// Keeps the lists of single connections where those of all mounts are.
+    pub(super) fn within(self, partitions: &Arc<Partitions>) -> Self {
+        _ = self.partitions.set(partitions.clone());
+        self
+    }
+
+    /// A list as a part of the callers sees it.
+    pub(crate) fn list(&self, part: Part, kind: ListKind) -> Arc<ListCell> {
+        let part = part.of_lists();
+        if part == Part::default() {
+            return of_kind(self.lists.get_or_init(Cells::default), kind).clone();
         }
+        of_kind(&self.partitions.get_or_init(Arc::default).of(self.uid, part), kind).clone()
     }
 
     /// What is known of a list without asking anybody.
-    pub(crate) fn known(&self, kind: ListKind) -> Option<Arc<Listed>> {
-        self.lists.get()?;
-        self.list(kind).current.load_full()
+    pub(crate) fn known(&self, part: Part, kind: ListKind) -> Option<Arc<Listed>> {
+        let part = part.of_lists();
+        if part == Part::default() {
+            return of_kind(self.lists.get()?, kind).current.load_full();
+        }
+        let cells = self.partitions.get()?.known(self.uid, part)?;
+        of_kind(&cells, kind).current.load_full()
+    }
+
+    /// Puts a new list of a part in place: whether it differs from the one before, if there was one.
+    pub(crate) fn put(&self, part: Part, kind: ListKind, listed: Arc<Listed>) -> Option<bool> {
+        let put = self.list(part, kind).put(listed);
+        let part = part.of_lists();
+        if part != Part::default() && put != Some(false) {
+            self.partitions.get_or_init(Arc::default).weigh(self.uid, part);
+        }
+        put
     }
 
     /// Names of its bounds, how much of each is in use, and the bounds.
@@ -198,6 +227,64 @@ impl Mount {
     pub(crate) fn series(&self, counters: &Counters) -> &Series {
         self.series.get_or_init(|| counters.server(&self.spec.tenant.to_string(), self.name()))
     }
+}
+
+/// One cell for each kind of list.
+type Cells = Arc<[Arc<ListCell>; 4]>;
+
+fn of_kind(cells: &[Arc<ListCell>; 4], kind: ListKind) -> &Arc<ListCell> {
+    let [tools, prompts, resources, templates] = cells;
+    match kind {
+        ListKind::Tools => tools,
+        ListKind::Prompts => prompts,
+        ListKind::Resources => resources,
+        ListKind::Templates => templates,
+    }
+}
+
+/// Lists that are not everybody's, of all mounts: the longest unused go first.
+pub(crate) struct Partitions(moka::sync::Cache<(u64, Part), Cells>);
+
+impl Default for Partitions {
+    fn default() -> Self {
+        let cells = moka::sync::Cache::builder()
+            .weigher(|_, cells: &Cells| u32::try_from(weight(cells)).unwrap_or(u32::MAX))
+            .max_capacity(Self::MOST)
+            .eviction_policy(EvictionPolicy::lru())
+            .time_to_idle(UNUSED)
+            .build();
+        Self(cells)
+    }
+}
+
+impl Partitions {
+    /// Most bytes of them, more or less.
+    pub(super) const MOST: u64 = 256 << 20;
+
+    fn of(&self, mount: u64, part: Part) -> Cells {
+        self.0.get_with((mount, part), Cells::default)
+    }
+
+    fn known(&self, mount: u64, part: Part) -> Option<Cells> {
+        self.0.get(&(mount, part))
+    }
+
+    /// What is in them has changed.
+    fn weigh(&self, mount: u64, part: Part) {
+        if let Some(cells) = self.0.get(&(mount, part)) {
+            self.0.insert((mount, part), cells);
+        }
+    }
+
+    pub(super) fn fill(&self) -> u64 {
+        self.0.weighted_size()
+    }
+}
+
+/// What lists take, their items and names included.
+fn weight(cells: &[Arc<ListCell>; 4]) -> usize {
+    let bytes = |cell: &Arc<ListCell>| cell.current.load().as_ref().map_or(0, |listed| 3 * listed.own.len());
+    PARTITION + cells.iter().map(bytes).sum::<usize>()
 }
 
 impl ListCell {
@@ -227,7 +314,7 @@ impl ListCell {
     }
 
     /// Puts a new list in place: whether it differs from the one before, if there was one.
-    pub(crate) fn put(&self, listed: Arc<Listed>) -> Option<bool> {
+    fn put(&self, listed: Arc<Listed>) -> Option<bool> {
         let own = listed.own.clone();
         self.current.swap(Some(listed)).map(|before| before.own != own)
     }
@@ -304,6 +391,11 @@ fn identity(spec: &ServerSpec) -> u64 {
         hash.update(name);
         hash.update((value.len() as u64).to_be_bytes());
         hash.update(value);
+    }
+    if let Some(binding) = &spec.binding {
+        // A session that was opened without a credential is not continued with one, nor the other way round.
+        hash.update(b"binding");
+        hash.update(format!("{:?}", binding.scopes));
     }
     hash.finalize().iter().take(8).fold(0, |number, byte| (number << 8) | u64::from(*byte))
 }

@@ -18,6 +18,8 @@ pub(crate) struct Tenant {
     pub(crate) hub: Arc<Hub>,
     /// By slug; another tenant's mounts are not in here, so they look absent.
     pub(crate) mounts: BTreeMap<Box<str>, Arc<Mount>>,
+    /// Those of them that take a credential.
+    pub(crate) bound: Box<[Arc<Mount>]>,
 }
 
 impl Tenant {
@@ -27,12 +29,14 @@ impl Tenant {
             Some(before) => Arc::new(before.usage.limited(spec.limits)),
             None => Arc::new(TenantUse::new(spec.limits)),
         };
-        let (hub, mounts) = before.map_or_else(Default::default, |before| (before.hub.clone(), before.mounts.clone()));
-        Self { spec, usage, hub, mounts }
+        let (hub, mounts, bound) = before
+            .map_or_else(Default::default, |before| (before.hub.clone(), before.mounts.clone(), before.bound.clone()));
+        Self { spec, usage, hub, mounts, bound }
     }
 
     pub(super) fn with_mounts(&self, mounts: BTreeMap<Box<str>, Arc<Mount>>) -> Self {
-        Self { spec: self.spec.clone(), usage: self.usage.clone(), hub: self.hub.clone(), mounts }
+        let bound = mounts.values().filter(|mount| mount.spec.binding.is_some()).cloned().collect();
+        Self { spec: self.spec.clone(), usage: self.usage.clone(), hub: self.hub.clone(), mounts, bound }
     }
 
     /// Tells those who listen of every mount that came, went or changed since `before`; streams on a
@@ -47,7 +51,7 @@ impl Tenant {
         };
         let gone = before.values().filter(|mount| !same(&self.mounts, mount));
         for mount in gone.chain(self.mounts.values().filter(|mount| !same(before, mount))) {
-            self.hub.lists_changed(Hub::ALL_LISTS, mount);
+            self.hub.lists_changed(Hub::ALL_LISTS, mount, None);
         }
     }
 }

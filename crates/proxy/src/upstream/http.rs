@@ -1,5 +1,6 @@
 //! One message to a Streamable HTTP upstream and the head of its answer.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -8,8 +9,11 @@ use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, RETR
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt, Full};
 use mcp::Revision;
+use wire::Challenge;
 
-use super::Failure;
+use super::challenge::challenge;
+use super::{Failure, Refusal};
+use crate::credentials::Lines;
 use crate::spans;
 use crate::table::{Mount, Way};
 use crate::timers::scaled;
@@ -40,12 +44,14 @@ pub(crate) enum Answer {
 }
 
 /// The upstream's session as request headers know it.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub(crate) struct HttpSession {
     /// The upstream's session id, if it keeps sessions.
     pub(crate) id: Option<HeaderValue>,
     /// The revision that was negotiated; `None` while initializing.
     pub(crate) revision: Option<Revision>,
+    /// What the request bears. Of one request: a session outlives its header lines.
+    pub(crate) lines: Option<Arc<Lines>>,
 }
 
 /// Sends a request to an upstream. `passed` are those headers of the client that may cross.
@@ -71,6 +77,12 @@ pub(crate) async fn send(
     for (name, value) in &way.headers {
         headers.append(name.clone(), value.clone());
     }
+    let (mut path, mut upstream) = (path, &way.upstream);
+    if let Some(lines) = &session.lines {
+        lines.put(headers);
+        path = lines.path(path);
+        upstream = lines.upstream().unwrap_or(upstream);
+    }
     headers.insert(ACCEPT, if posts { BOTH } else { EVENTS });
     headers.insert(ACCEPT_ENCODING, IDENTITY);
     if posts {
@@ -86,7 +98,7 @@ pub(crate) async fn send(
     *request.uri_mut() = path;
     let span = spans::upstream(way, request.method());
     spans::hand_on(&span, request.headers_mut());
-    let answered = way.upstream.send(request).await;
+    let answered = upstream.send(request).await;
     span.describe(|span| spans::answered(span, &answered));
     answered
 }
@@ -116,7 +128,8 @@ pub(crate) async fn judge(
     if !status.is_success() {
         let retry_after =
             head.headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok()).map(Duration::from_secs);
-        return Err(refusal(status, retry_after, in_session, if encoded { None } else { Some(body) }).await);
+        let challenge = challenge(status.as_u16(), &head.headers);
+        return Err(refusal(status, retry_after, challenge, in_session, if encoded { None } else { Some(body) }).await);
     }
     if encoded {
         return Err(Failure::BadResponse("it is compressed"));
@@ -148,6 +161,7 @@ pub(crate) async fn drain(mut body: egress::Body) {
 async fn refusal(
     status: StatusCode,
     retry_after: Option<Duration>,
+    challenge: Challenge,
     in_session: bool,
     body: Option<egress::Body>,
 ) -> Failure {
@@ -157,7 +171,6 @@ async fn refusal(
     };
     let status = status.as_u16();
     match status {
-        401 | 403 => return Failure::Unauthorized,
         404 if in_session => return Failure::SessionLost,
         400 if in_session && tells_of_a_lost_session(&text) => return Failure::SessionLost,
         _ => (),
@@ -166,6 +179,9 @@ async fn refusal(
         .ok()
         .and_then(|envelope| envelope.error)
         .map(|span| text.slice(span.start()..span.end()));
+    if matches!(status, 401 | 403) {
+        return Failure::Unauthorized(Arc::new(Refusal { challenge, error }));
+    }
     Failure::Status { status, retry_after, error }
 }
 

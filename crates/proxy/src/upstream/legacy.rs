@@ -13,6 +13,7 @@ use tokio::task::AbortHandle;
 
 use super::http::{Answer, HttpSession, drain, judge, send};
 use super::{Failure, ours, progress_token};
+use crate::credentials::Lines;
 use crate::table::Mount;
 
 /// How long the upstream may take to name its endpoint.
@@ -61,10 +62,14 @@ pub(crate) struct Exchange {
 
 impl LegacySession {
     /// Opens the stream and waits for the endpoint, which must be on the same origin.
-    pub(crate) async fn connect(mount: &Arc<Mount>, passed: &HeaderMap, notify: Notify) -> Result<Arc<Self>, Failure> {
-        let response =
-            send(&mount.way, Method::GET, mount.way.path.clone(), &HttpSession::default(), passed, Bytes::new())
-                .await?;
+    pub(crate) async fn connect(
+        mount: &Arc<Mount>,
+        passed: &HeaderMap,
+        lines: Option<&Arc<Lines>>,
+        notify: Notify,
+    ) -> Result<Arc<Self>, Failure> {
+        let bearing = bearing(lines);
+        let response = send(&mount.way, Method::GET, mount.way.path.clone(), &bearing, passed, Bytes::new()).await?;
         let (Answer::Events(mut body), _) = judge(response, false).await? else {
             return Err(Failure::BadResponse("it is no event stream"));
         };
@@ -97,13 +102,12 @@ impl LegacySession {
     }
 
     /// Posts a message; the answer comes on the stream.
-    pub(crate) async fn post(&self, mount: &Mount, body: Bytes) -> Result<(), Failure> {
+    pub(crate) async fn post(&self, mount: &Mount, lines: Option<&Arc<Lines>>, body: Bytes) -> Result<(), Failure> {
         if !self.is_open() {
             return Err(Failure::SessionLost);
         }
         let response =
-            send(&mount.way, Method::POST, self.endpoint.clone(), &HttpSession::default(), &HeaderMap::new(), body)
-                .await?;
+            send(&mount.way, Method::POST, self.endpoint.clone(), &bearing(lines), &HeaderMap::new(), body).await?;
         if !response.status().is_success() {
             return judge(response, true).await.map(drop);
         }
@@ -113,7 +117,13 @@ impl LegacySession {
     }
 
     /// Posts a request that expects an answer.
-    pub(crate) async fn exchange(&self, mount: &Mount, id: u64, body: Bytes) -> Result<Exchange, Failure> {
+    pub(crate) async fn exchange(
+        &self,
+        mount: &Mount,
+        lines: Option<&Arc<Lines>>,
+        id: u64,
+        body: Bytes,
+    ) -> Result<Exchange, Failure> {
         let (progress, progress_events) = mpsc::channel(PROGRESS);
         let (answer, answered) = oneshot::channel();
         {
@@ -127,13 +137,19 @@ impl LegacySession {
             waiting.requests.insert(id, Pending { progress, answer });
         }
         let exchange = Exchange { progress: progress_events, answer: answered, waiting: self.waiting.clone(), id };
-        self.post(mount, body).await?;
+        self.post(mount, lines, body).await?;
         Ok(exchange)
     }
 
     /// Asks on the gateway's own behalf.
-    pub(crate) async fn ask(&self, mount: &Mount, id: u64, body: Bytes) -> Result<Result<Bytes, Bytes>, Failure> {
-        let mut exchange = self.exchange(mount, id, body).await?;
+    pub(crate) async fn ask(
+        &self,
+        mount: &Mount,
+        lines: Option<&Arc<Lines>>,
+        id: u64,
+        body: Bytes,
+    ) -> Result<Result<Bytes, Bytes>, Failure> {
+        let mut exchange = self.exchange(mount, lines, id, body).await?;
         let message = tokio::time::timeout(ASKING, &mut exchange.answer).await.map_err(|_| Failure::Deadline)?;
         let message = message.map_err(|_| Failure::SessionLost)?;
         super::response_in(&message, id)?.ok_or(Failure::BadResponse("it answers something else"))
@@ -150,6 +166,11 @@ impl Drop for Exchange {
     fn drop(&mut self) {
         lock(&self.waiting).requests.remove(&self.id);
     }
+}
+
+/// Nothing but header lines: the stream is the session.
+fn bearing(lines: Option<&Arc<Lines>>) -> HttpSession {
+    HttpSession { lines: lines.cloned(), ..HttpSession::default() }
 }
 
 /// The endpoint as path and query; `None` if it is elsewhere.

@@ -54,12 +54,12 @@ async fn whoever_disables_tools_sees_all_of_them_and_calls_none() {
     let (house, upstream) = (House::start().await, Upstream::start().await);
     let spec = ServerSpec { disabled_tools: vec!["echo".to_owned()], ..server("notes", &upstream.url()) };
     house.mount(&spec);
-    let tools = house.commands.list_tools(tenant().id, spec.id).await.unwrap();
-    let tools: Vec<Value> = serde_json::from_slice(&tools).unwrap();
-    assert!(tools.iter().any(|tool| tool["name"] == "echo"));
     let key = house.key(KeyRole::TenantAdmin);
     let principal = Principal { tenant: tenant().id, user: None, key: Some(key.verifier.id) };
-    let failure = house.commands.call(principal, spec.id, "echo", r#"{"text":"x"}"#).await.unwrap_err();
+    let tools = house.commands.list_tools(tenant().id, spec.id, principal.clone(), "").await.unwrap();
+    let tools: Vec<Value> = serde_json::from_slice(&tools).unwrap();
+    assert!(tools.iter().any(|tool| tool["name"] == "echo"));
+    let failure = house.commands.call(principal, "", spec.id, "echo", r#"{"text":"x"}"#).await.unwrap_err();
     assert_eq!((failure.class, upstream.calls("x")), ("other", 0));
 }
 

@@ -20,6 +20,8 @@ use tests::Mcp;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use crate::scripted::Scripted;
+
 /// When the clock of every house begins, microseconds since 1970.
 pub(crate) const MORNING: i64 = 1_800_000_000_000_000;
 
@@ -30,6 +32,7 @@ pub(crate) struct House {
     pub(crate) readiness: Arc<Readiness>,
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) street: Arc<Street>,
+    pub(crate) control: Arc<Scripted>,
     metrics: Metrics,
     base: String,
     ended: CancellationToken,
@@ -94,14 +97,15 @@ impl House {
         readiness.heard(MORNING);
         let sealer = Arc::new(Sealer::with_own_key());
         let (hosts, metrics) = (Hosts::default(), Metrics::new());
+        let control = Arc::<Scripted>::default();
         let gate = Gate::new(tables.clone(), sealer, clock.clone(), hosts, readiness.clone(), egress, &metrics);
-        let gate = Arc::new(gate);
+        let gate = Arc::new(gate.asking(control.clone()));
         let commands = Commands::new(gate.clone());
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
         let ended = CancellationToken::new();
         tokio::spawn(serve(listener, gate, ended.clone()));
-        let house = Self { tables, commands, readiness, clock, street, metrics, base, ended };
+        let house = Self { tables, commands, readiness, clock, street, control, metrics, base, ended };
         house.put([Resource::Tenant(tenant())]);
         house
     }
@@ -149,6 +153,11 @@ impl House {
         let text = self.metrics.render();
         let value = text.lines().find_map(|line| line.strip_prefix(&series));
         value.map_or(0, |value| value.parse().unwrap())
+    }
+
+    /// What is measured, as a collector reads it.
+    pub(crate) fn metrics(&self) -> String {
+        self.metrics.render()
     }
 
     /// The URL of a path.

@@ -32,7 +32,7 @@ async fn a_viewer_calls_no_mcp_and_everybody_else_does() {
     let principal = Principal { tenant: tenant().id, user: None, key: Some(viewer.verifier.id) };
     let spec = server("desk", &upstream.url());
     house.mount(&spec);
-    let failure = house.commands.call(principal, spec.id, "echo", r#"{"text":"x"}"#).await.unwrap_err();
+    let failure = house.commands.call(principal, "", spec.id, "echo", r#"{"text":"x"}"#).await.unwrap_err();
     assert_eq!((failure.class, upstream.calls("x")), ("auth", 0));
 }
 

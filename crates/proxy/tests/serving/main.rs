@@ -1,6 +1,7 @@
 //! The data plane in this process, between a client and upstreams that count what they see.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
+mod bindings;
 mod disabled;
 mod house;
 mod keys;
@@ -10,7 +11,9 @@ mod limits;
 mod outcomes;
 mod papers;
 mod retries;
+mod refusals;
 mod rules;
+mod scripted;
 mod sessions;
 mod sign_in;
 mod staleness;

@@ -479,7 +479,8 @@ async fn control_calls_for_a_user_who_signed_in_there() {
     house.put([&ann, &viewer, &stranger].map(|user| Resource::User(user.clone())));
     let call = async |user: Option<UserId>| {
         let principal = Principal { tenant: tenant().id, user, key: None };
-        house.commands.call(principal, notes.id, "echo", r#"{"text":"x"}"#).await.map_err(|failure| failure.class)
+        let called = house.commands.call(principal, "", notes.id, "echo", r#"{"text":"x"}"#).await;
+        called.map_err(|failure| failure.class)
     };
     assert!(call(Some(ann.id)).await.is_ok());
     for nobody in [None, Some(viewer.id), Some(stranger.id), Some(UserId::fresh())] {
