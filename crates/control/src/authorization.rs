@@ -54,10 +54,8 @@ use self::documents::Documents;
 pub(crate) use self::rates::Rate;
 pub(crate) use self::resource::Resource;
 use crate::App;
-use crate::pages;
 use crate::sign_in::session;
 use crate::sign_in::tries::Of;
-use crate::upstream_login;
 
 /// What all authorization servers of this process share.
 pub(crate) struct Authorization {
@@ -107,7 +105,5 @@ pub(crate) fn routes() -> Vec<(&'static str, &'static str, MethodRouter<App>)> {
         ("POST", cors::TOKEN,     post(token::exchange).options(cors::preflight)),
         ("POST", cors::REGISTER,  post(register::register).options(cors::preflight)),
         ("POST", cors::REVOKE,    post(revoke::revoke).options(cors::preflight)),
-        // The other way round: what describes us to authorization servers of upstreams.
-        ("GET",  upstream_login::DOCUMENT, get(pages::client_metadata)),
     ]
 }

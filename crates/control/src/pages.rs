@@ -38,7 +38,7 @@ use axum::middleware::Next;
 use axum::response::Response;
 use axum::routing::{MethodRouter, get, post};
 
-pub(crate) use self::connect::{allowed_return, client_metadata};
+pub(crate) use self::connect::allowed_return;
 pub(crate) use self::form::{Form, Query, Signed, Visit, Visiting};
 pub(crate) use self::frame::{Frame, show};
 pub(crate) use self::refusal::Refusal;

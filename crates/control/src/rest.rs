@@ -138,6 +138,8 @@ pub(crate) fn routes() -> Vec<Route> {
         route("GET",    "/openapi.json",                            Anyone,   get(docs::document)),
         route("GET",    "/api/v1/openapi.json",                     Anyone,   get(docs::document_v1)),
 
+        route("GET",    "/oauth/client-metadata.json",              Anyone,   get(login::client_metadata)),
+
         route("GET",    "/api/v1/me",                               Member,   get(me::show)),
 
         route("POST",   "/api/v1/tenants",                          Platform, post(tenants::create)),

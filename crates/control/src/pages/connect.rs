@@ -6,7 +6,7 @@
 
 use askama::Template;
 use axum::extract::{FromRequestParts as _, Path, State};
-use axum::http::header::{CONTENT_TYPE, LOCATION, REFRESH};
+use axum::http::header::{LOCATION, REFRESH};
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse as _, Response};
@@ -21,9 +21,7 @@ use crate::connections::{Asker, ConnectionError, accepted};
 use crate::pages::{Frame, Query, Refusal, Signed, SignedIn, Site, show};
 use crate::rest::carried;
 use crate::sign_in::return_to::own_path;
-use crate::upstream_login::{
-    Answer, AttemptView, Begin, Connected, Judged, LoginError, Outcome, UpstreamLogin, document,
-};
+use crate::upstream_login::{Answer, AttemptView, Begin, Connected, Judged, LoginError, Outcome, UpstreamLogin};
 
 const NO_STATE: Refusal = Refusal::State(
     "It was begun in another browser or session, more than ten minutes ago, or it has been finished already. Nothing was \
@@ -265,13 +263,6 @@ async fn connected_page(app: &App, who: &SignedIn, connected: Connected) -> Resu
         shared: connection.holder.scope() != Scope::User,
     };
     show(StatusCode::OK, &page)
-}
-
-/// The document that describes us, for authorization servers that read such ones. The same for everybody.
-pub(crate) async fn client_metadata(State(app): State<App>) -> Response {
-    let mut response = document(&app.config.base_url()).to_string().into_response();
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    response
 }
 
 /// Judges what a link or a form says: whether this person may have such a connection made.

@@ -23,7 +23,7 @@ use crate::rest::problem::Problem;
 use crate::rest::segment::{Segment, Segments};
 use crate::rest::servers::find_for;
 use crate::rest::views::{LoginErrorView, LoginStateView, LoginView, instant};
-use crate::upstream_login::{AttemptView, Outcome};
+use crate::upstream_login::{AttemptView, Outcome, document};
 
 /// Makes a link with which somebody connects the server. Nothing has happened before they have gone there themselves,
 /// signed in to Gatehouse, and then at the server's authorization server.
@@ -110,6 +110,13 @@ pub(crate) async fn show(
         }
     };
     Ok(Answer::ok(&view))
+}
+
+/// Who we are to authorization servers that read such documents: the same for everybody, and nothing of anybody.
+#[utoipa::path(get, path = "/oauth/client-metadata.json", tag = "document", operation_id = "clientMetadata",
+    responses((status = 200, body = Object)))]
+pub(crate) async fn client_metadata(State(app): State<App>) -> Answer {
+    Answer::ok(&document(&app.config.base_url()))
 }
 
 /// Whom the connection is for. An admin may make a link for others: only they themselves can go on with it.

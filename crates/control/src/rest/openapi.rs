@@ -37,6 +37,7 @@ use crate::rest::{
         docs::asset,
         docs::document,
         docs::document_v1,
+        login::client_metadata,
         me::show,
         tenants::create,
         tenants::list,

@@ -80,7 +80,7 @@ const ROWS: &[(&str, &str, &str)] = &[
     ("POST", "/api/v1/servers/{server}/tools/{tool}/enable", ""),
     ("POST", "/api/v1/servers/{server}/tools/{tool}/disable", ""),
     ("PUT", "/api/v1/servers/{server}/credentials", "{}"),
-    ("DELETE", "/api/v1/servers/{server}/credentials/token", ""),
+    ("DELETE", "/api/v1/servers/{server}/credentials/{field}", ""),
     ("GET", "/api/v1/servers/{server}/connections", ""),
     ("POST", "/api/v1/servers/{server}/connections", r#"{"scope_type":"user","scope_id":"{user}","credential":"a-token"}"#),
     ("GET", "/api/v1/servers/{server}/connections/{connection}", ""),
@@ -89,6 +89,9 @@ const ROWS: &[(&str, &str, &str)] = &[
     ("PUT", "/api/v1/servers/{server}/connections/{connection}/status", r#"{"status":"disabled"}"#),
     ("POST", "/api/v1/servers/{server}/connections/{connection}/test", ""),
     ("POST", "/api/v1/servers/{server}/connections/{connection}/revoke", ""),
+    ("POST", "/api/v1/servers/{server}/connections/login", ""),
+    ("GET", "/api/v1/servers/{server}/connections/login/{attempt}", ""),
+    ("GET", "/oauth/client-metadata.json", ""),
     ("POST", "/api/v1/connections/find", r#"{"secret":"a-token"}"#),
     ("POST", "/api/v1/egress-rules", r#"{"host":"{fresh}.corp","reason":"test"}"#),
     ("GET", "/api/v1/egress-rules", ""),
@@ -145,7 +148,15 @@ pub(super) async fn objects(house: &House, admin: &str) -> Objects {
     let bound = make(admin, "servers", &bound).await;
     let credential = r#"{"scope_type":"global","credential":"a-token"}"#;
     let connection = make(admin, &format!("servers/{bound}/connections"), credential).await;
+    let oauth = format!(
+        r#"{{"url":"{NOTES}","title":"O {{fresh}}","auth":{{"type":"authorization_code","scopes":["global"]}},"skip_validation":true}}"#
+    );
+    let oauth = make(admin, "servers", &oauth).await;
+    let begun = house.ask(admin, "POST", &format!("/api/v1/servers/{oauth}/connections/login"), "").await.json();
+    let attempt = begun["attempt"].as_str().unwrap_or_else(|| panic!("{begun}")).to_owned();
     Objects(vec![
+        ("{server}/connections/login", format!("{oauth}/connections/login")),
+        ("{attempt}", attempt),
         // Connections are those of a server that takes some.
         ("{server}/connections", format!("{bound}/connections")),
         ("{connection}", connection),
@@ -157,6 +168,7 @@ pub(super) async fn objects(house: &House, admin: &str) -> Objects {
         ("{user}", user),
         ("{tenant}", make(&house.platform, "tenants", r#"{"name":"of-{fresh}"}"#).await),
         ("{rule}", make(&house.platform, "egress-rules", r#"{"host":"of-{fresh}.corp","reason":"test"}"#).await),
+        ("{field}", "token".to_owned()),
         ("{tool}", "list".to_owned()),
         ("{file}", "start.js".to_owned()),
         ("{fresh}", fresh),
@@ -271,6 +283,10 @@ async fn every_route_lets_in_exactly_whom_it_should() {
             match (expected, route.access) {
                 // Whether the seed's call succeeds depends on what was added before; it is let in.
                 (Ok(()), Access::Seed) => assert!(!matches!(reply.status.as_u16(), 401 | 403 | 404), "{case}"),
+                // An attempt is told to whoever made it.
+                (Ok(()), Access::User) if route.path.contains("{attempt}") && key != house.admin => {
+                    assert_eq!(reply.told(), (404, "not_found".to_owned()), "{case}");
+                }
                 // Let in, a key of nobody has no connection of its own, and makes none.
                 (Ok(()), Access::User) if role == Some(KeyRole::User) && route.path.contains("{connection}") => {
                     assert_eq!(reply.told(), (404, "not_found".to_owned()), "{case}");
