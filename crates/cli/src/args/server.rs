@@ -3,11 +3,15 @@
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Subcommand, ValueEnum};
 
-use super::Call;
+use super::{AuthArgs, Call};
 
 const EXAMPLES: &str = "\
 Examples:
   gatehouse server add notes https://notes.example/mcp --title Notes --tag team
+  gatehouse server add tracker https://tracker.example/mcp          wants a login? then: gatehouse login tracker
+  gatehouse server add wiki https://wiki.example/mcp --auth bearer --credential-file token.txt
+  pass show wiki | gatehouse server set wiki --credential-file -
+  gatehouse server add crm https://crm.example/mcp --auth api-key --auth-header X-Key --connections user,global
   gatehouse server set notes --call-secs 20 --retry-count 2 --no-description
   gatehouse server tools notes --refresh
   gatehouse server tool disable notes drop_table
@@ -172,6 +176,8 @@ pub(crate) struct Add {
     /// Save it even if it can't be reached now
     #[arg(long)]
     pub(crate) skip_validation: bool,
+    #[command(flatten)]
+    pub(crate) auth: AuthArgs,
 }
 
 /// What to change of a server; what isn't named stays.
@@ -247,6 +253,11 @@ pub(crate) struct Change {
     /// Believe the server's hints or not
     #[arg(long, value_name = "BOOL")]
     pub(crate) trust_hints: Option<bool>,
+    #[command(flatten)]
+    pub(crate) auth: AuthArgs,
+    /// Forget everybody's credential
+    #[arg(long, conflicts_with_all = ["credential_file", "credential_fields"])]
+    pub(crate) no_credential: bool,
 }
 
 /// Limits of one server, each at most the tenant's.

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::document::{Declared, Document, Held, Present, Record, Whose};
 use super::read::Mistake;
-use super::schema::{CLIENT_SECRET, HELD, Kind};
+use super::schema::{AUTH, CLIENT_SECRET, HELD, Kind};
 
 /// What is asked beyond what the document says.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -120,8 +120,10 @@ impl Planning<'_> {
 
     fn change(&mut self, whose: &Whose, kind: Kind, held: &Held, to: &Record) {
         let pairs = held.record.fields(kind).zip(to.fields(kind));
-        let differ = pairs.filter(|((field, from), (_, to))| {
-            if (kind, field.name) == (Kind::Issuer, CLIENT_SECRET) { secret_differs(from, to) } else { from != to }
+        let differ = pairs.filter(|((field, from), (_, to))| match (kind, field.name) {
+            (Kind::Issuer, CLIENT_SECRET) => secret_differs(from, to),
+            (Kind::Server, AUTH) => !says(from, to),
+            _ => from != to,
         });
         let changes = differ.map(|((field, from), (_, to))| FieldChange {
             field: field.name,
@@ -238,6 +240,16 @@ impl Planning<'_> {
         let held = self.present.section(whose, kind).iter().map(|held| held.record.name.as_str());
         let stays = held.filter(|_| declared.is_none() || !self.wish.prune);
         stays.chain(declared.into_iter().flatten().map(|declared| declared.record.name.as_str())).collect()
+    }
+}
+
+/// Whether settings say everything that is declared of them: what the document leaves out is control's to choose.
+fn says(held: &Value, declared: &Value) -> bool {
+    match (held, declared) {
+        (Value::Object(held), Value::Object(declared)) => declared
+            .iter()
+            .all(|(name, declared)| held.get(name).map_or(declared.is_null(), |held| says(held, declared))),
+        (held, declared) => held == declared,
     }
 }
 

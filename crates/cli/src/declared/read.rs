@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use super::document::{Declared, Document, Record, Whose};
 use super::node::{Member, Node, What, parse};
-use super::schema::{CLIENT_SECRET, Field, HELD, Kind, Shape, reference};
+use super::schema::{AUTH, CLIENT_SECRET, Field, HELD, Kind, Shape, reference};
 
 /// What is wrong with a document, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -233,6 +233,11 @@ impl Reader {
                 pairs(members).map(Value::Object).ok_or("must be names and texts")
             }
             (Shape::Pairs, _) => Err("must be names and texts"),
+            (Shape::Object, What::Map(members)) => {
+                let members = self.members(path, Node { line, what: What::Map(members) });
+                Ok(json(What::Map(members)))
+            }
+            (Shape::Object, _) => Err("must be a map"),
         };
         match fits {
             // Null is the default where there is one, except for spans, of which it means: none.
@@ -258,6 +263,17 @@ impl Reader {
 /// Whether control can mean anything by this text: a slip is found before the first record is written.
 fn meant(field: &str, value: &Value) -> Result<(), String> {
     const ROLES: [&str; 4] = ["viewer", "user", "tenant_admin", "platform_admin"];
+    if field == AUTH {
+        // A document is no place for secrets: it says that there are some, and they stay.
+        let literal =
+            |name: &str| value.get(name).is_some_and(|secret| secret.as_str().is_some_and(|text| !text.contains("${")));
+        return match ["client_secret", "private_key"].into_iter().find(|name| literal(name)) {
+            Some(name) => Err(format!(
+                "`{name}` must be `{{configured: true}}`: give it with `gatehouse server set --auth … --client-secret-file`"
+            )),
+            None => Ok(()),
+        };
+    }
     let Value::String(text) = value else { return Ok(()) };
     match field {
         CLIENT_SECRET if text == HELD || reference(text).is_some() => Ok(()),
@@ -309,6 +325,17 @@ fn texts(items: Vec<Node>) -> Option<Vec<Value>> {
             _ => None,
         })
         .collect()
+}
+
+/// A tree without its lines.
+fn json(what: What) -> Value {
+    match what {
+        What::Scalar(value) => value,
+        What::List(items) => items.into_iter().map(|item| json(item.what)).collect(),
+        What::Map(members) => {
+            Value::Object(members.into_iter().map(|member| (member.name, json(member.node.what))).collect())
+        }
+    }
 }
 
 fn pairs(members: Vec<Member>) -> Option<Map<String, Value>> {

@@ -39,6 +39,8 @@ pub(crate) enum Shape {
     Set,
     /// Names and texts.
     Pairs,
+    /// Whatever control makes of it.
+    Object,
 }
 
 impl Kind {
@@ -204,9 +206,12 @@ static SERVER: &[Field] = &[
     field("limits.call_secs", Shape::Number, none),
     field("disabled_tools", Shape::Set, empty_list),
     field("trust_hints", Shape::Flag, no),
+    field(AUTH, Shape::Object, |_| json!({"type": "none"})),
     field("enabled", Shape::Flag, yes),
 ];
 
+/// The field of a server that says how it is authenticated to, without secrets.
+pub(crate) const AUTH: &str = "auth";
 /// What stands in the place of a secret that is there: nobody can read it back.
 pub(crate) const HELD: &str = "held";
 /// The field of an issuer that says where its client's secret is.

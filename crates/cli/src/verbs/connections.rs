@@ -145,14 +145,14 @@ fn said(set: &ConnectionSet) -> Result<Body, Failure> {
 }
 
 /// A credential as it lies in a file: a JSON object, or else one secret.
-fn credential(text: &Secret) -> Value {
+pub(super) fn credential(text: &Secret) -> Value {
     match serde_json::from_str(text.expose()) {
         Ok(Value::Object(object)) => Value::Object(object),
         _ => Value::String(text.expose().to_owned()),
     }
 }
 
-fn secrets(fields: &[Field]) -> Result<Option<Value>, Failure> {
+pub(super) fn secrets(fields: &[Field]) -> Result<Option<Value>, Failure> {
     if fields.iter().filter(|field| field.file == Path::new("-")).count() > 1 {
         return Err(Failure::Usage("standard input holds one secret: only one field can be read from it".to_owned()));
     }
@@ -165,7 +165,7 @@ fn secrets(fields: &[Field]) -> Result<Option<Value>, Failure> {
 }
 
 /// A secret from a file, or from standard input, where somebody who types it is told so.
-fn typed(file: &Path) -> Result<Secret, Failure> {
+pub(super) fn typed(file: &Path) -> Result<Secret, Failure> {
     if file != Path::new("-") {
         return Source::File(file).read();
     }

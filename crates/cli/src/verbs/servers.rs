@@ -1,5 +1,6 @@
 //! `gatehouse server …`.
 
+mod auth;
 mod bodies;
 
 use serde_json::{Value, json};
@@ -22,7 +23,7 @@ pub(super) async fn run(target: &Target, verb: ServerVerb, screen: Screen) -> Re
     match verb {
         ServerVerb::Add(add) => {
             let added = api.post(&["servers"], &create_body(&add)?).await?.body;
-            screen.show(&added, |added| format!("{} added{}", cell(added, "name"), effects(added)))
+            screen.show(&added, |added| format!("{} added{}{}", cell(added, "name"), effects(added), next(added)))
         }
         ServerVerb::Ls(ls) => screen.show(&api.list(&["servers"], &asked(&ls)).await?, |list| listed(list, &ls)),
         ServerVerb::Show { server } => SERVERS.show(api, &server, screen).await,
@@ -102,7 +103,32 @@ async fn dependencies(api: &Api, server: &str, screen: Screen) -> Result<(), Fai
 fn changed_text(changed: &Value, elsewhere: bool) -> String {
     let name = cell(changed, "name");
     let advice = if elsewhere { format!("\n  not probed: `gatehouse server test {name}`") } else { String::new() };
-    format!("{name} changed{}{advice}", effects(changed))
+    format!("{name} changed{}{}{advice}", effects(changed), warnings(changed))
+}
+
+/// What an upstream wants before it can be used, as the command that gives it.
+fn next(added: &Value) -> String {
+    let (name, needs) = (cell(added, "name"), added.get("needs").filter(|needs| needs.is_object()));
+    let advice = match needs.map(|needs| cell(needs, "error")).as_deref() {
+        None => String::new(),
+        Some("oauth_required") => format!("\n  it wants a login; next: gatehouse login {name}"),
+        Some("credential_required") => {
+            let added_with = cell(added.get("auth").unwrap_or(&Value::Null), "type");
+            match added_with.as_str() {
+                "none" => format!("\n  it wants a credential; next: gatehouse server set {name} --auth TYPE --credential-file FILE"),
+                _ => format!("\n  it wants a credential; next: gatehouse connection set {name} --credential-file FILE"),
+            }
+        }
+        Some("insufficient_scope") => "\n  the credential may too little: it wants more scope".to_owned(),
+        Some(_) => format!("\n  it refuses the credential; next: gatehouse connection set {name} --credential-file FILE"),
+    };
+    format!("{advice}{}", warnings(added))
+}
+
+/// What of the settings control passed over.
+fn warnings(answer: &Value) -> String {
+    let told = answer.get("warnings").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
+    told.map(|warning| format!("\n  {}", screen::plain(warning))).collect()
 }
 
 fn listed(document: &Value, asked: &ServerLs) -> String {
@@ -159,6 +185,16 @@ mod tests {
         let answer = json!({"name": "n"});
         assert_eq!(changed_text(&answer, true), "n changed\n  not probed: `gatehouse server test n`");
         assert_eq!(changed_text(&answer, false), "n changed");
+    }
+
+    #[test]
+    fn what_a_server_wants_is_told_as_the_command_that_gives_it() {
+        let added = |error: &str, auth: &str| json!({"name": "n", "needs": {"error": error}, "auth": {"type": auth}});
+        assert_eq!(next(&added("oauth_required", "authorization_code")), "\n  it wants a login; next: gatehouse login n");
+        assert!(next(&added("credential_required", "none")).contains("server set n --auth TYPE"));
+        assert!(next(&added("credential_required", "bearer")).contains("connection set n --credential-file"));
+        assert!(next(&added("auth_failed", "bearer")).contains("refuses"));
+        assert_eq!(next(&json!({"name": "n", "needs": null, "warnings": ["`a` is unknown"]})), "\n  `a` is unknown");
     }
 
     #[test]

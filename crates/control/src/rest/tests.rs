@@ -2,6 +2,7 @@
 //! the proxies.
 
 mod access;
+mod auth;
 mod authorization;
 mod concurrent;
 mod connections;

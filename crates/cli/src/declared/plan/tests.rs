@@ -231,3 +231,18 @@ fn every_kind_has_a_default_or_a_duty_for_each_field() {
         assert_eq!(said, Vec::<&str>::new(), "{kind:?}");
     }
 }
+
+#[test]
+fn settings_of_authentication_are_declared_without_secrets_and_what_is_left_out_stays() {
+    let with = |auth: &str| format!("servers: {{notes: {{url: https://h/mcp, auth: {auth}}}}}\n");
+    let held = "{type: client_credentials, token_url: https://t, client_secret: {configured: true}, scopes: [], method: client_secret_basic}";
+    let nothing = ["nothing is to be done"];
+    for declared in [held, "{type: client_credentials, token_url: https://t, client_secret: {configured: true}}"] {
+        assert_eq!(planned(&house(&with(held)), &with(declared), PLAIN), nothing, "{declared}");
+    }
+    for declared in ["{type: client_credentials, token_url: https://u}", "{type: none}"] {
+        assert_ne!(planned(&house(&with(held)), &with(declared), PLAIN), nothing, "{declared}");
+    }
+    let refused = read(&with("{type: client_credentials, token_url: https://t, client_secret: s3cret}")).unwrap_err();
+    assert!(refused[0].what.contains("configured") && !refused[0].to_string().contains("s3cret"), "{refused:?}");
+}

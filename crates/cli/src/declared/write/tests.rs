@@ -110,6 +110,11 @@ fn value(field: &Field) -> BoxedStrategy<Value> {
         Shape::Number => any::<u32>().prop_map(Value::from).boxed(),
         Shape::Flag => any::<bool>().prop_map(Value::from).boxed(),
         Shape::List | Shape::Set => prop::collection::vec(text(), 0..4).prop_map(Value::from).boxed(),
+        Shape::Object => prop_oneof![
+            Just(serde_json::json!({"type": "none"})),
+            text().prop_map(|header| serde_json::json!({"type": "api_key", "header": header, "scopes": ["user"]})),
+        ]
+        .boxed(),
         Shape::Pairs => prop::collection::btree_map(text(), text(), 0..4)
             .prop_map(|pairs| Value::Object(pairs.into_iter().map(|(name, value)| (name, value.into())).collect()))
             .boxed(),

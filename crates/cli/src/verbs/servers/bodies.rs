@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value};
 
+use super::auth::with_auth;
 use crate::args::{Add, Change, Header, ServerLimits};
 use crate::failure::Failure;
 use crate::verbs::body::Body;
@@ -26,7 +27,7 @@ pub(super) fn create_body(add: &Add) -> Result<Value, Failure> {
         .with("trust_hints", add.trust_hints.then_some(true))
         .with("enabled", add.disabled.then_some(false))
         .with("skip_validation", add.skip_validation.then_some(true));
-    Ok(body.value())
+    Ok(with_auth(body, &add.auth)?.value())
 }
 
 /// What changes of a server; what isn't named stays.
@@ -35,7 +36,7 @@ pub(super) fn change_body(change: &Change) -> Result<Value, Failure> {
         .cleared("concurrent", change.no_concurrent)
         .cleared("response_bytes", change.no_response_bytes)
         .cleared("call_secs", change.no_call_secs);
-    Body::default()
+    let body = Body::default()
         .with("name", change.name.as_deref())
         .with("url", change.upstream.as_deref())
         .with("transport", change.transport.map(|transport| transport.as_str()))
@@ -54,7 +55,8 @@ pub(super) fn change_body(change: &Change) -> Result<Value, Failure> {
         .inside("limits", limits)
         .anew("disabled_tools", &change.disabled_tools, change.no_disabled_tools)
         .with("trust_hints", change.trust_hints)
-        .change()
+        .cleared("credential", change.no_credential);
+    with_auth(body, &change.auth)?.change()
 }
 
 fn limits(limits: &ServerLimits) -> Body {

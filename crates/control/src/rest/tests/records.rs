@@ -53,15 +53,18 @@ async fn nothing_is_saved_unless_the_upstream_answers() {
 #[tokio::test]
 async fn an_upstream_that_wants_a_credential_is_reachable() {
     let house = House::open().await;
-    house.proxies.fails(DEAD, "auth");
+    let wants = || wire::Challenge { status: 401, ..wire::Challenge::default() };
+    house.proxies.speaks(DEAD, "[]");
+    house.proxies.with(|state| state.challenges.extend([wants(), wants()]));
     let record = house.add("locked", DEAD).await;
     assert_eq!(record["probe"]["needs_auth"], true);
     let tested = house.admin("POST", "/api/v1/servers/locked/test", "").await;
     assert_eq!(
         tested.json(),
         json!({
-            "ok": false, "class": "auth", "message": "it failed", "latency_ms": null, "transport": null, "revision": null,
-            "server_info": null, "tools": [], "needs_auth": true
+            "ok": false, "class": "auth", "message": "the upstream wants a credential (401)", "latency_ms": null,
+            "transport": null, "revision": null, "server_info": null, "tools": [], "needs_auth": true,
+            "needs": {"error": "credential_required", "status": 401, "scopes": [], "login_url": null, "resource_metadata": null}
         })
     );
 }
