@@ -158,11 +158,6 @@ impl Credentials {
         Self { inner: Arc::new(inner) }
     }
 
-    /// Credentials by reference.
-    pub(crate) fn references(&self) -> &References {
-        &self.inner.references
-    }
-
     /// Answers a proxy whose pool serves the tenant.
     pub(crate) async fn resolve(&self, asked: Asked<'_>) -> Result<Resolved, ResolveError> {
         let resolved = self.resolved(&asked).await;
@@ -184,6 +179,21 @@ impl Credentials {
         };
         count.fetch_add(1, Ordering::Relaxed);
         resolved
+    }
+
+    /// Writes down a question that was refused before it came here; a tenant that there is not has no audit.
+    pub(crate) async fn refused(&self, question: &ResolveQuestion, why: &'static str) {
+        let ResolveQuestion { node, principal, connection, .. } = question;
+        let note = async {
+            if self.inner.store.tenant(principal.tenant).tenant().await?.is_none() {
+                return Ok(());
+            }
+            let connection = connection.unwrap_or(ConnectionId(uuid::Uuid::nil()));
+            self.inner.ledger.refused(principal.tenant, connection, node, why).await
+        };
+        if let Err(error) = note.await {
+            tracing::warn!(node, error = %telemetry::chain(&error), "a refused question can't be written down now");
+        }
     }
 
     async fn resolved(&self, asked: &Asked<'_>) -> Result<Resolved, ResolveError> {

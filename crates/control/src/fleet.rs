@@ -39,7 +39,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::Status;
 use uuid::Uuid;
 use wire::server::LinkServer;
-use wire::{Report, Resolved};
+use wire::{Report, ResolveQuestion, Resolved};
 
 pub use self::counters::{Count, Latency, LinkCounters, PUSH_MILLIS};
 use self::effective::Question;
@@ -249,6 +249,8 @@ pub(crate) trait Resolver: Send + Sync + 'static {
     async fn resolve(&self, asked: Asked<'_>) -> Result<Resolved, ResolveError>;
     /// Takes what upstreams said, of tenants that the proxy's pool serves.
     async fn report(&self, report: &Report) -> Result<(), ResolveError>;
+    /// Writes down a question that the link refused.
+    async fn refused(&self, question: &ResolveQuestion, why: &'static str);
 }
 
 #[async_trait]
@@ -259,6 +261,10 @@ impl Resolver for Credentials {
 
     async fn report(&self, report: &Report) -> Result<(), ResolveError> {
         self.report(report).await
+    }
+
+    async fn refused(&self, question: &ResolveQuestion, why: &'static str) {
+        self.refused(question, why).await;
     }
 }
 

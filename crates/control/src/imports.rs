@@ -41,7 +41,7 @@ const TRIES: usize = 5;
 
 /// The folder, and what is known of it.
 pub(crate) struct Imports {
-    root: PathBuf,
+    root: Option<PathBuf>,
     store: Store,
     keyring: Arc<Keyring>,
     credentials: Credentials,
@@ -81,7 +81,7 @@ enum ImportError {
 
 impl Imports {
     /// Looks at nothing yet; shows how many files there are.
-    pub(crate) fn of(root: PathBuf, control: &Control) -> Self {
+    pub(crate) fn of(root: Option<PathBuf>, control: &Control) -> Self {
         let files = Arc::<AtomicU64>::default();
         let seen = files.clone();
         let most = u64::try_from(folder::MOST).unwrap_or(u64::MAX);
@@ -97,7 +97,7 @@ impl Imports {
         }
     }
 
-    /// Looks for as long as the process lives.
+    /// Looks for as long as the process lives, if there is a folder.
     pub(crate) async fn run_forever(mut self) {
         let mut failing = false;
         loop {
@@ -116,7 +116,7 @@ impl Imports {
 
     /// Takes what has changed since the last look.
     async fn look(&mut self) -> std::io::Result<()> {
-        let root = self.root.clone();
+        let Some(root) = self.root.clone() else { return Ok(()) };
         let found = tokio::task::spawn_blocking(move || folder::scan(&root)).await.map_err(std::io::Error::other)??;
         self.files.store(u64::try_from(found.len()).unwrap_or(u64::MAX), Ordering::Relaxed);
         let now = self.clock.now_micros();
@@ -196,7 +196,7 @@ impl Imports {
     /// Makes the content the connection's, if it is another than the last one; whether it was.
     async fn take(&self, entry: &Entry, stamp: Stamp) -> Result<bool, ImportError> {
         let (server, record) = self.connection(entry).await?;
-        let (own, path) = (self.root.join(entry.tenant.to_string()), entry.path.clone());
+        let (own, path) = (entry.own.clone(), entry.path.clone());
         let read = tokio::task::spawn_blocking(move || {
             let own = std::fs::canonicalize(own).map_err(|_| ReferenceError::Missing)?;
             read_closed(&own, &path)

@@ -187,13 +187,8 @@ pub async fn run(mut config: Config) -> Result<(), StartError> {
         async move { rotation.run_forever().await }
     });
     let imports = Part::start("watch on imports", {
-        let imports = config.import_dir.clone().map(|root| Imports::of(root, &control));
-        async move {
-            match imports {
-                Some(imports) => imports.run_forever().await,
-                None => future::pending().await,
-            }
-        }
+        let imports = Imports::of(config.import_dir.clone(), &control);
+        async move { imports.run_forever().await }
     });
     let metrics = Part::start("metrics", metrics);
     let mut parts = [link, reconciler, certificates, purge, hints, issuers, signing, keyring, rotation, imports, metrics];

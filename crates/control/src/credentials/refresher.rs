@@ -130,8 +130,9 @@ impl Credentials {
         context: &Context,
         owner: Uuid,
     ) -> Result<ConnectionRecord, Unresolved> {
-        if record.status != ConnectionStatus::Active {
-            return Err(unresolved("reauth_required", "somebody has to sign in again, or give a new credential"));
+        // One that was refused may be tested: that is a way out of it.
+        if record.status == ConnectionStatus::Disabled {
+            return Err(unresolved("connection_required", "the connection is disabled"));
         }
         let config = AuthConfig::from_stored(&server.auth).ok_or_else(super::unreadable_settings)?;
         let secret = self.server_secret(server).await?;

@@ -74,7 +74,7 @@ impl Credentials {
         {
             tracing::warn!(server = %server.spec.id, error = %telemetry::chain(&error), "wanted scopes can't be kept");
         }
-        if said.status.is_none() && said.code != STEP_UP {
+        if said.status.is_none() && said.code != STEP_UP && record.token_generation == *token_generation {
             self.refused_again(record.id);
         }
         let Said { status, code, message } = said;

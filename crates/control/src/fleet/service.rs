@@ -115,10 +115,11 @@ impl Link for Service {
             self.fleet.counters.foreign.add(1);
             tracing::error!(node = question.node, tenant = %tenant, alarm = true,
                 "a proxy asked for a credential of a tenant that its pool does not serve");
+            self.resolver()?.refused(&question, "the node's pool does not serve the tenant").await;
             return Err(Status::permission_denied("this pool does not serve the tenant"));
         }
         let ticket = match &question.evidence {
-            Evidence::Ticket(ticket) => Some(self.ticket(ticket, &question)?),
+            Evidence::Ticket(ticket) => Some(self.ticket(ticket, &question).await?),
             _ => None,
         };
         let lately = question.connection.is_some_and(|id| known.knows(ResourceName::Connection(id), tenant));
@@ -187,11 +188,12 @@ impl Service {
     }
 
     /// Takes one use of a ticket that was made for this very principal and server.
-    fn ticket(&self, ticket: &str, question: &ResolveQuestion) -> Result<Ticket, Status> {
+    async fn ticket(&self, ticket: &str, question: &ResolveQuestion) -> Result<Ticket, Status> {
         let fits = |ticket: &Ticket| ticket.principal == question.principal && ticket.server == question.server;
         let Some(ticket) = self.fleet.tickets.redeem(ticket, fits) else {
             self.fleet.counters.foreign.add(1);
             tracing::error!(node = question.node, alarm = true, "a resolve came with a ticket that is not its own");
+            self.resolver()?.refused(question, "the ticket is used up, too old, or another's").await;
             return Err(Status::permission_denied("the ticket is used up, too old, or another's"));
         };
         tracing::debug!(command = ticket.command, "a ticket was redeemed");

@@ -16,6 +16,8 @@ pub(super) const MOST: usize = 10_000;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Entry {
     pub(super) path: PathBuf,
+    /// The tenant's folder, which it must not leave.
+    pub(super) own: PathBuf,
     pub(super) tenant: TenantId,
     /// A slug.
     pub(super) server: String,
@@ -61,11 +63,11 @@ impl Stamp {
 pub(super) fn scan(root: &Path) -> io::Result<Vec<(Entry, Stamp)>> {
     let mut found = Vec::new();
     let mut whose = HashSet::new();
-    for (folder, name) in children(root)? {
+    for (own, name) in children(root)? {
         let Some(tenant) = Uuid::parse_str(&name).ok().filter(|id| id.to_string() == name).map(TenantId) else {
             continue;
         };
-        for (folder, server) in children(&folder)? {
+        for (folder, server) in children(&own)? {
             if server.parse::<ServerName>().is_err() {
                 continue;
             }
@@ -84,7 +86,8 @@ pub(super) fn scan(root: &Path) -> io::Result<Vec<(Entry, Stamp)>> {
                     tracing::error!(most = MOST, "`import_dir` has more files than are looked at");
                     return Ok(found);
                 }
-                found.push((Entry { path, tenant, server: server.clone(), named }, Stamp::of(&about)));
+                let entry = Entry { path, own: own.clone(), tenant, server: server.clone(), named };
+                found.push((entry, Stamp::of(&about)));
             }
         }
     }

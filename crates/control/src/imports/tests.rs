@@ -29,7 +29,8 @@ impl House {
     /// A server that takes a bearer token, and ann's connection, which has no credential yet.
     async fn open() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let clock = Arc::new(ManualClock::at(1_800_000_000_000_000));
+        // Files are of the machine's time.
+        let clock = Arc::new(ManualClock::at(model::SystemClock.now_micros()));
         let (app, imports) = started(&dir, &clock).await;
         let (store, actor) = (&app.store, Actor::system("test"));
         let new = NewTenant::new("acme".parse().unwrap());
@@ -89,7 +90,7 @@ async fn started(dir: &tempfile::TempDir, clock: &Arc<ManualClock>) -> (App, Imp
     let config = Config::parse(&config).unwrap();
     let control = crate::Control::new(config, store, fleet, clock.clone(), keyring, &[7; 32]);
     let root = dir.path().join("imports");
-    let imports = Imports::of(root, &control);
+    let imports = Imports::of(Some(root), &control);
     (Arc::new(control), imports)
 }
 

@@ -41,8 +41,6 @@ pub(super) struct Asked {
 pub(super) struct Script {
     answers: Mutex<VecDeque<(u16, String)>>,
     asked: Mutex<Vec<Asked>>,
-    /// How long tokens live, in seconds; 0: nothing is said of it.
-    life: AtomicUsize,
     /// The refresh token that is good; each is good once.
     rotating: Mutex<Option<String>>,
     granted: AtomicUsize,
@@ -67,7 +65,6 @@ impl Endpoint {
         let script =
             Script { gate: Some(Semaphore::new(0)), client: Mutex::new("gatehouse".into()), ..Script::default() };
         let state = Arc::new(script);
-        state.life.store(3_600, Ordering::SeqCst);
         let router = Router::new().fallback(any(answer)).with_state(state.clone());
         let task = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
         Self { base, state, task }
@@ -85,10 +82,6 @@ impl Endpoint {
     /// What it was asked so far.
     pub(super) fn asked(&self) -> Vec<Asked> {
         self.state.asked.lock().unwrap().clone()
-    }
-
-    pub(super) fn life(&self, seconds: usize) {
-        self.state.life.store(seconds, Ordering::SeqCst);
     }
 
     /// Each refresh token is good once from now on, this one first.
@@ -163,11 +156,7 @@ async fn answer(
         };
     }
     let number = script.granted.fetch_add(1, Ordering::SeqCst) + 1;
-    let mut token = json!({"access_token": format!("at-{number}"), "token_type": "Bearer"});
-    let life = script.life.load(Ordering::SeqCst);
-    if life > 0 {
-        token["expires_in"] = json!(life);
-    }
+    let mut token = json!({"access_token": format!("at-{number}"), "token_type": "Bearer", "expires_in": 3_600});
     if let Some(good) = script.rotating.lock().unwrap().as_mut() {
         if asked.field("refresh_token").as_ref() != Some(good) {
             return (StatusCode::BAD_REQUEST, Json(json!({"error": "invalid_grant"}))).into_response();

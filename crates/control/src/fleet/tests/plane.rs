@@ -13,7 +13,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use wire::{LinkChannel, Report, Resolved};
+use wire::{LinkChannel, Report, ResolveQuestion, Resolved};
 
 use crate::credentials::{Asked, ResolveError};
 use crate::fleet::{Fleet, Resolver};
@@ -49,6 +49,8 @@ impl Resolver for Nothing {
     async fn report(&self, _: &Report) -> Result<(), ResolveError> {
         Ok(())
     }
+
+    async fn refused(&self, _: &ResolveQuestion, _: &'static str) {}
 }
 
 pub(super) struct Added {
