@@ -102,12 +102,16 @@ pub(crate) async fn beyond<E: EntityTrait>(
 mod tests {
     use std::sync::Arc;
 
-    use model::{KeyId, KeyRole, KeyScopes, KeyVerifier, ManualClock, ResourceName, UpstreamUrl};
+    use model::{
+        Binding, ConnectionId, Holder, KeyId, KeyRole, KeyScopes, KeyVerifier, ManualClock, Resource, ResourceName,
+        Scope, UpstreamUrl,
+    };
 
     use super::*;
     use crate::{
-        Actor, ClientKind, ClientRecord, KeyPage, NewAttempt, NewDepartment, NewEgressRule, NewGrant, NewIssuer,
-        NewKey, NewServer, NewTenant, NewUser, Rotation, Store, TenantStore,
+        Actor, ClientKind, ClientRecord, KeyPage, NewAttempt, NewConnection, NewDepartment, NewEgressRule, NewGrant,
+        NewIssuer, NewKey, NewLoginAttempt, NewServer, NewTenant, NewTenantKey, NewUpstreamClient, NewUser, Rotation,
+        SecretChange, ServerAuth, ServerPatch, Store, Tail, TenantStore,
     };
 
     async fn store(clock: Arc<ManualClock>) -> (tempfile::TempDir, Store, TenantStore) {
@@ -406,5 +410,108 @@ mod tests {
         }
         assert_eq!(tenant.rotate_refresh(hash(2), hash(9), 1).await.unwrap(), Rotation::Unknown);
         assert_eq!(tenant.rotate_refresh(hash(3), hash(9), 1).await.unwrap(), Rotation::Reused(id));
+    }
+
+    #[tokio::test]
+    async fn connections_their_fingerprints_and_logins_have_bounds() {
+        let clock = Arc::new(ManualClock::at(1));
+        let (_folder, store, tenant) = store(clock.clone()).await;
+        let mut servers = Vec::new();
+        for name in ["a", "b", "c", "d"] {
+            let url = UpstreamUrl::parse("https://x.example/").unwrap();
+            let new = NewServer::new(name.parse().unwrap(), name.to_owned(), url);
+            servers.push(tenant.create_server(&actor(), new).await.unwrap().value.spec.id);
+        }
+        let new = |server| NewConnection {
+            credential: Some(vec![1]),
+            ..NewConnection::new(ConnectionId::fresh(), server, Holder::Global)
+        };
+        let many = NewConnection { fingerprints: vec![[1; 16], [2; 16], [3; 16]], ..new(servers[0]) };
+        assert_eq!(bound(tenant.create_connection(&actor(), many).await), ("secrets of one connection", 2));
+        let twice = NewConnection { fingerprints: vec![[1; 16], [2; 16], [1; 16]], ..new(servers[0]) };
+        let first = tenant.create_connection(&actor(), twice).await.unwrap().value.id;
+        for server in &servers[1..3] {
+            tenant.create_connection(&actor(), new(*server)).await.unwrap();
+        }
+        assert_eq!(bound(tenant.create_connection(&actor(), new(servers[3])).await), ("connections", 3));
+        tenant.delete_connection(&actor(), first, None).await.unwrap();
+        tenant.create_connection(&actor(), new(servers[3])).await.unwrap();
+        let logins: Vec<_> = (0..4u128).map(uuid::Uuid::from_u128).collect();
+        for id in &logins {
+            clock.advance_micros(1);
+            let new = NewLoginAttempt {
+                id: *id,
+                server: servers[0],
+                holder: Holder::Global,
+                actor: String::new(),
+                expires_at: i64::MAX,
+            };
+            tenant.create_login_attempt(new).await.unwrap();
+        }
+        let mut kept = Vec::new();
+        for id in &logins {
+            kept.push(tenant.login_attempt(*id).await.unwrap().is_some());
+        }
+        assert_eq!(kept, [false, true, true, true], "the oldest makes room");
+        for issuer in ["one", "two", "three"] {
+            clock.advance_micros(1);
+            let new = NewUpstreamClient {
+                server: servers[0],
+                issuer: issuer.to_owned(),
+                client_id: issuer.to_owned(),
+                secret: None,
+                auth_method: "none".to_owned(),
+                redirect_uri: String::new(),
+                secret_expires_at: None,
+                replaces: None,
+            };
+            tenant.put_upstream_client(new).await.unwrap();
+        }
+        let there = async |issuer| tenant.upstream_client(servers[0], issuer).await.unwrap().is_some();
+        assert_eq!((there("one").await, there("two").await, there("three").await), (false, true, true));
+        for id in 1..=3 {
+            let new = NewTenantKey { tenant: tenant.id(), id, kek_id: vec![1], wrapped: vec![1] };
+            store.platform().put_tenant_key(new, (id > 1).then(|| id - 1)).await.unwrap();
+        }
+        let new = NewTenantKey { tenant: tenant.id(), id: 4, kek_id: vec![1], wrapped: vec![1] };
+        assert_eq!(bound(store.platform().put_tenant_key(new, Some(3)).await), ("data keys of one tenant", 3));
+    }
+
+    #[tokio::test]
+    async fn of_more_connections_than_can_be_named_the_whole_tenant_is_told_of() {
+        let (_folder, store, tenant) = store(Arc::new(ManualClock::at(1))).await;
+        let url = UpstreamUrl::parse("https://x.example/").unwrap();
+        let binding = Binding { scopes: vec![Scope::User], ..Binding::default() };
+        let auth = ServerAuth { config: "{}".to_owned(), binding: Some(binding), secret: SecretChange::Keep };
+        let new = NewServer { auth: Some(auth), ..NewServer::new("a".parse().unwrap(), "a".to_owned(), url) };
+        let server = tenant.create_server(&actor(), new).await.unwrap().value.spec.id;
+        for (login, enough) in [("ann", false), ("bob", false), ("eve", true)] {
+            let new = NewUser {
+                login: login.to_owned(),
+                title: String::new(),
+                external_id: None,
+                departments: vec![],
+                role: KeyRole::User,
+                active: true,
+            };
+            let user = tenant.create_user(&actor(), new).await.unwrap().value.id;
+            let new = NewConnection::new(ConnectionId::fresh(), server, Holder::User(user));
+            tenant.create_connection(&actor(), NewConnection { credential: Some(vec![1]), ..new }).await.unwrap();
+            let since = store.platform().revision().await.unwrap();
+            for enabled in [false, true] {
+                let patch = ServerPatch { enabled: Some(enabled), ..ServerPatch::default() };
+                tenant.patch_server(&actor(), server, None, patch).await.unwrap();
+            }
+            let rows = store.platform().outbox_since(since.seq, 100).await.unwrap();
+            let of_tenant = rows.iter().filter(|row| row.name == ResourceName::Tenant(tenant.id())).count();
+            let of_connections = rows.iter().filter(|row| matches!(row.name, ResourceName::Connection(_))).count();
+            assert_eq!((of_tenant > 0, of_connections > 0), (enough, !enough), "{rows:?}");
+            let Tail::Changed { named, state, .. } = store.platform().tail(since).await.unwrap() else { panic!() };
+            assert!(!named.is_empty());
+            let read = state.resources.iter().filter(|it| matches!(it, Resource::Connection(_))).count();
+            let whole = store.platform().intended().await.unwrap().resources;
+            let there = whole.iter().filter(|it| matches!(it, Resource::Connection(_))).count();
+            assert_eq!(read, there);
+        }
     }
 }

@@ -50,8 +50,8 @@ pub use self::change::Committed;
 pub use self::client_record::{ClientKind, ClientRecord};
 pub use self::code_record::{Code, CodeTaken, NewCode};
 pub use self::connection_record::{
-    ConnectionHealth, ConnectionPage, ConnectionPatch, ConnectionRecord, ConnectionSummary, CredentialChange, LastError,
-    LeaseOutcome, NewConnection, NewCredential, PutLogin, PutToken, Reference, Verdict,
+    ConnectionHealth, ConnectionPage, ConnectionPatch, ConnectionRecord, ConnectionSummary, CredentialChange,
+    LastError, LeaseOutcome, NewConnection, NewCredential, PutLogin, PutToken, Reference, Verdict,
 };
 pub use self::department_record::{DepartmentPage, DepartmentPatch, DepartmentRecord, NewDepartment};
 pub use self::dependencies::{Dependencies, KeyReference};
@@ -74,7 +74,9 @@ pub use self::platform::signers::SignerRow;
 pub use self::platform::tenant_keys::{KeyState, NewTenantKey, TenantKey};
 pub use self::platform::vault_jobs::{JobState, JobTaken, VaultJob};
 pub use self::restored::Restored;
-pub use self::server_record::{NewServer, SecretChange, ServerAuth, ServerLimitsPatch, ServerPage, ServerPatch, ServerRecord};
+pub use self::server_record::{
+    NewServer, SecretChange, ServerAuth, ServerLimitsPatch, ServerPage, ServerPatch, ServerRecord,
+};
 pub use self::session_record::{LiveSession, NewSession, SessionPage, SessionRecord};
 pub use self::tally::{Pool, STATEMENT_SECONDS, Tally};
 pub use self::tenant::TenantStore;

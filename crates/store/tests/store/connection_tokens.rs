@@ -85,7 +85,7 @@ async fn of_any_number_of_processes_one_has_the_lease() {
     let id = made(&tenant).await.id;
     let second = house.second_process().await.tenant(tenant.id());
     let race = (0..12).map(|number: u128| {
-        let tenant = if number % 2 == 0 { tenant.clone() } else { second.clone() };
+        let tenant = if number.is_multiple_of(2) { tenant.clone() } else { second.clone() };
         tokio::spawn(async move { tenant.lease_refresh(id, Uuid::from_u128(number + 1), 1, LONG).await.unwrap() })
     });
     let mut leased = 0;

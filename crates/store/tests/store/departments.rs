@@ -28,7 +28,11 @@ async fn a_created_department_is_read_back_the_same() {
     assert_eq!(tenant.department_by_name("sales").await.unwrap(), Some(sales.clone()));
     assert_eq!(tenant.departments(all()).await.unwrap(), [sales]);
     assert_eq!(tenant.department(DepartmentId::fresh()).await.unwrap(), None);
-    assert_eq!(house.store.platform().revision().await.unwrap(), before, "no proxy holds departments that nobody belongs to");
+    assert_eq!(
+        house.store.platform().revision().await.unwrap(),
+        before,
+        "no proxy holds departments that nobody belongs to"
+    );
 }
 
 #[tokio::test]

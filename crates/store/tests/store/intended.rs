@@ -3,17 +3,18 @@
 use std::collections::BTreeMap;
 
 use model::{
-    Clock, DepartmentId, Digest, IssuerId, KeyId, KeyRole, Resource, ResourceName, Revision, ServerId, SignerId,
-    SignerSpec, UserId,
+    Clock, ConnectionId, ConnectionStatus, DepartmentId, Digest, Holder, IssuerId, KeyId, KeyRole, Resource,
+    ResourceName, Revision, ServerId, SignerId, SignerSpec, UserId,
 };
 use proptest::prelude::*;
 use sea_orm::ConnectionTrait as _;
 use store::{
-    DepartmentPatch, FetchedKeys, IntendedState, IssuerPatch, NewDepartment, NewIssuer, NewUser, Retention,
-    ServerPatch, Store, Tail, TenantPatch, TenantStore, UserPatch,
+    ConnectionPatch, CredentialChange, DepartmentPatch, FetchedKeys, IntendedState, IssuerPatch, NewConnection,
+    NewCredential, NewDepartment, NewIssuer, NewUser, PutToken, Retention, ServerPatch, Store, Tail, TenantPatch,
+    TenantStore, UserPatch,
 };
 
-use crate::house::{House, START, actor, issuer, key, key_id, server};
+use crate::house::{House, START, actor, connection, issuer, key, key_id, server};
 
 async fn names(store: &Store) -> Vec<ResourceName> {
     store.platform().intended().await.unwrap().resources.iter().map(Resource::name).collect()
@@ -125,6 +126,10 @@ enum Step {
     ChangeIssuer { tenant: usize, issuer: usize, enabled: bool },
     FetchKeys { tenant: usize, issuer: usize, at: i64 },
     DeleteIssuer { tenant: usize, issuer: usize },
+    Connect { tenant: usize, server: usize, holder: usize, given: bool },
+    ChangeConnection { tenant: usize, connection: usize, to: u8 },
+    PutToken { tenant: usize, connection: usize },
+    Disconnect { tenant: usize, connection: usize },
     Sleep { tenant: usize, active: bool },
     PutSigner { until: i64 },
     RemoveSigners { before: i64 },
@@ -164,6 +169,12 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         2 => (tenant.clone(), 0..3usize, 0..3i64)
             .prop_map(|(tenant, issuer, at)| Step::FetchKeys { tenant, issuer, at }),
         1 => (tenant.clone(), 0..3usize).prop_map(|(tenant, issuer)| Step::DeleteIssuer { tenant, issuer }),
+        6 => (tenant.clone(), 0..8usize, 0..7usize, any::<bool>())
+            .prop_map(|(tenant, server, holder, given)| Step::Connect { tenant, server, holder, given }),
+        3 => (tenant.clone(), 0..6usize, 0..6u8)
+            .prop_map(|(tenant, connection, to)| Step::ChangeConnection { tenant, connection, to }),
+        2 => (tenant.clone(), 0..6usize).prop_map(|(tenant, connection)| Step::PutToken { tenant, connection }),
+        1 => (tenant.clone(), 0..6usize).prop_map(|(tenant, connection)| Step::Disconnect { tenant, connection }),
         1 => (tenant.clone(), any::<bool>()).prop_map(|(tenant, active)| Step::Sleep { tenant, active }),
         1 => (0..9i64).prop_map(|until| Step::PutSigner { until }),
         1 => (0..9i64).prop_map(|before| Step::RemoveSigners { before }),
@@ -184,6 +195,7 @@ struct Walk {
     users: Vec<UserId>,
     departments: Vec<DepartmentId>,
     issuers: Vec<IssuerId>,
+    connections: Vec<ConnectionId>,
     seen: Vec<(Revision, Table)>,
 }
 
@@ -295,6 +307,52 @@ impl Walk {
                 let Some(id) = self.issuers.get(issuer) else { return };
                 let _ = self.tenants[tenant].delete_issuer(&actor(), *id, None).await;
             }
+            Step::Connect { tenant, server, holder, given } => {
+                let Some(server) = self.servers.get(server) else { return };
+                let holder = match holder {
+                    0 => Some(Holder::Global),
+                    1..=3 => self.users.get(holder - 1).map(|id| Holder::User(*id)),
+                    _ => self.departments.get(holder - 4).map(|id| Holder::Department(*id)),
+                };
+                let Some(holder) = holder else { return };
+                let base = connection(*server, holder);
+                let new = NewConnection { credential: base.credential.clone().filter(|_| given), ..base };
+                if let Ok(made) = self.tenants[tenant].create_connection(&actor(), new).await {
+                    self.connections.push(made.value.id);
+                }
+            }
+            Step::ChangeConnection { tenant, connection, to } => {
+                let Some(id) = self.connections.get(connection) else { return };
+                let Ok(Some(record)) = self.tenants[tenant].connection(*id).await else { return };
+                let version = record.credential_version + 1;
+                let credential = |to| Some(CredentialChange { to, version, fingerprints: vec![] });
+                let patch = match ConnectionStatus::ALL.get(usize::from(to)) {
+                    Some(status) => ConnectionPatch { status: Some(*status), ..Default::default() },
+                    None if to == 4 => ConnectionPatch {
+                        credential: credential(NewCredential::Sealed(vec![to])),
+                        ..Default::default()
+                    },
+                    None => ConnectionPatch { credential: credential(NewCredential::Cleared), ..Default::default() },
+                };
+                let _ = self.tenants[tenant].patch_connection(&actor(), *id, None, patch).await;
+            }
+            Step::PutToken { tenant, connection } => {
+                let Some(id) = self.connections.get(connection) else { return };
+                let Ok(Some(record)) = self.tenants[tenant].connection(*id).await else { return };
+                let put = PutToken {
+                    lease: None,
+                    expected_generation: record.token_generation,
+                    token: vec![1],
+                    expires_at: None,
+                    refreshable: true,
+                    fingerprints: vec![],
+                };
+                let _ = self.tenants[tenant].put_token(*id, put).await;
+            }
+            Step::Disconnect { tenant, connection } => {
+                let Some(id) = self.connections.get(connection) else { return };
+                let _ = self.tenants[tenant].delete_connection(&actor(), *id, None).await;
+            }
             Step::Sleep { tenant, active } => {
                 let patch = TenantPatch { active: Some(active), ..Default::default() };
                 let id = self.tenants[tenant].id();
@@ -386,6 +444,7 @@ proptest! {
                 users: Vec::new(),
                 departments: Vec::new(),
                 issuers: Vec::new(),
+                connections: Vec::new(),
                 seen: Vec::new(),
             };
             walk.look().await;

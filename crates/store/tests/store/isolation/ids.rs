@@ -1,7 +1,9 @@
 //! What a method is called with: ids and names of one's own, of another tenant, or of nobody.
 
 use model::{ConnectionId, DepartmentId, Generation, GrantId, IssuerId, KeyId, ServerId, SessionId, UserId};
-use store::{ConnectionPage, DepartmentPage, GrantPage, IssuerPage, KeyPage, ServerPage, SessionPage, TenantStore, UserPage};
+use store::{
+    ConnectionPage, DepartmentPage, GrantPage, IssuerPage, KeyPage, ServerPage, SessionPage, TenantStore, UserPage,
+};
 
 use super::dice::Dice;
 

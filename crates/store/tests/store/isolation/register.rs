@@ -6,9 +6,9 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use model::{Digest, Generation, IssuerId, KeyRole, KeyScopes, KeyVerifier};
 use store::{
-    AuditPage, DepartmentPage, DepartmentPatch, EgressRulePage, FetchedKeys, IssuerPage, IssuerPatch, KeyPage, KeyPatch, KeyRotation, Manifest,
-    NewDepartment, NewEgressRule, NewIssuer, NewKey, NewUser, Place, PlatformStore, ServerPage, ServerPatch, Store, StoreError,
-    StoredAnswer, TenantPatch, TenantStore, UserPage, UserPatch,
+    AuditPage, DepartmentPage, DepartmentPatch, EgressRulePage, FetchedKeys, IssuerPage, IssuerPatch, KeyPage,
+    KeyPatch, KeyRotation, Manifest, NewDepartment, NewEgressRule, NewIssuer, NewKey, NewUser, Place, PlatformStore,
+    ServerPage, ServerPatch, Store, StoreError, StoredAnswer, TenantPatch, TenantStore, UserPage, UserPatch,
 };
 
 use super::ids::Ids;
@@ -58,7 +58,8 @@ mod sign_in;
 
 /// The register. A method that is missing here fails `every_method_is_registered`.
 pub(crate) fn register() -> Vec<Way> {
-    [servers(), users(), departments(), keys(), issuers(), sign_in::sign_in(), connections::connections(), others()].concat()
+    [servers(), users(), departments(), keys(), issuers(), sign_in::sign_in(), connections::connections(), others()]
+        .concat()
 }
 
 fn servers() -> Vec<Way> {
@@ -272,7 +273,9 @@ pub(crate) fn of_the_platform() -> Vec<Way> {
         way("create_session", |platform, tenant, ids| {
             Box::pin(async move { told(platform.create_session(sign_in::new_session(&tenant, &ids)).await) })
         }),
-        way("tenant_keys", |platform, tenant, _| Box::pin(async move { told(platform.tenant_keys(tenant.id()).await) })),
+        way("tenant_keys", |platform, tenant, _| {
+            Box::pin(async move { told(platform.tenant_keys(tenant.id()).await) })
+        }),
         way("put_tenant_key", |platform, tenant, ids| {
             Box::pin(async move { told(connections::put_key(&platform, &tenant, &ids).await) })
         }),

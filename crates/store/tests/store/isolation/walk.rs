@@ -86,7 +86,8 @@ impl Walker<'_> {
         let nobody = Ids::unknown(&mark, &mut self.dice);
         // All that is not an id stays the same.
         let own = (foreign.own_user, foreign.own_server);
-        let unknown = Ids { own_user: own.0, own_server: own.1, expected: foreign.expected, coin: foreign.coin, ..nobody };
+        let unknown =
+            Ids { own_user: own.0, own_server: own.1, expected: foreign.expected, coin: foreign.coin, ..nobody };
         let before = self.eye.sees(self.tenants[me].id()).await;
         let told_foreign = self.call(way, me, foreign).await?;
         let told_unknown = self.call(way, me, unknown).await?;
