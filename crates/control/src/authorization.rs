@@ -82,11 +82,11 @@ impl Authorization {
     pub(crate) fn show(app: &App, metrics: &Metrics) {
         let shown = app.clone();
         metrics.bound("client_documents", documents::MOST as u64, move || shown.authorization.documents.used());
-        let most = 3 * (rates::MOST as u64 + 1);
+        let most = 4 * (rates::MOST as u64 + 1);
         let shown = app.clone();
         metrics.bound("authorization_rates", most, move || {
             let Self { registrations, exchanges, consents, .. } = &shown.authorization;
-            registrations.used() + exchanges.used() + consents.used()
+            registrations.used() + exchanges.used() + consents.used() + shown.upstream_login.begins.used()
         });
     }
 }

@@ -131,10 +131,11 @@ pub(crate) async fn remove(
     Segments(server, id): Segments,
     Expected(expected): Expected,
 ) -> Result<Answer, Problem> {
-    let (_, record) = find(&app, &caller, &server, &id).await?;
-    let tenant = caller.store(&app);
-    let effective = app.connections.remove(&tenant, &caller.actor(), record.id, expected).await?.into();
-    Ok(Answer::ok(&Gone { id: record.id.to_string(), name: None, effective }))
+    let (server, record) = find(&app, &caller, &server, &id).await?;
+    let (tenant, id) = (caller.store(&app), record.id);
+    let effective = app.connections.remove(&tenant, &caller.actor(), id, expected).await?.into();
+    app.upstream_login.revoke_beside(server, record);
+    Ok(Answer::ok(&Gone { id: id.to_string(), name: None, effective }))
 }
 
 /// Puts an active connection aside, or takes up one that was put aside.

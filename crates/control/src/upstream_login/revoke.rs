@@ -1,6 +1,7 @@
 //! Telling an authorization server that a token is not wanted any more (RFC 7009). What is stored here goes whatever it
 //! says: who revokes a connection is not to depend on somebody else's server.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderMap;
@@ -11,6 +12,7 @@ use super::{LoginError, UpstreamLogin};
 use crate::auth::Token;
 use crate::keyring::Place;
 use crate::outward::Bounds;
+use crate::rest::carried;
 
 /// What the answer may have, and how long it may take.
 const BOUNDS: Bounds = Bounds { bytes: 16 << 10, time: Duration::from_secs(10) };
@@ -27,6 +29,14 @@ pub(crate) enum Told {
 }
 
 impl UpstreamLogin {
+    /// The same for a connection that is gone here already, beside the answer: nobody waits for somebody else's server.
+    pub(crate) fn revoke_beside(self: &Arc<Self>, server: ServerRecord, connection: ConnectionRecord) {
+        let login = self.clone();
+        tokio::spawn(carried(async move {
+            login.revoke(&server, &connection).await;
+        }));
+    }
+
     /// Tells the authorization server of a connection, as well as that goes. Changes nothing here.
     pub(crate) async fn revoke(&self, server: &ServerRecord, connection: &ConnectionRecord) -> Told {
         match self.tell(server, connection).await {

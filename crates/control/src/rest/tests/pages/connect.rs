@@ -862,6 +862,28 @@ async fn revoking_tells_the_authorization_server_as_the_client_that_it_knows() {
     assert_eq!(login.revoke(&server, &without).await, Told::Nothing);
 }
 
+/// R72.
+#[tokio::test]
+async fn a_connection_that_is_removed_is_revoked_where_it_was_granted() {
+    let house = House::open().await;
+    let authority = Authority::open().await;
+    let server = authority.server(&house, oauth()).await;
+    let mut ann = person(&house, "ann", KeyRole::User).await;
+    assert_eq!(code(&connected(&mut ann).await), "connected");
+    let id = hers(&house, &server).await.unwrap().id;
+    let path = format!("/api/v1/servers/notes/connections/{id}");
+    let gone = house.admin_with(("if-match", "*"), "DELETE", &path, "").await;
+    assert_eq!(gone.status, 200, "{}", gone.text);
+    assert!(hers(&house, &server).await.is_none());
+    for _ in 0..500 {
+        if authority.asked("/revoke").len() == 2 {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    panic!("nobody told the authorization server");
+}
+
 #[tokio::test]
 async fn no_form_connects_anything_that_a_page_of_the_session_did_not_send() {
     let house = House::open().await;
