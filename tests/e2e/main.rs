@@ -56,4 +56,5 @@ mod tenancy;
 mod tenant_handle;
 mod tracing;
 mod up;
+mod vault;
 mod ways;

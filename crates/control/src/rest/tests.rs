@@ -10,6 +10,7 @@ mod double;
 mod failures;
 mod house;
 mod idempotency;
+mod import;
 mod input;
 mod issuers;
 mod keys;
