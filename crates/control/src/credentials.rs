@@ -34,8 +34,8 @@ use self::evidence::{Caller, Judge, Unproved};
 use self::flights::Flights;
 use self::held::{Held, HeldKey};
 pub(crate) use self::issuing::Issuing;
-pub(crate) use self::material::{credential_place, is_renewable, token_place};
 use self::ledger::Ledger;
+pub(crate) use self::material::{credential_place, is_renewable, token_place};
 use self::pauses::Pauses;
 use self::request::{Asker, Failure, Wanted};
 use self::times::{Situation, Step};
@@ -393,6 +393,8 @@ impl Credentials {
         if refused && !signed_in {
             let left = self.inner.refused.left(&record.id).unwrap_or_else(|| self.inner.refused.long(record.id));
             let message = "the server refused the credential, and there is no other";
+            let (code, said) = ("auth_failed".to_owned(), message.to_owned());
+            self.note(record, store::Verdict::Refused { status: None, code, message: said }).await;
             return Unresolved { retry_after: Some(left), ..unresolved("upstream_auth", message) };
         }
         let message = match token {
@@ -447,7 +449,13 @@ impl Credentials {
         Ok(())
     }
 
-    fn situation<'a>(&self, token: Option<&'a Token>, renewable: bool, pre_refresh: u32, refused: bool) -> Situation<'a> {
+    fn situation<'a>(
+        &self,
+        token: Option<&'a Token>,
+        renewable: bool,
+        pre_refresh: u32,
+        refused: bool,
+    ) -> Situation<'a> {
         Situation { token, renewable, pre_refresh, refused, now: self.inner.clock.now_micros() }
     }
 
@@ -548,7 +556,9 @@ fn told(failure: &Failure, retry_after: Duration) -> Unresolved {
         }
         Failure::Client(code) => unresolved(
             "reauth_required",
-            &format!("the authorization server does not know Gatehouse any more ({code}): somebody has to sign in again"),
+            &format!(
+                "the authorization server does not know Gatehouse any more ({code}): somebody has to sign in again"
+            ),
         ),
         Failure::Temporary(why) => busy(why, retry_after),
         Failure::Unresolved(why) => why.clone(),

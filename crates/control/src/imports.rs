@@ -67,7 +67,7 @@ enum ImportError {
     NoConnection,
     /// The file is of no use.
     #[error("{0}")]
-    File(&'static str, ConnectionRecord),
+    File(&'static str, Box<ConnectionRecord>),
     /// The vault.
     #[error("it can't be sealed now")]
     Keyring(#[from] KeyringError),
@@ -125,9 +125,9 @@ impl Imports {
         let changed: Vec<(Entry, Stamp)> = found
             .iter()
             .filter(|(entry, stamp)| {
-                self.known.get(&entry.path).is_none_or(|known| {
-                    known.stamp != *stamp || known.again.is_some_and(|again| again <= now)
-                })
+                self.known
+                    .get(&entry.path)
+                    .is_none_or(|known| known.stamp != *stamp || known.again.is_some_and(|again| again <= now))
             })
             .take(AT_ONCE)
             .cloned()
@@ -171,7 +171,9 @@ impl Imports {
             Ok((_, record)) => self.note(&record, "import_missing", "the file that it is imported from is gone").await,
             // Nobody misses it.
             Err(ImportError::NoConnection) => (),
-            Err(error) => tracing::debug!(error = %telemetry::chain(&error), "a file is gone, its record can't be read"),
+            Err(error) => {
+                tracing::debug!(error = %telemetry::chain(&error), "a file is gone, its record can't be read")
+            }
         }
     }
 
@@ -203,7 +205,7 @@ impl Imports {
         });
         let bytes = match read.await {
             Ok(Ok(bytes)) => bytes,
-            Ok(Err(why)) => return Err(ImportError::File(said(why), record)),
+            Ok(Err(why)) => return Err(ImportError::File(said(why), record.into())),
             Err(_) => return Err(ImportError::Closed),
         };
         let digest = self.keyring.fingerprint(record.tenant, &bytes).await?.to_vec();
@@ -212,7 +214,7 @@ impl Imports {
         }
         let text = std::str::from_utf8(&bytes).ok();
         let Some(credential) = text.and_then(|text| Credential::parse_str(text).ok()) else {
-            return Err(ImportError::File("the file that it is imported from holds no credential", record));
+            return Err(ImportError::File("the file that it is imported from holds no credential", record.into()));
         };
         self.put(&server, record, &credential, stamp, digest).await.map(|()| true)
     }

@@ -160,9 +160,8 @@ impl References {
 
 /// The parts of a relative name that goes only down.
 fn segments(name: &str) -> Result<Vec<&str>, ReferenceError> {
-    let fits = |segment: &&str| {
-        !segment.is_empty() && *segment != "." && *segment != ".." && !segment.contains(['\\', '\0'])
-    };
+    let fits =
+        |segment: &&str| !segment.is_empty() && *segment != "." && *segment != ".." && !segment.contains(['\\', '\0']);
     let segments: Vec<&str> = name.split('/').collect();
     let good = name.len() <= MAX_NAME && segments.len() <= MAX_SEGMENTS && segments.iter().all(fits);
     if good && !name.chars().any(char::is_control) { Ok(segments) } else { Err(ReferenceError::Outside) }

@@ -133,7 +133,8 @@ impl Judge {
         let verifier = live.map(|live| live.record.verifier).filter(|verifier| verifier.tenant == principal.tenant);
         let verifier = verifier.ok_or(Unproved::Refused("the key is not a live one of the tenant"))?;
         let own = verifier.user == principal.user && verifier.scopes.mcp;
-        if !own && !(verifier.scopes.act_as && principal.user.is_some()) {
+        let acts = verifier.scopes.act_as && principal.user.is_some();
+        if !own && !acts {
             return Err(Unproved::Refused("the key is another user's"));
         }
         let servers = verifier.servers.as_ref();

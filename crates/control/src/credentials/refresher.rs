@@ -100,7 +100,7 @@ impl Credentials {
         let mut changes = self.inner.store.changes();
         loop {
             changes.borrow_and_update();
-            let outcome = tenant.lease_refresh(seen.id, owner, seen.token_generation, LEASE).await;
+            let outcome = tenant.lease_refresh(seen.id, owner, seen.token_generation, scaled(LEASE)).await;
             let left = match outcome {
                 Ok(LeaseOutcome::Leased(record)) => return Ok(Leased::Ours(record)),
                 Ok(LeaseOutcome::Newer(record)) => return Ok(Leased::Newer(record)),

@@ -221,6 +221,8 @@ async fn r61_a_reference_whose_content_changes_becomes_a_newer_generation() {
     // Refused, and nothing else is there: no retry with the same.
     let why = lines(1).await.unwrap_err();
     assert_eq!((why.reason.as_str(), why.retry_after.is_some()), ("upstream_auth", true));
+    let stored = house.now(&record).await;
+    assert_eq!((stored.status, stored.last_error.unwrap().code.as_str()), (ConnectionStatus::Active, "auth_failed"));
     house.referred("crm", "two");
     let second = lines(0).await.unwrap();
     assert_eq!((bearer(&second).as_str(), second.token_generation, second.credential_version), ("two", 2, 1));

@@ -1,8 +1,12 @@
 //! Who gets header lines: a node's certificate alone empties nothing.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use identity::{Audience, By, Claims, Signer};
 use model::{SignerId, SignerSpec};
-use store::{NewDepartment, UserPatch};
+use ring::rand::SystemRandom;
+use ring::signature::{Ed25519KeyPair, KeyPair as _};
+use store::{FetchedKeys, NewDepartment, NewIssuer, UserPatch};
 use uuid::Uuid;
 
 use super::*;
@@ -179,6 +183,71 @@ async fn a_token_of_ours_is_verified_again() {
     house.pass(-400);
     house.store.tenant(house.tenant).revoke_key(&Actor::system("test"), backend.id()).await.unwrap();
     assert!(denied(&house.resolve(&shown(signer.sign(&claims(ann, tenant())))).await), "through a revoked key");
+}
+
+#[tokio::test]
+async fn an_issuers_token_is_verified_again_and_its_departments_count() {
+    let house = House::open().await;
+    let tenant = house.store.tenant(house.tenant);
+    let new = NewDepartment { name: "sales".parse().unwrap(), title: "Sales".into(), external_id: None };
+    let sales = tenant.create_department(&Actor::system("test"), new).await.unwrap().value.id;
+    let server = api_key(&house, &["user", "department"]).await;
+    let ann = house.user("ann", &[]).await;
+    let hers = house.connection(&server, Holder::User(ann), json!("hush")).await;
+    let theirs = house.connection(&server, Holder::Department(sales), json!("shared")).await;
+    let pkcs8 = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).unwrap();
+    let key = Ed25519KeyPair::from_pkcs8(pkcs8.as_ref()).unwrap();
+    let x = URL_SAFE_NO_PAD.encode(key.public_key().as_ref());
+    let keys = json!({"keys": [{"kty": "OKP", "crv": "Ed25519", "alg": "EdDSA", "use": "sig", "kid": "one", "x": x}]});
+    let new = NewIssuer {
+        id: model::IssuerId::fresh(),
+        name: "company".parse().unwrap(),
+        title: "The company".into(),
+        issuer: "https://id.example".into(),
+        client_id: None,
+        client_secret: None,
+        audiences: vec![],
+        algorithms: vec![model::SigningAlgorithm::EdDsa],
+        claims: model::ClaimMapping { departments: Some("groups".into()), ..model::ClaimMapping::default() },
+        scope: None,
+        unknown_users: true,
+        sign_in: false,
+        mcp: true,
+        enabled: true,
+        fetched: Some(FetchedKeys { document: keys.to_string(), metadata: "{}".into(), at: START }),
+    };
+    tenant.create_issuer(&Actor::system("test"), new).await.unwrap();
+    let token = |over: Value| {
+        let now = house.clock.now_secs();
+        let mut claims = json!({"iss": "https://id.example", "aud": "https://gate.example/t/acme/mcp", "sub": "x-1",
+            "preferred_username": "ann", "iat": now, "exp": now + 300});
+        claims.as_object_mut().unwrap().extend(over.as_object().unwrap().clone());
+        let part = |json: &Value| URL_SAFE_NO_PAD.encode(json.to_string());
+        let message = format!("{}.{}", part(&json!({"alg": "EdDSA", "typ": "at+jwt", "kid": "one"})), part(&claims));
+        format!("{message}.{}", URL_SAFE_NO_PAD.encode(key.sign(message.as_bytes())))
+    };
+    let shown = |record: &ConnectionRecord, user, over| ResolveQuestion {
+        principal: Principal { tenant: house.tenant, user, key: None },
+        evidence: Evidence::Token(Secret::new(token(over))),
+        ..house.question(&server, Some(record))
+    };
+    assert_eq!(line(&leased(house.resolve(&shown(&hers, Some(ann), json!({}))).await)), "X-API-Key: hush");
+    let member = json!({"groups": ["sales"]});
+    assert_eq!(line(&leased(house.resolve(&shown(&theirs, Some(ann), member.clone())).await)), "X-API-Key: shared");
+    // Somebody whom nobody here knows has the departments of the token, and nothing of a user's.
+    let stranger = json!({"preferred_username": "zoe", "groups": ["sales"]});
+    leased(house.resolve(&shown(&theirs, None, stranger.clone())).await);
+    for (why, question) in [
+        ("of no department", shown(&theirs, Some(ann), json!({}))),
+        ("a stranger's", shown(&hers, Some(ann), stranger.clone())),
+        ("nobody's", shown(&hers, None, stranger)),
+        ("for another resource", shown(&hers, Some(ann), json!({"aud": "https://other.example/api"}))),
+        ("for another tenant", shown(&hers, Some(ann), json!({"aud": "https://gate.example/t/other/mcp"}))),
+        ("of another issuer", shown(&hers, Some(ann), json!({"iss": "https://evil.example"}))),
+        ("that has ended", shown(&hers, Some(ann), json!({"exp": START / SECOND - 3_600}))),
+    ] {
+        assert!(denied(&house.resolve(&question).await), "a token {why}");
+    }
 }
 
 #[tokio::test]
