@@ -51,6 +51,7 @@ async fn main() -> ExitCode {
 }
 
 async fn serve(config: Config) -> ExitCode {
+    keep_memory_private();
     let shutdown = CancellationToken::new();
     tokio::spawn(stop_on_signal(shutdown.clone()));
     match run(config, shutdown).await {
@@ -59,6 +60,13 @@ async fn serve(config: Config) -> ExitCode {
             tracing::error!(error = %telemetry::chain(&error), "the proxy can't run");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Header lines are in this memory: no core file has it, and no other process of the same user reads it.
+fn keep_memory_private() {
+    if let Err(error) = nix::sys::prctl::set_dumpable(false) {
+        tracing::warn!(%error, "a core file of this process could hold credentials");
     }
 }
 

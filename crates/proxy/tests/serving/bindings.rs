@@ -83,6 +83,8 @@ async fn r50_the_older_transport_bears_them_too() {
     let spec = bound(server("notes", &upstream.sse_url()), &[Scope::Global]);
     let spec = ServerSpec { transport: model::Transport::Sse, ..spec };
     house.mount(&spec);
+    // The session is the query of this upstream's endpoint.
+    house.control.gives_headers_only();
     let global = connection(spec.id, Holder::Global);
     guard.accept_bearer("all", "everybody");
     house.connect(&global, "Bearer all", &[]);
@@ -276,11 +278,9 @@ async fn r50_another_token_ends_no_session_and_another_credential_only_its_own()
     assert_ne!(session_of(&on_ann).await, first);
     assert_eq!(guard.calls().last().unwrap().header("authorization"), "Bearer third");
     assert_eq!(session_of(&on_bob).await, bobs);
-    eventually("the older session is let go", async || {
-        let text = house.metrics();
-        text.contains("gatehouse_bound_used{bound=\"upstream_sessions\",server=\"\",tenant=\"\"} 2").then_some(())
-    })
-    .await;
+    // Not even a goodbye bears what was replaced.
+    let last = guard.seen().into_iter().rposition(|seen| seen.header("authorization") == "Bearer second").unwrap();
+    assert_eq!(guard.seen()[last].asks, "tools/call");
 }
 
 #[tokio::test]
@@ -410,5 +410,63 @@ async fn a_client_that_opens_urls_is_asked_to() {
         } else {
             assert!(elicited.is_null());
         }
+    }
+}
+
+#[tokio::test]
+async fn a_command_bears_the_credential_of_whoever_asked_control() {
+    let (house, guard) = (House::start().await, Guard::shut());
+    let upstream = Upstream::guarded("upstream", &guard).await;
+    let spec = bound(server("notes", &upstream.url()), &[Scope::User]);
+    house.mount(&spec);
+    let ann = Person::connect(&house, &guard, &spec, "ann").await;
+    let key = &ann.key.verifier;
+    let principal = model::Principal { tenant: tenant().id, user: key.user, key: Some(key.id) };
+    let called = house.commands.call(principal.clone(), "ticket", spec.id, "whoami", "{}").await.unwrap();
+    assert!(String::from_utf8_lossy(&called).contains("ann"));
+    let listed = house.commands.list_tools(tenant().id, spec.id, principal, "another").await.unwrap();
+    assert!(String::from_utf8_lossy(&listed).contains("whoami"));
+    let evidence: Vec<_> = house.control.asked().iter().map(|asked| asked.evidence).collect();
+    assert_eq!(evidence, ["ticket"]);
+    // Nobody's question brings somebody's connection.
+    let nobody = model::Principal { tenant: tenant().id, user: None, key: Some(house.key(KeyRole::User).verifier.id) };
+    let failure = house.commands.list_tools(tenant().id, spec.id, nobody, "third").await.unwrap_err();
+    assert_eq!(failure.class, "auth");
+}
+
+#[tokio::test]
+async fn a_probe_bears_what_it_was_given_and_says_what_the_upstream_wants() {
+    let (house, guard) = (House::start().await, Guard::shut().scope("notes:read"));
+    let upstream = Upstream::guarded("upstream", &guard).await;
+    guard.accept_bearer("given", "somebody");
+    let probe = async |token: Option<&str>| {
+        let lines = token.map(|token| {
+            Arc::new(wire::HeaderLines {
+                credential_version: 0,
+                token_generation: 0,
+                headers: vec![("Authorization".to_owned(), model::Secret::new(format!("Bearer {token}")))],
+                query: vec![],
+                certificate: None,
+                fresh: Duration::ZERO,
+                good: Duration::ZERO,
+                stale: Duration::ZERO,
+            })
+        });
+        let spec = proxy::ProbeSpec {
+            tenant: tenant().id,
+            url: model::UpstreamUrl::parse(&upstream.url()).unwrap(),
+            transport: model::Transport::Auto,
+            headers: vec![],
+            connect_timeout: Duration::from_secs(10),
+            read_timeout: Duration::from_secs(10),
+            lines,
+        };
+        house.commands.probe(spec).await.unwrap()
+    };
+    let good = probe(Some("given")).await;
+    assert!(good.challenge.is_none() && good.tools.len() > 2);
+    for token in [None, Some("wrong")] {
+        let challenge = probe(token).await.challenge.unwrap();
+        assert_eq!((challenge.status, challenge.scope.as_deref()), (401, Some("notes:read")));
     }
 }

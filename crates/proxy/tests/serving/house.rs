@@ -155,11 +155,6 @@ impl House {
         value.map_or(0, |value| value.parse().unwrap())
     }
 
-    /// What is measured, as a collector reads it.
-    pub(crate) fn metrics(&self) -> String {
-        self.metrics.render()
-    }
-
     /// The URL of a path.
     pub(crate) fn at(&self, path: &str) -> String {
         format!("{}{path}", self.base)

@@ -45,12 +45,17 @@ async fn r57_r59_a_401_on_any_request_is_answered_with_another_token_once() {
             ("resources/read", json!({"uri": "test://upstream/note"})),
             ("prompts/get", json!({"name": "greet", "arguments": {"who": "you"}})),
         ] {
-            let Setting { house, guard, .. } = setting("old", &["new"]).await;
+            let setting = setting("old", &["new"]).await;
+            let Setting { house, guard, .. } = &setting;
             guard.accept_bearer("old", "everybody");
             guard.fold(folded);
             let open = async || house.session("notes").await;
             // The session was begun with the older one, and goes on with the newer.
             let mcp = if params.is_null() { None } else { Some(open().await) };
+            // Lists have a session of their own over there, which is begun before.
+            if method == "tools/list" {
+                mcp.as_ref().unwrap().request("prompts/list", json!({})).await;
+            }
             guard.forget_secrets();
             guard.accept_bearer("new", "everybody");
             let before = guard.seen().len();
@@ -73,13 +78,14 @@ async fn r57_r59_a_401_on_any_request_is_answered_with_another_token_once() {
 
 #[tokio::test]
 async fn r56_a_token_that_is_newer_already_is_used_and_nobody_is_asked() {
-    let Setting { house, guard, connection, .. } = setting("old", &[]).await;
+    let setting = setting("old", &[]).await;
+    let Setting { house, guard, connection, .. } = &setting;
     guard.accept_bearer("old", "everybody");
     let mcp = house.session("notes").await;
     guard.forget_secrets();
     guard.accept_bearer("new", "everybody");
     // A hundred calls at once: one of them asks for all.
-    house.connect(&connection, "Bearer old", &["Bearer new"]);
+    house.connect(connection, "Bearer old", &["Bearer new"]);
     let mcp = Arc::new(mcp);
     let calls = (0..100).map(|number| {
         let mcp = mcp.clone();
@@ -94,7 +100,8 @@ async fn r56_a_token_that_is_newer_already_is_used_and_nobody_is_asked() {
 
 #[tokio::test]
 async fn r58_a_second_401_is_told_to_control_and_to_the_client_and_the_upstream_is_left_alone() {
-    let Setting { house, guard, connection, .. } = setting("old", &["as-bad"]).await;
+    let setting = setting("old", &["as-bad"]).await;
+    let Setting { house, guard, connection, .. } = &setting;
     guard.accept_bearer("old", "everybody");
     let mcp = house.session("notes").await;
     guard.forget_secrets();
@@ -115,14 +122,15 @@ async fn r58_a_second_401_is_told_to_control_and_to_the_client_and_the_upstream_
     assert_eq!((guard.seen().len() - before, house.control.asked().len()), (2, asked));
     // Somebody signs in again: it is as if nothing had been.
     guard.accept_bearer("good", "everybody");
-    let again = ConnectionSpec { credential_version: 2, token_generation: 3, ..connection };
+    let again = ConnectionSpec { credential_version: 2, token_generation: 3, ..connection.clone() };
     house.connect(&again, "Bearer good", &[]);
     assert_eq!(mcp.text("echo", json!({"text": "x"})).await, "upstream: x");
 }
 
 #[tokio::test]
 async fn r57_a_token_that_is_the_same_is_not_tried_again() {
-    let Setting { house, guard, upstream, .. } = setting("static", &[]).await;
+    let setting = setting("static", &[]).await;
+    let Setting { house, guard, upstream, .. } = &setting;
     guard.accept_bearer("static", "everybody");
     let mcp = house.session("notes").await;
     guard.forget_secrets();
@@ -134,10 +142,11 @@ async fn r57_a_token_that_is_the_same_is_not_tried_again() {
 
 #[tokio::test]
 async fn a_server_that_wants_no_second_try_gets_none() {
-    let Setting { house, guard, spec, .. } = setting("old", &["new"]).await;
+    let setting = setting("old", &["new"]).await;
+    let Setting { house, guard, spec, .. } = &setting;
     guard.accept_bearer("old", "everybody");
     let binding = model::Binding { retry_unauthorized: false, ..spec.binding.clone().unwrap() };
-    house.mount(&ServerSpec { binding: Some(binding), ..spec });
+    house.mount(&ServerSpec { binding: Some(binding), ..spec.clone() });
     let mcp = house.session("notes").await;
     guard.forget_secrets();
     guard.accept_bearer("new", "everybody");
@@ -148,7 +157,8 @@ async fn a_server_that_wants_no_second_try_gets_none() {
 
 #[tokio::test]
 async fn r58_a_refused_credential_harms_no_other_scope_and_cools_nothing() {
-    let Setting { house, guard, spec, .. } = setting("bad", &[]).await;
+    let setting = setting("bad", &[]).await;
+    let Setting { house, guard, spec, .. } = &setting;
     let own = ServerSpec { id: model::ServerId::fresh(), name: "other".parse().unwrap(), ..spec.clone() };
     house.mount(&own);
     let good = connection(own.id, Holder::Global);
@@ -164,7 +174,8 @@ async fn r58_a_refused_credential_harms_no_other_scope_and_cools_nothing() {
 
 #[tokio::test]
 async fn r60_insufficient_scope_is_recorded_and_any_other_403_is_passed_on() {
-    let Setting { house, guard, upstream, connection, .. } = setting("good", &["other"]).await;
+    let setting = setting("good", &["other"]).await;
+    let Setting { house, guard, upstream, connection, .. } = &setting;
     guard.accept_bearer("good", "everybody");
     let mcp = house.session("notes").await;
     guard.needs("echo", "notes:write");
@@ -184,12 +195,13 @@ async fn r60_insufficient_scope_is_recorded_and_any_other_403_is_passed_on() {
 #[tokio::test]
 async fn r59_what_an_upstream_says_of_its_authorization_reaches_no_client() {
     for bindings in [false, true] {
-        let Setting { house, guard, spec, .. } = setting("bad", &[]).await;
+        let setting = setting("bad", &[]).await;
+        let Setting { house, guard, spec, .. } = &setting;
         guard.accept_bearer("bad", "everybody");
         let mcp = house.session("notes").await;
         guard.forget_secrets();
         if !bindings {
-            house.mount(&ServerSpec { binding: None, ..spec });
+            house.mount(&ServerSpec { binding: None, ..spec.clone() });
         }
         let call =
             json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "echo", "arguments": {}}});
@@ -204,7 +216,8 @@ async fn r59_what_an_upstream_says_of_its_authorization_reaches_no_client() {
 
 #[tokio::test]
 async fn an_answer_that_breaks_off_is_not_asked_for_again_with_another_token() {
-    let Setting { house, guard, upstream, .. } = setting("good", &["other"]).await;
+    let setting = setting("good", &["other"]).await;
+    let Setting { house, guard, upstream, .. } = &setting;
     guard.accept_bearer("good", "everybody");
     let mcp = house.session("notes").await;
     upstream.misbehave_next("tools/call", 1, Behaviour::TruncateSse);
@@ -216,7 +229,8 @@ async fn an_answer_that_breaks_off_is_not_asked_for_again_with_another_token() {
 
 #[tokio::test]
 async fn an_accepted_credential_is_told_in_time_and_a_gone_one_is_asked_for_by_nobody() {
-    let Setting { house, guard, connection, .. } = setting("good", &[]).await;
+    let setting = setting("good", &[]).await;
+    let Setting { house, guard, connection, .. } = &setting;
     guard.accept_bearer("good", "everybody");
     let mcp: Mcp = house.session("notes").await;
     assert_eq!(mcp.text("echo", json!({"text": "x"})).await, "upstream: x");
@@ -224,7 +238,7 @@ async fn an_accepted_credential_is_told_in_time_and_a_gone_one_is_asked_for_by_n
     house.put([Resource::Connection(ConnectionSpec { token_generation: 2, ..connection.clone() })]);
     let answer = mcp.call("echo", json!({"text": "x"})).await;
     assert_eq!((code_of(&answer), why(&answer)), (-31006, "reauth_required"));
-    house.disconnect(&connection);
+    house.disconnect(connection);
     let asked = house.control.asked().len();
     assert_eq!(why(&mcp.call("echo", json!({"text": "x"})).await), "connection_required");
     assert_eq!(house.control.asked().len(), asked);

@@ -27,6 +27,7 @@ struct Script {
     /// The secret values by which evidence of keys is checked.
     keys: HashMap<KeyId, [u8; 32]>,
     away: bool,
+    headers_only: bool,
     asked: Vec<Asked>,
     told: Vec<Verdict>,
 }
@@ -68,6 +69,11 @@ impl Scripted {
     /// Answers nobody from now on, or again.
     pub(crate) fn away(&self, away: bool) {
         self.0.lock().unwrap().away = away;
+    }
+
+    /// Gives no query parameters.
+    pub(crate) fn gives_headers_only(&self) {
+        self.0.lock().unwrap().headers_only = true;
     }
 
     /// Knows the secret of a key.
@@ -128,6 +134,10 @@ impl Scripted {
             departments: question.departments.clone(),
             scope: question.challenge.as_ref().and_then(|challenge| challenge.scope.clone()),
         });
+        let query = match script.headers_only {
+            true => Vec::new(),
+            false => vec![("tenant key".to_owned(), Secret::new("a&b".to_owned()))],
+        };
         let Some(held) = script.credentials.get_mut(&question.connection) else {
             let (reason, message) = ("reauth_required".to_owned(), "the test forgot it".to_owned());
             return Ok(Resolved::Unresolved(Unresolved { reason, message, retry_after: None }));
@@ -141,7 +151,7 @@ impl Scripted {
             credential_version: held.version,
             token_generation: held.generation,
             headers: vec![("Authorization".to_owned(), Secret::new(held.text.clone()))],
-            query: vec![("tenant key".to_owned(), Secret::new("a&b".to_owned()))],
+            query,
             certificate: None,
             fresh: held.good.min(Duration::from_secs(60)),
             good: held.good,
