@@ -208,8 +208,8 @@ impl AuthConfig {
             _ => None,
         }));
         let client = match &self.source {
-            TokenSource::ClientCredentials(settings) => settings.client.from_credential(),
-            TokenSource::Exchange(settings) => settings.client.from_credential(),
+            TokenSource::ClientCredentials(settings) => settings.client.missing(),
+            TokenSource::Exchange(settings) => settings.client.missing(),
             _ => Vec::new(),
         };
         names.extend(client.into_iter().map(str::to_owned));

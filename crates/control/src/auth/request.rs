@@ -163,7 +163,7 @@ impl ClientSettings {
     }
 
     /// Secrets that must be in the credential, since the settings don't hold them.
-    pub(super) fn from_credential(&self) -> Vec<&'static str> {
+    pub(super) fn missing(&self) -> Vec<&'static str> {
         let (proof, name) = match self.method {
             ClientMethod::Basic | ClientMethod::Post => (&self.secret, "client_secret"),
             ClientMethod::PrivateKeyJwt => (&self.private_key, "private_key"),
