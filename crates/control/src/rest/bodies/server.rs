@@ -233,7 +233,7 @@ pub(crate) struct ServerLimitsBody {
 /// Reads a create; `None` when something is wrong, which `fields` then knows.
 pub(crate) fn create(fields: &mut Fields) -> Option<AddServer> {
     fields.given_by_us();
-    fields.immutable(&["created_by", "updated_by"]);
+    fields.immutable(&["created_by", "updated_by", "required_secrets"]);
     let name = fields.optional("name", slug);
     let title = fields.optional("title", words(MAX_TITLE));
     let url = fields.required("url", url);
@@ -349,7 +349,7 @@ pub(crate) fn plain(url: UpstreamUrl, title: Option<String>) -> AddServer {
 /// Reads a PATCH: absent keeps, null goes back to the default where there is one.
 pub(crate) fn change(fields: &mut Fields) -> ChangeServer {
     fields.given_by_us();
-    fields.immutable(&["created_by", "updated_by"]);
+    fields.immutable(&["created_by", "updated_by", "required_secrets"]);
     let (auth, credential) = (auth(fields), credential(fields));
     ChangeServer { patch: patch(fields), auth, credential }
 }

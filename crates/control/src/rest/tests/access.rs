@@ -151,14 +151,15 @@ pub(super) async fn objects(house: &House, admin: &str) -> Objects {
     let bound = make(admin, "servers", &bound).await;
     let credential = r#"{"scope_type":"global","credential":"a-token"}"#;
     let connection = make(admin, &format!("servers/{bound}/connections"), credential).await;
+    // One for all: nothing uses it up, and a tenant has so many only.
     let oauth = format!(
-        r#"{{"url":"{NOTES}","title":"O {{fresh}}","auth":{{"type":"authorization_code","scopes":["global"]}},"skip_validation":true}}"#
+        r#"{{"url":"{NOTES}","name":"wants-login","auth":{{"type":"authorization_code","scopes":["global"]}},"skip_validation":true}}"#
     );
-    let oauth = make(admin, "servers", &oauth).await;
-    let begun = house.ask(admin, "POST", &format!("/api/v1/servers/{oauth}/connections/login"), "").await.json();
+    house.ask(admin, "POST", "/api/v1/servers", &oauth).await;
+    let begun = house.ask(admin, "POST", "/api/v1/servers/wants-login/connections/login", "").await.json();
     let attempt = begun["attempt"].as_str().unwrap_or_else(|| panic!("{begun}")).to_owned();
     Objects(vec![
-        ("{server}/connections/login", format!("{oauth}/connections/login")),
+        ("{server}/connections/login", "wants-login/connections/login".to_owned()),
         ("{attempt}", attempt),
         ("{connection}", connection),
         ("{session}", session),
