@@ -30,21 +30,43 @@ fn of_user(login: &str, token: &str) -> Value {
     json!({"scope_type": "user", "scope_id": login, "credential": token})
 }
 
-/// A session of a user at a server.
-async fn session(house: &Gatehouse, admin: &Admin, login: &str, server: &str) -> Mcp {
-    Mcp::open(&house.at(&format!("/servers/{server}/mcp")), &admin.key_of(login).await).await
+/// Somebody's client at a server. It opens a session for each call: where there is no credential, none opens.
+struct Client {
+    url: String,
+    key: String,
 }
 
-/// As whom the upstream knows who calls.
-async fn person(mcp: &Mcp) -> String {
-    whoami(mcp).await["person"].as_str().unwrap().to_owned()
+impl Client {
+    /// As whom the upstream knows who calls.
+    async fn person(&self) -> String {
+        let mcp = Mcp::open(&self.url, &self.key).await;
+        whoami(&mcp).await["person"].as_str().unwrap().to_owned()
+    }
+
+    /// What a call gives for which there is no credential.
+    async fn refused(&self) -> Value {
+        let answer = self.tried().await;
+        assert_eq!(answer["error"]["code"], -31006, "{answer}");
+        answer["error"]["data"].clone()
+    }
+
+    /// What comes back, whatever it is.
+    async fn tried(&self) -> Value {
+        match Mcp::try_open(&self.url, &self.key, tests::mcp::REVISION).await {
+            Ok(mcp) => mcp.call("whoami", json!({})).await,
+            Err(text) => serde_json::from_str(&text[text.find('{').unwrap_or_default()..]).unwrap_or(Value::Null),
+        }
+    }
 }
 
-/// The error of a call that found no credential.
-async fn refused(mcp: &Mcp) -> Value {
-    let answer = mcp.call("whoami", json!({})).await;
-    assert_eq!(answer["error"]["code"], -31006, "{answer}");
-    answer["error"]["data"].clone()
+/// The client of a user.
+async fn client(house: &Gatehouse, admin: &Admin, login: &str, server: &str) -> Client {
+    Client { url: house.at(&format!("/servers/{server}/mcp")), key: admin.key_of(login).await }
+}
+
+/// The client with the key that the house began with.
+fn first_client(house: &Gatehouse, server: &str) -> Client {
+    Client { url: house.at(&format!("/servers/{server}/mcp")), key: house.client_key().to_owned() }
 }
 
 #[tokio::test]
@@ -58,12 +80,12 @@ async fn a_users_connection_is_never_used_for_another_user() {
     }
     connect(&admin, "safe", &of_user("ann", ANN)).await;
     connect(&admin, "safe", &of_user("bob", BOB)).await;
-    let (ann, bob) = (session(&house, &admin, "ann", "safe").await, session(&house, &admin, "bob", "safe").await);
-    let carol = session(&house, &admin, "carol", "safe").await;
+    let (ann, bob) = (client(&house, &admin, "ann", "safe").await, client(&house, &admin, "bob", "safe").await);
+    let carol = client(&house, &admin, "carol", "safe").await;
     for _ in 0..25 {
-        let (of_ann, of_bob) = tokio::join!(person(&ann), person(&bob));
+        let (of_ann, of_bob) = tokio::join!(ann.person(), bob.person());
         assert_eq!((of_ann.as_str(), of_bob.as_str()), ("ann", "bob"));
-        let data = refused(&carol).await;
+        let data = carol.refused().await;
         assert_eq!((&data["error"], &data["server"]), (&json!("connection_required"), &json!("safe")), "{data}");
     }
     // No key of a client ever came to the upstream.
@@ -78,27 +100,27 @@ async fn the_first_scope_that_has_a_connection_serves_and_is_recorded() {
     add_with(&admin, "safe", &upstream.url(), &bearer(&json!(["user", "department", "global"]))).await.expect(201);
     user(&admin, "ann", &["board"]).await;
     user(&admin, "bob", &[]).await;
-    let (ann, bob) = (session(&house, &admin, "ann", "safe").await, session(&house, &admin, "bob", "safe").await);
-    refused(&ann).await;
+    let (ann, bob) = (client(&house, &admin, "ann", "safe").await, client(&house, &admin, "bob", "safe").await);
+    ann.refused().await;
     let global = connect(&admin, "safe", &json!({"scope_type": "global", "credential": ALL})).await;
-    assert_eq!((person(&ann).await, person(&bob).await), ("all".to_owned(), "all".to_owned()));
+    assert_eq!((ann.person().await, bob.person().await), ("all".to_owned(), "all".to_owned()));
     let board = json!({"scope_type": "department", "scope_id": "board", "credential": BOARD});
     let board = connect(&admin, "safe", &board).await;
-    assert_eq!((person(&ann).await, person(&bob).await), ("board".to_owned(), "all".to_owned()));
+    assert_eq!((ann.person().await, bob.person().await), ("board".to_owned(), "all".to_owned()));
     let own = connect(&admin, "safe", &of_user("ann", ANN)).await;
-    assert_eq!((person(&ann).await, person(&bob).await), ("ann".to_owned(), "all".to_owned()));
+    assert_eq!((ann.person().await, bob.person().await), ("ann".to_owned(), "all".to_owned()));
     // Each that goes, or is put aside, leaves the next.
     let path = |one: &Value| format!("/api/v1/servers/safe/connections/{}", one["id"].as_str().unwrap());
     let aside = change(&admin, "safe", own["id"].as_str().unwrap(), &json!({"status": "disabled"})).await;
     assert_eq!((aside.status.as_u16(), aside.json()["effective"]["pending"].clone()), (200, json!(0)));
-    assert_eq!(person(&ann).await, "board");
+    assert_eq!(ann.person().await, "board");
     tagged(&admin, "DELETE", &path(&board), &path(&board), &Value::Null).await.expect(200);
-    assert_eq!(person(&ann).await, "all");
+    assert_eq!(ann.person().await, "all");
     tagged(&admin, "DELETE", &path(&global), &path(&global), &Value::Null).await.expect(200);
-    refused(&ann).await;
+    ann.refused().await;
     // One that the upstream refused stays in the way of a wider one: nobody becomes somebody else unseen.
     change(&admin, "safe", own["id"].as_str().unwrap(), &json!({"status": "active"})).await.expect(200);
-    assert_eq!(person(&ann).await, "ann");
+    assert_eq!(ann.person().await, "ann");
 }
 
 #[tokio::test]
@@ -111,11 +133,11 @@ async fn a_single_scope_is_exact() {
     user(&admin, "bob", &[]).await;
     let body = json!({"scope_type": "department", "scope_id": "board", "credential": BOARD});
     connect(&admin, "safe", &body).await;
-    let (ann, bob) = (session(&house, &admin, "ann", "safe").await, session(&house, &admin, "bob", "safe").await);
-    assert_eq!(person(&ann).await, "board");
-    refused(&bob).await;
+    let (ann, bob) = (client(&house, &admin, "ann", "safe").await, client(&house, &admin, "bob", "safe").await);
+    assert_eq!(ann.person().await, "board");
+    bob.refused().await;
     // The key of the first admin is somebody's or nobody's, of no department.
-    refused(&house.mcp_of("safe").await).await;
+    first_client(&house, "safe").refused().await;
 }
 
 #[tokio::test]
@@ -132,10 +154,10 @@ async fn a_connection_that_is_put_aside_or_removed_is_used_by_no_proxy_any_more(
     assert_eq!(made["effective"], json!({"live": 3, "pending": 0, "rejected": []}));
     let mut sessions = Vec::new();
     for proxy in 0..3 {
-        sessions.push(Mcp::open(&replicas.at(proxy, "/servers/safe/mcp"), &key).await);
+        sessions.push(Client { url: replicas.at(proxy, "/servers/safe/mcp"), key: key.clone() });
     }
-    for mcp in &sessions {
-        assert_eq!(person(mcp).await, "ann");
+    for client in &sessions {
+        assert_eq!(client.person().await, "ann");
     }
     let id = made["id"].as_str().unwrap();
     let path = format!("/api/v1/servers/safe/connections/{id}");
@@ -144,18 +166,18 @@ async fn a_connection_that_is_put_aside_or_removed_is_used_by_no_proxy_any_more(
         let put = tagged(admin, "PUT", &format!("{path}/status"), &path, &status(to)).await;
         assert_eq!(put.expect(200).json()["effective"], json!({"live": 3, "pending": 0, "rejected": []}), "{to}");
         let since = Instant::now();
-        for mcp in &sessions {
+        for client in &sessions {
             match to {
-                "active" => assert_eq!(person(mcp).await, "ann"),
-                _ => drop(refused(mcp).await),
+                "active" => assert_eq!(client.person().await, "ann"),
+                _ => drop(client.refused().await),
             }
         }
         assert_eq!(guard.bringing(ANN, since).is_empty(), to == "disabled", "{to}");
     }
     tagged(&second, "DELETE", &path, &path, &Value::Null).await.expect(200);
     let since = Instant::now();
-    for mcp in &sessions {
-        refused(mcp).await;
+    for client in &sessions {
+        client.refused().await;
     }
     assert!(guard.bringing(ANN, since).is_empty());
 }
@@ -170,12 +192,12 @@ async fn what_holds_a_connection_takes_it_along_when_it_goes() {
     user(&admin, "bob", &["board"]).await;
     connect(&admin, "safe", &of_user("ann", ANN)).await;
     connect(&admin, "safe", &json!({"scope_type": "department", "scope_id": "board", "credential": BOARD})).await;
-    let bob = session(&house, &admin, "bob", "safe").await;
-    assert_eq!(person(&bob).await, "board");
+    let bob = client(&house, &admin, "bob", "safe").await;
+    assert_eq!(bob.person().await, "board");
     let department = "/api/v1/departments/board";
     tagged(&admin, "DELETE", department, department, &Value::Null).await.expect(200);
     let since = Instant::now();
-    refused(&bob).await;
+    bob.refused().await;
     assert!(guard.bringing(BOARD, since).is_empty());
     // Back again, they must be given again.
     admin.post("/api/v1/departments/board/restore", &json!({})).await.expect(200);
@@ -210,7 +232,7 @@ async fn a_test_asks_the_upstream_with_this_very_credential() {
     // A new one is used by the next call, and clears the error.
     guard.accept_bearer(BOB, "ann");
     change(&admin, "safe", made["id"].as_str().unwrap(), &json!({"credential": BOB})).await.expect(200);
-    assert_eq!(person(&session(&house, &admin, "ann", "safe").await).await, "ann");
+    assert_eq!(client(&house, &admin, "ann", "safe").await.person().await, "ann");
     let tried = test().await;
     assert_eq!((&tried["ok"], &tried["connection"]["last_error"]), (&json!(true), &json!(null)), "{tried}");
 }
@@ -221,17 +243,14 @@ async fn the_credentials_of_a_server_are_the_fields_of_its_global_connection() {
     let house = Gatehouse::start().await;
     let admin = house.admin();
     add_with(&admin, "safe", &upstream.url(), &bearer(&json!(["global"]))).await.expect(201);
-    let mcp = house.mcp_of("safe").await;
-    refused(&mcp).await;
+    let mcp = first_client(&house, "safe");
+    mcp.refused().await;
     let path = "/api/v1/servers/safe/credentials";
     let put = admin.try_send("PUT", path, &[], &json!({"token": ALL})).await.unwrap().expect(200);
     assert_eq!(put.json()["fields"]["token"], json!({"configured": true}), "{}", put.text());
     assert!(!put.text().contains(ALL));
-    eventually("the token is used", || async {
-        (mcp.call("whoami", json!({})).await["error"].is_null()).then_some(())
-    })
-    .await;
-    assert_eq!(person(&mcp).await, "all");
+    eventually("the token is used", || async { (mcp.tried().await["error"].is_null()).then_some(()) }).await;
+    assert_eq!(mcp.person().await, "all");
     let list = admin.get("/api/v1/servers/safe/connections").await.expect(200).json();
     assert_eq!((&list["items"][0]["scope_type"], &list["summary"]["total"]), (&json!("global"), &json!(1)));
     let again = admin.try_send("PUT", path, &[], &json!({})).await.unwrap().expect(200);
@@ -239,7 +258,7 @@ async fn the_credentials_of_a_server_are_the_fields_of_its_global_connection() {
     for _ in 0..2 {
         admin.try_send("DELETE", &format!("{path}/token"), &[], &Value::Null).await.unwrap().expect(204);
     }
-    refused(&mcp).await;
+    mcp.refused().await;
     let unknown = admin.try_send("DELETE", &format!("{path}/password"), &[], &Value::Null).await.unwrap();
     assert_eq!(unknown.status, 400, "{}", unknown.text());
 }
@@ -258,8 +277,9 @@ async fn two_tenants_with_servers_of_one_name_share_no_credential_session_or_lis
     user(&other, "ann", &[]).await;
     let key = other.key_of("ann").await;
     let theirs = Mcp::open(&house.at("/t/other/servers/safe/mcp"), &key).await;
-    let ours = house.mcp_of("safe").await;
-    let (of_ours, of_theirs) = (whoami(&ours).await, whoami(&theirs).await);
+    let ours = first_client(&house, "safe");
+    let of_ours = whoami(&Mcp::open(&ours.url, &ours.key).await).await;
+    let of_theirs = whoami(&theirs).await;
     assert_eq!((&of_ours["person"], &of_theirs["person"]), (&json!("all"), &json!("board")));
     assert_ne!(of_ours["session"], of_theirs["session"], "sessions with the upstream are a tenant's own");
     // A secret that leaked from one is not found in the other.
@@ -273,7 +293,7 @@ async fn two_tenants_with_servers_of_one_name_share_no_credential_session_or_lis
     guard.refuse_all(true);
     assert!(theirs.call("whoami", json!({})).await["error"].is_object());
     guard.refuse_all(false);
-    assert_eq!(person(&ours).await, "all");
+    assert_eq!(ours.person().await, "all");
 }
 
 #[tokio::test]
@@ -320,9 +340,9 @@ async fn a_control_that_dies_while_a_connection_changes_leaves_all_of_the_change
         };
         assert_eq!(usable, wanted, "{point}: {there:?}");
         // What the record says is what proxies do, without another word.
-        let mcp = house.mcp_of(&server).await;
+        let mcp = first_client(&house, &server);
         eventually(&format!("{point}: the proxy does what the record says"), || async {
-            let called = mcp.call("whoami", json!({})).await;
+            let called = mcp.tried().await;
             (called["error"].is_null() == usable).then_some(())
         })
         .await;

@@ -48,7 +48,7 @@ pub(super) fn fits(auth: &AuthConfig, credential: &Credential) -> Result<(), Con
         wrong.extend(missing.map(|name| FieldError {
             field: format!("secrets.{name}"),
             code: Code::Required,
-            detail: "is needed by the server's settings".to_owned(),
+            detail: format!("lacks the secret `{name}`, which the server's settings need"),
         }));
     } else if let Err(unfit) = auth.check_credential(credential) {
         wrong = unfit;
