@@ -22,7 +22,14 @@ pub(super) async fn run(api: &Api, login: &Login, screen: Screen) -> Result<(), 
     let body = Body::default()
         .with("scope_type", holder.scope.map(|scope| scope.as_str()))
         .with("scope_id", holder.holder.as_deref());
-    let made = api.post(&["servers", server, "connections", "login"], &body.value()).await?.body;
+    let made = match api.post(&["servers", server, "connections", "login"], &body.value()).await {
+        Ok(made) => made.body,
+        // Whose it is to be, nobody said, and the key does not say either.
+        Err(Failure::Refused(problem)) if problem.code == "required" && holder.holder.is_none() => {
+            return Err(Failure::Failed(whose(server)));
+        }
+        Err(failure) => return Err(failure),
+    };
     let link = link(api, holder.holder.as_deref(), &made).await;
     if login.no_wait {
         let document =
@@ -38,6 +45,15 @@ pub(super) async fn run(api: &Api, login: &Login, screen: Screen) -> Result<(), 
     }
     let connection = api.get(&["servers", server, "connections", &cell(&ended, "connection")]).await?.body;
     screen.show(&connection, |connection| told(server, connection))
+}
+
+/// What a key of nobody is told.
+fn whose(server: &str) -> String {
+    let server = screen::plain(server);
+    format!(
+        "this key is nobody's, and each person logs in to {server} for themselves: say who will, with \
+         `gatehouse login {server} --scope user --for LOGIN`, or use a key of theirs"
+    )
 }
 
 /// Asks after an attempt until it has ended; control ends it after ten minutes by itself.
