@@ -26,7 +26,7 @@ use self::cache::{Cache, Key, Known};
 use self::certificates::Certificates;
 pub(crate) use self::denial::NoCredential;
 pub(crate) use self::lines::Lines;
-pub(crate) use self::part::{Part, Served, Unserved, served};
+pub(crate) use self::part::{Part, Served, Unserved, departments, served};
 use self::shown::About;
 pub(crate) use self::shown::{Showing, Shown};
 use self::verdicts::Verdicts;
@@ -484,12 +484,12 @@ impl Credentials {
         let (server, connection) = (mount.spec.id, wanted.served.part.connection);
         let about = About { node, principal: &principal, server, connection, at: self.clock.now_micros() };
         let evidence = behalf.shown.evidence(&about);
-        let departments = behalf.caller.as_ref().map(Caller::departments).unwrap_or_default();
+        let departments = behalf.caller.as_ref().map(|caller| behalf.hub.departments(caller)).unwrap_or_default();
         ResolveQuestion {
             node: node.to_owned(),
             server,
             connection,
-            departments: departments.into_iter().map(str::to_owned).collect(),
+            departments,
             newer_than: failed.map_or(0, |(lines, _)| lines.token_generation),
             challenge: failed.map(|(_, refusal)| refusal.challenge.clone()),
             evidence,

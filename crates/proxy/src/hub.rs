@@ -12,10 +12,10 @@ use model::{ServerId, Subject};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::credentials::{Part, Served, Unserved, served};
+use crate::credentials::{Part, Served, Unserved, departments, served};
 use crate::principal::Caller;
 use crate::session::Uid;
-use crate::table::{Connections, Mount};
+use crate::table::{Connections, Mount, People};
 
 /// Changes within this time become one notification.
 const DEBOUNCE: Duration = Duration::from_millis(100);
@@ -36,6 +36,8 @@ pub(crate) struct Hub {
     next: AtomicU64,
     /// Which credentials there are, as far as they are the tenant's.
     connections: ArcSwap<Connections>,
+    /// Who is in which department, where nothing that was shown says it.
+    people: ArcSwap<People>,
 }
 
 /// An answer on its way, as long as whoever asked may have it.
@@ -122,13 +124,24 @@ impl Hub {
         if mount.spec.binding.is_none() {
             return Ok(Served::default());
         }
-        served(&self.connections.load(), mount, caller)
+        served(&self.connections.load(), &self.people.load(), mount, caller)
+    }
+
+    /// The departments of a caller, in the caller's order.
+    pub(crate) fn departments(&self, caller: &Caller) -> Vec<String> {
+        departments(&self.people.load(), caller).into_iter().map(str::to_owned).collect()
+    }
+
+    /// Who is in which department from now on.
+    pub(crate) fn people_changed(&self, now: &Arc<People>) {
+        self.people.store(now.clone());
     }
 
     /// Which credentials there are from now on. Who is served otherwise at one of these mounts than before hears that its
     /// lists changed; streams on its own URL end, since what they hear is another's.
     pub(crate) fn connections_changed(self: &Arc<Self>, now: &Arc<Connections>, mounts: &[Arc<Mount>]) {
         let before = self.connections.swap(now.clone());
+        let people = self.people.load();
         if self.count.load(Ordering::Acquire) == 0 {
             return;
         }
@@ -136,7 +149,7 @@ impl Hub {
         self.retain(|listener| {
             let hears = mounts.iter().filter(|mount| listener.hears.of(mount.spec.id, mount.name()));
             let part = |connections: &Connections, mount: &Mount| {
-                served(connections, mount, Some(&listener.caller)).map(|served| served.part)
+                served(connections, &people, mount, Some(&listener.caller)).map(|served| served.part)
             };
             let mut others = hears.filter(|mount| part(&before, mount) != part(now, mount));
             if others.next().is_none() {

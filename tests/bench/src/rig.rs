@@ -46,6 +46,8 @@ pub(crate) struct Table {
     pub(crate) dead: bool,
     /// Whether allocations are counted.
     pub(crate) count: bool,
+    /// Whether each server takes a credential, of a connection that everybody shares.
+    pub(crate) bound: bool,
 }
 
 impl Rig {
@@ -133,6 +135,9 @@ pub(crate) fn gate_args(upstream: &Child, table: Table) -> Vec<String> {
     }
     if table.count {
         args.push("--count".to_owned());
+    }
+    if table.bound {
+        args.push("--bound".to_owned());
     }
     args
 }

@@ -14,9 +14,10 @@ use crate::report::Report;
 use crate::rig::{Plan, Rig};
 
 /// The names that `--only` takes.
-pub(crate) const NAMES: [&str; 19] = [
+pub(crate) const NAMES: [&str; 20] = [
     "call100",
     "steady",
+    "bound",
     "call64k",
     "call1m",
     "sse",
@@ -41,6 +42,7 @@ pub(crate) async fn run(name: &str, rig: &Rig, plan: &Plan, report: &mut Report)
     match name {
         "call100" => calls::hundred_bytes(rig, plan, report).await,
         "steady" => calls::steady(rig, plan, report).await,
+        "bound" => calls::bound(rig, plan, report).await,
         "call64k" => calls::kibibytes(rig, plan, report).await,
         "call1m" => memory::mebibytes(rig, plan, report).await,
         "sse" => streams::answers(rig, plan, report).await,

@@ -1,10 +1,10 @@
 //! As whom a caller uses a server: the connection that serves, and what else makes header lines another caller's.
 
-use model::{Binding, ConnectionId, ConnectionStatus, Holder, ServerId};
+use model::{Binding, ConnectionId, ConnectionStatus, Holder, Scope, ServerId};
 use sha2::{Digest as _, Sha256};
 
 use crate::principal::Caller;
-use crate::table::{Connections, Mount};
+use crate::table::{Connections, Mount, People};
 
 /// What keeps sessions with an upstream, its lists and header lines of different callers apart. Of servers that take no
 /// credential it is the same for everybody.
@@ -55,14 +55,31 @@ pub(crate) enum Unserved {
     Unusable(ConnectionStatus),
 }
 
+/// A caller's departments, in the caller's order: what a token says, and of the user of a key what the record says.
+pub(crate) fn departments<'a>(people: &'a People, caller: &'a Caller) -> Vec<&'a str> {
+    let recorded = match caller {
+        Caller::Person(_) => return caller.departments(),
+        Caller::Key(_) => caller.user().and_then(|user| people.get(user)).filter(|user| user.active),
+    };
+    recorded.map_or_else(Vec::new, |user| user.departments.iter().map(String::as_str).collect())
+}
+
 /// How `caller` is served at `mount`, by what connections there are; `None` is control itself.
-pub(crate) fn served(connections: &Connections, mount: &Mount, caller: Option<&Caller>) -> Result<Served, Unserved> {
+pub(crate) fn served(
+    connections: &Connections,
+    people: &People,
+    mount: &Mount,
+    caller: Option<&Caller>,
+) -> Result<Served, Unserved> {
     let Some(binding) = &mount.spec.binding else { return Ok(Served::default()) };
     let user = caller.and_then(Caller::user);
-    // Only a cascade that knows departments needs their names.
-    let by_department = binding.scopes.contains(&model::Scope::Department);
-    let departments = if by_department { caller.map(Caller::departments).unwrap_or_default() } else { Vec::new() };
-    let context = context(binding, mount.spec.id, caller);
+    // Only where departments decide something are their names needed.
+    let uses_departments = binding.context.department || binding.scopes.contains(&Scope::Department);
+    let departments = match caller.filter(|_| uses_departments) {
+        Some(caller) => departments(people, caller),
+        None => Vec::new(),
+    };
+    let context = context(binding, mount.spec.id, caller, &departments);
     if binding.scopes.is_empty() {
         let part = Part { context, shares_lists: binding.shared_manifest, ..Part::default() };
         return Ok(Served { part, token_generation: 0 });
@@ -83,7 +100,7 @@ pub(crate) fn served(connections: &Connections, mount: &Mount, caller: Option<&C
 }
 
 /// Digest of what the header lines take of the caller. Who is nobody's record counts as whoever they are here.
-fn context(binding: &Binding, server: ServerId, caller: Option<&Caller>) -> [u8; 16] {
+fn context(binding: &Binding, server: ServerId, caller: Option<&Caller>, departments: &[&str]) -> [u8; 16] {
     let uses = binding.context;
     if !(uses.user || uses.department || uses.login || binding.exchange) {
         return [0; 16];
@@ -105,7 +122,7 @@ fn context(binding: &Binding, server: ServerId, caller: Option<&Caller>) -> [u8;
             add(caller.login().unwrap_or_default().as_bytes());
         }
         if uses.department {
-            caller.departments().iter().for_each(|name| add(name.as_bytes()));
+            departments.iter().for_each(|name| add(name.as_bytes()));
         }
     }
     let mut digest = [0; 16];

@@ -218,8 +218,20 @@ impl Draft {
                 (None, None) => (),
             }
         }
+        self.tell_of_people(old);
         self.tell_of_connections(old);
         self.table
+    }
+
+    /// Whose departments count is the same everywhere.
+    fn tell_of_people(&self, old: &Table) {
+        let now = &self.table.people;
+        let changed = !Arc::ptr_eq(&old.people, now);
+        for (id, tenant) in &self.table.tenants {
+            if changed || !old.tenants.contains_key(id) {
+                tenant.hub.people_changed(now);
+            }
+        }
     }
 
     /// Every tenant of whom a connection came, went or changed serves by those that there are now.

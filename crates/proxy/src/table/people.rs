@@ -7,7 +7,7 @@ use model::{Digest, KeyRole, TenantId, UserId, UserSpec};
 
 /// All users that tokens may be about.
 #[derive(Clone, Default)]
-pub(super) struct People {
+pub(crate) struct People {
     users: HashMap<UserId, Known>,
     /// Of each tenant; copied only by a change of that tenant's users.
     names: HashMap<TenantId, Arc<Names>>,
@@ -59,7 +59,7 @@ pub(crate) enum Unknown {
 }
 
 impl People {
-    pub(super) fn get(&self, id: UserId) -> Option<&Arc<UserSpec>> {
+    pub(crate) fn get(&self, id: UserId) -> Option<&Arc<UserSpec>> {
         self.users.get(&id).map(|known| &known.spec)
     }
 

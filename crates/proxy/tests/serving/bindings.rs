@@ -205,6 +205,37 @@ async fn the_narrowest_accepted_scope_with_a_connection_serves() {
 }
 
 #[tokio::test]
+async fn the_holder_of_a_key_is_served_as_the_departments_of_its_user_are() {
+    let (house, guard) = (House::start().await, Guard::shut());
+    let upstream = Upstream::guarded("upstream", &guard).await;
+    let spec = bound(server("notes", &upstream.url()), &[Scope::Department]);
+    house.mount(&spec);
+    let sales = connection(spec.id, Holder::Department(model::DepartmentId::fresh()));
+    guard.accept_bearer("of-sales", "sales");
+    house.connect(&sales, "Bearer of-sales", &[]);
+    let ann = Person::connect(&house, &guard, &spec, "ann").await;
+    let user = |departments: &[&str]| {
+        Resource::User(model::UserSpec {
+            id: ann.key.verifier.user.unwrap(),
+            tenant: tenant().id,
+            login: "ann".to_owned(),
+            external_id: None,
+            role: KeyRole::User,
+            active: true,
+            departments: departments.iter().map(|name| (*name).to_owned()).collect(),
+        })
+    };
+    let mcp = ann.on(&house, "/mcp").await;
+    for (departments, serves) in [(&[][..], false), (&["law", "sales"], true), (&["law"], false)] {
+        house.put([user(departments)]);
+        let answer = mcp.call("notes__whoami", json!({})).await;
+        assert_eq!(answer["result"].is_object(), serves, "{departments:?}: {answer}");
+    }
+    assert_eq!(house.control.asked()[0].departments, ["law", "sales"]);
+    assert!(guard.calls().iter().all(|seen| seen.person.as_deref() == Some("sales")));
+}
+
+#[tokio::test]
 async fn lists_are_those_of_ones_own_connection() {
     let (house, guard) = (House::start().await, Guard::shut());
     let upstream = Upstream::guarded("upstream", &guard).await;

@@ -8,6 +8,7 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -15,13 +16,14 @@ use std::time::Duration;
 use clap::Parser;
 use egress::{Egress, Policy};
 use model::{
-    Generation, KeyRole, KeyText, KeyVerifier, Limits, Resource, ServerId, ServerSpec, SystemClock, TenantId,
-    TenantSpec, Transport, UpstreamUrl,
+    Binding, ConnectionId, ConnectionSpec, ConnectionStatus, Generation, Holder, KeyRole, KeyText, KeyVerifier, Limits,
+    Resource, Scope, Secret, ServerId, ServerSpec, SystemClock, TenantId, TenantSpec, Transport, UpstreamUrl,
 };
 use proxy::{Change, Gate, Hosts, Readiness, Sealer, Tables, serve};
 use telemetry::Metrics;
 use tokio::net::TcpSocket;
 use tokio_util::sync::CancellationToken;
+use wire::{HeaderLines, ResolveQuestion, Resolved, Verdict};
 
 /// Serves a fixed table.
 #[derive(Parser)]
@@ -38,6 +40,9 @@ struct Args {
     /// Count allocations.
     #[arg(long)]
     count: bool,
+    /// Let each server take a credential of a connection that everybody shares.
+    #[arg(long)]
+    bound: bool,
 }
 
 struct Counting;
@@ -168,9 +173,55 @@ fn table(args: &Args, key: &KeyText, closed: SocketAddr) -> Result<Vec<Resource>
         expires_at: None,
     };
     let mut resources = vec![Resource::Tenant(tenant), Resource::Key(verifier)];
+    if args.bound {
+        for server in &mut servers {
+            server.binding = Some(Binding { scopes: vec![Scope::Global], ..Binding::default() });
+            resources.push(Resource::Connection(ConnectionSpec {
+                id: ConnectionId::fresh(),
+                tenant: server.tenant,
+                server: server.id,
+                holder: Holder::Global,
+                department: None,
+                status: ConnectionStatus::Active,
+                credential_version: 1,
+                token_generation: 1,
+            }));
+        }
+    }
     resources.extend(servers.into_iter().map(Resource::Server));
     Ok(resources)
 }
+
+/// Stands for control: whatever it is asked about becomes the same bearer token.
+struct OneToken;
+
+impl proxy::Control for OneToken {
+    fn node(&self) -> String {
+        "default/bench".to_owned()
+    }
+
+    fn resolve(&self, _: ResolveQuestion) -> Promise<'_, Resolved> {
+        Box::pin(async {
+            Ok(Resolved::Lines(HeaderLines {
+                credential_version: 1,
+                token_generation: 1,
+                headers: vec![("authorization".to_owned(), Secret::new(format!("Bearer {}", "t".repeat(64))))],
+                query: Vec::new(),
+                certificate: None,
+                fresh: Duration::from_secs(60),
+                good: Duration::from_secs(900),
+                stale: Duration::ZERO,
+            }))
+        })
+    }
+
+    fn report(&self, _: Vec<Verdict>) -> Promise<'_, ()> {
+        Box::pin(async { Ok(()) })
+    }
+}
+
+/// What control answers later.
+type Promise<'a, T> = Pin<Box<dyn Future<Output = Result<T, proxy::ControlError>> + Send + 'a>>;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -203,6 +254,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         egress,
         &Metrics::new(),
     );
+    let gate = gate.asking(Arc::new(OneToken));
     bench::announce(&serde_json::json!({
         "mcp": listening.to_string(), "key": key.expose().expose(), "counters": counters_at.to_string(),
     }))?;

@@ -3,7 +3,7 @@
 use crate::BenchError;
 use crate::load::{Ask, Figures};
 use crate::report::{Report, Work};
-use crate::rig::{Plan, Rig, in_turns, in_turns_steady};
+use crate::rig::{self, Lane, Plan, Rig, Table, in_turns, in_turns_steady};
 
 /// The lanes that have to meet a milestone against bare.
 pub(crate) const GATES: [&str; 2] = ["gate", "gate /mcp"];
@@ -44,6 +44,22 @@ pub(crate) async fn steady(rig: &Rig, plan: &Plan, report: &mut Report) -> Resul
             report.claim(format!("p50 at 200/s added to bare, {gate}"), "us", p50, None, None);
             report.claim(format!("p99 at 200/s added to bare, {gate}"), "us", p99, None, None);
         }
+    }
+    report.works.push(work);
+    Ok(())
+}
+
+/// tools/call of 100 bytes at concurrency 32 to a server that takes a credential, beside one that takes none.
+pub(crate) async fn bound(rig: &Rig, plan: &Plan, report: &mut Report) -> Result<(), BenchError> {
+    let Some(plain) = &rig.gate else { return Ok(()) };
+    let bound = rig::start_gate(&rig.upstream, Table { mounts: 1, bound: true, ..Table::default() })?;
+    let lanes = [("gate", plain), ("gate bound", &bound)]
+        .map(|(name, gate)| Ok(Lane { target: rig::single(gate, name, "s0")?, tested: Some(gate) }));
+    let lanes = lanes.into_iter().collect::<Result<Vec<_>, BenchError>>()?;
+    let work = in_turns(plan, "call100 bound c32", &lanes, Ask::Echo, 32).await?;
+    let ratios = work.ratio("gate bound", "gate", |figures| figures.cpu_us);
+    if !ratios.is_empty() {
+        report.claim("CPU per call with a connection", "x with none", ratios, 1.2, 1.1);
     }
     report.works.push(work);
     Ok(())

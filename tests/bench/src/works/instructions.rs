@@ -14,7 +14,8 @@ const CALLS: u64 = 2_000;
 /// Calls that are made in both runs, and so cancel out with start and warming up.
 const WARM: u64 = 300;
 
-/// Bare, and the gate with 1 mount, 100 upstreams and 10,000 mounts, 2,000 calls of one session.
+/// Bare, and the gate with 1 mount, 1 mount that takes a credential, 100 upstreams and 10,000 mounts, 2,000 calls of one
+/// session.
 /// Instructions in user space only: the kernel's share is the same sockets for all of them.
 pub(crate) async fn instructions(rig: &Rig, report: &mut Report) -> Result<(), BenchError> {
     if std::process::Command::new("valgrind").arg("--version").output().is_err() {
@@ -30,6 +31,8 @@ pub(crate) async fn instructions(rig: &Rig, report: &mut Report) -> Result<(), B
     let single = |gate: &Child| rig::single(gate, "gate", "s0");
     let aggregate = |gate: &Child| rig::aggregate(gate, "gate /mcp");
     let one = count("bench-gate", table(1), Ask::Echo, single).await?;
+    let bound_table = rig::gate_args(&rig.upstream, Table { mounts: 1, bound: true, ..Table::default() });
+    let bound = count("bench-gate", bound_table, Ask::Echo, single).await?;
     let one_of_all = count("bench-gate", table(1), Ask::EchoOver(1), aggregate).await?;
     let hundred = count("bench-gate", table(UPSTREAMS), Ask::EchoOver(UPSTREAMS), aggregate).await?;
     let many = count("bench-gate", table(10_000), Ask::Echo, single).await?;
@@ -39,6 +42,7 @@ pub(crate) async fn instructions(rig: &Rig, report: &mut Report) -> Result<(), B
     }
     report.claim("instructions per call spread over 100 upstreams", "x one", vec![hundred / one_of_all], 1.1, 1.03);
     report.claim("instructions per call with 10000 mounts", "x one", vec![many / one], 1.1, 1.02);
+    report.claim("instructions per call with a connection", "x with none", vec![bound / one], 1.2, 1.1);
     Ok(())
 }
 
