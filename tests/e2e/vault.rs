@@ -18,7 +18,7 @@ use crate::harbour::{add_with, connect};
 /// Where a rotation can be cut; tried here.
 pub(crate) const POINTS: [&str; 2] = ["rotation.keys_made", "rotation.page"];
 /// Control's timers are hurried, so that a rotation needs no minute to settle; the database's time is not.
-const SCALE: &str = "20";
+const SCALE: &str = "5";
 /// Secrets beside the one that is called with: more than one page of them.
 const OTHERS: usize = 210;
 
@@ -219,4 +219,22 @@ async fn r32_a_key_out_of_a_variable_opens_the_house_and_is_gone_from_the_proces
     assert_eq!(keks(&admin).await.len(), 1);
     let tested = admin.get("/api/v1/servers").await;
     assert_eq!(tested.status, 200);
+}
+
+#[test]
+fn r30_only_the_import_knows_ciphertexts_of_other_systems() {
+    let sources = tests::packages::repository().join("crates/control/src");
+    let (mut folders, mut knows) = (vec![sources.clone()], Vec::new());
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if std::fs::read_to_string(&path).is_ok_and(|text| text.contains("legacy::")) {
+                knows.push(path.strip_prefix(&sources).unwrap().display().to_string());
+            }
+        }
+    }
+    knows.sort();
+    assert_eq!(knows, ["import.rs", "import/weknora.rs", "import/yuxi.rs"]);
 }

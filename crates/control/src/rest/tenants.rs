@@ -98,6 +98,8 @@ pub(crate) async fn remove(
     let record = find(&app, &named).await?.ok_or(Problem::NotFound)?;
     let id = record.spec.id;
     let committed = app.store.platform().delete_tenant(&caller.actor(), id, expected).await?;
+    // Here at once; other replicas miss its row within a minute.
+    app.keyring.forget(id);
     let effective = app.servers.settled(committed.revision, ResourceName::Tenant(id)).await.into();
     Ok(Answer::ok(&Gone { id: id.to_string(), name: Some(record.spec.name.to_string()), effective }))
 }
