@@ -93,7 +93,7 @@ async fn a_users_connection_is_never_used_for_another_user() {
 }
 
 #[tokio::test]
-async fn the_first_scope_that_has_a_connection_serves_and_is_recorded() {
+async fn the_first_accepted_scope_that_has_a_connection_serves() {
     let (upstream, _guard) = upstream("safe").await;
     let house = Gatehouse::start().await;
     let admin = house.admin();
@@ -196,6 +196,11 @@ async fn what_holds_a_connection_takes_it_along_when_it_goes() {
     assert_eq!(bob.person().await, "board");
     let department = "/api/v1/departments/board";
     tagged(&admin, "DELETE", department, department, &Value::Null).await.expect(200);
+    // The answer does not wait for proxies.
+    eventually("the department's connection is used no more", || async {
+        (bob.tried().await["error"]["code"] == -31006).then_some(())
+    })
+    .await;
     let since = Instant::now();
     bob.refused().await;
     assert!(guard.bringing(BOARD, since).is_empty());
