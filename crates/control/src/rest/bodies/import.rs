@@ -15,6 +15,8 @@ use crate::rest::fields::{Fields, Wrong, flag, text};
 const MAX_ROWS: usize = 50;
 /// Characters of the old system's key.
 const MAX_KEY: usize = 4096;
+/// The highest number of a line.
+const MAX_LINE: u64 = 1_000_000_000;
 /// Servers that rows may refer to.
 const MAX_SERVERS: usize = 10_000;
 
@@ -45,6 +47,7 @@ pub(crate) struct ImportBody {
 #[schema(as = ImportRow)]
 pub(crate) struct ImportRowBody {
     /// Its number, for the report.
+    #[schema(minimum = 0, maximum = 1000000000)]
     line: u64,
     /// Its columns.
     row: BTreeMap<String, serde_json::Value>,
@@ -97,7 +100,7 @@ fn rows(value: Value) -> Result<Vec<(u64, SecretJson)>, Wrong> {
         return Err((Code::TooMany, format!("at most {MAX_ROWS}")));
     }
     let row = |mut item: Value| {
-        let line = item.get("line").and_then(Value::as_u64).ok_or_else(wrong)?;
+        let line = item.get("line").and_then(Value::as_u64).filter(|line| *line <= MAX_LINE).ok_or_else(wrong)?;
         let row = item.get_mut("row").filter(|row| row.is_object()).ok_or_else(wrong)?;
         Ok((line, SecretJson::new(row.take())))
     };
