@@ -12,14 +12,23 @@ const name = `${scenario.replace(/^auth\//, '').slice(0, 20)}-${randomUUID().sli
 // A server that asks for more scopes after each login is asked no more often than this.
 const MOST_LOGINS = 3;
 
+// What an admin of the server would have been told.
+async function issuer() {
+  const { origin, pathname } = new URL(upstream);
+  const about = await fetch(`${origin}/.well-known/oauth-protected-resource${pathname}`);
+  return (await about.json()).authorization_servers[0];
+}
+
 const auth = {
-  'auth/client-credentials-jwt': () => ({
+  'auth/client-credentials-jwt': async () => ({
+    issuer: await issuer(),
     type: 'client_credentials',
     method: 'private_key_jwt',
     client_id: context.client_id,
     private_key: context.private_key_pem,
   }),
-  'auth/client-credentials-basic': () => ({
+  'auth/client-credentials-basic': async () => ({
+    issuer: await issuer(),
     type: 'client_credentials',
     method: 'client_secret_basic',
     client_id: context.client_id,
@@ -88,7 +97,8 @@ async function page(url, form) {
       else jar.delete(key);
     }
     const text = await answer.text();
-    const on = answer.headers.get('location') ?? /http-equiv="refresh" content="\d+;\s*url=([^"]+)"/i.exec(text)?.[1];
+    // A page that leads on by itself says so in a header, and has a link for who would press it.
+    const on = answer.headers.get('location') ?? (own ? /id="on" href="([^"]+)"/.exec(text)?.[1] : undefined);
     if (!on) return { url, status: answer.status, text };
     url = new URL(on.replaceAll('&#38;', '&').replaceAll('&amp;', '&'), url).href;
     form = undefined;
@@ -115,21 +125,31 @@ async function login(link) {
   if (end.status >= 400) give_up(`the login ended at ${end.url.split('?')[0]} with ${end.status}`, end.text);
 }
 
-await rest('POST', '/api/v1/servers', { name, url: upstream, auth: auth() });
+await rest('POST', '/api/v1/servers', { name, url: upstream, auth: await auth() });
 const steps = [
   ['initialize', { protocolVersion: '2025-11-25', capabilities: {}, clientInfo: { name: 'suite', version: '1' } }],
   ['notifications/initialized', {}, true],
   ['tools/list', {}],
   ['tools/call', { name: 'test-tool', arguments: {} }],
 ];
-for (let logins = 0; steps.length; ) {
+const pause = () => new Promise((resolve) => setTimeout(resolve, 100));
+// What a login has changed is known to every proxy within two seconds.
+const HEARD_OF = 20;
+for (let logins = 0, after; steps.length; ) {
   const answer = await ask(...steps[0]);
   if (!answer.error) {
     steps.shift();
+    after = undefined;
     continue;
   }
   const link = answer.error.data?.login_url;
+  if (after > 0) {
+    after -= 1;
+    await pause();
+    continue;
+  }
   if (!link || logins === MOST_LOGINS) give_up(`${steps[0][0]} failed`, answer);
   logins += 1;
   await login(link);
+  after = HEARD_OF;
 }

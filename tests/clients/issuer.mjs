@@ -1,5 +1,6 @@
-// A real OpenID provider on loopback: node issuer.mjs {"accounts": {SUBJECT: CLAIMS}}. Says {ok: {issuer}} first,
-// then takes lines:
+// A real OpenID provider on loopback: node issuer.mjs {"accounts": {SUBJECT: CLAIMS}, "lifetime": SECONDS}. With a lifetime
+// access tokens end soon, and every sign-in comes with a refresh token that is good for one use. Says {ok: {issuer}}
+// first, then takes lines:
 //   {do: "client", id, secret, redirect}    knows one more confidential client
 //   {do: "rotate", keep}                    signs with a new key; the old one stays published if it is kept
 //   {do: "away"}, {do: "back"}              nobody listens on its port; listens there again
@@ -15,9 +16,13 @@ import { load } from './packages.mjs';
 // Its warnings about development settings are not for us.
 console.info = console.warn = () => {};
 const { default: Provider } = await load('oidc-provider');
-const { accounts } = JSON.parse(process.argv[2]);
+const { accounts, lifetime } = JSON.parse(process.argv[2]);
 
 const TWO_DAYS = 2 * 24 * 3600;
+const rotation = lifetime && {
+  issueRefreshToken: (_, client) => client.grantTypeAllowed('refresh_token'),
+  rotateRefreshToken: true,
+};
 const newKey = () => ({
   ...generateKeyPairSync('rsa', { modulusLength: 2048 }).privateKey.export({ format: 'jwk' }),
   kid: randomUUID(),
@@ -46,7 +51,8 @@ function build() {
     findAccount: (_, subject) => claimsOf(subject) && { accountId: subject, claims: () => claimsOf(subject) },
     extraTokenClaims: (_, token) => claimsOf(token.accountId),
     pkce: { required: () => true },
-    ttl: { AccessToken: TWO_DAYS, Grant: TWO_DAYS, IdToken: 3600, Interaction: 3600, Session: TWO_DAYS },
+    ...rotation,
+    ttl: { AccessToken: TWO_DAYS, RefreshToken: TWO_DAYS, Grant: TWO_DAYS, IdToken: 3600, Interaction: 3600, Session: TWO_DAYS },
     features: {
       registration: { enabled: true },
       resourceIndicators: {
@@ -55,7 +61,7 @@ function build() {
           audience: resource,
           scope: 'mcp',
           accessTokenFormat: 'jwt',
-          accessTokenTTL: TWO_DAYS,
+          accessTokenTTL: lifetime ?? TWO_DAYS,
           jwt: { sign: { alg: 'RS256' } },
         }),
       },

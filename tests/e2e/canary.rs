@@ -11,7 +11,7 @@ use tests::redis::Redis;
 use tests::replicas::{Plan, Replicas};
 use tests::{Admin, Authority, Guard, Mcp, Upstream, canary};
 
-use crate::harbour::{Person, add_with, connect, link_of};
+use crate::harbour::{Person, add_with, connect, link_at};
 
 /// Everything that a REST client can read.
 const READABLE: [&str; 12] = [
@@ -175,10 +175,14 @@ async fn no_secret_is_seen_anywhere_but_at_its_upstream_and_a_leak_that_is_plant
             let wrong = json!({"scope_type": "nobody", "credential": way.credential, "surprise": way.secrets});
             admin.post(&format!("/api/v1/servers/{}/connections", way.name), &wrong).await.expect(422);
         }
+        let mut sessions = Vec::new();
         for proxy in 0..2 {
             let mcp = Mcp::open(&replicas.at(proxy, &format!("/servers/{}/mcp", way.name)), &ann.key).await;
             mcp.text("echo", json!({"text": way.name})).await;
-            way.guard.refuse_next(2);
+            sessions.push(mcp);
+        }
+        way.guard.refuse_next(4);
+        for mcp in &sessions {
             let _ = mcp.call("echo", json!({"text": "refused"})).await;
         }
         for secret in &way.secrets {
@@ -191,8 +195,9 @@ async fn no_secret_is_seen_anywhere_but_at_its_upstream_and_a_leak_that_is_plant
     let guard = Guard::by(&authority);
     let upstream = Upstream::guarded("login", &guard).await;
     add_with(&admin, "login", &upstream.url(), &json!({"type": "authorization_code"})).await.expect(201);
-    let mcp = Mcp::open(&replicas.at(0, "/servers/login/mcp"), &ann.key).await;
-    ann.log_in(&link_of(&mcp.call("whoami", json!({})).await)).await;
+    let url = replicas.at(0, "/servers/login/mcp");
+    ann.log_in(&link_at(&url, &ann.key).await).await;
+    let mcp = Mcp::open(&url, &ann.key).await;
     mcp.text("whoami", json!({})).await;
     authority.expire_access();
     mcp.text("whoami", json!({})).await;

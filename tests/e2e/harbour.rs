@@ -6,7 +6,7 @@ use tests::authority::Shape;
 use tests::visitor::Shown;
 use tests::{Admin, Answer, Authority, Gatehouse, Guard, Mcp, Upstream, Visitor, eventually};
 
-use crate::ways::user;
+use crate::ways::{knock, user};
 
 /// Everything that stands around a test; the server is called `safe`.
 pub(crate) struct Harbour {
@@ -78,9 +78,8 @@ impl Harbour {
     pub(crate) async fn connected(&self, login: &str) -> (Person, Mcp) {
         let mut person = Person::new(&self.admin, login).await;
         self.authority.change(|shape| login.clone_into(&mut shape.person));
+        person.log_in(&link_at(&self.house.at("/servers/safe/mcp"), &person.key).await).await;
         let mcp = self.mcp(&person).await;
-        let link = link_of(&mcp.call("whoami", json!({})).await);
-        person.log_in(&link).await;
         assert_eq!(whoami(&mcp).await["person"], login);
         (person, mcp)
     }
@@ -96,9 +95,14 @@ impl Harbour {
     }
 }
 
-/// Adds a server with settings for its credentials.
+/// Adds a server with settings for its credentials, as soon as there is a proxy to try it.
 pub(crate) async fn add_with(admin: &Admin, name: &str, url: &str, auth: &Value) -> Answer {
-    admin.post("/api/v1/servers", &json!({"name": name, "url": url, "auth": auth})).await
+    let body = json!({"name": name, "url": url, "auth": auth});
+    eventually("a proxy is attached", || async {
+        let answer = admin.post("/api/v1/servers", &body).await;
+        (answer.status != 503 || answer.json()["code"] != "no_proxy_attached").then_some(answer)
+    })
+    .await
 }
 
 /// Makes a connection: `body` says for whom, and with what.
@@ -128,6 +132,13 @@ pub(crate) async fn connections(admin: &Admin, server: &str) -> Vec<Value> {
 /// What `whoami` of the upstream says of the caller.
 pub(crate) async fn whoami(mcp: &Mcp) -> Value {
     serde_json::from_str(&mcp.text("whoami", json!({})).await).unwrap()
+}
+
+/// The login link that a client gets which has no connection yet: its session does not begin.
+pub(crate) async fn link_at(url: &str, key: &str) -> String {
+    let answer = knock(url, key).await.expect(200).json();
+    assert_eq!(answer["error"]["data"]["error"], "connection_required", "{answer}");
+    link_of(&answer)
 }
 
 /// The login link of an error that wants one; panics otherwise.

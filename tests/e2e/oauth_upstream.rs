@@ -2,6 +2,7 @@
 //! started again.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tests::authority::{Discovery, Iss, Refresh, Registration, Shape};
@@ -9,7 +10,7 @@ use tests::guard::{Challenge, Prm};
 use tests::lasting::Lasting;
 use tests::{Authority, Browser, Gatehouse, Guard, Issuer, Mcp, Upstream, eventually};
 
-use crate::harbour::{Harbour, Person, add_with, link_of, whoami};
+use crate::harbour::{Harbour, Person, add_with, link_at, link_of, whoami};
 use crate::people;
 use crate::shell::Shell;
 use crate::ways::user;
@@ -21,7 +22,7 @@ async fn a_server_that_wants_oauth_is_added_with_one_command_and_logged_in_to_wi
     let upstream = Upstream::guarded("safe", &guard).await;
     let house = Gatehouse::start().await;
     let mut ann = Person::new(&house.admin(), "ann").await;
-    Shell::of(&house).told(&["server", "add", "safe", &upstream.url(), "--auth", "oauth"]).await;
+    Shell::of(&house).told(&["server", "add", "safe", &upstream.url()]).await;
 
     // As ann: the command prints the link, waits, and says how it ended.
     let shell = Shell::with_key(&house, &ann.key);
@@ -49,8 +50,8 @@ async fn a_server_that_wants_oauth_is_added_with_one_command_and_logged_in_to_wi
 async fn a_person_logs_in_to_an_upstream_behind_a_real_authorization_server_with_a_real_browser() {
     let Some(browser) = Browser::start().await else { return };
     let accounts = json!({"id-ann": {"preferred_username": "ann"}});
-    let Some(mut issuer) = Issuer::start(&accounts).await else { return };
-    let guard = Guard::by_issuer(issuer.url());
+    let Some(mut issuer) = Issuer::short(&accounts, 6).await else { return };
+    let guard = Guard::by_issuer(issuer.url()).scope("mcp");
     let upstream = Upstream::guarded("safe", &guard).await;
     let house = Gatehouse::start().await;
     let admin = house.admin();
@@ -72,7 +73,7 @@ async fn a_person_logs_in_to_an_upstream_behind_a_real_authorization_server_with
         page.goto(&link).await;
         page.shoot("connect").await;
         let text = page.text().await;
-        for word in ["ann", "safe", "default"] {
+        for word in ["ann", "safe", "Default"] {
             assert!(text.contains(word), "the page names {word}: {text}");
         }
         press(&page).await;
@@ -85,7 +86,17 @@ async fn a_person_logs_in_to_an_upstream_behind_a_real_authorization_server_with
     assert_eq!(mcp.text("echo", json!({"text": "hi"})).await, "safe: hi");
     let calls = guard.calls();
     assert!(calls.iter().all(|call| call.header("authorization").starts_with("Bearer ")), "{calls:?}");
-    assert!(issuer.asked("/token").await >= 1);
+
+    // Its tokens end soon, and its refresh tokens are good for one use: nobody notices.
+    let before = issuer.asked("/token").await;
+    for _ in 0..12 {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!(mcp.text("echo", json!({"text": "again"})).await, "safe: again");
+    }
+    let refreshes = issuer.asked("/token").await - before;
+    assert!((2..=12).contains(&refreshes), "{refreshes}");
+    let sent: BTreeSet<_> = guard.calls().iter().map(|call| call.header("authorization").to_owned()).collect();
+    assert!(sent.len() >= 3, "the tokens that were sent were {} different ones", sent.len());
     let well_behaved = page.complaints(house.control()).await;
     assert_eq!(well_behaved, Vec::<Value>::new(), "the browser has something against our pages");
 }
@@ -195,17 +206,15 @@ async fn a_second_401_gives_the_exact_error_with_a_working_link_and_after_the_lo
 async fn without_a_connection_every_client_gets_the_link_in_the_form_that_it_understands() {
     let harbour = Harbour::open().await;
     let ann = Person::new(&harbour.admin, "ann").await;
-    let mcp = harbour.mcp(&ann).await;
-    let answer = mcp.call("whoami", json!({})).await;
-    assert_eq!(answer["error"]["data"]["error"], "connection_required", "{answer}");
-    let link = link_of(&answer);
-    // `gatehouse__servers` shows it too.
+    let link = link_at(&harbour.house.at("/servers/safe/mcp"), &ann.key).await;
     let all = Mcp::open(&harbour.house.at("/mcp"), &ann.key).await;
+    let answer = all.call("safe__whoami", json!({})).await;
+    assert_eq!((link_of(&answer), &answer["error"]["data"]["error"]), (link.clone(), &json!("connection_required")));
+    // `gatehouse__servers` shows it too.
     assert!(all.text("gatehouse__servers", json!({})).await.contains(&link));
     // An upstream's challenge is for the gateway alone.
-    let raw =
-        mcp.post(&json!({"jsonrpc": "2.0", "id": 77, "method": "tools/call", "params": {"name": "whoami"}})).await;
-    let raw = raw.unwrap();
+    let call = json!({"jsonrpc": "2.0", "id": 77, "method": "tools/call", "params": {"name": "safe__whoami"}});
+    let raw = all.post(&call).await.unwrap();
     assert_eq!((raw.status.as_u16(), raw.header("www-authenticate")), (200, ""));
     assert!(!raw.text().contains("a-realm-of-the-upstream"), "{}", raw.text());
 }
@@ -246,9 +255,9 @@ async fn the_authorization_server_is_found_wherever_it_may_be() {
         let guard = Guard::by(&authority).prm(prm).challenge(challenge);
         let upstream = Upstream::guarded(name, &guard).await;
         add_with(&admin, name, &upstream.url(), &json!({"type": "authorization_code"})).await.expect(201);
-        let mcp = Mcp::open(&house.at(&format!("/servers/{name}/mcp")), &ann.key).await;
-        let link = link_of(&mcp.call("whoami", json!({})).await);
-        ann.log_in(&link).await;
+        let url = house.at(&format!("/servers/{name}/mcp"));
+        ann.log_in(&link_at(&url, &ann.key).await).await;
+        let mcp = Mcp::open(&url, &ann.key).await;
         assert_eq!(whoami(&mcp).await["person"], "somebody", "{name}");
         let asked = authority.asked("/authorize");
         assert_eq!(asked[0].fields["resource"], upstream.url(), "{name}");
@@ -280,14 +289,14 @@ async fn an_authorization_server_that_is_not_what_it_should_be_gets_no_code_and_
         let guard = Guard::by(&authority);
         let upstream = Upstream::guarded(name, &guard).await;
         add_with(&admin, name, &upstream.url(), &json!({"type": "authorization_code"})).await.expect(201);
-        let mcp = Mcp::open(&house.at(&format!("/servers/{name}/mcp")), &ann.key).await;
-        let link = link_of(&mcp.call("whoami", json!({})).await);
+        let url = house.at(&format!("/servers/{name}/mcp"));
+        let link = link_at(&url, &ann.key).await;
         let page = ann.visitor.goto(&link).await;
         let end = if page.answer.status == 200 { ann.visitor.lead_on(&page).await } else { page };
         assert!(end.answer.status.as_u16() >= 400, "{name}: {} {}", end.url, end.answer.text());
         assert_eq!(!authority.asked("/authorize").is_empty(), authorizes, "{name}");
         assert!(authority.asked("/token").is_empty(), "{name}: a code went out");
-        link_of(&mcp.call("whoami", json!({})).await);
+        link_at(&url, &ann.key).await;
     }
 }
 
@@ -345,12 +354,12 @@ async fn nothing_of_one_users_login_is_reachable_by_another() {
     let (_ann, of_ann) = harbour.connected("ann").await;
     let (_ben, of_ben) = harbour.connected("ben").await;
     let cleo = Person::new(&harbour.admin, "cleo").await;
-    let of_cleo = harbour.mcp(&cleo).await;
+    let url = harbour.house.at("/servers/safe/mcp");
     for round in 0..5 {
         let (ann, ben) = tokio::join!(whoami(&of_ann), whoami(&of_ben));
         assert_eq!((&ann["person"], &ben["person"]), (&json!("ann"), &json!("ben")), "round {round}");
         assert_ne!(ann["session"], ben["session"]);
-        link_of(&of_cleo.call("whoami", json!({})).await);
+        link_at(&url, &cleo.key).await;
         harbour.authority.expire_access();
     }
     // One user's trouble is nobody else's.
@@ -384,4 +393,53 @@ async fn a_server_without_refresh_tokens_is_used_until_the_end_and_then_asks_for
     assert_eq!(harbour.authority.refreshes(), 0);
     ann.log_in(&link_of(&answer)).await;
     assert_eq!(whoami(&mcp).await["person"], "ann");
+}
+
+#[tokio::test]
+async fn a_401_is_known_on_every_method_and_folded_into_a_json_rpc_error() {
+    let harbour = Harbour::open().await;
+    let (ann, mcp) = harbour.connected("ann").await;
+    let asks: [(&str, Value); 4] = [
+        ("tools/call", json!({"name": "whoami", "arguments": {}})),
+        ("resources/read", json!({"uri": "test://safe/note"})),
+        ("prompts/get", json!({"name": "greet", "arguments": {"who": "you"}})),
+        (
+            "completion/complete",
+            json!({"ref": {"type": "ref/prompt", "name": "greet"},
+            "argument": {"name": "who", "value": "a"}}),
+        ),
+    ];
+    for folded in [false, true] {
+        harbour.guard.fold(folded);
+        for (method, params) in &asks {
+            let before = harbour.authority.refreshes();
+            harbour.authority.expire_access();
+            let answer = mcp.request(method, params.clone()).await;
+            assert!(answer["result"].is_object(), "{method}, folded {folded}: {answer}");
+            assert_eq!(harbour.authority.refreshes(), before + 1, "{method}, folded {folded}");
+        }
+        // And where the first thing that meets it is a new session.
+        harbour.authority.expire_access();
+        harbour.upstream.forget_sessions();
+        let fresh = harbour.mcp(&ann).await;
+        assert_eq!(whoami(&fresh).await["person"], "ann", "folded {folded}");
+    }
+}
+
+#[tokio::test]
+async fn no_proxy_of_the_environment_is_used() {
+    let mut plan = Gatehouse::plan();
+    for name in ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"] {
+        plan = plan.env(name, "http://127.0.0.1:1");
+    }
+    let house = plan.start().await;
+    let authority = Authority::start().await;
+    let guard = Guard::by(&authority);
+    let upstream = Upstream::guarded("safe", &guard).await;
+    let admin = house.admin();
+    add_with(&admin, "safe", &upstream.url(), &json!({"type": "authorization_code"})).await.expect(201);
+    let mut ann = Person::new(&admin, "ann").await;
+    let url = house.at("/servers/safe/mcp");
+    ann.log_in(&link_at(&url, &ann.key).await).await;
+    assert_eq!(whoami(&Mcp::open(&url, &ann.key).await).await["person"], "somebody");
 }

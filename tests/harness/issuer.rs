@@ -16,10 +16,19 @@ pub struct Issuer {
 impl Issuer {
     /// Starts one that knows these accounts, each with its claims; `None`, said aloud, if `SKIP` holds `node`.
     pub async fn start(accounts: &Value) -> Option<Self> {
+        Self::start_as(&json!({"accounts": accounts})).await
+    }
+
+    /// The same, whose access tokens end after so many seconds and whose refresh tokens are good for one use.
+    pub async fn short(accounts: &Value, seconds: u32) -> Option<Self> {
+        Self::start_as(&json!({"accounts": accounts, "lifetime": seconds})).await
+    }
+
+    async fn start_as(settings: &Value) -> Option<Self> {
         if skipped("node") {
             return None;
         }
-        let (dialogue, first) = Dialogue::script("issuer.mjs", &[&json!({"accounts": accounts}).to_string()]).await;
+        let (dialogue, first) = Dialogue::script("issuer.mjs", &[&settings.to_string()]).await;
         let url = first["ok"]["issuer"].as_str().unwrap_or_else(|| panic!("{first}")).to_owned();
         Some(Self { dialogue, url })
     }

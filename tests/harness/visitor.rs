@@ -183,7 +183,7 @@ impl Visitor {
         for _ in 0..MOST_REDIRECTS {
             let refresh = answer.header("refresh").split_once("url=").map(|(_, to)| to.trim_matches('"').to_owned());
             let to = answer.headers.get(LOCATION).and_then(|to| to.to_str().ok()).map(str::to_owned).or(refresh);
-            let Some(to) = to.or_else(|| meta_refresh(&answer)) else {
+            let Some(to) = to.or_else(|| leads_on(&answer)) else {
                 return Err(Box::new(Shown { url, answer }));
             };
             url = url.join(&to).expect("a redirect to a URL");
@@ -196,14 +196,11 @@ impl Visitor {
     }
 }
 
-/// A page that leads on by itself says so in its head.
-fn meta_refresh(answer: &Answer) -> Option<String> {
+/// Where a page leads that goes on by itself, as its link says.
+fn leads_on(answer: &Answer) -> Option<String> {
     let html = answer.text();
-    let tag = html
-        .split('<')
-        .find(|tag| tag.starts_with("meta") && attribute(tag, "http-equiv").as_deref() == Some("refresh"))?;
-    let content = attribute(tag, "content")?;
-    content.split_once("url=").map(|(_, to)| to.to_owned())
+    let tag = html.split('<').find(|tag| tag.starts_with("a ") && attribute(tag, "id").as_deref() == Some("on"))?;
+    attribute(tag, "href")
 }
 
 fn forms(html: &str) -> Vec<Form> {
