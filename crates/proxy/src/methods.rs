@@ -18,7 +18,7 @@ use crate::gate::Gate;
 use crate::limits::Held;
 use crate::lists::{listed, template_match, unprefixed};
 use crate::path::Target;
-use crate::pipeline::shown;
+use crate::pipeline::{passed, shown};
 use crate::principal::Authenticated;
 use crate::relay::{Asked, Renamed, json_response, refused};
 use crate::session::{Capabilities, Scope, Session, Uid};
@@ -38,7 +38,6 @@ impl Gate {
         who: &Authenticated,
         target: Target<'_>,
         headers: &HeaderMap,
-        passed: &HeaderMap,
         message: &Bytes,
         envelope: &Envelope,
         id: Bytes,
@@ -57,7 +56,7 @@ impl Gate {
                     params.and_then(|params| params.client_info).map_or(OWN_INFO, |span| span.of(message));
                 let account = Account::begin(&self.counters, mount);
                 let behalf = Behalf::of(who, shown(headers));
-                match self.open_upstream(who, &behalf, mount, revision, client_info, passed).await {
+                match self.open_upstream(who, &behalf, mount, revision, client_info, &passed(headers)).await {
                     Ok(opened) => {
                         account.end(Ended::Answered);
                         opened

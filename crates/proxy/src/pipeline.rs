@@ -209,15 +209,14 @@ impl Gate {
         let refuse = |fault| Refused { fault, id: id.clone().filter(|_| envelope.kind == Kind::Request) };
         trace::describe(|span| spans::describe(span, who, &envelope, &message));
         modern(headers, &message, &envelope).map_err(refuse)?;
-        let passed = passed(headers);
         let method = envelope.method(&message);
         let begun = Instant::now();
         if let (Kind::Request, "initialize", Some(id)) = (envelope.kind, method, &id) {
-            let answer =
-                Box::pin(self.initialize(who, target, headers, &passed, &message, &envelope, id.clone())).await;
+            let answer = Box::pin(self.initialize(who, target, headers, &message, &envelope, id.clone())).await;
             self.counters.served(method, begun.elapsed());
             return answer.map_err(refuse);
         }
+        let passed = passed(headers);
         // One version header that is not spoken is refused, whatever the session says.
         spoken(headers).map_err(refuse)?;
         let session = self.session(who, target, headers).map_err(refuse)?;
@@ -433,7 +432,7 @@ fn no_modern_method(headers: &HeaderMap) -> Result<(), Fault> {
 }
 
 /// Those headers of the client that may reach an upstream, its trace context among them.
-fn passed(headers: &HeaderMap) -> HeaderMap {
+pub(crate) fn passed(headers: &HeaderMap) -> HeaderMap {
     let mut passed = HeaderMap::new();
     for (name, value) in headers {
         if mcp::headers::passes_upstream(name.as_str()) {

@@ -330,7 +330,7 @@ impl Tables {
         let old = self.current.load_full();
         let mut next = Draft::new(&old, &change);
         let lets_in = change.replace_all || change.names().any(|name| lets_somebody_in(&name));
-        let names: Vec<ResourceName> = change.names().filter(|name| is_of_credentials(name)).collect();
+        let names: Vec<ResourceName> = change.names().filter(is_of_credentials).collect();
         let whole = change.replace_all;
         let mut rejected = Vec::new();
         let (mut tenants, mut servers, mut keys, mut users) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());

@@ -16,8 +16,11 @@ use crate::credentials::{Control, ControlError};
 pub(crate) struct Line {
     boot: Arc<str>,
     node: Arc<str>,
-    open: Arc<Mutex<Option<(u64, LinkClient<LinkChannel>)>>>,
+    open: Arc<Mutex<Option<Numbered>>>,
 }
+
+/// A stream's connection, and which stream of the process it is.
+type Numbered = (u64, LinkClient<LinkChannel>);
 
 /// Questions are asked through one stream's connection until this is dropped.
 pub(super) struct OpenLine {

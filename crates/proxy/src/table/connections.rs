@@ -181,7 +181,8 @@ mod tests {
         all.put(connection(12, department(2), Some("law")));
         all.put(connection(13, Holder::User(user(7)), None));
         let cascade = [Scope::User, Scope::Department, Scope::Global];
-        let table: [(&[Scope], Option<u128>, &[&str], Option<u128>); 8] = [
+        type Line<'a> = (&'a [Scope], Option<u128>, &'a [&'a str], Option<u128>);
+        let table: [Line<'_>; 8] = [
             (&cascade, Some(7), &["law"], Some(13)),
             (&cascade, Some(8), &["art", "law", "sales"], Some(12)),
             (&cascade, None, &[], Some(10)),
