@@ -52,7 +52,7 @@ function build() {
     extraTokenClaims: (_, token) => claimsOf(token.accountId),
     pkce: { required: () => true },
     ...rotation,
-    ttl: { AccessToken: TWO_DAYS, RefreshToken: TWO_DAYS, Grant: TWO_DAYS, IdToken: 3600, Interaction: 3600, Session: TWO_DAYS },
+    ttl: { AccessToken: lifetime ?? TWO_DAYS, RefreshToken: TWO_DAYS, Grant: TWO_DAYS, IdToken: 3600, Interaction: 3600, Session: TWO_DAYS },
     features: {
       registration: { enabled: true },
       resourceIndicators: {

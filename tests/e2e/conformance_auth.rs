@@ -62,7 +62,7 @@ async fn gatehouse_is_the_client_of_every_auth_scenario_as_the_table_says() {
                 let environment = &environment;
                 async move {
                     let found = client(package, &scenario, "conformance_auth.mjs", environment).await;
-                    (scenario, found)
+                    (scenario.name, found)
                 }
             })
             .buffered(AT_ONCE)

@@ -1,6 +1,8 @@
 //! An upstream that wants to know who calls, its authorization server, and people who sign in there, as several modules
 //! need them.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 use tests::authority::Shape;
 use tests::visitor::Shown;
@@ -16,6 +18,9 @@ pub(crate) struct Harbour {
     pub(crate) guard: Guard,
     pub(crate) upstream: Upstream,
 }
+
+/// Within which every proxy has heard of a change.
+const HEARD_OF: Duration = Duration::from_secs(2);
 
 /// Somebody with an account, a browser that is signed in to the console, and a key.
 pub(crate) struct Person {
@@ -40,10 +45,11 @@ impl Person {
         self.visitor.lead_on(&page).await
     }
 
-    /// The same, and it must end well.
+    /// The same, and it must end well; every proxy has heard of it when this is over.
     pub(crate) async fn log_in(&mut self, link: &str) {
         let shown = self.walk(link).await;
         assert_eq!(shown.answer.status, 200, "{} {}", shown.url, shown.answer.text());
+        tokio::time::sleep(HEARD_OF).await;
     }
 }
 
