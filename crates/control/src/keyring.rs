@@ -6,6 +6,7 @@
 //! is gone doesn't outlive it for long.
 
 mod cache;
+mod place;
 mod sealed;
 
 use std::sync::Arc;
@@ -16,10 +17,11 @@ use store::{KeyState, NewTenantKey, Store, StoreError, TenantKey};
 use telemetry::Metrics;
 use tokio::sync::{Mutex, OnceCell};
 use uuid::Uuid;
-use vault::{Coordinates, DataKey, FINGERPRINT, KekError, Keks, KeyOf, PLATFORM, RootSecret, VaultError, Wrapped};
+use vault::{DataKey, FINGERPRINT, KekError, Keks, KeyOf, PLATFORM, RootSecret, VaultError, Wrapped};
 use zeroize::Zeroizing;
 
 use self::cache::{Cache, Found};
+pub(crate) use self::place::Place;
 use crate::timers::scaled;
 
 /// The row of the platform's secret that never changes.
@@ -29,19 +31,6 @@ pub(crate) const ROOT_PLACE: Place = Place { tenant: PLATFORM, kind: "vault", re
 const SWEEP: Duration = Duration::from_secs(30);
 /// How often a key that another replica was first to make is looked for.
 const TRIES: usize = 3;
-
-/// Where a secret belongs; it opens nowhere else.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Place {
-    /// Whose it is, or [`PLATFORM`].
-    pub(crate) tenant: TenantId,
-    /// The kind of record.
-    pub(crate) kind: &'static str,
-    /// The record's id.
-    pub(crate) record: Uuid,
-    /// The field of the record.
-    pub(crate) field: &'static str,
-}
 
 /// Why a secret can't be sealed or opened.
 #[derive(Debug, thiserror::Error)]
@@ -66,14 +55,6 @@ pub(crate) struct Keyring {
     /// Held while keys are read, so that a crowd asks the KEK's holder once.
     reading: Mutex<()>,
     root: OnceCell<RootSecret>,
-}
-
-impl Place {
-    fn at(&self, version: i64) -> Coordinates<'static> {
-        let Self { tenant, kind, record, field } = *self;
-        // Versions count up from zero; a negative one is no version of ours, and opens nothing as its bit pattern.
-        Coordinates { tenant, kind, record, field, secret_version: version.cast_unsigned() }
-    }
 }
 
 impl Keyring {
@@ -115,6 +96,16 @@ impl Keyring {
     /// Equal for equal secrets of one tenant, for as long as the database lives; tells nothing else of them.
     pub(crate) async fn fingerprint(&self, tenant: TenantId, secret: &[u8]) -> Result<[u8; FINGERPRINT], KeyringError> {
         Ok(self.root().await?.fingerprint(tenant, secret))
+    }
+
+    /// [`Keyring::fingerprint`] of each of these secrets, in their order.
+    pub(crate) async fn fingerprints(
+        &self,
+        tenant: TenantId,
+        secrets: &[&str],
+    ) -> Result<Vec<[u8; FINGERPRINT]>, KeyringError> {
+        let root = self.root().await?;
+        Ok(secrets.iter().map(|secret| root.fingerprint(tenant, secret.as_bytes())).collect())
     }
 
     /// The key under which lists' cursors are sealed, the same on every replica.

@@ -27,7 +27,7 @@ use crate::rest::fields::FieldError;
 
 pub(crate) use self::add::add;
 pub(crate) use self::change::{ChangeServer, change};
-pub(crate) use self::settings::{GivenAuth, within};
+pub(crate) use self::settings::{GivenAuth, own_secrets, within};
 pub(crate) use self::trial::{Tried, test};
 
 /// How long an answer waits for proxies to have a change in their tables.

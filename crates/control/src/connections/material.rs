@@ -6,16 +6,10 @@ use store::{ConnectionRecord, NewCredential};
 use super::{ConnectionError, Connections, Given};
 use crate::auth::{AuthConfig, Credential};
 use crate::keyring::{Keyring, KeyringError, Place};
-use crate::rest::code::Code;
 use crate::rest::fields::FieldError;
 
 /// Secrets of one credential by which it can be found.
 const MAX_FINGERPRINTS: usize = 64;
-
-/// Where a connection's credential is sealed for.
-fn place(tenant: TenantId, id: ConnectionId) -> Place {
-    Place { tenant, kind: "connection", record: id.0, field: "credential" }
-}
 
 /// A credential that is ready to be stored.
 pub(crate) struct Kept {
@@ -31,29 +25,15 @@ pub(crate) async fn seal(
     version: i64,
     credential: &Credential,
 ) -> Result<(Vec<u8>, Vec<[u8; 16]>), KeyringError> {
-    let sealed = keyring.seal(place(tenant, id), version, &credential.to_json()).await?;
-    let mut fingerprints = Vec::new();
-    for secret in credential.secret_values().into_iter().take(MAX_FINGERPRINTS) {
-        fingerprints.push(keyring.fingerprint(tenant, secret.as_bytes()).await?);
-    }
-    Ok((sealed, fingerprints))
+    let sealed = keyring.seal(Place::credential(tenant, id), version, &credential.to_json()).await?;
+    let mut secrets = credential.secret_values();
+    secrets.truncate(MAX_FINGERPRINTS);
+    Ok((sealed, keyring.fingerprints(tenant, &secrets).await?))
 }
 
-/// Refuses a credential that would never become header lines: one that lacks a secret which its server's settings need,
-/// or whose secrets can't stand where the settings want them.
+/// Refuses a credential that does not fit its server, with the paths of the whole body.
 pub(super) fn fits(auth: &AuthConfig, credential: &Credential) -> Result<(), ConnectionError> {
-    let mut wrong = Vec::new();
-    if !auth.is_complete(credential) {
-        let missing = auth.required_secrets().into_iter().filter(|name| credential.secret(name).is_none());
-        wrong.extend(missing.map(|name| FieldError {
-            field: format!("secrets.{name}"),
-            code: Code::Required,
-            detail: format!("lacks the secret `{name}`, which the server's settings need"),
-        }));
-    } else if let Err(unfit) = auth.check_credential(credential) {
-        wrong = unfit;
-    }
-    if wrong.is_empty() { Ok(()) } else { Err(ConnectionError::Fields(wrong.into_iter().map(within).collect())) }
+    auth.fits(credential).map_err(|wrong| ConnectionError::Fields(wrong.into_iter().map(within).collect()))
 }
 
 /// A mistake inside the credential, with its whole path.
@@ -85,7 +65,7 @@ impl Connections {
     /// The credential that is sealed in a record; `None` if there is none here.
     pub(super) async fn opened(&self, record: &ConnectionRecord) -> Result<Option<Credential>, ConnectionError> {
         let Some(sealed) = &record.credential else { return Ok(None) };
-        let place = place(record.tenant, record.id);
+        let place = Place::credential(record.tenant, record.id);
         match self.keyring.open(place, record.credential_version, sealed).await {
             Ok(plain) => Credential::from_json(&plain).map(Some).ok_or(ConnectionError::Unreadable),
             Err(KeyringError::Unreadable(_)) => Err(ConnectionError::Unreadable),

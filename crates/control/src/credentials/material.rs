@@ -12,6 +12,7 @@ use super::{Credentials, busy, unresolved};
 use crate::auth::{AuthConfig, AuthSecret, Credential, Token, TokenSource};
 use crate::keyring::{KeyringError, Place};
 use crate::references::ReferenceError;
+use crate::servers::own_secrets;
 
 /// Connections of which is remembered what their references led to.
 const REMEMBERED: usize = 65_536;
@@ -40,12 +41,12 @@ impl Shown {
 
 /// Where the sealed token of a connection belongs.
 pub(crate) fn token_place(record: &ConnectionRecord) -> Place {
-    Place { tenant: record.tenant, kind: "connection", record: record.id.0, field: "token" }
+    Place::token(record.tenant, record.id)
 }
 
 /// Where the sealed credential of a connection belongs.
 pub(crate) fn credential_place(record: &ConnectionRecord) -> Place {
-    Place { tenant: record.tenant, kind: "connection", record: record.id.0, field: "credential" }
+    Place::credential(record.tenant, record.id)
 }
 
 /// Whether another token can be had, with the one that is there or without one.
@@ -61,11 +62,7 @@ pub(crate) fn is_renewable(config: &AuthConfig, token: Option<&Token>, credentia
 impl Credentials {
     /// The server's own secrets.
     pub(super) async fn server_secret(&self, server: &ServerRecord) -> Result<AuthSecret, Unresolved> {
-        let Some(sealed) = &server.auth_secret else { return Ok(AuthSecret::default()) };
-        let (tenant, record) = (server.spec.tenant, server.spec.id.0);
-        let place = Place { tenant, kind: "server", record, field: "auth_secret" };
-        let plain = self.inner.keyring.open(place, server.auth_secret_version, sealed).await.map_err(closed)?;
-        AuthSecret::from_json(&plain).ok_or_else(unreadable)
+        own_secrets(&self.inner.keyring, server).await.map_err(closed)
     }
 
     /// What a person gave, sealed or by reference; `None` if that is nothing.

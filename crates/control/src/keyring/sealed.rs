@@ -1,6 +1,6 @@
 //! Sealing what is stored under the key of now: the place of each value, as whoever sealed it named it.
 
-use model::{IssuerId, ServerId};
+use model::{ConnectionId, IssuerId, ServerId};
 use store::SealedValue;
 use vault::VaultError;
 
@@ -43,11 +43,11 @@ fn split(value: &SealedValue) -> Result<(Lying, &[u8]), KeyringError> {
 
 fn lying(value: &SealedValue) -> Option<Lying> {
     let (tenant, record) = (value.tenant, value.record);
-    let counted = |kind, field| Some(Lying { place: Place { tenant, kind, record, field }, within: false });
+    let counted = |place| Some(Lying { place, within: false });
     let place = match (value.kind, value.field.as_str()) {
-        ("connection", "credential") => return counted("connection", "credential"),
-        ("connection", "token") => return counted("connection", "token"),
-        ("server", _) => return counted("server", "auth_secret"),
+        ("connection", "credential") => return counted(Place::credential(tenant, ConnectionId(record))),
+        ("connection", "token") => return counted(Place::token(tenant, ConnectionId(record))),
+        ("server", _) => return counted(Place::auth_secret(tenant, ServerId(record))),
         ("upstream_client", issuer) => upstream_login::client_place(tenant, ServerId(record), issuer),
         ("issuer", _) => issuers::secret_place(tenant, IssuerId(record)),
         ("sealed", ROOT_ROW) => ROOT_PLACE,

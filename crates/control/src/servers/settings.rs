@@ -1,7 +1,8 @@
 //! How a server is authenticated to, on its way from a body into its record.
 
 use model::{Holder, ServerId, TenantId, UpstreamUrl};
-use store::{ConnectionPage, SecretChange, ServerAuth, ServerRecord, StoreError, TenantStore};
+use store::{ConnectionPage, SecretChange, ServerAuth, ServerRecord, TenantStore};
+use vault::VaultError;
 
 use super::ServersError;
 use crate::auth::{AuthConfig, AuthSecret, Credential};
@@ -46,11 +47,6 @@ pub(super) enum Secrets {
     Given(AuthSecret),
 }
 
-/// Where a server's own secrets are sealed for.
-fn place(tenant: TenantId, server: ServerId) -> Place {
-    Place { tenant, kind: "server", record: server.0, field: "auth_secret" }
-}
-
 /// The settings as they are stored. `version` is that of the secrets which are there.
 pub(super) async fn stored(
     keyring: &Keyring,
@@ -64,21 +60,19 @@ pub(super) async fn stored(
         Secrets::Given(secrets) if secrets.is_empty() => SecretChange::Clear,
         Secrets::Given(secrets) => {
             let version = version + 1;
-            let sealed = keyring.seal(place(tenant, server), version, &secrets.to_json()).await?;
+            let sealed = keyring.seal(Place::auth_secret(tenant, server), version, &secrets.to_json()).await?;
             SecretChange::Set { sealed, version }
         }
     };
     Ok(ServerAuth { config: config.to_stored(), binding: config.binding(), secret })
 }
 
-/// The server's own secrets.
-async fn opened(keyring: &Keyring, record: &ServerRecord) -> Result<Option<AuthSecret>, ServersError> {
-    let Some(sealed) = &record.auth_secret else { return Ok(None) };
-    let place = place(record.spec.tenant, record.spec.id);
+/// The secrets of a server's own settings; none where nothing is sealed.
+pub(crate) async fn own_secrets(keyring: &Keyring, record: &ServerRecord) -> Result<AuthSecret, KeyringError> {
+    let Some(sealed) = &record.auth_secret else { return Ok(AuthSecret::default()) };
+    let place = Place::auth_secret(record.spec.tenant, record.spec.id);
     let plain = keyring.open(place, record.auth_secret_version, sealed).await?;
-    AuthSecret::from_json(&plain)
-        .map(Some)
-        .ok_or(ServersError::Store(StoreError::Corrupt { what: "server.auth_secret" }))
+    AuthSecret::from_json(&plain).ok_or(KeyringError::Unreadable(VaultError::Altered))
 }
 
 /// What becomes of the server's own secrets. Those that were left as they are stay only where they go to the same place
@@ -107,8 +101,8 @@ pub(super) async fn secrets(
         // Nothing was sent, and nothing is missing: what lies there isn't even opened.
         return Ok(Secrets::Kept);
     }
-    let stored = opened(keyring, record).await?;
-    given.config.secrets(sent, stored).map(Secrets::Given).map_err(|wrong| given.within(wrong))
+    let stored = own_secrets(keyring, record).await?;
+    given.config.secrets(sent, Some(stored)).map(Secrets::Given).map_err(|wrong| given.within(wrong))
 }
 
 /// Whether a secret would go elsewhere than it was given for: to another origin, or there in another way.

@@ -51,7 +51,7 @@ impl UpstreamLogin {
 
     async fn tell(&self, server: &ServerRecord, connection: &ConnectionRecord) -> Result<Told, LoginError> {
         let Some(sealed) = &connection.token else { return Ok(Told::Nothing) };
-        let place = Place { tenant: connection.tenant, kind: "connection", record: connection.id.0, field: "token" };
+        let place = Place::token(connection.tenant, connection.id);
         let plain = self.keyring.open(place, connection.token_generation, sealed).await?;
         let token = Token::from_json(&plain).ok_or(LoginError::Internal)?;
         // Of whom nobody knows who granted it, nobody is told it.

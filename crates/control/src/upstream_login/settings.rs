@@ -4,8 +4,9 @@ use model::Secret;
 use store::ServerRecord;
 
 use super::error::LoginError;
-use crate::auth::{AuthConfig, AuthSecret, Context, Credential, Material, TokenSource};
-use crate::keyring::{Keyring, Place};
+use crate::auth::{AuthConfig, Context, Credential, Material, TokenSource};
+use crate::keyring::Keyring;
+use crate::servers::own_secrets;
 
 /// What an admin said; all of it may be absent.
 pub(super) struct Settings {
@@ -25,8 +26,7 @@ impl Settings {
         let config = AuthConfig::from_stored(&server.auth).ok_or(LoginError::NotSupported)?;
         let TokenSource::AuthorizationCode(settings) = config.source() else { return Err(LoginError::NotSupported) };
         let secret = own_secrets(keyring, server).await?;
-        let (credential, context) =
-            (Credential::empty(), Context { user_id: None, department_id: None, work_id: None });
+        let (credential, context) = (Credential::empty(), Context::default());
         let material = Material { auth: &secret, credential: &credential, token: None };
         // What stands in no setting but in people's credentials is nobody's before they have signed in.
         let client_id = settings.client_id.as_ref().map(|id| id.fill_text(&material, &context)).transpose();
@@ -38,11 +38,4 @@ impl Settings {
             scope: settings.scope.clone(),
         })
     }
-}
-
-async fn own_secrets(keyring: &Keyring, server: &ServerRecord) -> Result<AuthSecret, LoginError> {
-    let Some(sealed) = &server.auth_secret else { return Ok(AuthSecret::default()) };
-    let place = Place { tenant: server.spec.tenant, kind: "server", record: server.spec.id.0, field: "auth_secret" };
-    let plain = keyring.open(place, server.auth_secret_version, sealed).await?;
-    AuthSecret::from_json(&plain).ok_or(LoginError::Internal)
 }
