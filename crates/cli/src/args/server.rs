@@ -177,7 +177,7 @@ pub(crate) struct Add {
     #[arg(long)]
     pub(crate) skip_validation: bool,
     #[command(flatten)]
-    pub(crate) auth: AuthArgs,
+    pub(crate) auth: Box<AuthArgs>,
 }
 
 /// What to change of a server; what isn't named stays.
@@ -254,7 +254,7 @@ pub(crate) struct Change {
     #[arg(long, value_name = "BOOL")]
     pub(crate) trust_hints: Option<bool>,
     #[command(flatten)]
-    pub(crate) auth: AuthArgs,
+    pub(crate) auth: Box<AuthArgs>,
     /// Forget everybody's credential
     #[arg(long, conflicts_with_all = ["credential_file", "credential_fields"])]
     pub(crate) no_credential: bool,
