@@ -213,6 +213,7 @@ fn vault_job() -> TableCreateStatement {
         .col(big_integer(VaultJob::UntilAt))
         .col(text(VaultJob::State))
         .col(text_null(VaultJob::Failure))
+        .col(text(VaultJob::AskedBy))
         .col(big_integer(VaultJob::CreatedAt))
         .col(big_integer(VaultJob::UpdatedAt))
         .primary_key(Index::create().col(VaultJob::What).col(VaultJob::TenantId))
@@ -365,6 +366,7 @@ enum VaultJob {
     UntilAt,
     State,
     Failure,
+    AskedBy,
     CreatedAt,
     UpdatedAt,
 }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use model::{Clock, TenantId, crash_here};
-use store::{JobState, JobTaken, KeyState, Resealed, Store, StoreError, TenantKey, VaultJob};
+use store::{Actor, JobState, KeyState, Resealed, Store, StoreError, TenantKey, VaultJob};
 use tokio::sync::Notify;
 use uuid::Uuid;
 
@@ -98,17 +98,16 @@ impl Rotation {
         Self { store, keyring, clock, owner: Uuid::new_v4(), wanted: Notify::new() }
     }
 
-    /// Begins a job, or tells the one that is under way already.
-    pub(crate) async fn begin(&self, what: What) -> Result<VaultJob, StoreError> {
+    /// Begins a job that somebody asks for, or tells the one that is under way already.
+    pub(crate) async fn begin(&self, actor: &Actor, what: What) -> Result<VaultJob, StoreError> {
         let platform = self.store.platform();
         let total = match what {
             What::Kek => platform.keks_in_use().await?.iter().map(|(_, keys)| keys).sum(),
             What::DataKeys(tenant) => platform.sealed_value_count(tenant).await?,
         };
         let (word, tenant) = what.words();
-        let taken = platform.take_vault_job(word, tenant, self.owner, total, scaled(LEASE)).await?;
+        let job = platform.begin_vault_job(actor, word, tenant, total).await?;
         self.wanted.notify_one();
-        let (JobTaken::Taken(job) | JobTaken::Busy(job)) = taken;
         Ok(job)
     }
 
@@ -131,8 +130,8 @@ impl Rotation {
         for job in jobs.iter().filter(|job| job.state == JobState::Running) {
             let Some(what) = What::of(job) else { continue };
             let platform = self.store.platform();
-            let taken = platform.take_vault_job(&job.what, job.tenant, self.owner, job.total, scaled(LEASE)).await?;
-            if let JobTaken::Taken(job) = taken {
+            let taken = platform.take_vault_job(&job.what, job.tenant, self.owner, scaled(LEASE)).await?;
+            if let Some(job) = taken {
                 self.finish(what, job).await?;
             }
         }

@@ -72,7 +72,7 @@ pub use self::platform::purge::{Purged, Retention};
 pub use self::platform::sealed_values::{Resealed, SealedPage, SealedValue};
 pub use self::platform::signers::SignerRow;
 pub use self::platform::tenant_keys::{KeyState, NewTenantKey, TenantKey};
-pub use self::platform::vault_jobs::{JobState, JobTaken, VaultJob};
+pub use self::platform::vault_jobs::{JobState, VaultJob};
 pub use self::restored::Restored;
 pub use self::server_record::{
     NewServer, SecretChange, ServerAuth, ServerLimitsPatch, ServerPage, ServerPatch, ServerRecord,

@@ -57,8 +57,9 @@ pub(crate) async fn start(State(app): State<App>, Platform(caller): Platform, bo
             What::DataKeys(Some(found.spec.id))
         }
     };
-    let job = app.rotation.begin(what).await?;
-    tracing::info!(by = ?caller.actor(), what = job.what, tenant = ?given.tenant, "keys are to be rotated");
+    let actor = caller.actor();
+    let job = app.rotation.begin(&actor, what).await?;
+    tracing::info!(by = ?actor, what = job.what, tenant = ?given.tenant, "keys are to be rotated");
     Ok(Answer::ok(&JobView::from(&job)))
 }
 

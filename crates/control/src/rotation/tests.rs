@@ -102,8 +102,10 @@ fn credential(tenant: TenantId, id: ConnectionId) -> Place {
 /// One stretch of a job, which is begun if it has not been.
 async fn step(rotation: &Rotation, what: What) -> Step {
     let (word, tenant) = what.words();
-    let taken = rotation.store.platform().take_vault_job(word, tenant, rotation.owner, 0, LEASE).await.unwrap();
-    let JobTaken::Taken(mut job) = taken else { return Step::Lost };
+    let platform = rotation.store.platform();
+    platform.begin_vault_job(&Actor::system("test"), word, tenant, 0).await.unwrap();
+    let taken = platform.take_vault_job(word, tenant, rotation.owner, LEASE).await.unwrap();
+    let Some(mut job) = taken else { return Step::Lost };
     match what {
         What::Kek => rotation.rewrap_some(&mut job).await.unwrap(),
         What::DataKeys(tenant) => rotation.reseal_some(tenant, &mut job).await.unwrap(),

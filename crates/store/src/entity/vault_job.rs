@@ -17,6 +17,7 @@ pub struct Model {
     pub until_at: i64,
     pub state: String,
     pub failure: Option<String>,
+    pub asked_by: String,
     pub created_at: i64,
     pub updated_at: i64,
 }

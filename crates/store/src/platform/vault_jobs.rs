@@ -4,16 +4,19 @@
 
 use std::time::Duration;
 
-use model::TenantId;
+use model::{TenantId, UserId};
 use sea_orm::sea_query::{Expr, ExprTrait as _};
-use sea_orm::{ActiveValue::Set, ColumnTrait, Condition, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+use sea_orm::{
+    ColumnTrait, Condition, EntityTrait, IntoActiveModel as _, QueryFilter, QueryOrder, QuerySelect, Select,
+};
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::PlatformStore;
-use crate::StoreError;
-use crate::change::Change;
-use crate::entity::vault_job::{ActiveModel, Column, Entity, Model};
+use crate::change::{Change, Deed};
+use crate::entity::vault_job::{Column, Entity, Model};
 use crate::tenant::connection_tokens::database_now;
+use crate::{Actor, StoreError};
 
 /// The most jobs that are shown.
 const SHOWN: u64 = 500;
@@ -67,67 +70,63 @@ pub struct VaultJob {
     pub updated_at: i64,
 }
 
-/// Whose a job is now.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum JobTaken {
-    /// The caller's: from its beginning, or from where another one left it.
-    Taken(VaultJob),
-    /// Another one does it.
-    Busy(VaultJob),
-}
-
 impl PlatformStore {
-    /// Takes a job for a while: a new one, one that is at its end and begins again, one that its owner has left, or one's
-    /// own.
+    /// Begins a job that somebody asks for, or tells the one that is under way already. Who asked is kept with the job:
+    /// its end is told of in their name, whoever gets it there.
+    pub async fn begin_vault_job(
+        &self,
+        actor: &Actor,
+        what: &str,
+        tenant: Option<TenantId>,
+        total: u64,
+    ) -> Result<VaultJob, StoreError> {
+        let change = Change::begin(&self.store).await?;
+        if let Some(row) = running(what, tenant).one(&change.tx).await? {
+            let job = VaultJob::try_from(row)?;
+            return change.nothing(job).await.map(|nothing| nothing.value);
+        }
+        Entity::delete_many().filter(place(what, tenant)).exec(&change.tx).await?;
+        let row = Model {
+            what: what.to_owned(),
+            tenant_id: tenant.map_or(Uuid::nil(), |tenant| tenant.0),
+            cursor: None,
+            done: 0,
+            total: i64::try_from(total).unwrap_or(i64::MAX),
+            owner: Uuid::nil(),
+            until_at: 0,
+            state: JobState::Running.as_str().to_owned(),
+            failure: None,
+            asked_by: asked_by(actor).to_string(),
+            created_at: change.now,
+            updated_at: change.now,
+        };
+        let job = VaultJob::try_from(row.clone())?;
+        Entity::insert(row.into_active_model()).exec_without_returning(&change.tx).await?;
+        let deed = deed("vault.rotate", &job, json!({ "total": job.total }));
+        change.commit(actor, deed, [], job).await.map(|committed| committed.value)
+    }
+
+    /// Takes a job that is under way for a while: one that nobody has, one that its owner has left, or one's own. `None`
+    /// if another one has it, or it is at its end.
     pub async fn take_vault_job(
         &self,
         what: &str,
         tenant: Option<TenantId>,
         owner: Uuid,
-        total: u64,
         length: Duration,
-    ) -> Result<JobTaken, StoreError> {
-        let change = Change::begin(&self.store).await?;
+    ) -> Result<Option<VaultJob>, StoreError> {
         let backend = self.store.inner.read.get_database_backend();
-        let those = || Entity::find().filter(place(what, tenant));
-        let before = those().one(&change.tx).await?;
-        let lost =
+        let free =
             Condition::any().add(Column::Owner.eq(owner)).add(Expr::col(Column::UntilAt).lte(database_now(backend)));
-        let running = Column::State.eq(JobState::Running.as_str());
-        let free = those().filter(Condition::any().add(running.not()).add(lost)).one(&change.tx).await?.is_some();
-        match &before {
-            Some(job) if !free => {
-                let job = VaultJob::try_from(job.clone())?;
-                return change.nothing(JobTaken::Busy(job)).await.map(|nothing| nothing.value);
-            }
-            Some(job) if job.state == JobState::Running.as_str() => (),
-            _ => {
-                Entity::delete_many().filter(place(what, tenant)).exec(&change.tx).await?;
-                let row = ActiveModel {
-                    what: Set(what.to_owned()),
-                    tenant_id: Set(tenant.map_or(Uuid::nil(), |tenant| tenant.0)),
-                    cursor: Set(None),
-                    done: Set(0),
-                    total: Set(i64::try_from(total).unwrap_or(i64::MAX)),
-                    owner: Set(owner),
-                    until_at: Set(0),
-                    state: Set(JobState::Running.as_str().to_owned()),
-                    failure: Set(None),
-                    created_at: Set(change.now),
-                    updated_at: Set(change.now),
-                };
-                Entity::insert(row).exec_without_returning(&change.tx).await?;
-            }
-        }
         let taken = Entity::update_many()
             .col_expr(Column::Owner, Expr::value(owner))
             .col_expr(Column::UntilAt, database_now(backend).add(micros(length)))
             .filter(place(what, tenant))
-            .exec_with_returning(&change.tx)
+            .filter(Column::State.eq(JobState::Running.as_str()))
+            .filter(free)
+            .exec_with_returning(&self.store.inner.write)
             .await?;
-        let job = taken.into_iter().next().ok_or(StoreError::NotFound)?;
-        change.quietly().await?;
-        Ok(JobTaken::Taken(VaultJob::try_from(job)?))
+        taken.into_iter().next().map(VaultJob::try_from).transpose()
     }
 
     /// Notes how far a job is, and keeps it for a while longer; says no if another one has it by now.
@@ -154,17 +153,24 @@ impl PlatformStore {
 
     /// Ends a job: done, or given up for a reason. Says no if another one has it by now.
     pub async fn end_vault_job(&self, job: &VaultJob, failure: Option<&str>) -> Result<bool, StoreError> {
+        let change = Change::begin(&self.store).await?;
         let state = if failure.is_some() { JobState::Failed } else { JobState::Done };
-        let written = Entity::update_many()
+        let ended = Entity::update_many()
             .col_expr(Column::State, Expr::value(state.as_str()))
             .col_expr(Column::Failure, Expr::value(failure.map(str::to_owned)))
-            .col_expr(Column::UpdatedAt, Expr::value(self.store.now()))
+            .col_expr(Column::UpdatedAt, Expr::value(change.now))
             .filter(place(&job.what, job.tenant))
             .filter(Column::Owner.eq(job.owner))
             .filter(Column::State.eq(JobState::Running.as_str()))
-            .exec(&self.store.inner.write)
+            .exec_with_returning(&change.tx)
             .await?;
-        Ok(written.rows_affected == 1)
+        let Some(row) = ended.into_iter().next() else {
+            return change.nothing(false).await.map(|nothing| nothing.value);
+        };
+        let actor = read_asked_by(&row.asked_by).ok_or(StoreError::Corrupt { what: "vault_job.asked_by" })?;
+        let job = VaultJob::try_from(row)?;
+        let after = json!({ "state": state.as_str(), "done": job.done, "failure": failure });
+        change.commit(&actor, deed("vault.rotated", &job, after), [], true).await.map(|committed| committed.value)
     }
 
     /// All jobs, the one that went on last first; at most 500.
@@ -177,6 +183,42 @@ impl PlatformStore {
 fn place(what: &str, tenant: Option<TenantId>) -> Condition {
     let tenant = tenant.map_or(Uuid::nil(), |tenant| tenant.0);
     Condition::all().add(Column::What.eq(what)).add(Column::TenantId.eq(tenant))
+}
+
+fn running(what: &str, tenant: Option<TenantId>) -> Select<Entity> {
+    Entity::find().filter(place(what, tenant)).filter(Column::State.eq(JobState::Running.as_str()))
+}
+
+fn deed(action: &'static str, job: &VaultJob, after: Value) -> Deed {
+    Deed { tenant: job.tenant, action, object: format!("vault/{}", job.what), before: None, after: Some(after) }
+}
+
+/// Who asks, without where from: the end comes from nowhere.
+fn asked_by(actor: &Actor) -> Value {
+    json!({
+        "tenant": actor.tenant.map(|tenant| tenant.0),
+        "key": actor.key.as_ref().map(ToString::to_string),
+        "user": actor.user.map(|user| user.0),
+        "name": actor.name,
+    })
+}
+
+fn read_asked_by(text: &str) -> Option<Actor> {
+    let value: Value = serde_json::from_str(text).ok()?;
+    let id = |name: &str| match value.get(name)? {
+        Value::Null => Some(None),
+        id => id.as_str()?.parse::<Uuid>().ok().map(Some),
+    };
+    let key = match value.get("key")? {
+        Value::Null => None,
+        key => Some(key.as_str()?.parse().ok()?),
+    };
+    Some(Actor {
+        tenant: id("tenant")?.map(TenantId),
+        key,
+        user: id("user")?.map(UserId),
+        ..Actor::system(value.get("name")?.as_str()?)
+    })
 }
 
 fn micros(length: Duration) -> i64 {

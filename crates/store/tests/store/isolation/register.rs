@@ -288,6 +288,9 @@ pub(crate) fn of_the_platform() -> Vec<Way> {
         way("sealed_value_count", |platform, tenant, _| {
             Box::pin(async move { told(platform.sealed_value_count(Some(tenant.id())).await) })
         }),
+        way("begin_vault_job", |platform, tenant, _| {
+            Box::pin(async move { told(platform.begin_vault_job(&actor(), "rotate", Some(tenant.id()), 9).await) })
+        }),
         way("take_vault_job", |platform, tenant, _| {
             Box::pin(async move { told(connections::take_job(&platform, &tenant).await) })
         }),

@@ -2,9 +2,9 @@
 
 use model::{ConnectionId, ConnectionStatus, Holder, ServerId};
 use store::{
-    ConnectionHealth, ConnectionPage, ConnectionPatch, CredentialChange, JobTaken, LastError, LoginOutcome,
+    ConnectionHealth, ConnectionPage, ConnectionPatch, CredentialChange, LastError, LoginOutcome,
     NewConnection, NewCredential, NewLoginAttempt, NewTenantKey, NewUpstreamClient, PutLogin, PutToken, TenantKey,
-    UpstreamMetadata, Verdict,
+    UpstreamMetadata, VaultJob, Verdict,
 };
 use uuid::Uuid;
 
@@ -172,7 +172,7 @@ pub(super) async fn put_key(
     platform.put_tenant_key(new, primary).await
 }
 
-pub(super) async fn take_job(platform: &PlatformStore, tenant: &TenantStore) -> Result<JobTaken, StoreError> {
+pub(super) async fn take_job(platform: &PlatformStore, tenant: &TenantStore) -> Result<Option<VaultJob>, StoreError> {
     let owner = Uuid::from_u128(3);
-    platform.take_vault_job("rotate", Some(tenant.id()), owner, 9, Duration::from_secs(5)).await
+    platform.take_vault_job("rotate", Some(tenant.id()), owner, Duration::from_secs(5)).await
 }
