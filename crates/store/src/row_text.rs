@@ -7,6 +7,8 @@ use model::{
 };
 use serde_json::{Map, Value, json};
 
+use crate::TenantRecord;
+
 pub(crate) fn pairs(pairs: &[(String, String)]) -> String {
     json!(pairs).to_string()
 }
@@ -180,15 +182,18 @@ pub(crate) struct Settings {
     pub(crate) pools: Vec<String>,
     /// How long they may serve it without control.
     pub(crate) stale_after: Option<Duration>,
+    /// How long header lines may.
+    pub(crate) max_stale_credential: Duration,
     pub(crate) authorization_server: bool,
     pub(crate) local_accounts: bool,
 }
 
 pub(crate) fn settings(settings: &Settings) -> Value {
-    let Settings { pools, stale_after, authorization_server, local_accounts } = settings;
+    let Settings { pools, stale_after, max_stale_credential, authorization_server, local_accounts } = settings;
     json!({
         "pools": pools,
         "stale_after_secs": stale_after.map(|after| after.as_secs()),
+        "max_stale_credential_secs": max_stale_credential.as_secs(),
         "authorization_server": authorization_server,
         "local_accounts": local_accounts,
     })
@@ -207,9 +212,14 @@ pub(crate) fn read_settings(text: &str) -> Option<Settings> {
         Some(Value::Null) => None,
         Some(secs) => Some(Duration::from_secs(secs.as_u64()?)),
     };
+    let max_stale_credential = match map.get("max_stale_credential_secs") {
+        None => TenantRecord::MAX_STALE_CREDENTIAL,
+        Some(secs) => Duration::from_secs(secs.as_u64()?),
+    };
     Some(Settings {
         pools,
         stale_after,
+        max_stale_credential,
         authorization_server: switch("authorization_server", false)?,
         local_accounts: switch("local_accounts", true)?,
     })
@@ -277,12 +287,15 @@ mod tests {
         let pools = vec!["eu".to_owned(), "us".to_owned()];
         for (stale_after, on) in [(None, true), (Some(Duration::ZERO), false), (Some(Duration::from_secs(7)), true)] {
             let pools = pools.clone();
-            let said = Settings { pools, stale_after, authorization_server: on, local_accounts: !on };
+            let max_stale_credential = stale_after.unwrap_or_default();
+            let said =
+                Settings { pools, stale_after, max_stale_credential, authorization_server: on, local_accounts: !on };
             assert_eq!(read_settings(&settings(&said).to_string()), Some(said));
         }
         let unsaid = Settings {
             pools: default_pools(),
             stale_after: Some(TenantSpec::STALE_AFTER),
+            max_stale_credential: TenantRecord::MAX_STALE_CREDENTIAL,
             authorization_server: false,
             local_accounts: true,
         };

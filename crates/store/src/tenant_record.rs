@@ -19,6 +19,8 @@ pub struct TenantRecord {
     pub title: String,
     /// The pools of proxies that may have it.
     pub pools: Vec<String>,
+    /// How long proxies may use header lines while control is away, in whole seconds; none: only while it answers.
+    pub max_stale_credential: Duration,
     /// Whether its users may sign in with a password that Gatehouse keeps.
     pub local_accounts: bool,
     /// Whether its keys open anything and its servers are mounted.
@@ -47,6 +49,8 @@ pub struct NewTenant {
     pub pools: Vec<String>,
     /// How long proxies may serve it without hearing of control, in whole seconds; `None` for ever.
     pub stale_after: Option<Duration>,
+    /// See [`TenantRecord::max_stale_credential`].
+    pub max_stale_credential: Duration,
     /// See [`TenantSpec::authorization_server`].
     pub authorization_server: bool,
     /// See [`TenantRecord::local_accounts`].
@@ -54,8 +58,8 @@ pub struct NewTenant {
 }
 
 impl NewTenant {
-    /// A tenant of which nothing else was said: default limits, the pool `default`, stale after a day, accounts of
-    /// its own, and no authorization server.
+    /// A tenant of which nothing else was said: default limits, the pool `default`, stale after a day and header lines
+    /// after four hours, accounts of its own, and no authorization server.
     pub fn new(name: TenantName) -> Self {
         Self {
             title: name.to_string(),
@@ -63,6 +67,7 @@ impl NewTenant {
             limits: Limits::default(),
             pools: row_text::default_pools(),
             stale_after: Some(TenantSpec::STALE_AFTER),
+            max_stale_credential: TenantRecord::MAX_STALE_CREDENTIAL,
             authorization_server: false,
             local_accounts: true,
         }
@@ -80,6 +85,8 @@ pub struct TenantPatch {
     pub pools: Option<Vec<String>>,
     /// See [`NewTenant::stale_after`]; `Some(None)` is never.
     pub stale_after: Option<Option<Duration>>,
+    /// See [`TenantRecord::max_stale_credential`].
+    pub max_stale_credential: Option<Duration>,
     /// See [`TenantSpec::authorization_server`].
     pub authorization_server: Option<bool>,
     /// See [`TenantRecord::local_accounts`].
@@ -135,6 +142,9 @@ pub struct TenantPage {
 }
 
 impl TenantRecord {
+    /// What a tenant has of which nothing else was said.
+    pub const MAX_STALE_CREDENTIAL: Duration = Duration::from_secs(4 * 60 * 60);
+
     pub(crate) fn new(new: NewTenant, now: i64) -> Self {
         let spec = TenantSpec {
             id: TenantId::fresh(),
@@ -147,6 +157,7 @@ impl TenantRecord {
             spec,
             title: new.title,
             pools: new.pools,
+            max_stale_credential: whole_secs(new.max_stale_credential),
             local_accounts: new.local_accounts,
             active: true,
             generation: Generation(1),
@@ -163,6 +174,8 @@ impl TenantRecord {
         if let Some(stale_after) = patch.stale_after {
             record.spec.stale_after = stale_after.map(whole_secs);
         }
+        let credential = patch.max_stale_credential.map(whole_secs);
+        record.max_stale_credential = credential.unwrap_or(record.max_stale_credential);
         record.title = patch.title.unwrap_or(record.title);
         record.spec.authorization_server = patch.authorization_server.unwrap_or(record.spec.authorization_server);
         record.pools = patch.pools.unwrap_or(record.pools);
@@ -180,6 +193,7 @@ impl TenantRecord {
         row_text::settings(&Settings {
             pools: self.pools.clone(),
             stale_after: self.spec.stale_after,
+            max_stale_credential: self.max_stale_credential,
             authorization_server: self.spec.authorization_server,
             local_accounts: self.local_accounts,
         })
@@ -231,6 +245,7 @@ impl TryFrom<tenant::Model> for TenantRecord {
             spec,
             title: row.title,
             pools: settings.pools,
+            max_stale_credential: settings.max_stale_credential,
             local_accounts: settings.local_accounts,
             active: row.active,
             generation: Generation(row.generation),

@@ -73,6 +73,9 @@ pub(crate) struct TenantCreate {
     /// How long proxies serve it without control: 24h, or `never` to end [default: 24h]
     #[arg(long, value_name = "SPAN|never")]
     pub(crate) stale_after: Option<StaleAfter>,
+    /// How long proxies use credentials without control, a day at most: 4h, or 0s for only while it answers [default: 4h]
+    #[arg(long, value_name = "SPAN")]
+    pub(crate) max_stale_credential: Option<StaleCredential>,
     #[command(flatten)]
     pub(crate) signing_in: SigningIn,
     #[command(flatten)]
@@ -93,6 +96,9 @@ pub(crate) struct TenantSet {
     /// How long proxies serve it without control: 24h, or `never` to end
     #[arg(long, value_name = "SPAN|never")]
     pub(crate) stale_after: Option<StaleAfter>,
+    /// How long proxies use credentials without control, a day at most: 4h, or 0s for only while it answers
+    #[arg(long, value_name = "SPAN")]
+    pub(crate) max_stale_credential: Option<StaleCredential>,
     #[command(flatten)]
     pub(crate) signing_in: SigningIn,
     #[command(flatten)]
@@ -164,6 +170,21 @@ pub(crate) struct TenantLimits {
 pub(crate) enum StaleAfter {
     Seconds(i64),
     Never,
+}
+
+/// Seconds that proxies use credentials without control; none is as good as any.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct StaleCredential(pub(crate) i64);
+
+impl FromStr for StaleCredential {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "0" | "0s" => Ok(Self(0)),
+            text => text.parse().map(|span: Span| Self(span.seconds())),
+        }
+    }
 }
 
 impl FromStr for StaleAfter {

@@ -158,6 +158,7 @@ static TENANT: &[Field] = &[
     field("active", Shape::Flag, yes),
     field("pools", Shape::Set, |_| json!(["default"])),
     field("stale_after_secs", Shape::Number, |_| json!(86_400)),
+    field("max_stale_credential_secs", Shape::Number, |_| json!(14_400)),
     field("authorization_server", Shape::Flag, no),
     field("local_accounts", Shape::Flag, yes),
     field("limits.key_rate", Shape::Number, |_| Limits::default().key_rate.into()),

@@ -34,6 +34,7 @@ fn create_body(create: &TenantCreate) -> Body {
         .with("title", create.title.as_deref())
         .with_all("pools", &create.pools)
         .with("stale_after_secs", create.stale_after.map(stale_after))
+        .with("max_stale_credential_secs", create.max_stale_credential.map(|span| span.0))
         .with("authorization_server", create.signing_in.authorization_server.map(|on| on.0))
         .with("local_accounts", create.signing_in.local_accounts.map(|on| on.0))
         .inside("limits", limits(&create.limits))
@@ -44,6 +45,7 @@ fn set_body(set: &TenantSet) -> Body {
         .with("title", set.title.as_deref())
         .with_all("pools", &set.pools)
         .with("stale_after_secs", set.stale_after.map(stale_after))
+        .with("max_stale_credential_secs", set.max_stale_credential.map(|span| span.0))
         .with("authorization_server", set.signing_in.authorization_server.map(|on| on.0))
         .with("local_accounts", set.signing_in.local_accounts.map(|on| on.0))
         .inside("limits", limits(&set.limits))
@@ -112,6 +114,8 @@ mod tests {
                     "limits": {"servers": 5, "call_secs": 9}}),
             ),
             ("g tenant set acme --stale-after never", json!({"stale_after_secs": null})),
+            ("g tenant set acme --max-stale-credential 0s", json!({"max_stale_credential_secs": 0})),
+            ("g tenant set acme --max-stale-credential 2h", json!({"max_stale_credential_secs": 7_200})),
             (
                 "g tenant set acme --authorization-server on --local-accounts off",
                 json!({"authorization_server": true, "local_accounts": false}),

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use wire::HeaderLines;
+
 use crate::auth::Token;
 
 const MICROS: i64 = 1_000_000;
@@ -77,6 +79,13 @@ impl Situation<'_> {
     }
 }
 
+/// Bounds for how long header lines are used while control is away. Where that is shorter than they are good, control is
+/// asked again as soon as they are not fresh: only an answer tells a proxy that it is there.
+pub(super) fn bound_staleness(lines: &mut HeaderLines, most: Duration) {
+    lines.good = lines.good.min(most.max(lines.fresh));
+    lines.stale = lines.stale.min(most);
+}
+
 fn ahead(pre_refresh: u32) -> u32 {
     pre_refresh.max(u32::try_from(MARGIN / MICROS).unwrap_or(0))
 }
@@ -144,6 +153,24 @@ mod tests {
         let none = Situation { token: None, ..situation(&token, true, 0, 0) };
         assert_eq!(none.step(), Step::Renew { spare: false });
         assert_eq!(none.lifetimes(), (FRESH, GOOD, STALE));
+    }
+
+    #[test]
+    fn without_control_header_lines_are_used_no_longer_than_their_tenant_allows() {
+        for (most, good, stale) in [(86_400, 900, 14_400), (3_600, 900, 3_600), (300, 300, 300), (0, 60, 0)] {
+            let mut lines = HeaderLines {
+                credential_version: 1,
+                token_generation: 1,
+                headers: vec![],
+                query: vec![],
+                certificate: None,
+                fresh: FRESH,
+                good: GOOD,
+                stale: STALE,
+            };
+            bound_staleness(&mut lines, Duration::from_secs(most));
+            assert_eq!((lines.fresh, lines.good.as_secs(), lines.stale.as_secs()), (FRESH, good, stale), "{most}");
+        }
     }
 
     #[test]

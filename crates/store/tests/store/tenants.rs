@@ -31,6 +31,7 @@ async fn a_tenant_of_which_nothing_was_said_has_the_defaults() {
     assert_eq!((acme.title.as_str(), acme.active, acme.generation), ("acme", true, Generation(1)));
     assert_eq!((acme.pools.as_slice(), acme.spec.limits), (&["default".to_owned()][..], Limits::default()));
     assert_eq!(acme.spec.stale_after, Some(TenantSpec::STALE_AFTER));
+    assert_eq!(acme.max_stale_credential, Duration::from_secs(4 * 3_600));
     assert_eq!(house.store.tenant(acme.spec.id).tenant().await.unwrap(), Some(acme));
     assert_eq!(house.store.tenant(TenantId::fresh()).tenant().await.unwrap(), None);
 }
@@ -67,6 +68,7 @@ async fn a_patch_changes_the_named_settings_and_no_others() {
         limits: LimitsPatch { servers: Some(7), ..Default::default() },
         pools: Some(vec!["eu".to_owned(), "us".to_owned()]),
         stale_after: Some(None),
+        max_stale_credential: Some(Duration::from_millis(2_500)),
         authorization_server: Some(true),
         local_accounts: Some(false),
         active: None,
@@ -77,6 +79,7 @@ async fn a_patch_changes_the_named_settings_and_no_others() {
     expected.spec.limits.servers = 7;
     expected.pools = vec!["eu".to_owned(), "us".to_owned()];
     expected.spec.stale_after = None;
+    expected.max_stale_credential = Duration::from_secs(2);
     expected.spec.authorization_server = true;
     expected.local_accounts = false;
     expected.generation = Generation(2);

@@ -252,3 +252,16 @@ async fn r33_a_secret_that_can_not_be_opened_is_said_so_and_left_as_it_is() {
     assert_eq!((why.reason.as_str(), why.retry_after), ("credential_unreadable", None));
     assert_eq!(house.now(&record).await, broken);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tenant_says_how_long_header_lines_are_used_while_control_is_away() {
+    let house = House::open().await;
+    let server = house.server(json!({"type": "bearer"})).await;
+    let record = house.connection(&server, Holder::Global, json!({"access_token": "a"})).await;
+    for (said, spans) in [(None, (60, 900, 14_400)), (Some(1_000), (60, 900, 1_000)), (Some(0), (60, 60, 0))] {
+        let patch = store::TenantPatch { max_stale_credential: said.map(Duration::from_secs), ..Default::default() };
+        house.store.platform().patch_tenant(&Actor::system("test"), house.tenant, None, patch).await.unwrap();
+        let lines = leased(house.resolve(&house.question(&server, Some(&record))).await);
+        assert_eq!([lines.fresh, lines.good, lines.stale].map(|span| span.as_secs()), <[u64; 3]>::from(spans));
+    }
+}

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use model::{Limits, TenantName};
 use serde_json::Value;
-use store::{LimitsPatch, NewTenant, TenantPatch};
+use store::{LimitsPatch, NewTenant, TenantPatch, TenantRecord};
 use utoipa::ToSchema;
 
 use super::MAX_TITLE;
@@ -15,6 +15,8 @@ use crate::rest::fields::{Change, Fields, Wrong, count, flag, number, slug, text
 const MAX_POOLS: usize = 16;
 /// Seconds that a tenant may be served without hearing of control: a minute to a year.
 const STALE: std::ops::RangeInclusive<u64> = 60..=31_536_000;
+/// The same of what control gave it for requests: a day at most, for a credential that is taken away serves so long.
+const STALE_CREDENTIAL: std::ops::RangeInclusive<u64> = 0..=86_400;
 
 /// A new tenant.
 #[derive(ToSchema)]
@@ -35,6 +37,10 @@ pub(crate) struct TenantCreate {
     /// Seconds that a proxy serves it without hearing of control; null for ever, a day when absent.
     #[schema(minimum = 60, maximum = 31536000)]
     stale_after_secs: Option<u64>,
+    /// Seconds that a proxy uses header lines of credentials while control is away, at most; 0 only while it answers; null
+    /// for four hours.
+    #[schema(minimum = 0, maximum = 86400)]
+    max_stale_credential_secs: Option<u64>,
     /// Whether MCP clients may sign its users in here; no when absent.
     authorization_server: Option<bool>,
     /// Whether its users may have a password here; yes when absent.
@@ -57,6 +63,10 @@ pub(crate) struct TenantChange {
     /// Seconds that a proxy serves it without hearing of control; null for ever.
     #[schema(minimum = 60, maximum = 31536000)]
     stale_after_secs: Option<u64>,
+    /// Seconds that a proxy uses header lines of credentials while control is away, at most; 0 only while it answers; null
+    /// for four hours.
+    #[schema(minimum = 0, maximum = 86400)]
+    max_stale_credential_secs: Option<u64>,
     /// Whether MCP clients may sign its users in here; null for no.
     authorization_server: Option<bool>,
     /// Whether its users may have a password here; null for yes.
@@ -106,6 +116,7 @@ pub(crate) fn create(fields: &mut Fields) -> Option<NewTenant> {
     let limits = limits(fields);
     let pools = fields.optional("pools", pools);
     let stale_after = stale_after(fields);
+    let max_stale_credential = fields.optional("max_stale_credential_secs", stale_credential);
     let authorization_server = fields.optional("authorization_server", flag);
     let local_accounts = fields.optional("local_accounts", flag);
     let new = NewTenant::new(name?);
@@ -114,6 +125,7 @@ pub(crate) fn create(fields: &mut Fields) -> Option<NewTenant> {
         limits: over(limits, new.limits),
         pools: pools.unwrap_or(new.pools),
         stale_after: stale_after.unwrap_or(new.stale_after),
+        max_stale_credential: max_stale_credential.unwrap_or(new.max_stale_credential),
         authorization_server: authorization_server.unwrap_or(new.authorization_server),
         local_accounts: local_accounts.unwrap_or(new.local_accounts),
         name: new.name,
@@ -129,10 +141,17 @@ pub(crate) fn change(fields: &mut Fields) -> TenantPatch {
         limits: limits(fields),
         pools: fields.change("pools", pools).or_default(|| vec!["default".to_owned()]),
         stale_after: stale_after(fields),
+        max_stale_credential: fields
+            .change("max_stale_credential_secs", stale_credential)
+            .or_default(|| TenantRecord::MAX_STALE_CREDENTIAL),
         authorization_server: fields.change("authorization_server", flag).or_default(|| false),
         local_accounts: fields.change("local_accounts", flag).or_default(|| true),
         active: None,
     }
+}
+
+fn stale_credential(value: Value) -> Result<Duration, Wrong> {
+    number(STALE_CREDENTIAL)(value).map(Duration::from_secs)
 }
 
 fn stale_after(fields: &mut Fields) -> Option<Option<Duration>> {
@@ -218,5 +237,23 @@ mod tests {
         ] {
             assert_eq!(create(&mut Fields::of(body).unwrap()).unwrap().stale_after, expected);
         }
+    }
+
+    #[test]
+    fn header_lines_are_stale_after_four_hours_unless_something_is_said() {
+        let four_hours = Duration::from_secs(14_400);
+        for (said, made, changed) in [
+            (serde_json::json!({}), four_hours, None),
+            (serde_json::json!({"max_stale_credential_secs": null}), four_hours, Some(four_hours)),
+            (serde_json::json!({"max_stale_credential_secs": 0}), Duration::ZERO, Some(Duration::ZERO)),
+        ] {
+            let mut body = said.clone();
+            body["name"] = "a".into();
+            assert_eq!(create(&mut Fields::of(body).unwrap()).unwrap().max_stale_credential, made, "{said}");
+            assert_eq!(change(&mut Fields::of(said).unwrap()).max_stale_credential, changed);
+        }
+        let mut fields = Fields::of(serde_json::json!({"max_stale_credential_secs": 86_401})).unwrap();
+        change(&mut fields);
+        assert!(fields.finish().is_err());
     }
 }

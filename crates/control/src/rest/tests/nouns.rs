@@ -224,11 +224,12 @@ async fn of_a_chain_of_keys_two_live_at_most() {
 async fn a_tenant_is_changed_closed_and_brought_back() {
     let house = House::open().await;
     let path = "/api/v1/tenants/other";
-    let patch = r#"{"title":"Other","limits":{"servers":7},"pools":["eu"],"stale_after_secs":null}"#;
+    let patch = r#"{"title":"Other","limits":{"servers":7},"pools":["eu"],"stale_after_secs":null,"max_stale_credential_secs":0}"#;
     let changed = house.any("PATCH", path, patch).await;
     assert_eq!(changed.status, StatusCode::OK, "{}", changed.text);
     let changed = changed.json();
     assert_eq!((&changed["pools"], changed["stale_after_secs"].is_null()), (&json!(["eu"]), true));
+    assert_eq!(changed["max_stale_credential_secs"], 0);
     assert_eq!((changed["limits"]["servers"].as_i64(), changed["limits"]["key_rate"].as_i64()), (Some(7), Some(50)));
     assert_eq!(house.any("PATCH", path, r#"{"name":"x"}"#).await.told(), (422, "immutable_field".to_owned()));
     let closed = (401, "unauthenticated".to_owned());

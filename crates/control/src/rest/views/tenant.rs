@@ -24,6 +24,8 @@ pub(crate) struct TenantView {
     /// Seconds that a proxy serves it without hearing of control; null for ever.
     #[schema(required)]
     stale_after_secs: Option<u64>,
+    /// Seconds that a proxy uses header lines of credentials while control is away.
+    max_stale_credential_secs: u64,
     /// Whether MCP clients may sign its users in here.
     authorization_server: bool,
     /// Whether its users may have a password here.
@@ -90,6 +92,7 @@ impl From<&TenantRecord> for TenantView {
             limits: record.spec.limits.into(),
             pools: record.pools.clone(),
             stale_after_secs: record.spec.stale_after.map(|after| after.as_secs()),
+            max_stale_credential_secs: record.max_stale_credential.as_secs(),
             authorization_server: record.spec.authorization_server,
             local_accounts: record.local_accounts,
             active: record.active,
