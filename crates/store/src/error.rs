@@ -144,6 +144,9 @@ pub enum StoreError {
     /// The task that commits was ended with the process.
     #[error("the change was interrupted")]
     Interrupted,
+    /// Connections of the server have secrets, which would go elsewhere than they were given for.
+    #[error("connections of the server have secrets")]
+    NotBare,
     /// The database refused what should fit.
     #[error("the database failed")]
     Database(#[source] DbErr),

@@ -212,6 +212,9 @@ pub struct ServerPatch {
     pub enabled: Option<bool>,
     /// See [`NewServer::auth`]: replaces all of it but a secret that is kept.
     pub auth: Option<ServerAuth>,
+    /// Only while no connection of the server has anything to authenticate with: it would go elsewhere than it was given
+    /// for.
+    pub bare: bool,
 }
 
 /// What to change of a server's limits: `None` leaves one alone, `Some(None)` makes it the tenant's.

@@ -3,7 +3,7 @@
 use model::{Generation, Holder, Transport, crash_here};
 use store::{Actor, ServerPatch, ServerRecord, StoreError, TenantStore};
 
-use super::settings::{GivenAuth, Secrets, again, fits, given_again, moved, secrets, stored};
+use super::settings::{ELSEWHERE, GivenAuth, Secrets, again, elsewhere, fits, given_again, moved, secrets, stored};
 use super::{Changed, ServersError};
 use crate::App;
 use crate::auth::{AuthConfig, Credential};
@@ -42,7 +42,10 @@ pub(crate) async fn change(
     let ChangeServer { mut patch, mut auth, credential } = change;
     if let Some(url) = &patch.url {
         app.servers.check_url(tenant.id(), url).await?;
-        if *url != record.spec.url {
+        if *url == record.spec.url {
+            // Whoever moved it in the meantime is not overruled by who wanted nothing changed.
+            patch.url = None;
+        } else {
             patch.transport = patch.transport.or(Some(Transport::Auto));
         }
     }
@@ -78,7 +81,13 @@ pub(crate) async fn change(
     if matches!(credential, Change::Clear) || (moved && !matches!(credential, Change::Keep)) {
         clear(app, tenant, actor, record).await?;
     }
-    let committed = tenant.patch_server(actor, record.spec.id, expected, patch).await?;
+    // What was judged is what is changed: this record, and connections that got no secret since.
+    patch.bare = moved;
+    let judged = (patch.url.is_some() || patch.auth.is_some()).then_some(record.spec.generation);
+    let committed = match tenant.patch_server(actor, record.spec.id, expected.or(judged), patch).await {
+        Err(StoreError::NotBare) => return Err(elsewhere(ELSEWHERE.to_owned())),
+        committed => committed?,
+    };
     crash_here("change.committed");
     let mut changed = Changed { warnings, ..app.servers.told(committed).await };
     if let Change::Set(credential) = credential {

@@ -134,15 +134,22 @@ pub(super) async fn given_again(
     }
     let detail = match (global && !global_is_given, others) {
         (false, 0) => return Ok(()),
-        (true, 0) => {
-            "the stored credential would go elsewhere: send it again with the change, or null to remove it".to_owned()
-        }
+        (true, 0) => ELSEWHERE.to_owned(),
         (_, others) => {
             format!("credentials of {others} people or departments would go elsewhere: remove their connections first")
         }
     };
+    Err(elsewhere(detail))
+}
+
+/// What is said of secrets of connections that would go elsewhere.
+pub(super) const ELSEWHERE: &str =
+    "the stored credential would go elsewhere: send it again with the change, or null to remove it";
+
+/// A credential that must be given again.
+pub(super) fn elsewhere(detail: String) -> ServersError {
     let wrong = FieldError { field: "credential".to_owned(), code: Code::CredentialReentryRequired, detail };
-    Err(ServersError::Fields(vec![wrong]))
+    ServersError::Fields(vec![wrong])
 }
 
 /// A secret of the server itself that must be given again.

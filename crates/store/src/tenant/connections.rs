@@ -269,10 +269,7 @@ impl TenantStore {
                 alike.entry((scopes, exchange)).or_default().push(id);
             }
         }
-        let given = Condition::any()
-            .add(Column::Credential.is_not_null())
-            .add(Column::ReferenceSource.is_not_null())
-            .add(Column::Token.is_not_null());
+        let given = given();
         // No server at all is no alternative, which must be no connection, not every one.
         let fits =
             alike.into_iter().fold(Condition::any().add(Expr::value(1).eq(0)), |any, ((scopes, needless), ids)| {
@@ -285,6 +282,12 @@ impl TenantStore {
         let disabled = Condition::all().add(status(ConnectionStatus::Disabled));
         let attention = Condition::all().add(disabled.clone().not()).add(active.clone().not());
         Ok([active, attention, disabled])
+    }
+
+    /// How many connections of a server have anything to authenticate with.
+    pub(super) async fn given_connections(&self, change: &Change, server: ServerId) -> Result<u64, StoreError> {
+        let those = self.scoped_connections().filter(Column::ServerId.eq(server.0));
+        Ok(those.filter(given()).count(&change.tx).await?)
     }
 
     /// Changes a connection. With `expected`, only at that generation, else `Stale`. A patch that changes nothing
@@ -485,6 +488,14 @@ impl Part {
             Self::Token => "token",
         }
     }
+}
+
+/// What has anything to authenticate with.
+fn given() -> Condition {
+    Condition::any()
+        .add(Column::Credential.is_not_null())
+        .add(Column::ReferenceSource.is_not_null())
+        .add(Column::Token.is_not_null())
 }
 
 /// There is at most one row there.

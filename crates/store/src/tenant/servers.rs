@@ -114,7 +114,8 @@ impl TenantStore {
     }
 
     /// Changes a server. With `expected`, only at that generation, else `Stale`. A patch that changes
-    /// nothing commits nothing and leaves the generation alone.
+    /// nothing commits nothing and leaves the generation alone. `NotBare` for one that asks for a server without
+    /// secrets of connections.
     pub async fn patch_server(
         &self,
         actor: &Actor,
@@ -122,7 +123,12 @@ impl TenantStore {
         expected: Option<Generation>,
         patch: ServerPatch,
     ) -> Result<Committed<ServerRecord>, StoreError> {
-        self.change_server(actor, id, expected, "server.change", |before| before.patched(patch)).await
+        let (change, tenant) = self.begin().await?;
+        let before = self.server_at(&change, self.scoped_servers(), id, expected).await?;
+        if patch.bare && self.given_connections(&change, id).await? > 0 {
+            return Err(StoreError::NotBare);
+        }
+        self.commit_changed_server(change, tenant, actor, "server.change", before, |before| before.patched(patch)).await
     }
 
     /// Changes a live server by a pure step.
@@ -136,6 +142,18 @@ impl TenantStore {
     ) -> Result<Committed<ServerRecord>, StoreError> {
         let (change, tenant) = self.begin().await?;
         let before = self.server_at(&change, self.scoped_servers(), id, expected).await?;
+        self.commit_changed_server(change, tenant, actor, action, before, step).await
+    }
+
+    async fn commit_changed_server(
+        &self,
+        change: Change,
+        tenant: TenantRecord,
+        actor: &Actor,
+        action: &'static str,
+        before: ServerRecord,
+        step: impl FnOnce(&ServerRecord) -> Result<ServerRecord, StoreError>,
+    ) -> Result<Committed<ServerRecord>, StoreError> {
         let mut after = step(&before)?;
         if after == before {
             return change.nothing(before).await;

@@ -246,6 +246,31 @@ async fn a_secret_finds_the_connections_that_use_it_now() {
 }
 
 #[tokio::test]
+async fn a_server_moves_only_while_its_connections_have_no_secrets() {
+    let house = House::new().await;
+    let tenant = house.tenant("acme").await;
+    let server = server_in(&tenant, "notes", &Scope::ALL).await;
+    let other = server_in(&tenant, "other", &Scope::ALL).await;
+    tenant.create_connection(&actor(), connection(other, Holder::Global)).await.unwrap();
+    let bare = NewConnection { credential: None, ..connection(server, Holder::Global) };
+    let made = tenant.create_connection(&actor(), bare).await.unwrap().value;
+    let moves = |to: &str| ServerPatch {
+        url: Some(model::UpstreamUrl::parse(to).unwrap()),
+        bare: true,
+        ..ServerPatch::default()
+    };
+    tenant.patch_server(&actor(), server, None, moves("https://one.example/")).await.unwrap();
+    let change = CredentialChange { to: NewCredential::Sealed(vec![7]), version: 2, fingerprints: vec![] };
+    let patch = ConnectionPatch { credential: Some(change), ..ConnectionPatch::default() };
+    tenant.patch_connection(&actor(), made.id, None, patch).await.unwrap();
+    let refused = tenant.patch_server(&actor(), server, None, moves("https://two.example/")).await;
+    assert!(matches!(refused, Err(StoreError::NotBare)), "{refused:?}");
+    assert_eq!(tenant.server(server).await.unwrap().unwrap().spec.url.as_str(), "https://one.example/");
+    tenant.delete_connection(&actor(), made.id, None).await.unwrap();
+    tenant.patch_server(&actor(), server, None, moves("https://two.example/")).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_deleted_connection_is_gone_and_proxies_are_told_urgently() {
     let house = House::new().await;
     let tenant = house.tenant("acme").await;

@@ -143,6 +143,7 @@ async fn a_patch_changes_the_named_fields_and_no_others() {
         icon: Some(Some("book".to_owned())),
         enabled: Some(false),
         auth: Some(ServerAuth { config: r#"{"type":"bearer"}"#.to_owned(), binding: None, secret: SecretChange::Keep }),
+        bare: true,
     };
     let new = tenant.patch_server(&actor(), old.spec.id, None, everything).await.unwrap().value;
     assert_eq!(new.spec.read_timeout, Duration::from_secs(10), "kept in whole milliseconds");

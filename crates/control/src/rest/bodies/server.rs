@@ -373,6 +373,7 @@ fn patch(fields: &mut Fields) -> ServerPatch {
         icon: fields.change("icon", icon).nullable(),
         enabled: fields.replace("enabled", flag),
         auth: None,
+        bare: false,
     }
 }
 
