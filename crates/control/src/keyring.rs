@@ -9,7 +9,8 @@ mod cache;
 mod place;
 mod sealed;
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use model::{Clock, TenantId};
@@ -29,6 +30,9 @@ pub(crate) const ROOT_ROW: &str = "vault/root";
 pub(crate) const ROOT_PLACE: Place = Place { tenant: PLATFORM, kind: "vault", record: Uuid::nil(), field: "root" };
 /// How often keys that nobody uses any more are forgotten.
 const SWEEP: Duration = Duration::from_secs(30);
+/// How long nobody asks a KEK's holder who has just not answered, microseconds: everybody who waited for that answer would
+/// wait for the next one too.
+const AWAY_MICROS: i64 = 2_000_000;
 /// How often a key that another replica was first to make is looked for.
 const TRIES: usize = 3;
 
@@ -54,13 +58,23 @@ pub(crate) struct Keyring {
     cache: Cache,
     /// Held while keys are read, so that a crowd asks the KEK's holder once.
     reading: Mutex<()>,
+    /// Until when a KEK's holder is not asked, by the KEK: of those that are configured.
+    away: std::sync::Mutex<HashMap<Vec<u8>, i64>>,
     root: OnceCell<RootSecret>,
 }
 
 impl Keyring {
     /// Asks nobody until somebody seals or opens.
     pub(crate) fn new(store: Store, keks: Keks, clock: Arc<dyn Clock>) -> Self {
-        Self { keks, store, clock, cache: Cache::default(), reading: Mutex::default(), root: OnceCell::new() }
+        Self {
+            keks,
+            store,
+            clock,
+            cache: Cache::default(),
+            reading: Mutex::default(),
+            away: std::sync::Mutex::default(),
+            root: OnceCell::new(),
+        }
     }
 
     /// Seals a secret; `version` is another one for each secret of this place.
@@ -111,6 +125,11 @@ impl Keyring {
     /// The key under which lists' cursors are sealed, the same on every replica.
     pub(crate) async fn cursor_key(&self) -> Result<[u8; 32], KeyringError> {
         Ok(*self.root().await?.cursor_key())
+    }
+
+    /// Whether something could be sealed now: asked before something is spent that must be sealed then.
+    pub(crate) async fn check_sealing(&self, tenant: TenantId) -> Result<(), KeyringError> {
+        self.sealing_key(tenant).await.map(drop)
     }
 
     /// Forgets the keys of a tenant that is gone.
@@ -225,7 +244,18 @@ impl Keyring {
     }
 
     async fn unwrap(&self, row: &TenantKey) -> Result<Arc<DataKey>, KeyringError> {
-        let key = Arc::new(self.keks.unwrap(of(row), &wrapped(row)).await?);
+        let away = || self.away.lock().unwrap_or_else(PoisonError::into_inner);
+        if away().get(&row.kek_id).is_some_and(|until| self.clock.now_micros() < *until) {
+            let kek = String::from_utf8_lossy(&row.kek_id).into_owned();
+            return Err(KekError::Unavailable { kek, cause: "it did not answer a moment ago".into() }.into());
+        }
+        let key = self.keks.unwrap(of(row), &wrapped(row)).await.inspect_err(|error| {
+            if matches!(error, KekError::Unavailable { .. }) {
+                away().insert(row.kek_id.clone(), self.clock.now_micros().saturating_add(AWAY_MICROS));
+            }
+        })?;
+        away().remove(&row.kek_id);
+        let key = Arc::new(key);
         self.cache.put(of(row), key.clone(), self.clock.now_micros());
         Ok(key)
     }

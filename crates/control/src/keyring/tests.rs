@@ -154,7 +154,34 @@ async fn opened_keys_serve_fifteen_minutes_without_the_holder_of_the_kek_and_the
     assert!(matches!(keyring.open(house.place(), 1, &sealed).await, Err(KeyringError::Unavailable(_))));
     assert!(matches!(keyring.seal(house.place(), 1, b"x").await, Err(KeyringError::Unavailable(_))));
     house.remote.away.store(false, Ordering::SeqCst);
+    house.clock.advance_micros(AWAY_MICROS);
     assert_eq!(keyring.open(house.place(), 1, &sealed).await.unwrap().as_slice(), b"hush");
+}
+
+#[tokio::test]
+async fn fault_63_who_waited_for_an_answer_of_the_keks_holder_does_not_wait_for_the_next_one() {
+    let house = House::open().await;
+    let mut sealed = Vec::new();
+    for number in 0..20 {
+        let new = NewTenant::new(format!("t{number}").parse().unwrap());
+        let made = house.store.platform().create_tenant(&Actor::system("test"), new).await.unwrap();
+        let place = Place { tenant: made.value.spec.id, ..house.place() };
+        sealed.push((place, house.replica().seal(place, 1, b"hush").await.unwrap()));
+    }
+    let keyring = house.replica();
+    house.remote.away.store(true, Ordering::SeqCst);
+    house.remote.asked.store(0, Ordering::SeqCst);
+    for (place, sealed) in &sealed {
+        assert!(matches!(keyring.open(*place, 1, sealed).await, Err(KeyringError::Unavailable(_))));
+    }
+    assert_eq!(house.remote.asked.load(Ordering::SeqCst), 1, "one question shows that nobody is there");
+    house.clock.advance_micros(AWAY_MICROS);
+    assert!(matches!(keyring.check_sealing(sealed[0].0.tenant).await, Err(KeyringError::Unavailable(_))));
+    house.remote.away.store(false, Ordering::SeqCst);
+    house.clock.advance_micros(AWAY_MICROS);
+    for (place, sealed) in &sealed {
+        assert_eq!(keyring.open(*place, 1, sealed).await.unwrap().as_slice(), b"hush");
+    }
 }
 
 #[tokio::test]
