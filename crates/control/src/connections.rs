@@ -155,6 +155,7 @@ impl Connections {
             return Err(ConnectionError::Forbidden);
         }
         fits(server, holder.scope())?;
+        asker.may_give(&create.given)?;
         let mut new = NewConnection {
             display_name: create.display_name,
             external_subject: create.external_subject,

@@ -243,7 +243,8 @@ impl Imports {
                     import_digest: Some(Some(digest)),
                     ..ConnectionPatch::default()
                 };
-                tenant.patch_connection(&actor, id, None, patch).await?;
+                // Whoever puts it aside in the same moment is not overruled.
+                tenant.patch_connection(&actor, id, Some(record.generation), patch).await?;
             }
             _ => {
                 let version = record.credential_version + 1;

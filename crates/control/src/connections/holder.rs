@@ -3,9 +3,9 @@
 use model::{DepartmentId, Holder, KeyRole, Scope, UserId};
 use store::{ConnectionRecord, StoreError, TenantStore};
 
-use super::ConnectionError;
+use super::{ConnectionError, Given};
 use crate::rest::code::Code;
-use crate::rest::fields::FieldError;
+use crate::rest::fields::{Change, FieldError};
 
 /// Who asks: an admin of the tenant, or somebody about what is their own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,6 +39,14 @@ impl Asker {
     /// Whether a connection for this holder may be made at a server that accepts these scopes.
     pub(super) fn may_make(self, holder: Holder, accepted: &[Scope]) -> bool {
         self.admin || (self.may_hold(holder) && accepted.contains(&Scope::User))
+    }
+
+    /// Refuses a reference of who is no admin: what lies in the tenant's part of a source is not theirs alone.
+    pub(crate) fn may_give(self, given: &Change<Given>) -> Result<(), ConnectionError> {
+        match given {
+            Change::Set(Given::Reference(_)) if !self.admin => Err(ConnectionError::Forbidden),
+            _ => Ok(()),
+        }
     }
 
     fn may_hold(self, holder: Holder) -> bool {

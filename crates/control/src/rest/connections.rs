@@ -117,6 +117,7 @@ pub(crate) async fn change(
     let patch = bodies::change(&mut fields);
     let (server, record) = find(&app, &caller, &server, &id).await?;
     fields.finish()?;
+    asker(&caller).may_give(&patch.given)?;
     let (tenant, actor) = (caller.store(&app), caller.actor());
     let changed = app.connections.patch(&tenant, &actor, &server, &record, expected, &patch).await?;
     Ok(answered(&app, &server, &changed))

@@ -3,7 +3,7 @@
 use axum::http::StatusCode;
 use model::{ConnectionId, ConnectionStatus};
 use serde_json::{Value, json};
-use store::{Actor, ConnectionPatch, CredentialChange, NewCredential, Verdict};
+use store::{Actor, ConnectionPatch, CredentialChange, NewCredential, Reference, Verdict};
 use wire::Challenge;
 
 use super::house::{House, NOTES, Reply, bearer};
@@ -311,6 +311,23 @@ async fn a_ciphertext_of_another_connection_does_not_open_and_input_that_looks_l
 }
 
 #[tokio::test]
+async fn a_test_of_a_reference_says_what_is_wrong_with_it_and_blames_no_key() {
+    let house = House::open().await;
+    house.safe("safe", &json!(["global"])).await;
+    let tenant = house.app.store.tenant(house.acme);
+    let made = house.connected(&house.admin, "safe", json!({"credential": SECRET})).await;
+    let reference = Reference { source: "files".to_owned(), name: "nothing".to_owned() };
+    let change = CredentialChange { to: NewCredential::Reference(reference), version: 2, fingerprints: Vec::new() };
+    let patch = ConnectionPatch { credential: Some(change), ..ConnectionPatch::default() };
+    tenant.patch_connection(&Actor::system("test"), id(&made), None, patch).await.unwrap();
+    let tried = house.admin("POST", &format!("{}/test", path("safe", &made)), "").await;
+    assert_eq!(tried.status, StatusCode::OK, "{}", tried.text);
+    let error = &tried.json()["error"];
+    assert_eq!(error["code"], "credential_unreadable");
+    assert!(error["message"].as_str().unwrap().contains("reference_files"), "{error}");
+}
+
+#[tokio::test]
 async fn what_cant_be_opened_stays_as_it_is_while_other_fields_change() {
     let house = House::open().await;
     house.safe("safe", &json!(["global"])).await;
@@ -447,6 +464,22 @@ async fn a_user_has_one_connection_of_their_own_and_sees_no_other() {
     // Under another server it is none either.
     let moved = path("shared", &of_ann);
     assert_eq!(house.admin("GET", &moved, "").await.told(), (404, "not_found".to_owned()));
+}
+
+#[tokio::test]
+async fn what_lies_with_the_operator_is_an_admins_to_refer_to() {
+    let house = House::open().await;
+    house.safe("safe", &json!(["user"])).await;
+    let ann = house.person("ann").await;
+    let reference = json!({"source": "files", "name": "bobs"});
+    let refused = house.connect(&ann, "safe", json!({"reference": reference})).await;
+    assert_eq!(refused.told(), (403, "forbidden".to_owned()));
+    let own = house.connected(&ann, "safe", json!({"credential": SECRET})).await;
+    let refused = house.set(&ann, "PATCH", &path("safe", &own), &json!({"reference": reference})).await;
+    assert_eq!(refused.told(), (403, "forbidden".to_owned()));
+    // An admin learns what is wrong with it: here no source is configured.
+    let told = house.set(&house.admin, "PATCH", &path("safe", &own), &json!({"reference": reference})).await;
+    assert_eq!(wrong(&told), (422, "reference".to_owned(), "reference_outside".to_owned()));
 }
 
 #[tokio::test]
