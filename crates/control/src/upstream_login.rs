@@ -40,7 +40,6 @@ pub(crate) use self::attempts::{Outcome, View as AttemptView};
 pub(crate) use self::client::{ClientAuth, Form, document};
 pub(crate) use self::error::LoginError;
 pub(crate) use self::metadata::Method;
-pub(crate) use self::places::usable;
 pub(crate) use self::revoke::Told;
 pub(crate) use self::trip::{Answer, Connected, Trip};
 
@@ -145,6 +144,7 @@ impl UpstreamLogin {
             attempt,
             holder,
             user: who.user().id.0,
+            url: server.spec.url.as_str().to_owned(),
             back,
         };
         let asked = Asked {
@@ -200,6 +200,7 @@ impl UpstreamLogin {
     ) -> Result<TokenEndpoint, LoginError> {
         let settings = Settings::of(&self.keyring, server).await?;
         let found = self.known_for(server, &settings, issuer).await?;
+        self.check_given(server, &settings, &found.server.issuer).await?;
         let client = self.client(server, &settings, &found.server, None).await?;
         Ok(TokenEndpoint {
             issuer: found.server.issuer,
@@ -208,6 +209,29 @@ impl UpstreamLogin {
             client,
             resource: found.resource,
         })
+    }
+
+    /// A client that an admin gave is shown to the issuer that the admin or the server names, and to no other: who has
+    /// a token from elsewhere says alone whose it is.
+    async fn check_given(&self, server: &ServerRecord, settings: &Settings, issuer: &str) -> Result<(), LoginError> {
+        if settings.client_id.is_none() {
+            return Ok(());
+        }
+        let meant = match &settings.issuer {
+            Some(given) => places::are_same(given, issuer),
+            None => {
+                let known = match self.kept(server).await? {
+                    Some((known, _)) => known,
+                    None => {
+                        let (known, ..) = self.found_anew(server, settings).await?;
+                        self.keep(server, &known).await?;
+                        known
+                    }
+                };
+                known.server.issuer == issuer
+            }
+        };
+        if meant { Ok(()) } else { Err(LoginError::OtherServer) }
     }
 
     /// A token endpoint does not know our client any more: it is registered anew with the next login. One that an admin
@@ -297,8 +321,9 @@ impl UpstreamLogin {
                 let client = settings.client_id.as_deref();
                 let before = kept.as_ref().map(|(known, _)| known);
                 let known = Known::new(server.spec.url.as_str(), client, resource, found, before);
-                // What is known of the issuer of today is not overwritten with that of an old token.
-                if same.is_some() || kept.is_none() {
+                // What is known of the issuer of today is not overwritten with that of an old token, and what somebody's
+                // token says of its issuer is nobody else's.
+                if same.is_some() {
                     self.keep(server, &known).await?;
                 }
                 Ok(known)

@@ -7,7 +7,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::{HeaderMap, StatusCode};
 use model::{ConnectionId, ConnectionStatus, Holder, Secret, ServerId, TenantId};
 use serde_json::Value;
-use store::{Actor, ConnectionRecord, NewConnection, PutLogin, ServerRecord, StoreError};
+use store::{Actor, Committed, ConnectionRecord, NewConnection, PutLogin, ServerRecord, StoreError};
 
 use super::client::{ClientAuth, Form};
 use super::trip::{Connected, Trip};
@@ -50,8 +50,7 @@ impl UpstreamLogin {
         actor: &Actor,
     ) -> Result<Connected, LoginError> {
         let tenant = self.store.tenant(TenantId(trip.tenant));
-        let server = tenant.server(ServerId(trip.server)).await?.filter(|server| server.enabled);
-        let server = server.ok_or(LoginError::NotSupported)?;
+        let server = self.server_of(trip).await?;
         let holder = trip.holder().ok_or(LoginError::Internal)?;
         let client = self.client_of(&server, trip).await?;
         // What is stored from now on is newer than this login, and stays.
@@ -60,11 +59,20 @@ impl UpstreamLogin {
             return Err(LoginError::Disabled);
         }
         let (token, subject) = self.exchanged(&server, trip, &client, code, verifier).await?;
-        let connection = match before {
+        // It may have moved while the authorization server took its time.
+        let server = self.server_of(trip).await?;
+        let Committed { value, revision } = match before {
             Some(before) => self.put(actor, before, &token, subject).await?,
             None => self.create(actor, &server, holder, &token, subject).await?,
         };
-        Ok(Connected { connection, back: trip.back.clone() })
+        Ok(Connected { connection: value.id, revision, back: trip.back.clone() })
+    }
+
+    /// The server, if it is where it was when the person set out: a token for one place is sent to no other.
+    async fn server_of(&self, trip: &Trip) -> Result<ServerRecord, LoginError> {
+        let server = self.store.tenant(TenantId(trip.tenant)).server(ServerId(trip.server)).await?;
+        let server = server.filter(|server| server.enabled).ok_or(LoginError::NotSupported)?;
+        if server.spec.url.as_str() == trip.url { Ok(server) } else { Err(LoginError::Superseded) }
     }
 
     /// The client for which the code was given.
@@ -123,7 +131,7 @@ impl UpstreamLogin {
         before: ConnectionRecord,
         token: &Token,
         subject: Option<String>,
-    ) -> Result<ConnectionId, LoginError> {
+    ) -> Result<Committed<ConnectionRecord>, LoginError> {
         let tenant = self.store.tenant(before.tenant);
         let (version, mut generation) = (before.credential_version, before.token_generation);
         for _ in 0..TRIES {
@@ -138,7 +146,7 @@ impl UpstreamLogin {
                 external_subject: subject.clone(),
             };
             match tenant.put_login(actor, before.id, put).await {
-                Ok(committed) => return Ok(committed.value.id),
+                Ok(committed) => return Ok(committed),
                 // The old token was refreshed: the person's new one replaces it all the same.
                 Err(StoreError::TokenStale { current }) if current != generation => generation = current,
                 Err(StoreError::Stale { .. } | StoreError::TokenStale { .. } | StoreError::NotFound) => {
@@ -157,7 +165,7 @@ impl UpstreamLogin {
         holder: Holder,
         token: &Token,
         subject: Option<String>,
-    ) -> Result<ConnectionId, LoginError> {
+    ) -> Result<Committed<ConnectionRecord>, LoginError> {
         let (tenant, id) = (server.spec.tenant, ConnectionId::fresh());
         let new = NewConnection {
             external_subject: subject,
@@ -168,7 +176,7 @@ impl UpstreamLogin {
             ..NewConnection::new(id, server.spec.id, holder)
         };
         match self.store.tenant(tenant).create_connection(actor, new).await {
-            Ok(committed) => Ok(committed.value.id),
+            Ok(committed) => Ok(committed),
             Err(StoreError::ConnectionExists) => Err(LoginError::Superseded),
             Err(error) => Err(error.into()),
         }

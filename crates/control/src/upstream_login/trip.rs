@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use model::{ConnectionId, DepartmentId, Holder, Scope, Secret, UserId};
+use model::{ConnectionId, DepartmentId, Holder, Revision, Scope, Secret, UserId};
 use ring::digest;
 use serde::{Deserialize, Serialize};
 use url::Url;
@@ -32,6 +32,8 @@ pub(crate) struct Trip {
     holder: Option<Uuid>,
     /// Who set out.
     pub(super) user: Uuid,
+    /// Where the server was then: what is granted for it goes nowhere else.
+    pub(super) url: String,
     /// The authorization server as it was when the person was sent there: its answer goes to nobody else.
     pub(super) issuer: AuthorizationServer,
     pub(super) client_id: String,
@@ -49,6 +51,7 @@ pub(super) struct For {
     pub(super) attempt: Uuid,
     pub(super) holder: Holder,
     pub(super) user: Uuid,
+    pub(super) url: String,
     pub(super) back: Option<String>,
 }
 
@@ -75,6 +78,7 @@ impl Trip {
             scope_type: of.holder.scope().as_str().to_owned(),
             holder,
             user: of.user,
+            url: of.url,
             issuer: asked.issuer,
             client_id: asked.client_id,
             redirect_uri: asked.redirect_uri,
@@ -145,6 +149,8 @@ pub(crate) struct Answer<'a> {
 pub(crate) struct Connected {
     /// The connection that has the new token.
     pub(crate) connection: ConnectionId,
+    /// The revision at which proxies have it.
+    pub(crate) revision: Revision,
     /// Where the person wanted to be.
     pub(crate) back: Option<String>,
 }
@@ -169,7 +175,8 @@ mod tests {
             client_documents: false,
         };
         let id = Uuid::from_u128(7);
-        let of = For { tenant: id, server: id, attempt: id, holder: Holder::User(UserId(id)), user: id, back: None };
+        let holder = Holder::User(UserId(id));
+        let of = For { tenant: id, server: id, attempt: id, holder, user: id, url: String::new(), back: None };
         let asked = Asked {
             issuer,
             client_id: "our id".to_owned(),

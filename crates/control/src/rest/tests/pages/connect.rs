@@ -131,6 +131,7 @@ async fn an_authorization_server_is_found_wherever_it_may_stand_in_the_order_of_
         ("appended", Some(&inserted), "/t/x", "/t/x/.well-known/openid-configuration"),
         // Of a server of 2025-03-26, which has no metadata of its own.
         ("old", None, "", oauth_root),
+        ("old-with-a-path", None, "/oauth", oauth_root),
     ];
     for (name, of_server, path, of_issuer) in cases {
         let authority = Authority::open().await;
@@ -949,4 +950,65 @@ async fn a_users_key_begins_what_the_same_user_ends_in_a_browser() {
     let attempt = made.json()["attempt"].as_str().unwrap().to_owned();
     let state = house.ask(&key, "GET", &format!("/api/v1/servers/notes/connections/login/{attempt}"), "").await;
     assert_eq!(state.json()["state"], "authorized", "{}", state.text);
+}
+
+/// R71: what somebody says of their own token is nobody else's, and takes no client of an admin along.
+#[tokio::test]
+async fn a_token_from_elsewhere_decides_for_nobody_else_whom_secrets_are_sent_to() {
+    let house = House::open().await;
+    let (authority, evil) = (Authority::open().await, Authority::open().await);
+    let store = house.app.store.tenant(house.acme);
+    let logins = &house.app.upstream_login;
+    let given = json!({"type": "authorization_code", "client_id": "own"});
+    let mut named = given.clone();
+    named["issuer"] = json!(authority.base);
+    for (name, auth) in [("given", given), ("named", named)] {
+        let server = authority.named(&house, name, auth).await;
+        let refused = logins.token_endpoint(&server, Some(&evil.base)).await;
+        assert!(matches!(refused, Err(LoginError::OtherServer)), "{name}: {refused:?}");
+        for issuer in [None, Some(authority.base.as_str())] {
+            let endpoint = logins.token_endpoint(&server, issuer).await.unwrap();
+            assert_eq!((endpoint.issuer.as_str(), endpoint.client.id.as_str()), (authority.base.as_str(), "own"));
+        }
+        let refused = logins.token_endpoint(&server, Some(&evil.base)).await;
+        assert!(matches!(refused, Err(LoginError::OtherServer)), "{name}: {refused:?}");
+    }
+    // Where nobody gave a client none is known there, and what others have without a name of an issuer goes elsewhere.
+    let server = authority.named(&house, "open", oauth()).await;
+    let refused = logins.token_endpoint(&server, Some(&evil.base)).await;
+    assert!(matches!(refused, Err(LoginError::NoClient)), "{refused:?}");
+    assert!(store.upstream_metadata(server.spec.id).await.unwrap().is_none(), "nothing of it is kept for others");
+    assert!(evil.asked("/token").is_empty() && evil.asked("/register").is_empty());
+}
+
+/// T04: a token that was granted for one place is sent to no other.
+#[tokio::test]
+async fn a_login_that_was_begun_before_its_server_moved_brings_nothing() {
+    let house = House::open().await;
+    let authority = Authority::open().await;
+    let server = authority.server(&house, oauth()).await;
+    let mut ann = person(&house, "ann", KeyRole::User).await;
+    let store = house.app.store.tenant(house.acme);
+    let moves = async |to: &str| {
+        let url = Some(model::UpstreamUrl::parse(to).unwrap());
+        let patch = store::ServerPatch { url, bare: true, ..store::ServerPatch::default() };
+        store.patch_server(&store::Actor::system("test"), server.spec.id, None, patch).await.unwrap();
+    };
+    let begun = asked(&mut ann, CONNECT).await;
+    moves("https://evil.example/mcp").await;
+    let reply = ann.get(&back(&begun, &[("code", "c-1")])).await;
+    refused(&reply, 409, "superseded");
+    assert!(authority.asked("/token").is_empty(), "the code is sent nowhere");
+    // Nor where it moves while the code is exchanged.
+    moves(&authority.url()).await;
+    let begun = asked(&mut ann, CONNECT).await;
+    let held = authority.held().await;
+    let path = back(&begun, &[("code", "c-2")]);
+    let (reply, ()) = tokio::join!(ann.get(&path), async {
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        moves("https://evil.example/mcp").await;
+        drop(held);
+    });
+    refused(&reply, 409, "superseded");
+    assert!(hers(&house, &server).await.is_none());
 }
