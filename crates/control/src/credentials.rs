@@ -25,7 +25,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use model::{Clock, ConnectionId, ConnectionStatus, Holder, Principal, TenantId};
+use model::{Clock, ConnectionId, ConnectionStatus, Holder, TenantId};
 use store::{ConnectionRecord, ServerRecord, Store, StoreError};
 use telemetry::Metrics;
 use wire::{ClientCertificate, HeaderLines, Report, ResolveQuestion, Resolved, Unresolved};
@@ -38,7 +38,7 @@ use self::ledger::Ledger;
 pub(crate) use self::material::{credential_place, is_renewable, token_place};
 use self::pauses::Pauses;
 use self::request::{Asker, Failure, Wanted};
-use self::times::{Situation, Step};
+use self::times::{Situation, Step, bound_staleness};
 use crate::auth::{AuthConfig, AuthSecret, Composed, Context, Credential, Material, Token, TokenSource};
 use crate::keyring::Keyring;
 use crate::outward::Outward;
@@ -70,10 +70,10 @@ struct Inner {
     held_flights: Flights<HeldKey, Result<Arc<Held>, Unresolved>>,
     held: held::Shelf,
     /// After answers of token endpoints that were no token.
-    pauses: Pauses<ConnectionId>,
+    pauses: Pauses<refresher::Tried>,
     held_pauses: Pauses<HeldKey>,
     /// After the refusal of a token that was fetched because the one before was refused.
-    refused: Pauses<ConnectionId>,
+    refused: Pauses<refresher::ShownToken>,
     held_refused: Pauses<HeldKey>,
     seen: verdicts::Minutes,
     shown: material::Shown,
@@ -121,9 +121,9 @@ impl Credentials {
         outward: Outward,
         logins: Arc<UpstreamLogin>,
         references: References,
-        (clock, dev): (Arc<dyn Clock>, bool),
+        clock: Arc<dyn Clock>,
     ) -> Self {
-        let issuing = Arc::new(issuing::Issuers { logins, outward: outward.clone(), dev });
+        let issuing = Arc::new(issuing::Issuers { logins });
         Self::with(store, keyring, outward, issuing, references, clock)
     }
 
@@ -160,7 +160,11 @@ impl Credentials {
 
     /// Answers a proxy whose pool serves the tenant.
     pub(crate) async fn resolve(&self, asked: Asked<'_>) -> Result<Resolved, ResolveError> {
-        let resolved = self.resolved(&asked).await;
+        let mut resolved = self.resolved(&asked).await;
+        if let Ok(Resolved::Lines(lines)) = &mut resolved {
+            let tenant = self.inner.store.tenant(asked.question.principal.tenant).tenant().await?;
+            bound_staleness(lines, tenant.map_or(Duration::ZERO, |tenant| tenant.max_stale_credential));
+        }
         let counts = &self.inner.counts;
         let count = match &resolved {
             Ok(Resolved::Lines(_)) => &counts.leased,
@@ -199,7 +203,7 @@ impl Credentials {
     async fn resolved(&self, asked: &Asked<'_>) -> Result<Resolved, ResolveError> {
         let question = asked.question;
         let tenant = self.inner.store.tenant(question.principal.tenant);
-        let live = tenant.server(question.server).await?.filter(|server| server.deleted_at.is_none());
+        let live = tenant.server(question.server).await?.filter(|server| server.enabled);
         let Some(server) = live else {
             // It may have gone while the call was under way.
             return Ok(Resolved::Unresolved(unresolved("connection_required", "the server is gone")));
@@ -259,7 +263,8 @@ impl Credentials {
         }
     }
 
-    /// The values of the caller that the settings use. Nothing of it lets anybody use anything.
+    /// The values of the caller that the settings use, as far as they were proved: a server that takes everybody's
+    /// credential may believe of whom it is told that they call.
     async fn context(
         &self,
         config: &AuthConfig,
@@ -268,21 +273,16 @@ impl Credentials {
         holder: Option<Holder>,
     ) -> Result<Context, StoreError> {
         let used = config.binding().unwrap_or_default().context;
-        let Principal { tenant, user, .. } = question.principal;
-        let tenant = self.inner.store.tenant(tenant);
         let mut context = Context::default();
         if used.user {
-            context.user_id = user.map(|user| user.to_string());
+            context.user_id = caller.user.as_ref().map(|user| user.id.to_string());
         }
         if used.login {
-            context.work_id = match (&caller.user, user) {
-                (Some(user), _) => Some(user.login.clone()),
-                (None, Some(id)) => tenant.user(id).await?.map(|user| user.login),
-                (None, None) => None,
-            };
+            context.work_id = caller.user.as_ref().map(|user| user.login.clone());
         }
         if used.department {
-            context.department_id = match (holder, caller.departments.first().or(question.departments.first())) {
+            let tenant = self.inner.store.tenant(question.principal.tenant);
+            context.department_id = match (holder, caller.departments.first()) {
                 (Some(Holder::Department(id)), _) => Some(id.to_string()),
                 (_, Some(name)) => tenant.department_by_name(name).await?.map(|department| department.id.to_string()),
                 (_, None) => None,
@@ -340,6 +340,8 @@ impl Credentials {
         context: &Context,
         newer_than: i64,
     ) -> Result<HeaderLines, Unresolved> {
+        // Nobody was given a later one: a database that was restored, or a question that was made up.
+        let newer_than = newer_than.min(record.token_generation);
         let mut record = std::borrow::Cow::Borrowed(record);
         for _ in 0..ROUNDS {
             let refused = newer_than > 0 && newer_than >= record.token_generation;
@@ -391,7 +393,8 @@ impl Credentials {
     ) -> Unresolved {
         let signed_in = matches!(config.source(), TokenSource::AuthorizationCode(_));
         if refused && !signed_in {
-            let left = self.inner.refused.left(&record.id).unwrap_or_else(|| self.inner.refused.long(record.id));
+            let (refused, token) = (&self.inner.refused, refresher::shown(record));
+            let left = refused.left(&token).unwrap_or_else(|| refused.long(token));
             let message = "the server refused the credential, and there is no other";
             let (code, said) = ("auth_failed".to_owned(), message.to_owned());
             self.note(record, store::Verdict::Refused { status: None, code, message: said }).await;
@@ -522,7 +525,7 @@ impl Credentials {
             ("token_requests", Flights::<ConnectionId, ()>::MOST, |inner| inner.flights.len()),
             ("held_token_requests", Flights::<HeldKey, ()>::MOST, |inner| inner.held_flights.len()),
             ("held_tokens", held::Shelf::MOST, |inner| inner.held.len()),
-            ("token_pauses", Pauses::<ConnectionId>::MOST, |inner| inner.pauses.len().max(inner.refused.len())),
+            ("token_pauses", Pauses::<refresher::Tried>::MOST, |inner| inner.pauses.len().max(inner.refused.len())),
             ("evidence_nonces", nonces::Nonces::MOST, |inner| inner.judge.nonces().len()),
             ("lease_rows", Ledger::MOST, |inner| inner.ledger.len()),
             ("connection_successes", MINUTES, |inner| inner.seen.len()),

@@ -7,12 +7,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures::FutureExt as _;
 use futures::future::{BoxFuture, Shared};
+use model::TenantId;
 
 type Flight<V> = Shared<BoxFuture<'static, Option<V>>>;
+/// Flights by what they are about, each with the tenant that it is for.
+type UnderWay<K, V> = HashMap<K, (TenantId, Flight<V>)>;
 
 /// What is under way, by what it is about.
 pub(super) struct Flights<K, V: Clone> {
-    under_way: Arc<Mutex<HashMap<K, Flight<V>>>>,
+    under_way: Arc<Mutex<UnderWay<K, V>>>,
     waiters: AtomicU64,
 }
 
@@ -23,6 +26,8 @@ where
 {
     /// The most that are under way at once.
     pub(super) const MOST: usize = 4_096;
+    /// The same of one tenant: token endpoints that never answer are to hold up nobody else.
+    pub(super) const OF_ONE_TENANT: usize = Self::MOST / 4;
 
     pub(super) fn new() -> Self {
         Self { under_way: Arc::default(), waiters: AtomicU64::new(0) }
@@ -30,20 +35,32 @@ where
 
     /// Starts `work` unless it is under way, and waits for it. It goes on when nobody waits any more: what it has begun
     /// outside must be written down. `None` if there is too much under way, or it broke.
-    pub(super) async fn join(&self, key: K, work: impl FnOnce() -> BoxFuture<'static, V>) -> Option<V> {
-        let flight = self.start(key, work)?;
+    pub(super) async fn join(
+        &self,
+        tenant: TenantId,
+        key: K,
+        work: impl FnOnce() -> BoxFuture<'static, V>,
+    ) -> Option<V> {
+        let flight = self.start(tenant, key, work)?;
         self.waiters.fetch_add(1, Ordering::Relaxed);
         let _waiting = Leaves(&self.waiters);
         flight.await
     }
 
     /// The same for who does not wait.
-    pub(super) fn start(&self, key: K, work: impl FnOnce() -> BoxFuture<'static, V>) -> Option<Flight<V>> {
+    pub(super) fn start(
+        &self,
+        tenant: TenantId,
+        key: K,
+        work: impl FnOnce() -> BoxFuture<'static, V>,
+    ) -> Option<Flight<V>> {
         let mut all = lock(&self.under_way);
-        if let Some(flight) = all.get(&key) {
+        if let Some((_, flight)) = all.get(&key) {
             return Some(flight.clone());
         }
-        if all.len() >= Self::MOST {
+        // Only where many are under way it matters whose they are.
+        let crowded = || all.values().filter(|(whose, _)| *whose == tenant).count() >= Self::OF_ONE_TENANT;
+        if all.len() >= Self::MOST || (all.len() >= Self::OF_ONE_TENANT && crowded()) {
             return None;
         }
         let task = tokio::spawn({
@@ -55,7 +72,7 @@ where
             }
         });
         let flight = async move { task.await.ok() }.boxed().shared();
-        all.insert(key, flight.clone());
+        all.insert(key, (tenant, flight.clone()));
         Some(flight)
     }
 
@@ -70,13 +87,13 @@ where
     }
 }
 
-fn lock<K, V: Clone>(all: &Mutex<HashMap<K, Flight<V>>>) -> MutexGuard<'_, HashMap<K, Flight<V>>> {
+fn lock<K, V: Clone>(all: &Mutex<UnderWay<K, V>>) -> MutexGuard<'_, UnderWay<K, V>> {
     all.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Takes a flight out when it ends, however that is.
 struct Lands<K: Eq + Hash, V: Clone> {
-    all: Arc<Mutex<HashMap<K, Flight<V>>>>,
+    all: Arc<Mutex<UnderWay<K, V>>>,
     key: K,
 }
 
@@ -115,7 +132,7 @@ mod tests {
                     }
                     .boxed()
                 };
-                flights.join(1, work).await
+                flights.join(tenant(1), 1, work).await
             })
         };
         let waiting: Vec<_> = (0..100).map(|_| join()).collect();
@@ -136,7 +153,26 @@ mod tests {
     #[tokio::test]
     async fn a_flight_that_breaks_is_none_and_the_next_one_flies() {
         let flights = Flights::<u8, u8>::new();
-        assert_eq!(flights.join(1, || async { panic!("seeded") }.boxed()).await, None);
-        assert_eq!(flights.join(1, || async { 3 }.boxed()).await, Some(3));
+        assert_eq!(flights.join(tenant(1), 1, || async { panic!("seeded") }.boxed()).await, None);
+        assert_eq!(flights.join(tenant(1), 1, || async { 3 }.boxed()).await, Some(3));
+    }
+
+    fn tenant(number: u128) -> TenantId {
+        TenantId(uuid::Uuid::from_u128(number))
+    }
+
+    #[tokio::test]
+    async fn a_tenant_whose_flights_never_land_leaves_room_for_others() {
+        let flights = Flights::<usize, u8>::new();
+        let never = || std::future::pending().boxed();
+        let started = |of, from| {
+            let keys = from..from + Flights::<usize, u8>::MOST;
+            keys.filter(|key| flights.start(tenant(of), *key, never).is_some()).count()
+        };
+        assert_eq!(started(1, 0), Flights::<usize, u8>::OF_ONE_TENANT);
+        assert_eq!(started(1, 0), Flights::<usize, u8>::OF_ONE_TENANT, "those that are under way are joined");
+        assert_eq!(flights.join(tenant(2), usize::MAX, || async { 3 }.boxed()).await, Some(3));
+        let all: usize = (2..10).map(|of| started(of, of as usize * 10_000)).sum();
+        assert_eq!(all + Flights::<usize, u8>::OF_ONE_TENANT, Flights::<usize, u8>::MOST);
     }
 }

@@ -143,9 +143,9 @@ impl Credentials {
         if let Some(left) = inner.held_pauses.left(&key) {
             return Err(busy("the token endpoint has just failed and is asked again later", left));
         }
-        let own = self.clone();
+        let (own, tenant) = (self.clone(), wanted.server.spec.tenant);
         let flight = || async move { own.fetch_held(key, wanted).await }.boxed();
-        match inner.held_flights.join(key, flight).await {
+        match inner.held_flights.join(tenant, key, flight).await {
             Some(fetched) => fetched,
             None => Err(busy("too many tokens are fetched at once", Duration::from_secs(1))),
         }

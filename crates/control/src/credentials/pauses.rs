@@ -74,6 +74,12 @@ impl<K: Eq + Hash> Pauses<K> {
         self.lock().remove(key);
     }
 
+    /// Everybody may ask again.
+    #[cfg(test)]
+    pub(super) fn clear(&self) {
+        self.lock().clear();
+    }
+
     /// How many are remembered.
     pub(super) fn len(&self) -> usize {
         self.lock().len()

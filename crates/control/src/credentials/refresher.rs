@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures::FutureExt as _;
-use model::{ConnectionId, ConnectionStatus, crash_here};
+use model::{ConnectionId, ConnectionStatus, Generation, crash_here};
 use store::{ConnectionRecord, LastError, LeaseOutcome, PutToken, ServerRecord, StoreError, Verdict};
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -42,15 +42,15 @@ impl Credentials {
         refused: bool,
     ) -> Result<Arc<ConnectionRecord>, Unresolved> {
         let inner = &self.inner;
-        if refused && let Some(left) = inner.refused.left(&record.id) {
+        if refused && let Some(left) = inner.refused.left(&shown(record)) {
             let message = "the server refused a token that was just fetched; another one is fetched a minute later";
             return Err(Unresolved { retry_after: Some(left), ..unresolved("upstream_auth", message) });
         }
-        if let Some(left) = inner.pauses.left(&record.id) {
+        if let Some(left) = inner.pauses.left(&tried(server, record)) {
             return Err(busy("the token endpoint has just failed and is asked again later", left));
         }
-        let flight = || self.flight(server, record, context).boxed();
-        match inner.flights.join(record.id, flight).await {
+        let flight = || self.flight(record, context).boxed();
+        match inner.flights.join(record.tenant, record.id, flight).await {
             Some(renewed) => renewed,
             None => Err(busy("too many tokens are fetched at once", Duration::from_secs(1))),
         }
@@ -58,33 +58,28 @@ impl Credentials {
 
     /// Fetches the next token while the current one serves.
     pub(super) fn renew_meanwhile(&self, server: &ServerRecord, record: &ConnectionRecord, context: &Context) {
-        if self.inner.pauses.left(&record.id).is_none() {
+        if self.inner.pauses.left(&tried(server, record)).is_none() {
             // Nobody waits; who needs the token asks.
-            drop(self.inner.flights.start(record.id, || self.flight(server, record, context).boxed()));
+            let flight = || self.flight(record, context).boxed();
+            drop(self.inner.flights.start(record.tenant, record.id, flight));
         }
     }
 
     fn flight(
         &self,
-        server: &ServerRecord,
         record: &ConnectionRecord,
         context: &Context,
     ) -> impl Future<Output = Result<Arc<ConnectionRecord>, Unresolved>> + Send + 'static {
-        let (own, server, record, context) = (self.clone(), server.clone(), record.clone(), context.clone());
-        async move { own.fly(&server, &record, &context).await }
+        let (own, record, context) = (self.clone(), record.clone(), context.clone());
+        async move { own.fly(&record, &context).await }
     }
 
-    async fn fly(
-        &self,
-        server: &ServerRecord,
-        seen: &ConnectionRecord,
-        context: &Context,
-    ) -> Result<Arc<ConnectionRecord>, Unresolved> {
+    async fn fly(&self, seen: &ConnectionRecord, context: &Context) -> Result<Arc<ConnectionRecord>, Unresolved> {
         let owner = Uuid::new_v4();
         match self.lease(seen, owner).await? {
             Leased::Newer(record) => Ok(Arc::new(record)),
             Leased::Ours(record) => {
-                let renewed = self.spend(server, &record, context, owner).await;
+                let renewed = self.spend(&record, context, owner).await;
                 if renewed.is_err() {
                     self.release(&record, owner).await;
                 }
@@ -125,7 +120,6 @@ impl Credentials {
     /// Spends what the record, read with the lease in hand, has.
     async fn spend(
         &self,
-        server: &ServerRecord,
         record: &ConnectionRecord,
         context: &Context,
         owner: Uuid,
@@ -134,6 +128,10 @@ impl Credentials {
         if record.status == ConnectionStatus::Disabled {
             return Err(unresolved("connection_required", "the connection is disabled"));
         }
+        // Settings may have been changed since, and this credential given for those of now.
+        let server = self.inner.store.tenant(record.tenant).server(record.server).await;
+        let gone = || unresolved("connection_required", "the server is gone");
+        let server = &server.map_err(|error| away(&error))?.ok_or_else(gone)?;
         let config = AuthConfig::from_stored(&server.auth).ok_or_else(super::unreadable_settings)?;
         let secret = self.server_secret(server).await?;
         let credential = self.open_credential(record).await?.unwrap_or_else(Credential::empty);
@@ -141,17 +139,19 @@ impl Credentials {
         let material = Material { auth: &secret, credential: &credential, token: token.as_ref() };
         let wanted =
             Wanted { tenant: record.tenant, config: &config, material, context, subject: None, server: Some(server) };
+        // A refresh token is spent for a token that can be kept, or not at all.
+        self.inner.keyring.check_sealing(record.tenant).await.map_err(closed)?;
         crash_here("refresh.leased");
         match self.inner.asker.ask(wanted).await {
             Ok(token) => {
                 crash_here("refresh.answered");
                 let renewed = self.commit(&config, record, &credential, &token, owner).await?;
                 crash_here("refresh.committed");
-                self.inner.pauses.over(&record.id);
+                self.inner.pauses.over(&tried(server, record));
                 self.inner.counts.renewed.fetch_add(1, Ordering::Relaxed);
                 Ok(renewed)
             }
-            Err(failure) => self.failed(&config, record, failure).await,
+            Err(failure) => self.failed(server, &config, record, failure).await,
         }
     }
 
@@ -224,6 +224,7 @@ impl Credentials {
     /// brought a newer token.
     async fn failed(
         &self,
+        server: &ServerRecord,
         config: &AuthConfig,
         record: &ConnectionRecord,
         failure: Failure,
@@ -237,17 +238,17 @@ impl Credentials {
                 if signed_in {
                     return self.ended(record, code, told(&failure, pause)).await;
                 }
-                pause = self.inner.pauses.failed(record.id);
+                pause = self.inner.pauses.failed(tried(server, record));
                 (code.clone(), None)
             }
             Failure::Client(code) => {
                 counts.client.fetch_add(1, Ordering::Relaxed);
-                pause = self.inner.pauses.failed(record.id);
+                pause = self.inner.pauses.failed(tried(server, record));
                 (code.clone(), None)
             }
             Failure::Temporary(_) => {
                 counts.temporary.fetch_add(1, Ordering::Relaxed);
-                pause = self.inner.pauses.failed(record.id);
+                pause = self.inner.pauses.failed(tried(server, record));
                 ("token_endpoint".to_owned(), None)
             }
             Failure::Unresolved(why) => (why.reason.clone(), None),
@@ -292,9 +293,22 @@ impl Credentials {
     }
 
     /// For [`Credentials::take`]: the token that was fetched in place of a refused one was refused too.
-    pub(super) fn refused_again(&self, id: ConnectionId) {
-        self.inner.refused.long(id);
+    pub(super) fn refused_again(&self, record: &ConnectionRecord) {
+        self.inner.refused.long(shown(record));
     }
+}
+
+/// A token that was refused: the next one is another.
+pub(super) type ShownToken = (ConnectionId, i64);
+/// What a token was asked for with: what somebody changes of it may be asked for with at once.
+pub(super) type Tried = (ConnectionId, i64, Generation);
+
+pub(super) fn shown(record: &ConnectionRecord) -> ShownToken {
+    (record.id, record.token_generation)
+}
+
+fn tried(server: &ServerRecord, record: &ConnectionRecord) -> Tried {
+    (record.id, record.token_generation, server.spec.generation)
 }
 
 enum Leased {

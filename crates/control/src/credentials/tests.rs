@@ -7,8 +7,8 @@ mod verdicts;
 mod who;
 
 use model::{
-    ConnectionId, KeyRole, KeyScopes, KeyText, KeyVerifier, ManualClock, Secret, ServerId, TenantId, UpstreamUrl,
-    UserId,
+    ConnectionId, KeyRole, KeyScopes, KeyText, KeyVerifier, ManualClock, Principal, Secret, ServerId, TenantId,
+    UpstreamUrl, UserId,
 };
 use serde_json::{Value, json};
 use store::{

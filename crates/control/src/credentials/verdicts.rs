@@ -57,7 +57,7 @@ impl Credentials {
             if self.inner.seen.is_news(*connection, *token_generation) {
                 let noted = tenant.verdict(*connection, *token_generation, store::Verdict::Accepted).await?;
                 if noted {
-                    self.inner.refused.over(connection);
+                    self.inner.refused.over(&(*connection, *token_generation));
                 }
             }
             return Ok(());
@@ -75,7 +75,7 @@ impl Credentials {
             tracing::warn!(server = %server.spec.id, error = %telemetry::chain(&error), "wanted scopes can't be kept");
         }
         if said.status.is_none() && said.code != STEP_UP && record.token_generation == *token_generation {
-            self.refused_again(record.id);
+            self.refused_again(&record);
         }
         let Said { status, code, message } = said;
         let verdict = store::Verdict::Refused { status, code: code.to_owned(), message };

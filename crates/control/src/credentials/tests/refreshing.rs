@@ -132,7 +132,7 @@ async fn r54_only_oauths_own_codes_end_a_grant_and_everything_else_may_pass() {
         (200, r#"{"access_token":"a\nb"}"#),
     ] {
         house.endpoint.answers(status, body);
-        house.one.inner.pauses.over(&record.id);
+        house.one.inner.pauses.clear();
         let lines = house.lines(&server, &record).await.unwrap();
         assert_eq!(bearer(&lines), "at-0", "{status} {body}");
         let stored = house.now(&record).await;
@@ -143,7 +143,7 @@ async fn r54_only_oauths_own_codes_end_a_grant_and_everything_else_may_pass() {
     // Once it has ended there is nothing to serve with, and nothing is lost either.
     house.pass(20);
     house.endpoint.answers(502, "");
-    house.one.inner.pauses.over(&record.id);
+    house.one.inner.pauses.clear();
     let why = house.lines(&server, &record).await.unwrap_err();
     assert_eq!((why.reason.as_str(), why.retry_after.is_some()), ("busy", true));
     let asked = house.endpoint.asked().len();
@@ -226,7 +226,7 @@ async fn r55_a_dead_client_is_forgotten_and_tokens_are_kept() {
     house.pass(3_580);
     for (nth, code) in ["invalid_client", "unauthorized_client"].into_iter().enumerate() {
         house.endpoint.answers(401, &format!(r#"{{"error":"{code}"}}"#));
-        house.one.inner.pauses.over(&record.id);
+        house.one.inner.pauses.clear();
         assert_eq!(bearer(&house.lines(&server, &record).await.unwrap()), "at-0", "while it lives");
         assert_eq!(house.endpoint.forgotten(), nth + 1);
         let stored = house.now(&record).await;
@@ -234,7 +234,7 @@ async fn r55_a_dead_client_is_forgotten_and_tokens_are_kept() {
         assert_eq!(stored.last_error.unwrap().code, code);
     }
     house.endpoint.answers(400, r#"{"error":"invalid_client_metadata"}"#);
-    house.one.inner.pauses.over(&record.id);
+    house.one.inner.pauses.clear();
     house.lines(&server, &record).await.unwrap();
     assert_eq!(house.endpoint.forgotten(), 2, "that is another thing");
 }
@@ -320,7 +320,7 @@ async fn r77_a_redirect_of_a_token_endpoint_is_not_followed() {
     house.pass(3_600);
     for status in [302, 307, 308] {
         house.endpoint.answers(status, "");
-        house.one.inner.pauses.over(&record.id);
+        house.one.inner.pauses.clear();
         assert_eq!(house.lines(&server, &record).await.unwrap_err().reason, "busy");
     }
     assert_eq!(house.endpoint.asked().len(), 3);
@@ -356,4 +356,63 @@ async fn fault_54_a_clock_that_jumps_makes_no_loop_of_refreshes() {
         house.lines(&server, &record).await.unwrap();
     }
     assert_eq!(house.endpoint.asked().len(), 1);
+}
+
+/// A server whose tokens are asked for there.
+fn asks_at(house: &House, path: &str) -> Value {
+    json!({"type": "client_credentials", "token_url": format!("{}{path}", house.endpoint.base), "scopes": ["global"]})
+}
+
+fn client() -> Value {
+    json!({"secrets": {"client_id": "ours", "client_secret": "s"}})
+}
+
+#[tokio::test]
+async fn t04_a_credential_goes_where_the_settings_of_now_send_it() {
+    let house = House::open().await;
+    let seen = house.server(asks_at(&house, "/old")).await;
+    let record = house.connection(&seen, Holder::Global, client()).await;
+    // The settings change while the turn is waited for.
+    let (config, _) = parse_native(asks_at(&house, "/new")).unwrap();
+    let auth = ServerAuth { config: config.to_stored(), binding: config.binding(), secret: SecretChange::Keep };
+    let patch = store::ServerPatch { auth: Some(auth), ..store::ServerPatch::default() };
+    let tenant = house.store.tenant(house.tenant);
+    tenant.patch_server(&Actor::system("test"), seen.spec.id, None, patch).await.unwrap();
+    house.lines(&seen, &record).await.unwrap();
+    let asked = house.endpoint.asked();
+    assert_eq!(asked.iter().map(|asked| asked.path.as_str()).collect::<Vec<_>>(), ["/new"]);
+}
+
+#[tokio::test]
+async fn who_asks_for_a_generation_that_nobody_was_given_gets_one_new_token() {
+    let house = House::open().await;
+    let (server, record) = house.signed_in().await;
+    house.endpoint.rotates("rt-0");
+    let lines = house.newer(&server, &record, i64::MAX).await.unwrap();
+    assert_eq!((bearer(&lines).as_str(), house.endpoint.asked().len()), ("at-1", 1));
+}
+
+#[tokio::test]
+async fn a_credential_that_was_mended_is_asked_with_at_once() {
+    let house = House::open().await;
+    let server = house.server(asks_at(&house, "/token")).await;
+    let record = house.connection(&server, Holder::Global, client()).await;
+    for _ in 0..8 {
+        house.endpoint.answers(401, r#"{"error":"invalid_client"}"#);
+        house.lines(&server, &record).await.unwrap_err();
+        house.pass(61);
+    }
+    house.endpoint.answers(401, r#"{"error":"invalid_client"}"#);
+    house.lines(&server, &record).await.unwrap_err();
+    let asked = house.endpoint.asked().len();
+    let why = house.lines(&server, &record).await.unwrap_err();
+    assert_eq!((why.reason.as_str(), house.endpoint.asked().len()), ("busy", asked));
+    let credential = Credential::parse(client()).unwrap();
+    let place = crate::credentials::credential_place(&record);
+    let sealed = house.one.inner.keyring.seal(place, 2, &credential.to_json()).await.unwrap();
+    let change = CredentialChange { to: NewCredential::Sealed(sealed), version: 2, fingerprints: vec![] };
+    let patch = store::ConnectionPatch { credential: Some(change), ..store::ConnectionPatch::default() };
+    let tenant = house.store.tenant(house.tenant);
+    tenant.patch_connection(&Actor::system("test"), record.id, None, patch).await.unwrap();
+    assert_eq!(bearer(&house.lines(&server, &record).await.unwrap()), "at-1");
 }

@@ -298,3 +298,31 @@ async fn only_an_active_connection_of_an_accepted_scope_gives_header_lines() {
     let open = house.server(json!({"type": "none"})).await;
     assert!(matches!(house.resolve(&house.question(&open, None)).await, Ok(Resolved::NoConnection)));
 }
+
+#[tokio::test]
+async fn nobody_is_named_to_an_upstream_who_was_not_proved_to_call() {
+    let house = House::open().await;
+    let auth = json!({"type": "template", "scopes": ["global"], "headers": [
+        {"name": "X-Key", "value_template": "${secret.key}:${context.user_id}"}]});
+    let server = house.server(auth).await;
+    let record = house.connection(&server, Holder::Global, json!({"secrets": {"key": "k"}})).await;
+    let ann = house.user("ann", &[]).await;
+    let key = house.key(Some(ann), KeyScopes::PLAIN).await;
+    let proved = house.with_key(house.question(&server, Some(&record)), &key, Some(ann));
+    assert_eq!(line(&leased(house.resolve(&proved).await)), format!("X-Key: k:{ann}"));
+    let claimed = ResolveQuestion { evidence: Evidence::None, ..proved };
+    let why = house.resolve(&claimed).await.unwrap();
+    assert!(matches!(&why, Resolved::Unresolved(why) if why.reason == "context_missing"), "{why:?}");
+}
+
+#[tokio::test]
+async fn a_disabled_servers_credentials_are_not_given_out() {
+    let house = House::open().await;
+    let server = api_key(&house, &["global"]).await;
+    let record = house.connection(&server, Holder::Global, json!("hush")).await;
+    let patch = store::ServerPatch { enabled: Some(false), ..store::ServerPatch::default() };
+    let tenant = house.store.tenant(house.tenant);
+    tenant.patch_server(&Actor::system("test"), server.spec.id, None, patch).await.unwrap();
+    let why = house.resolve(&house.question(&server, Some(&record))).await.unwrap();
+    assert!(matches!(&why, Resolved::Unresolved(why) if why.reason == "connection_required"), "{why:?}");
+}
