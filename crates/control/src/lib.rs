@@ -136,7 +136,7 @@ impl Control {
             outward.clone(),
             upstream_login.clone(),
             references,
-            (clock.clone(), config.dev),
+            clock.clone(),
         );
         Self {
             servers,

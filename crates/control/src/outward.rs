@@ -18,6 +18,10 @@ use url::{Host, Url};
 use crate::servers::Servers;
 use crate::timers::scaled;
 
+mod form;
+
+pub(crate) use self::form::{Form, basic};
+
 /// Redirects that a document may take, all on its own origin.
 const REDIRECTS: usize = 3;
 /// Requests under way at once; more wait within their time.
@@ -252,6 +256,21 @@ async fn whole(response: Response<egress::Body>, most: usize) -> Result<Bytes, O
         Err(error) if error.is::<LengthLimitError>() => Err(OutwardError::TooLong(most)),
         Err(error) => Err(error.downcast::<EgressError>().map_or(EgressError::Truncated, |error| *error).into()),
     }
+}
+
+/// Bytes that a URL may have which somebody else wrote.
+const MAX_URL: usize = 2048;
+
+/// A URL that may be asked or shown: https, or plain http to this machine with `dev`; never with a user or a fragment, and
+/// never anything that a browser would run. The address policy judges it again when it is dialled.
+pub(crate) fn usable(text: &str, dev: bool) -> Option<Url> {
+    if text.len() > MAX_URL || text.bytes().any(|byte| !byte.is_ascii_graphic()) {
+        return None;
+    }
+    let url = Url::parse(text).ok()?;
+    let scheme = url.scheme() == "https" || (dev && url.scheme() == "http" && is_loopback(&url));
+    let plain = url.username().is_empty() && url.password().is_none() && url.fragment().is_none();
+    (scheme && plain && url.has_host()).then_some(url)
 }
 
 /// Whether the URL names this machine.

@@ -37,7 +37,7 @@ use uuid::Uuid;
 use wire::Challenge;
 
 pub(crate) use self::attempts::{Outcome, View as AttemptView};
-pub(crate) use self::client::{ClientAuth, Form, document};
+pub(crate) use self::client::{ClientAuth, document};
 pub(crate) use self::error::LoginError;
 pub(crate) use self::metadata::Method;
 pub(crate) use self::revoke::Told;

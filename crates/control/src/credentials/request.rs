@@ -3,14 +3,12 @@
 
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use model::{Clock, Secret, TenantId};
 use store::ServerRecord;
-use url::{Url, form_urlencoded};
+use url::Url;
 use wire::Unresolved;
 use zeroize::Zeroizing;
 
@@ -20,8 +18,7 @@ use crate::auth::{
     AuthConfig, Client, ClientCredentials, ClientMethod, Context, Exchange, MAX_ANSWER, Material, ResponseMap, Target,
     Token, TokenCall, TokenError, TokenRequest, TokenSource, oauth_error,
 };
-use crate::outward::{Bounds, Outward, OutwardError};
-use crate::upstream_login::Form;
+use crate::outward::{Bounds, Form, Outward, OutwardError, basic};
 
 /// How long a token request may take, from the first step to the last byte.
 pub(super) const TOKEN_TIME: Duration = Duration::from_secs(30);
@@ -128,11 +125,7 @@ impl Asker {
         let (id, proof) = (client.id.expose(), client.proof.expose());
         match client.method {
             ClientMethod::Basic => {
-                // RFC 6749, 2.3.1: both are written as forms have them first.
-                let coded = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
-                let pair = Zeroizing::new(format!("{}:{}", coded(id), coded(proof)));
-                let line = Zeroizing::new(format!("Basic {}", STANDARD.encode(pair.as_bytes())));
-                headers.insert(AUTHORIZATION, sensitive(&line)?);
+                headers.extend(basic(id, proof).map(|line| (AUTHORIZATION, line)));
             }
             ClientMethod::Post => {
                 form.put("client_id", id);

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use url::Url;
 
-use crate::outward::is_loopback;
+use crate::outward::usable;
 
 /// An issuer's document, read and found fit.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,13 +74,6 @@ impl Discovery {
             names_itself: document.authorization_response_iss_parameter_supported,
         })
     }
-}
-
-fn usable(text: &str, dev: bool) -> Option<Url> {
-    let url = Url::parse(text).ok()?;
-    let scheme = url.scheme() == "https" || (dev && url.scheme() == "http" && is_loopback(&url));
-    let plain = url.username().is_empty() && url.password().is_none() && url.fragment().is_none();
-    (scheme && plain && url.has_host()).then_some(url)
 }
 
 #[cfg(test)]

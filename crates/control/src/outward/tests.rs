@@ -142,3 +142,25 @@ async fn a_tenant_whose_addresses_answer_nothing_holds_up_itself_alone() {
     assert_eq!(house.get("/fits").await.unwrap(), "{}");
     assert_eq!(house.outward.slots_of(other).available_permits(), OF_ONE_TENANT);
 }
+
+#[test]
+fn only_https_is_asked_and_loopback_in_dev_mode() {
+    for (text, production, dev) in [
+        ("https://a.example/x?y=1", true, true),
+        ("http://127.0.0.1:9/x", false, true),
+        ("http://localhost/x", false, true),
+        ("http://a.example/x", false, false),
+        ("javascript:alert(1)", false, false),
+        ("data:text/html,x", false, false),
+        ("file:///etc/passwd", false, false),
+        ("cursor://x", false, false),
+        ("https://ann@a.example/", false, false),
+        ("https://a.example/#x", false, false),
+        ("https://a.example/\u{1}", false, false),
+        ("//a.example", false, false),
+        ("", false, false),
+    ] {
+        assert_eq!((usable(text, false).is_some(), usable(text, true).is_some()), (production, dev), "{text}");
+    }
+    assert!(usable(&format!("https://a.example/{}", "x".repeat(MAX_URL)), false).is_none());
+}

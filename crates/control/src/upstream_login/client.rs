@@ -1,16 +1,13 @@
 //! Ourselves as a client of an authorization server: the name, how it is shown, and the document that describes us.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use http::HeaderMap;
 use http::header::AUTHORIZATION;
-use http::{HeaderMap, HeaderValue};
 use model::Secret;
 use serde_json::{Value, json};
 use url::Url;
-use url::form_urlencoded::{self, Serializer};
-use zeroize::Zeroizing;
 
 use super::metadata::Method;
+use crate::outward::{Form, basic};
 
 /// Where the document stands that describes us.
 pub(crate) const DOCUMENT: &str = "/oauth/client-metadata.json";
@@ -38,14 +35,7 @@ impl ClientAuth {
         let secret = self.secret.as_ref().map_or("", Secret::expose);
         match self.method {
             Method::ClientSecretBasic => {
-                // RFC 6749, 2.3.1: both are written as forms have them first.
-                let coded = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
-                let pair = Zeroizing::new(format!("{}:{}", coded(&self.id), coded(secret)));
-                let line = Zeroizing::new(format!("Basic {}", STANDARD.encode(pair.as_bytes())));
-                if let Ok(mut line) = HeaderValue::from_str(&line) {
-                    line.set_sensitive(true);
-                    headers.insert(AUTHORIZATION, line);
-                }
+                headers.extend(basic(&self.id, secret).map(|line| (AUTHORIZATION, line)));
             }
             Method::ClientSecretPost => {
                 form.put("client_id", &self.id);
@@ -53,37 +43,6 @@ impl ClientAuth {
             }
             Method::None => form.put("client_id", &self.id),
         }
-    }
-}
-
-/// A form with secrets in it.
-pub(crate) struct Form(Zeroizing<String>);
-
-impl Form {
-    /// With these.
-    pub(crate) fn of(fields: &[(&str, &str)]) -> Self {
-        let mut form = Self(Zeroizing::new(String::with_capacity(4096)));
-        fields.iter().for_each(|(name, value)| form.put(name, value));
-        form
-    }
-
-    /// Adds one.
-    pub(crate) fn put(&mut self, name: &str, value: &str) {
-        let coded = Zeroizing::new(Serializer::new(String::new()).append_pair(name, value).finish());
-        if !self.0.is_empty() {
-            self.0.push('&');
-        }
-        self.0.push_str(&coded);
-    }
-
-    /// To be sent.
-    pub(crate) fn bytes(&self) -> bytes::Bytes {
-        bytes::Bytes::copy_from_slice(self.0.as_bytes())
-    }
-
-    #[cfg(test)]
-    fn text(&self) -> &str {
-        &self.0
     }
 }
 
@@ -124,6 +83,9 @@ pub(super) fn redirect(base: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
+
     use super::*;
 
     fn signed(method: Method, secret: Option<&str>) -> (String, String) {

@@ -8,8 +8,8 @@ use model::TenantId;
 use url::Url;
 
 use super::error::LoginError;
-use super::metadata::{AuthorizationServer, MetadataError, Resource, canonical};
-use super::places;
+use super::metadata::{AuthorizationServer, MetadataError, Resource, canonical, token_endpoint};
+use super::{UpstreamLogin, places};
 use crate::outward::{Bounds, Outward, OutwardError};
 
 /// What one document may have.
@@ -92,6 +92,25 @@ pub(super) async fn authorization_server(
         }
     }
     Ok(None)
+}
+
+impl UpstreamLogin {
+    /// The token endpoint in the metadata of an issuer where nobody signs in: nothing else of it is asked for. A place
+    /// that fails is no reason not to look at the next one.
+    pub(crate) async fn token_url(&self, tenant: TenantId, issuer: &str) -> Result<Url, LoginError> {
+        let mut last = LoginError::NoMetadata;
+        for place in places::of_issuer(issuer, self.dev).ok_or(MetadataError::Url("issuer"))? {
+            match document(&self.outward, tenant, &place, OF_ISSUER).await {
+                Ok(None) => (),
+                Ok(Some(body)) => match token_endpoint(&body, issuer, self.dev) {
+                    Err(MetadataError::Malformed) => last = MetadataError::Malformed.into(),
+                    named => return Ok(named?),
+                },
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    }
 }
 
 /// The same for a name of our own making, of which nobody said whether it ends in a slash: where its metadata stands does

@@ -9,11 +9,12 @@ use model::{ConnectionId, ConnectionStatus, Holder, Secret, ServerId, TenantId};
 use serde_json::Value;
 use store::{Actor, Committed, ConnectionRecord, NewConnection, PutLogin, ServerRecord, StoreError};
 
-use super::client::{ClientAuth, Form};
+use super::client::ClientAuth;
 use super::trip::{Connected, Trip};
 use super::{BOUNDS, LoginError, UpstreamLogin};
 use crate::auth::{ResponseMap, Token, oauth_error};
 use crate::keyring::Place;
+use crate::outward::Form;
 use crate::rest::parse_json;
 use crate::timers::scaled;
 

@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use url::Url;
 
-use super::places::usable;
+use super::places::are_same;
+use crate::outward::usable;
 use crate::rest::parse_json;
 
 /// Authorization servers and scopes that a document may name.
@@ -187,6 +188,17 @@ impl AuthorizationServer {
             true => Method::ClientSecretBasic,
         }
     }
+}
+
+/// The token endpoint in the metadata of an issuer that settings name: they hold URLs, so its name is compared as one.
+pub(super) fn token_endpoint(text: &[u8], issuer: &str, dev: bool) -> Result<Url, MetadataError> {
+    let document = object(text)?;
+    let named = string(&document, "issuer")?.ok_or(MetadataError::Malformed)?;
+    if !are_same(&named, issuer) {
+        return Err(MetadataError::OtherIssuer);
+    }
+    let endpoint = string(&document, "token_endpoint")?.ok_or(MetadataError::Malformed)?;
+    usable(&endpoint, dev).ok_or(MetadataError::Url("token_endpoint"))
 }
 
 /// An answer of an authorization server to the browser: whether it is of the one that was asked (RFC 9207). Names are

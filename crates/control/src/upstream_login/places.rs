@@ -2,22 +2,7 @@
 
 use url::Url;
 
-use crate::outward::is_loopback;
-
-/// Bytes that a URL may have which somebody else wrote.
-const MAX_URL: usize = 2048;
-
-/// A URL that may be asked or shown: https, or plain http to this machine with `dev`; never with a user or a fragment, and
-/// never anything that a browser would run. The address policy judges it again when it is dialled.
-pub(crate) fn usable(text: &str, dev: bool) -> Option<Url> {
-    if text.len() > MAX_URL || text.bytes().any(|byte| !byte.is_ascii_graphic()) {
-        return None;
-    }
-    let url = Url::parse(text).ok()?;
-    let scheme = url.scheme() == "https" || (dev && url.scheme() == "http" && is_loopback(&url));
-    let plain = url.username().is_empty() && url.password().is_none() && url.fragment().is_none();
-    (scheme && plain && url.has_host()).then_some(url)
-}
+use crate::outward::usable;
 
 /// Where a server's own metadata may stand (RFC 9728), in this order: what it said, beside its path, at the root.
 pub(super) fn of_resource(said: Option<&str>, server: &Url, dev: bool) -> Vec<Url> {
@@ -70,28 +55,6 @@ fn unique(urls: impl IntoIterator<Item = Url>) -> Vec<Url> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn only_https_is_asked_and_loopback_in_dev_mode() {
-        for (text, production, dev) in [
-            ("https://a.example/x?y=1", true, true),
-            ("http://127.0.0.1:9/x", false, true),
-            ("http://localhost/x", false, true),
-            ("http://a.example/x", false, false),
-            ("javascript:alert(1)", false, false),
-            ("data:text/html,x", false, false),
-            ("file:///etc/passwd", false, false),
-            ("cursor://x", false, false),
-            ("https://ann@a.example/", false, false),
-            ("https://a.example/#x", false, false),
-            ("https://a.example/\u{1}", false, false),
-            ("//a.example", false, false),
-            ("", false, false),
-        ] {
-            assert_eq!((usable(text, false).is_some(), usable(text, true).is_some()), (production, dev), "{text}");
-        }
-        assert!(usable(&format!("https://a.example/{}", "x".repeat(MAX_URL)), false).is_none());
-    }
 
     #[test]
     fn a_servers_metadata_is_where_it_says_then_beside_its_path_then_at_the_root() {

@@ -7,11 +7,10 @@ use std::time::Duration;
 use http::HeaderMap;
 use store::{ConnectionRecord, ServerRecord};
 
-use super::client::Form;
 use super::{LoginError, UpstreamLogin};
 use crate::auth::Token;
 use crate::keyring::Place;
-use crate::outward::Bounds;
+use crate::outward::{Bounds, Form};
 use crate::rest::carried;
 
 /// What the answer may have, and how long it may take.
