@@ -26,7 +26,6 @@ mod issue;
 mod metadata;
 mod parameters;
 mod pkce;
-mod rates;
 mod redirect;
 mod refusal;
 mod register;
@@ -51,9 +50,9 @@ use telemetry::Metrics;
 pub(crate) use self::consent::{decide, page};
 pub(crate) use self::cors::{is_open, open};
 use self::documents::Documents;
-pub(crate) use self::rates::Rate;
 pub(crate) use self::resource::Resource;
 use crate::App;
+use crate::rates::{self, Rate};
 use crate::sign_in::session;
 use crate::sign_in::tries::Of;
 

@@ -249,7 +249,7 @@ impl Imports {
             _ => {
                 let version = record.credential_version + 1;
                 let sealed = self.keyring.seal(credential_place(&record), version, &credential.to_json()).await?;
-                let fingerprints = self.fingerprints(&record, &credential.secret_values()).await?;
+                let fingerprints = self.keyring.fingerprints(record.tenant, &credential.secret_values()).await?;
                 let change = CredentialChange { to: NewCredential::Sealed(sealed), version, fingerprints };
                 let patch = ConnectionPatch {
                     credential: Some(change),
@@ -282,7 +282,7 @@ impl Imports {
                 token: self.keyring.seal(token_place(&record), next, &token.to_json()).await?,
                 expires_at: token.expires_at,
                 refreshable: is_renewable(&config, Some(token), credential),
-                fingerprints: self.fingerprints(&record, &token.secret_values()).await?,
+                fingerprints: self.keyring.fingerprints(record.tenant, &token.secret_values()).await?,
             };
             match tenant.put_token(record.id, put).await {
                 Ok(committed) => return Ok(committed.value),
@@ -292,14 +292,6 @@ impl Imports {
                 Err(error) => return Err(error.into()),
             }
         }
-    }
-
-    async fn fingerprints(&self, record: &ConnectionRecord, secrets: &[&str]) -> Result<Vec<[u8; 16]>, KeyringError> {
-        let mut fingerprints = Vec::with_capacity(secrets.len());
-        for secret in secrets {
-            fingerprints.push(self.keyring.fingerprint(record.tenant, secret.as_bytes()).await?);
-        }
-        Ok(fingerprints)
     }
 }
 

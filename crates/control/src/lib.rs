@@ -25,6 +25,7 @@ mod keys;
 mod outward;
 mod pages;
 mod purge;
+mod rates;
 pub mod reconcile;
 pub mod references;
 mod rest;

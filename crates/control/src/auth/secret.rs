@@ -108,12 +108,14 @@ impl SecretJson {
         std::mem::take(&mut self.0)
     }
 
+    /// Adds an item to an array; to anything else nothing.
     pub(crate) fn push(&mut self, mut item: Self) {
         if let Value::Array(items) = &mut self.0 {
             items.push(item.take());
         }
     }
 
+    /// Puts a member into an object; into anything else none.
     pub(crate) fn insert(&mut self, name: &str, mut item: Self) {
         if let Value::Object(members) = &mut self.0 {
             members.insert(name.to_owned(), item.take());

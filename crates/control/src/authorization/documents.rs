@@ -10,9 +10,9 @@ use model::{TenantId, UserId};
 use crate::App;
 use crate::authorization::client::Client;
 use crate::authorization::document::{self, MAX_DOCUMENT};
-use crate::authorization::rates::Rate;
 use crate::authorization::refusal::{Reason, Refusal};
 use crate::outward::Bounds;
+use crate::rates::Rate;
 
 /// Documents that are kept.
 pub(crate) const MOST: usize = 256;

@@ -142,7 +142,7 @@ impl UpstreamLogin {
                 token: self.sealed(before.tenant, before.id, generation.saturating_add(1), token).await?,
                 expires_at: token.expires_at,
                 refreshable: token.refresh_token.is_some(),
-                fingerprints: self.fingerprints(before.tenant, token).await?,
+                fingerprints: self.keyring.fingerprints(before.tenant, &token.secret_values()).await?,
                 credential: None,
                 external_subject: subject.clone(),
             };
@@ -173,7 +173,7 @@ impl UpstreamLogin {
             token: Some(self.sealed(tenant, id, 1, token).await?),
             token_expires_at: token.expires_at,
             refreshable: token.refresh_token.is_some(),
-            token_fingerprints: self.fingerprints(tenant, token).await?,
+            token_fingerprints: self.keyring.fingerprints(tenant, &token.secret_values()).await?,
             ..NewConnection::new(id, server.spec.id, holder)
         };
         match self.store.tenant(tenant).create_connection(actor, new).await {
@@ -190,16 +190,7 @@ impl UpstreamLogin {
         generation: i64,
         token: &Token,
     ) -> Result<Vec<u8>, LoginError> {
-        let place = Place { tenant, kind: "connection", record: id.0, field: "token" };
-        Ok(self.keyring.seal(place, generation, &token.to_json()).await?)
-    }
-
-    async fn fingerprints(&self, tenant: TenantId, token: &Token) -> Result<Vec<[u8; 16]>, LoginError> {
-        let mut all = Vec::new();
-        for secret in token.secret_values() {
-            all.push(self.keyring.fingerprint(tenant, secret.as_bytes()).await?);
-        }
-        Ok(all)
+        Ok(self.keyring.seal(Place::token(tenant, id), generation, &token.to_json()).await?)
     }
 }
 

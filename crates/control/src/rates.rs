@@ -1,4 +1,7 @@
 //! How often somebody may ask, in windows of a minute, and how much is remembered of it.
+//!
+//! What people and clients ask is counted so. Proxies ask in bursts, which a window would let through at its edges: for them is
+//! `fleet/rates.rs`; and guesses at passwords are counted in `sign_in/tries.rs`.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -23,6 +26,7 @@ struct Window {
 }
 
 impl<K: Eq + Hash> Rate<K> {
+    /// So many for each asker in a minute.
     pub(crate) fn new(per_minute: u32) -> Self {
         Self { per_minute, shared: per_minute, windows: Mutex::default() }
     }
