@@ -1,5 +1,6 @@
 //! What control says when it refuses: `application/problem+json`, read leniently, told in plain words.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -59,7 +60,14 @@ impl FieldProblem {
 }
 
 /// How a field is typed, where its flag is called otherwise.
-fn flag(field: &str) -> Option<&'static str> {
+fn flag(field: &str) -> Option<Cow<'static, str>> {
+    // A connection's are told in the same way, and typed a little shorter.
+    if let Some(name) = field.strip_prefix("credential.secrets.") {
+        return Some(Cow::Owned(format!("--credential-field {name}=FILE, in `connection set` --field {name}=FILE")));
+    }
+    if let Some(member) = field.strip_prefix("auth.") {
+        return Some(Cow::Borrowed(auth_flag(member)));
+    }
     let field = field.strip_prefix("limits.").unwrap_or(field);
     let field = field.split(['.', '[']).next().unwrap_or_default();
     let flag = match field {
@@ -74,11 +82,13 @@ fn flag(field: &str) -> Option<&'static str> {
         "auth" => "--auth",
         "credential" => "--credential-file",
         "scope_type" => "--scope",
-        "scope_id" => "--for",
+        "scope_id" => "--scope and --for",
+        "reference" => "--reference",
         "departments" => "--department",
         "external_id" => "--external-id",
         "pools" => "--pool",
         "stale_after_secs" => "--stale-after",
+        "max_stale_credential_secs" => "--max-stale-credential",
         "key_rate" => "--key-rate",
         "tenant_rate" => "--tenant-rate",
         "upstream_concurrent" => "--upstream-concurrent",
@@ -99,7 +109,44 @@ fn flag(field: &str) -> Option<&'static str> {
         "local_accounts" => "--local-accounts",
         _ => return None,
     };
-    Some(flag)
+    Some(Cow::Borrowed(flag))
+}
+
+/// The same of a member of a server's settings of authentication.
+fn auth_flag(member: &str) -> &'static str {
+    match member.split(['.', '[']).next().unwrap_or_default() {
+        "parameter" => "--auth-parameter",
+        "header" | "names" => "--auth-header",
+        "token_url" | "issuer" => "--token-url or --issuer",
+        "client_id" => "--client-id",
+        "client_secret" => "--client-secret-file",
+        "private_key" => "--client-key-file",
+        "scope" => "--oauth-scope",
+        "scopes" => "--connections",
+        "audience" => "--audience",
+        "resource" => "--resource",
+        "client_certificate" => "--client-certificate",
+        _ => "--auth, or --auth-file for what has no flag",
+    }
+}
+
+/// What to do about a refusal, where its sentence does not say it in words of this program.
+fn way_out(code: &str) -> Option<&'static str> {
+    Some(match code {
+        "credential_unreadable" => {
+            "where it is kept by reference, `gatehouse connection test SERVER` says what is wrong there"
+        }
+        "referenced" => "`gatehouse server deps` lists them",
+        "name_taken" => "`set` changes the one that is there",
+        "credential_reentry_required" => "--credential-file FILE sends it again, --no-credential removes it",
+        "login_not_supported" => {
+            "`gatehouse connection set` gives it a credential; `gatehouse server set SERVER --auth oauth` has people sign in"
+        }
+        "scope_not_accepted" => {
+            "`gatehouse server show` says whose it accepts, `gatehouse server set SERVER --auth TYPE --connections WHO` changes that"
+        }
+        _ => return None,
+    })
 }
 
 impl fmt::Display for Problem {
@@ -126,8 +173,8 @@ impl fmt::Display for Problem {
         if !self.code.is_empty() && !self.detail.ends_with(')') {
             write!(f, " ({})", self.code)?;
         }
-        if self.code == "referenced" {
-            f.write_str("\n  `gatehouse server deps` lists them")?;
+        if let Some(way) = way_out(&self.code) {
+            write!(f, "\n  {way}")?;
         }
         for error in &self.errors {
             let flag = flag(&error.field);
@@ -180,6 +227,28 @@ mod tests {
     fn what_is_referred_to_says_where_that_is_listed() {
         let told = Problem::read(409, br#"{"code":"referenced","detail":"keys name it"}"#).to_string();
         assert_eq!(told, "keys name it (referenced)\n  `gatehouse server deps` lists them");
+    }
+
+    #[test]
+    fn settings_of_authentication_and_secrets_are_told_with_the_flag_that_gives_them() {
+        let body = br#"{"code":"required","detail":"`auth.parameter` is required",
+            "errors":[{"field":"auth.parameter","code":"required","detail":"is required"},
+                {"field":"credential.secrets.x-two","code":"required","detail":"is needed by the server's settings"}]}"#;
+        let told = Problem::read(422, body).to_string();
+        assert!(told.contains("auth.parameter: see --auth-parameter"), "{told}");
+        assert!(told.contains("(--credential-field x-two=FILE, in `connection set` --field x-two=FILE)"), "{told}");
+    }
+
+    #[test]
+    fn a_refusal_with_a_way_out_names_the_command() {
+        for (code, command) in [
+            ("credential_reentry_required", "--no-credential"),
+            ("login_not_supported", "gatehouse connection set"),
+            ("scope_not_accepted", "gatehouse server set SERVER --auth TYPE"),
+        ] {
+            let told = Problem { code: code.to_owned(), ..Problem::default() }.to_string();
+            assert!(told.contains(command), "{told}");
+        }
     }
 
     #[test]

@@ -52,7 +52,9 @@ pub struct ReferenceHttp {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum ReferenceError {
     /// No source of this name is configured.
-    #[error("no such source of references is configured")]
+    #[error(
+        "no source of this name is configured: `files` is the folder of reference_files, `http` the store of reference_http_url"
+    )]
     NoSource,
     /// The name leads out of the tenant's part of the source.
     #[error("the reference leads out of the tenant's part of its source")]

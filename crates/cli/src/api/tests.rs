@@ -137,7 +137,10 @@ fn refusal(status: StatusCode, body: &'static [u8]) -> Option<Failure> {
 #[test]
 fn refusals_carry_what_control_said() {
     let failure = refusal(StatusCode::CONFLICT, br#"{"detail":"taken","code":"name_taken"}"#).unwrap();
-    assert_eq!((failure.exit_code(), failure.to_string().as_str()), (6, "taken (name_taken)"));
+    assert_eq!(
+        (failure.exit_code(), failure.to_string().as_str()),
+        (6, "taken (name_taken)\n  `set` changes the one that is there")
+    );
 }
 
 #[test]

@@ -12,7 +12,7 @@ Examples:
   gatehouse connection set notes --credential-file token.txt          your own, or the only one that notes accepts
   pass show notes | gatehouse connection set notes --credential-file -
   gatehouse connection set notes --scope department --for research --field api_key=key.txt --field team=team.txt
-  gatehouse connection set notes --scope global --reference vault:mcp/notes
+  gatehouse connection set notes --scope global --reference files:notes.token
   gatehouse connection test notes
   gatehouse connection status notes disabled --scope user --for ann
   gatehouse connection rm notes --scope user --for ann
@@ -22,7 +22,8 @@ A connection is a credential for one server and one user, one department, or eve
 login, use `gatehouse login SERVER`.
 Secrets are never typed and never shown: a file that only you can read holds them, or `-`, which is standard input.
 A credential file holds one secret as it is, or a JSON object such as
-  {\"secrets\": {\"api_key\": \"…\"}}   or   {\"access_token\": \"…\", \"refresh_token\": \"…\", \"expires_in\": 3600}.";
+  {\"secrets\": {\"api_key\": \"…\"}}   or   {\"access_token\": \"…\", \"refresh_token\": \"…\", \"expires_in\": 3600}.
+HEALTH is `attention` where somebody must do something; LAST ERROR says what, and `test` asks again.";
 
 /// What to do with connections.
 #[derive(Debug, Subcommand)]
@@ -171,7 +172,8 @@ pub(crate) struct ConnectionSet {
     /// One secret of the credential, from a file of its own; repeat for more
     #[arg(long = "field", value_name = "NAME=FILE|-", conflicts_with = "reference")]
     pub(crate) fields: Vec<Field>,
-    /// Where the credential is kept instead of here: a source that the platform knows, and a name in it
+    /// Where the credential is kept instead of here: `files` or `http`, as control's settings reference_* say, and the
+    /// name below the tenant's folder there
     #[arg(long, value_name = "SOURCE:NAME")]
     pub(crate) reference: Option<ReferenceArg>,
     /// Name for people

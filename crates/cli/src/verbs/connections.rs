@@ -20,7 +20,12 @@ pub(super) async fn run(api: &Api, verb: ConnectionVerb, screen: Screen) -> Resu
     match verb {
         ConnectionVerb::Ls(ls) => {
             let list = list(api, &ls).await?;
-            screen.show(&list, |list| listed(list, &ls))
+            let record = match &ls.server {
+                // A key that may not read it is told in general.
+                Some(server) if items(&list).next().is_none() => api.get(&["servers", server]).await.ok(),
+                _ => None,
+            };
+            screen.show(&list, |list| listed(list, &ls, record.as_ref().map_or(&Value::Null, |found| &found.body)))
         }
         ConnectionVerb::Show(of) => {
             let found = Found::of(api, &of.server, &of.holder).await?;
@@ -65,6 +70,7 @@ impl Found {
     async fn of(api: &Api, server: &str, holder: &HolderArgs) -> Result<Self, Failure> {
         let said = holder_query(holder);
         let mut found = api.first(&["servers", server, "connections"], &said, 2).await?;
+        let any = items(&found).next().is_some();
         if items(&found).count() > 1 {
             found = api.first(&["servers", server, "connections"], &[("mine", "true")], 1).await?;
         }
@@ -74,9 +80,12 @@ impl Found {
                 id: cell(item, "id"),
                 etag: format!("\"{}\"", cell(item, "generation")),
             }),
-            None if said.is_empty() => Err(Failure::NotFound(format!(
-                "{server} has no connection that is meant: say --scope and --for; `gatehouse connection ls {server}` \
+            None if said.is_empty() && any => Err(Failure::NotFound(format!(
+                "{server} has connections, and none of yours: say --scope and --for; `gatehouse connection ls {server}` \
                  lists them"
+            ))),
+            None if said.is_empty() => Err(Failure::NotFound(format!(
+                "{server} has no connection: `gatehouse connection ls {server}` says how it gets one"
             ))),
             None => Err(Failure::NotFound(format!("{server} has no such connection"))),
         }
@@ -211,16 +220,47 @@ fn holder(connection: &Value) -> String {
     }
 }
 
-fn listed(document: &Value, asked: &ConnectionLs) -> String {
+/// The command that gives a server a credential, as far as its record says what and whose it takes.
+pub(super) fn giving(name: &str, server: &Value) -> String {
+    let auth = server.get("auth").unwrap_or(&Value::Null);
+    let accepts = |word: &str| items_of(auth, "scopes").any(|scope| scope == word);
+    let whose = match (items_of(auth, "scopes").count(), accepts("global"), accepts("user")) {
+        (0, ..) | (1, true, _) => "",
+        (_, true, _) => " --scope global",
+        (_, false, true) => " --scope user --for LOGIN",
+        (_, false, false) => " --scope department --for DEPARTMENT",
+    };
+    let fields: Vec<_> = items_of(server, "required_secrets").collect();
+    let what = match fields.as_slice() {
+        [] | [_] => " --credential-file FILE".to_owned(),
+        several => several.iter().map(|name| format!(" --field {name}=FILE")).collect(),
+    };
+    screen::plain(&format!("gatehouse connection set {name}{whose}{what}"))
+}
+
+fn items_of<'a>(object: &'a Value, member: &str) -> impl Iterator<Item = &'a str> {
+    object.get(member).and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str)
+}
+
+/// How a server without connections gets one.
+fn none_yet(name: &str, server: &Value) -> String {
+    let auth = server.get("auth").unwrap_or(&Value::Null);
+    match (cell(auth, "type").as_str(), auth.get("scopes").and_then(Value::as_array).is_some_and(Vec::is_empty)) {
+        ("", _) => format!("no connections yet: {}, or gatehouse login {name}", giving(name, server)),
+        ("none", _) => format!("{name} takes none, nothing is sent to it: gatehouse server set {name} --auth TYPE"),
+        (_, true) => {
+            format!("{name} takes none: its settings hold what it needs, `gatehouse server test {name}` tries it")
+        }
+        ("authorization_code", _) => format!("no connections yet: gatehouse login {name}"),
+        _ => format!("no connections yet: {}", giving(name, server)),
+    }
+}
+
+fn listed(document: &Value, asked: &ConnectionLs, server: &Value) -> String {
     let rows: Vec<_> = items(document).map(row).collect();
     match (rows.is_empty(), asked.search.is_some() || asked.health.is_some(), &asked.server) {
         (true, true, _) => "no such connection".to_owned(),
-        (true, false, Some(server)) => {
-            let server = screen::plain(server);
-            format!(
-                "no connections yet: gatehouse connection set {server} --credential-file FILE, or gatehouse login {server}"
-            )
-        }
+        (true, false, Some(name)) => none_yet(&screen::plain(name), server),
         (true, false, None) => "no connections yet: gatehouse connection set SERVER --credential-file FILE".to_owned(),
         (false, ..) => table(["SERVER", "FOR", "STATUS", "HEALTH", "TOKEN", "LAST GOOD", "LAST ERROR", "NAME"], &rows),
     }
@@ -325,10 +365,30 @@ mod tests {
              "health": "attention", "has_credentials": false, "token_state": "none"},
         ]});
         let ls = ConnectionLs { server: Some("notes".to_owned()), all: false, mine: false, health: None, search: None };
-        let told = listed(&list, &ls);
+        let told = listed(&list, &ls, &Value::Null);
         assert!(told.contains("notes   user ann   reauth_required"), "{told}");
         assert!(told.contains("unauthorized?") && told.contains("everybody  active, no credential"), "{told}");
-        assert!(listed(&json!({"items": []}), &ls).contains("gatehouse login notes"));
+        let empty = |server: Value| listed(&json!({"items": []}), &ls, &server);
+        for (auth, secrets, advice) in [
+            (json!(null), json!([]), "or gatehouse login notes"),
+            (json!({"type": "none"}), json!([]), "gatehouse server set notes --auth TYPE"),
+            (json!({"type": "client_credentials", "scopes": []}), json!([]), "gatehouse server test notes"),
+            (json!({"type": "authorization_code", "scopes": ["user"]}), json!([]), "yet: gatehouse login notes"),
+            (json!({"type": "bearer", "scopes": ["global"]}), json!([]), "connection set notes --credential-file FILE"),
+            (
+                json!({"type": "bearer", "scopes": ["user", "global"]}),
+                json!([]),
+                "notes --scope global --credential-file",
+            ),
+            (
+                json!({"type": "headers", "scopes": ["user"]}),
+                json!(["x", "y"]),
+                "--for LOGIN --field x=FILE --field y=FILE",
+            ),
+        ] {
+            let told = empty(json!({"auth": auth, "required_secrets": secrets}));
+            assert!(told.contains(advice), "{told}");
+        }
         assert_eq!(uses(&json!({"items": []})), "no connection uses it");
     }
 

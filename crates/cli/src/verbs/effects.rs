@@ -26,7 +26,7 @@ pub(super) fn effects(answer: &Value) -> String {
 /// What a look at the upstream found.
 pub(super) fn probed(probe: &Value) -> String {
     if probe.get("needs_auth").and_then(Value::as_bool) == Some(true) {
-        return ": it wants a credential".to_owned();
+        return ": it answers, and wants a credential".to_owned();
     }
     let tools = probe.get("tools").and_then(Value::as_array).map_or(0, Vec::len) as u64;
     format!(": {} {}, {}", cell(probe, "transport"), cell(probe, "revision"), plural(tools, "tool", "tools"))

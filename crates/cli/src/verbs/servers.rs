@@ -6,6 +6,7 @@ mod bodies;
 use serde_json::{Value, json};
 
 use self::bodies::{change_body, create_body};
+use super::connections::giving;
 use super::effects::{effects, probed};
 use super::records::{Records, each, items, query};
 use super::tools;
@@ -108,21 +109,30 @@ fn changed_text(changed: &Value, elsewhere: bool) -> String {
 
 /// What an upstream wants before it can be used, as the command that gives it.
 fn next(added: &Value) -> String {
-    let (name, needs) = (cell(added, "name"), added.get("needs").filter(|needs| needs.is_object()));
-    let advice = match needs.map(|needs| cell(needs, "error")).as_deref() {
-        None => String::new(),
-        Some("oauth_required") => format!("\n  it wants a login; next: gatehouse login {name}"),
-        Some("credential_required") => {
-            let added_with = cell(added.get("auth").unwrap_or(&Value::Null), "type");
-            match added_with.as_str() {
-                "none" => format!("\n  it wants a credential; next: gatehouse server set {name} --auth TYPE --credential-file FILE"),
-                _ => format!("\n  it wants a credential; next: gatehouse connection set {name} --credential-file FILE"),
-            }
+    let name = cell(added, "name");
+    let Some(needs) = added.get("needs").filter(|needs| needs.is_object()) else { return warnings(added) };
+    let auth = cell(added.get("auth").unwrap_or(&Value::Null), "type");
+    let link = cell(needs, "login_url");
+    let advice = match (cell(needs, "error").as_str(), auth.as_str()) {
+        ("oauth_required", _) if link.is_empty() => format!(
+            "it has a sign-in of its own; next: gatehouse server set {name} --auth oauth, then gatehouse login {name}"
+        ),
+        ("oauth_required", _) if screen::names(needs, "scopes") == "user" => {
+            format!("it wants a login; next, for each person: gatehouse login {name}, or the link {link}")
         }
-        Some("insufficient_scope") => "\n  the credential may too little: it wants more scope".to_owned(),
-        Some(_) => format!("\n  it refuses the credential; next: gatehouse connection set {name} --credential-file FILE"),
+        ("oauth_required", _) => format!("it wants a login; next: gatehouse login {name}"),
+        ("insufficient_scope", _) => "the credential may too little: it wants more scope".to_owned(),
+        (_, "none") => format!("next: gatehouse server set {name} --auth TYPE --credential-file FILE"),
+        (_, "client_credentials") => {
+            format!(
+                "next: gatehouse server test {name} says why; the client is set with gatehouse server set {name} --auth client-credentials …"
+            )
+        }
+        (_, "token_exchange") => "it is called with what the token of each caller is exchanged for".to_owned(),
+        ("credential_required", _) => format!("next: {}", giving(&name, added)),
+        _ => format!("it refuses the credential; next: {}", giving(&name, added)),
     };
-    format!("{advice}{}", warnings(added))
+    format!("\n  {}{}", screen::plain(&advice), warnings(added))
 }
 
 /// What of the settings control passed over.
@@ -190,7 +200,13 @@ mod tests {
     #[test]
     fn what_a_server_wants_is_told_as_the_command_that_gives_it() {
         let added = |error: &str, auth: &str| json!({"name": "n", "needs": {"error": error}, "auth": {"type": auth}});
-        assert_eq!(next(&added("oauth_required", "authorization_code")), "\n  it wants a login; next: gatehouse login n");
+        let login = json!({"name": "n", "auth": {"type": "authorization_code"}, "needs": {
+            "error": "oauth_required", "scopes": ["user"], "login_url": "http://c/connect/t/n",
+        }});
+        let told = "\n  it wants a login; next, for each person: gatehouse login n, or the link http://c/connect/t/n";
+        assert_eq!(next(&login), told);
+        assert!(next(&added("oauth_required", "bearer")).contains("server set n --auth oauth"));
+        assert!(next(&added("credential_required", "client_credentials")).contains("server test n"));
         assert!(next(&added("credential_required", "none")).contains("server set n --auth TYPE"));
         assert!(next(&added("credential_required", "bearer")).contains("connection set n --credential-file"));
         assert!(next(&added("auth_failed", "bearer")).contains("refuses"));

@@ -85,8 +85,24 @@ pub(super) async fn call(target: &Target, call: &Call, screen: Screen) -> Result
         },
     }
     match refusal(&body) {
-        Some(why) => Err(Failure::Failed(why)),
+        Some(why) => Err(Failure::Failed(format!("{why}{}", way_out(&call.server, &body)))),
         None => Ok(()),
+    }
+}
+
+/// What to do where the credential is what is missing; a link, where there is one, is in the sentence already.
+fn way_out(server: &str, answer: &Value) -> String {
+    let error = answer.get("error").unwrap_or(&Value::Null);
+    let linked = error.get("data").and_then(|data| data.get("login_url")).is_some_and(Value::is_string);
+    let server = screen::plain(server);
+    match cell(error, "code").as_str() {
+        "-31005" => format!(
+            "\n  next: `gatehouse server test {server}` asks again and says why, `gatehouse connection ls {server}` whose it is"
+        ),
+        "-31006" if !linked => {
+            format!("\n  next: `gatehouse connection ls {server}` says whose are there, and how there is one")
+        }
+        _ => String::new(),
     }
 }
 
@@ -221,6 +237,15 @@ fn first_line(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_call_without_a_credential_names_the_next_command_unless_a_link_is_there() {
+        let answer = |code: i64, data: Value| json!({"error": {"code": code, "message": "m", "data": data}});
+        assert!(way_out("n", &answer(-31006, json!({}))).contains("gatehouse connection ls n"));
+        assert!(way_out("n", &answer(-31005, json!({}))).contains("gatehouse server test n"));
+        assert_eq!(way_out("n", &answer(-31006, json!({"login_url": "http://c/connect/t/n"}))), "");
+        assert_eq!(way_out("n", &answer(-32602, json!({}))), "");
+    }
 
     fn typed(words: &[&str]) -> Result<String, u8> {
         let words: Vec<String> = words.iter().map(|&word| word.to_owned()).collect();

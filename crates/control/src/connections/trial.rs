@@ -46,7 +46,7 @@ pub(crate) async fn test(
     let context = context(tenant, asker, record.holder).await?;
     let (outcome, generation) = match app.credentials.lines(server, Some(record), &context, 0).await {
         Ok(lines) => asked(app, server, record, &context, lines).await?,
-        Err(why) => (unresolved(server, why)?, record.token_generation),
+        Err(why) => (unresolved(server, record, why)?, record.token_generation),
     };
     match &outcome {
         Outcome::Good { .. } => good(app, tenant, actor, record, generation).await?,
@@ -149,10 +149,11 @@ fn refused(challenge: &Challenge) -> Outcome {
 }
 
 /// Why there are no header lines: an answer of the test, unless nobody could have tried.
-fn unresolved(server: &ServerRecord, why: Unresolved) -> Result<Outcome, ConnectionError> {
+fn unresolved(server: &ServerRecord, record: &ConnectionRecord, why: Unresolved) -> Result<Outcome, ConnectionError> {
     match why.reason.as_str() {
         "connection_required" => Err(required(server)),
-        "credential_unreadable" => Err(ConnectionError::Unreadable),
+        // What a reference leads to is the operator's, and the message says what is wrong with it.
+        "credential_unreadable" if record.reference.is_none() => Err(ConnectionError::Unreadable),
         "sealed" => Err(ConnectionError::Sealed),
         _ => Ok(Outcome::Bad { code: why.reason, message: why.message }),
     }

@@ -23,14 +23,14 @@ use crate::rest::carried;
 use crate::sign_in::return_to::own_path;
 use crate::upstream_login::{Answer, AttemptView, Begin, Connected, Judged, LoginError, Outcome, UpstreamLogin};
 
-const NO_STATE: Refusal = Refusal::State(
+const NO_STATE: Refusal = Refusal::Trip(
     "It was begun in another browser or session, more than ten minutes ago, or it has been finished already. Nothing was \
-     done.",
+     done. Open the link that you were given once more, or begin at your connections.",
 );
 const NO_ATTEMPT: Refusal =
-    Refusal::State("The link is more than ten minutes old, or what it was made for has been done. Ask for another.");
+    Refusal::Trip("The link is more than ten minutes old, or what it was made for has been done. Ask for another.");
 const OTHER_ISSUER: Refusal =
-    Refusal::State("The answer came from another authorization server than the one that was asked. Nothing was done.");
+    Refusal::Trip("The answer came from another authorization server than the one that was asked. Nothing was done.");
 
 /// What a link, or the form of the page, says.
 struct Said<'a> {

@@ -26,6 +26,8 @@ pub(crate) enum Refusal {
     Link,
     /// The round trip to an issuer can't be told from one that somebody else began (`oauth_state`).
     State(&'static str),
+    /// The same of a login at an upstream.
+    Trip(&'static str),
     /// The issuer says no; what it says is shown as text.
     Issuer {
         /// Its code.
@@ -77,7 +79,7 @@ impl Refusal {
             Self::Malformed(_) => "malformed_form",
             Self::NotFound => "not_found",
             Self::Link => "link_ended",
-            Self::State(_) => "oauth_state",
+            Self::State(_) | Self::Trip(_) => "oauth_state",
             Self::Issuer { .. } => "issuer_refused",
             Self::IssuerDown(_) => "issuer_unavailable",
             Self::NotYours => "not_yours",
@@ -96,7 +98,9 @@ impl Refusal {
     fn status(&self) -> StatusCode {
         match self {
             Self::SignIn(_) => StatusCode::SEE_OTHER,
-            Self::Malformed(_) | Self::State(_) | Self::Issuer { .. } | Self::Denied(_) => StatusCode::BAD_REQUEST,
+            Self::Malformed(_) | Self::State(_) | Self::Trip(_) | Self::Issuer { .. } | Self::Denied(_) => {
+                StatusCode::BAD_REQUEST
+            }
             Self::Login { code: "oauth_failed", .. } => StatusCode::BAD_GATEWAY,
             Self::Login { code: "login_not_supported", .. } => StatusCode::BAD_REQUEST,
             Self::Login { .. } => StatusCode::CONFLICT,
@@ -117,7 +121,7 @@ impl Refusal {
             Self::Malformed(_) => "This can't be read",
             Self::NotFound => "Not found",
             Self::Link => "This link has ended",
-            Self::State(_) => "This sign-in can't be finished",
+            Self::State(_) | Self::Trip(_) => "This sign-in can't be finished",
             Self::Issuer { .. } => "Your identity provider said no",
             Self::IssuerDown(_) => "Your identity provider can't be used now",
             Self::NotYours => "This is not yours to connect",
@@ -139,7 +143,7 @@ impl Refusal {
                 "It was not sent from a page of this site, or you have signed in or out since it was opened. Nothing \
                  was changed. Go back, reload the page and send it again."
             }
-            Self::Malformed(why) | Self::State(why) | Self::IssuerDown(why) => why,
+            Self::Malformed(why) | Self::State(why) | Self::Trip(why) | Self::IssuerDown(why) => why,
             Self::NotFound => "There is no such page, or it is not for you.",
             Self::Link => {
                 "It was used already, it is too old, or it is not complete. Ask your administrator for another."
@@ -216,6 +220,7 @@ struct RefusalPage<'a> {
     text: &'a str,
     trace_id: &'a str,
     again: bool,
+    connections: bool,
 }
 
 /// The page of a refusal; answers of pages that went well stay as they are. A problem of REST's layers (a foreign
@@ -242,8 +247,9 @@ pub(super) fn rendered(app: &App, site: &Site, mut response: Response) -> Respon
                 | Refusal::Inactive
         )
     );
+    let connections = matches!(refusal, Some(Refusal::Trip(_) | Refusal::Denied(_) | Refusal::Login { .. }));
     let frame = Frame::of(app, None);
-    let page = RefusalPage { frame, code, title, text: &text, trace_id: &trace_id(), again };
+    let page = RefusalPage { frame, code, title, text: &text, trace_id: &trace_id(), again, connections };
     let mut shown = (status, Html(page.render().unwrap_or_else(|_| title.to_owned()))).into_response();
     // Which methods there are, and when to come again.
     for (name, value) in response.headers() {

@@ -247,7 +247,9 @@ impl Problem {
                 "without it nobody could administer the platform, now or within a day; make another platform admin first"
             }
             Self::LocalAccountsOff => "this tenant's `local_accounts` is false",
-            Self::LoginNotSupported => "people don't sign in at this server: its auth type is not authorization_code",
+            Self::LoginNotSupported => {
+                "people don't sign in at this server: it takes a key or nothing (its auth type is not authorization_code)"
+            }
             Self::ServerLive => "only a deleted server can be purged",
             Self::Referenced(_) => "keys name it: change or revoke them first; its dependencies list them",
             Self::ChainFull => {

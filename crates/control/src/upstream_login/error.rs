@@ -14,7 +14,7 @@ const MAX_SAID: usize = 300;
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LoginError {
     /// Its settings don't say so.
-    #[error("people don't sign in at this server: its auth type is not authorization_code")]
+    #[error("people don't sign in at this server: it takes a key or nothing (its auth type is not authorization_code)")]
     NotSupported,
     /// Something that must be asked for can't be had.
     #[error("{what} can't be had")]

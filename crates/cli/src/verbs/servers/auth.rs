@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use model::Secret;
 use serde_json::{Value, json};
 
-use crate::args::{AuthArgs, AuthWord};
+use crate::args::{AuthArgs, AuthWord, Field};
 use crate::failure::Failure;
 use crate::verbs::body::Body;
 use crate::verbs::connections::{credential, secrets, typed};
@@ -23,9 +23,18 @@ pub(super) fn with_auth(body: Body, args: &AuthArgs) -> Result<Body, Failure> {
     };
     let credential = match &args.credential_file {
         Some(file) => Some(credential(&typed(file)?)),
-        None => secrets(&args.credential_fields)?,
+        None => secrets(&fields(args))?,
     };
     Ok(body.with("credential", credential))
+}
+
+/// Secrets that are headers may be called as the header is written.
+fn fields(args: &AuthArgs) -> Vec<Field> {
+    let mut fields = args.credential_fields.clone();
+    if args.auth == Some(AuthWord::Headers) {
+        fields.iter_mut().for_each(|field| field.name.make_ascii_lowercase());
+    }
+    fields
 }
 
 /// Settings from a file: those of version 1 name a provider.
@@ -134,7 +143,7 @@ mod tests {
                 json!({"secrets": {"username": "a"}}),
             ),
             (
-                format!("headers --auth-header A --auth-header B --credential-field a={token}"),
+                format!("headers --auth-header A --auth-header B --credential-field A={token}"),
                 json!({"type": "headers", "names": ["A", "B"]}),
                 json!({"secrets": {"a": "tok"}}),
             ),
