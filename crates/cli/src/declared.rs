@@ -14,7 +14,7 @@ mod write;
 pub(crate) use self::document::{Document, Present, Record, Whose};
 pub(crate) use self::plan::{Action, FieldChange, Plan, Step, Wish, plan};
 pub(crate) use self::read::{Mistake, read};
-pub(crate) use self::schema::{CLIENT_SECRET, Kind, Reference, reference};
+pub(crate) use self::schema::{AUTH, AUTH_SECRETS, CLIENT_SECRET, CREDENTIAL, Kind, Reference, reference};
 pub(crate) use self::told::{as_json, as_text};
 pub(crate) use self::view::{Names, held};
 pub(crate) use self::write::write;

@@ -6,7 +6,8 @@ use serde_json::Value;
 
 use super::document::{Declared, Document, Held, Present, Record, Whose};
 use super::read::Mistake;
-use super::schema::{AUTH, CLIENT_SECRET, HELD, Kind};
+use super::schema::{AUTH, AUTH_SECRETS, CLIENT_SECRET, CREDENTIAL, HELD, Kind, reference};
+use super::view::is_none;
 
 /// What is asked beyond what the document says.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -122,7 +123,9 @@ impl Planning<'_> {
         let pairs = held.record.fields(kind).zip(to.fields(kind));
         let differ = pairs.filter(|((field, from), (_, to))| match (kind, field.name) {
             (Kind::Issuer, CLIENT_SECRET) => secret_differs(from, to),
-            (Kind::Server, AUTH) => !says(from, to),
+            (Kind::Server, AUTH) => auth_differs(from, to),
+            // Nobody can say whether it is the one that is there.
+            (Kind::Server, CREDENTIAL) => false,
             _ => from != to,
         });
         let changes = differ.map(|((field, from), (_, to))| FieldChange {
@@ -240,6 +243,28 @@ impl Planning<'_> {
         let held = self.present.section(whose, kind).iter().map(|held| held.record.name.as_str());
         let stays = held.filter(|_| declared.is_none() || !self.wish.prune);
         stays.chain(declared.into_iter().flatten().map(|declared| declared.record.name.as_str())).collect()
+    }
+}
+
+/// Whether settings of authentication are to be changed: those of which the document says nothing stay. A secret that is
+/// there stays, wherever the document says that it is.
+fn auth_differs(from: &Value, to: &Value) -> bool {
+    let is_there = |name: &str| from.get(name).and_then(|secret| secret.get("configured")) == Some(&Value::Bool(true));
+    let mut rest = to.clone();
+    for name in AUTH_SECRETS {
+        if to.get(name).and_then(Value::as_str).and_then(reference).is_some() {
+            if !is_there(name) {
+                return true;
+            }
+            if let Some(members) = rest.as_object_mut() {
+                members.remove(name);
+            }
+        }
+    }
+    match (from, to) {
+        (_, Value::Null) => false,
+        (Value::Null, to) => !is_none(to),
+        (from, _) => !says(from, &rest),
     }
 }
 

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use super::document::{Declared, Document, Record, Whose};
 use super::node::{Member, Node, What, parse};
-use super::schema::{AUTH, CLIENT_SECRET, Field, HELD, Kind, Shape, reference};
+use super::schema::{AUTH, AUTH_SECRETS, CLIENT_SECRET, CREDENTIAL, Field, HELD, Kind, Shape, reference};
 
 /// What is wrong with a document, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -264,20 +264,22 @@ impl Reader {
 fn meant(field: &str, value: &Value) -> Result<(), String> {
     const ROLES: [&str; 4] = ["viewer", "user", "tenant_admin", "platform_admin"];
     if field == AUTH {
-        // A document is no place for secrets: it says that there are some, and they stay.
-        let literal =
-            |name: &str| value.get(name).is_some_and(|secret| secret.as_str().is_some_and(|text| !text.contains("${")));
-        return match ["client_secret", "private_key"].into_iter().find(|name| literal(name)) {
+        // A document is no place for secrets: it says where they are, or that there are some, and these stay.
+        let place = |text: &str| text.contains("${") || reference(text).is_some();
+        let literal = |name: &str| value.get(name).and_then(Value::as_str).is_some_and(|text| !place(text));
+        return match AUTH_SECRETS.into_iter().find(|name| literal(name)) {
             Some(name) => Err(format!(
-                "`{name}` must be `{{configured: true}}`: give it with `gatehouse server set --auth … --client-secret-file`"
+                "`{name}` must say where the secret is, file:PATH or env:VARIABLE, or `{{configured: true}}` for one that \
+                 is there; it is never in the document"
             )),
             None => Ok(()),
         };
     }
     let Value::String(text) = value else { return Ok(()) };
     match field {
-        CLIENT_SECRET if text == HELD || reference(text).is_some() => Ok(()),
-        CLIENT_SECRET => {
+        CLIENT_SECRET if text == HELD => Ok(()),
+        CLIENT_SECRET | CREDENTIAL if reference(text).is_some() => Ok(()),
+        CLIENT_SECRET | CREDENTIAL => {
             Err("must say where the secret is, env:VARIABLE or file:PATH; it is never in the document".to_owned())
         }
         "role" if ROLES.contains(&text.as_str()) => Ok(()),

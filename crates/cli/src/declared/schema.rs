@@ -207,12 +207,18 @@ static SERVER: &[Field] = &[
     field("limits.call_secs", Shape::Number, none),
     field("disabled_tools", Shape::Set, empty_list),
     field("trust_hints", Shape::Flag, no),
-    field(AUTH, Shape::Object, |_| json!({"type": "none"})),
+    field(AUTH, Shape::Object, none),
+    field(CREDENTIAL, Shape::Text, none),
     field("enabled", Shape::Flag, yes),
 ];
 
-/// The field of a server that says how it is authenticated to, without secrets.
+/// The field of a server that says how it is authenticated to, without secrets; absent, it stays as it is.
 pub(crate) const AUTH: &str = "auth";
+/// Its members of which the document says where they are.
+pub(crate) const AUTH_SECRETS: [&str; 2] = ["client_secret", "private_key"];
+/// The field of a server that says where the credential for everybody is. Nobody can read it back: it is sent when the
+/// server is made, and with settings that change.
+pub(crate) const CREDENTIAL: &str = "credential";
 /// What stands in the place of a secret that is there: nobody can read it back.
 pub(crate) const HELD: &str = "held";
 /// The field of an issuer that says where its client's secret is.

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use serde_json::Value;
 
 use super::document::{Held, Record};
-use super::schema::{CLIENT_SECRET, Field, HELD, Kind};
+use super::schema::{AUTH, CLIENT_SECRET, CREDENTIAL, Field, HELD, Kind};
 use crate::screen::cell;
 
 /// The names that stand behind ids.
@@ -35,6 +35,11 @@ impl Names {
     }
 }
 
+/// Whether settings of authentication say that nothing is shown.
+pub(super) fn is_none(auth: &Value) -> bool {
+    auth.get("type").is_some_and(|kind| kind == "none")
+}
+
 /// A record as REST lists it.
 pub(crate) fn held(kind: Kind, item: &Value, names: &Names) -> Held {
     let name = kind.named_by().map(|member| cell(item, member)).unwrap_or_default();
@@ -47,6 +52,9 @@ fn value(kind: Kind, field: &Field, item: &Value, names: &Names) -> Option<Value
     if (kind, field.name) == (Kind::Issuer, CLIENT_SECRET) {
         return (item.get("has_client_secret") == Some(&Value::Bool(true))).then(|| HELD.into());
     }
+    if (kind, field.name) == (Kind::Server, CREDENTIAL) {
+        return None;
+    }
     let found = match field.name.split_once('.') {
         Some((group, name)) => item.get(group).and_then(|group| group.get(name)),
         None => item.get(field.name),
@@ -57,6 +65,7 @@ fn value(kind: Kind, field: &Field, item: &Value, names: &Names) -> Option<Value
             Value::Array(items) => Some(items.iter().filter_map(|item| names.name(item)).collect()),
             _ => Some(Value::Null),
         },
+        (Kind::Server, AUTH) if is_none(found) => None,
         _ => Some(found.clone()),
     }
 }

@@ -27,15 +27,17 @@ pub(super) async fn run(api: &Api, apply: &Apply, screen: Screen) -> Result<(), 
     if screen == Screen::Text {
         screen::line(as_text(&plan).trim_end())?;
     }
+    // Where the document is: from there on it names files.
+    let folder = apply.file.parent().unwrap_or(Path::new(""));
     let go = !apply.dry_run && !plan.steps.is_empty();
     if go {
-        plan.steps.iter().try_for_each(step::check)?;
+        plan.steps.iter().try_for_each(|step| step::check(step, folder))?;
     }
     if go && !apply.yes {
         agreed(&apply.file)?;
     }
     let mut done = Vec::new();
-    let outcome = if go { carry_out(api, &plan, screen, &mut done).await } else { Ok(()) };
+    let outcome = if go { carry_out(api, &plan, folder, screen, &mut done).await } else { Ok(()) };
     if screen == Screen::Json {
         screen::line(&json!({ "plan": as_json(&plan), "dry_run": apply.dry_run, "done": done }).to_string())?;
     }
@@ -96,10 +98,16 @@ fn agreed(file: &Path) -> Result<(), Failure> {
 }
 
 /// Does step after step; the first that fails ends it.
-async fn carry_out(api: &Api, plan: &Plan, screen: Screen, done: &mut Vec<Value>) -> Result<(), Failure> {
+async fn carry_out(
+    api: &Api,
+    plan: &Plan,
+    folder: &Path,
+    screen: Screen,
+    done: &mut Vec<Value>,
+) -> Result<(), Failure> {
     for step in &plan.steps {
         let named = screen::plain(&step.to_string());
-        let answer = step::carry_out(&house::seat(api, &step.whose), step)
+        let answer = step::carry_out(&house::seat(api, &step.whose), step, folder)
             .await
             .map_err(|failure| Failure::Stopped { what: named.clone(), cause: Box::new(failure) })?;
         let key = cell(&answer, "key");

@@ -246,3 +246,33 @@ fn settings_of_authentication_are_declared_without_secrets_and_what_is_left_out_
     let refused = read(&with("{type: client_credentials, token_url: https://t, client_secret: s3cret}")).unwrap_err();
     assert!(refused[0].what.contains("configured") && !refused[0].to_string().contains("s3cret"), "{refused:?}");
 }
+
+#[test]
+fn a_document_that_says_nothing_of_authentication_leaves_it_alone() {
+    let server = |auth: &str| format!("servers: {{notes: {{url: https://h/mcp{auth}}}}}\n");
+    let nothing = ["nothing is to be done"];
+    for held in ["", ", auth: {type: bearer, scopes: [global]}"] {
+        assert_eq!(planned(&house(&server(held)), &server(""), PLAIN), nothing, "{held}");
+    }
+    assert_eq!(planned(&house(&server("")), &server(", auth: {type: none}"), PLAIN), nothing);
+    assert_ne!(planned(&house(&server("")), &server(", auth: {type: bearer}"), PLAIN), nothing);
+}
+
+#[test]
+fn a_servers_secrets_are_declared_by_where_they_are_and_those_that_are_there_stay() {
+    let with = |rest: &str| format!("servers: {{notes: {{url: https://h/mcp, {rest}}}}}\n");
+    let auth = |secret: &str| with(&format!("auth: {{type: client_credentials, token_url: https://t{secret}}}"));
+    let nothing = ["nothing is to be done"];
+    let there = house(&auth(", client_secret: {configured: true}"));
+    for place in ["file:secrets/client", "env:SECRET"] {
+        assert_eq!(planned(&there, &auth(&format!(", client_secret: {place:?}")), PLAIN), nothing);
+        assert_ne!(planned(&house(&auth("")), &auth(&format!(", client_secret: {place:?}")), PLAIN), nothing);
+    }
+    assert_ne!(planned(&there, &auth(", private_key: 'file:key.pem'"), PLAIN), nothing);
+    assert_eq!(
+        planned(&house(&with("auth: {type: bearer}")), &with("auth: {type: bearer}, credential: 'file:token'"), PLAIN),
+        nothing
+    );
+    let refused = read(&with("credential: s3cret")).unwrap_err();
+    assert!(refused[0].what.contains("file:PATH") && !refused[0].to_string().contains("s3cret"), "{refused:?}");
+}

@@ -101,6 +101,7 @@ fn value(field: &Field) -> BoxedStrategy<Value> {
     match field.name {
         "role" => return any_of(&["viewer", "user", "tenant_admin", "platform_admin"]),
         "client_secret" => return any_of(&["held", "env:SECRET", "file:/run/secrets/corp: a"]),
+        "credential" => return any_of(&["env:TOKEN", "file:tokens/notes"]),
         "transport" => return any_of(&["auto", "streamable_http", "sse"]),
         "url" => return "[a-z]{1,9}".prop_map(|host| format!("https://{host}.example/mcp").into()).boxed(),
         _ => (),

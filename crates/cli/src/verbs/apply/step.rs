@@ -5,18 +5,24 @@ use std::path::Path;
 use model::Secret;
 use serde_json::{Map, Value, json};
 
+use super::super::connections::credential;
 use super::super::secret::Source;
 use crate::api::Api;
-use crate::declared::{Action, CLIENT_SECRET, FieldChange, Kind, Record, Reference, Step, reference};
+use crate::declared::{
+    AUTH, AUTH_SECRETS, Action, CLIENT_SECRET, CREDENTIAL, FieldChange, Kind, Record, Reference, Step, reference,
+};
 use crate::failure::Failure;
 
-/// Sends the step. `api` works on the tenant in which the record stands.
-pub(super) async fn carry_out(api: &Api, step: &Step) -> Result<Value, Failure> {
+/// Sends the step. `api` works on the tenant in which the record stands; files of secrets are named from `folder` on.
+pub(super) async fn carry_out(api: &Api, step: &Step, folder: &Path) -> Result<Value, Failure> {
     let path = step.kind.path();
     let answer = match &step.action {
-        Action::Create(record) => api.post(&[path], &with_secret(step, create_body(step.kind, record))?).await?,
+        Action::Create(record) => {
+            let body = with_secrets(step, folder, create_body(step.kind, record))?;
+            api.post(&[path], &body).await?
+        }
         Action::Change { held, to, changes } => {
-            let body = with_secret(step, change_body(step.kind, to, changes))?;
+            let body = with_secrets(step, folder, change_body(step.kind, to, changes))?;
             api.patch(&[path, &held.id], Some(&held.version), &body).await?
         }
         Action::Switch { active } => {
@@ -27,34 +33,54 @@ pub(super) async fn carry_out(api: &Api, step: &Step) -> Result<Value, Failure> 
     Ok(answer.body)
 }
 
-/// Whether the secret that the step refers to is there, so that no run ends in the middle for want of one.
-pub(super) fn check(step: &Step) -> Result<(), Failure> {
-    secret(step).map(drop)
+/// Whether the secrets that the step refers to are there, so that no run ends in the middle for want of one.
+pub(super) fn check(step: &Step, folder: &Path) -> Result<(), Failure> {
+    secrets(step, folder).map(drop)
 }
 
-/// The secret in the place of the reference to it.
-fn with_secret(step: &Step, mut body: Value) -> Result<Value, Failure> {
-    if let (Some(secret), Value::Object(members)) = (secret(step)?, &mut body) {
-        members.insert(CLIENT_SECRET.to_owned(), secret.expose().into());
+/// The secrets in the place of the references to them.
+fn with_secrets(step: &Step, folder: &Path, mut body: Value) -> Result<Value, Failure> {
+    for (name, secret) in secrets(step, folder)? {
+        let members = match AUTH_SECRETS.contains(&name) && step.kind == Kind::Server {
+            true => body.get_mut(AUTH),
+            false => Some(&mut body),
+        };
+        if let Some(Value::Object(members)) = members {
+            let value = if name == CREDENTIAL { credential(&secret) } else { secret.expose().into() };
+            members.insert(name.to_owned(), value);
+        }
     }
     Ok(body)
 }
 
-/// What the step sends as a client's secret, if it refers to one.
-fn secret(step: &Step) -> Result<Option<Secret>, Failure> {
-    let named = match &step.action {
-        Action::Create(record) => record.get(step.kind, CLIENT_SECRET),
-        Action::Change { changes, .. } => match changes.iter().find(|change| change.field == CLIENT_SECRET) {
-            Some(change) => &change.to,
-            None => return Ok(None),
-        },
-        Action::Switch { .. } | Action::Delete(_) => return Ok(None),
+/// What the step sends as secrets, of those that it refers to. Settings of authentication go with all of theirs: what
+/// changes may send them elsewhere.
+fn secrets(step: &Step, folder: &Path) -> Result<Vec<(&'static str, Secret)>, Failure> {
+    let decides = if step.kind == Kind::Server { AUTH } else { CLIENT_SECRET };
+    let record = match &step.action {
+        Action::Create(record) => record,
+        Action::Change { to, changes, .. } if changes.iter().any(|change| change.field == decides) => to,
+        Action::Change { .. } | Action::Switch { .. } | Action::Delete(_) => return Ok(Vec::new()),
     };
-    match named.as_str().and_then(reference) {
-        Some(Reference::Variable(name)) => Source::Variable(name).read().map(Some),
-        Some(Reference::File(path)) => Source::File(Path::new(path)).read().map(Some),
-        None => Ok(None),
-    }
+    let of_auth = |name: &'static str| record.get(step.kind, AUTH).get(name).map(|value| (name, value));
+    let named: Vec<(&'static str, &Value)> = match step.kind {
+        Kind::Issuer => vec![(CLIENT_SECRET, record.get(step.kind, CLIENT_SECRET))],
+        Kind::Server => {
+            let credential = (CREDENTIAL, record.get(step.kind, CREDENTIAL));
+            AUTH_SECRETS.into_iter().filter_map(of_auth).chain([credential]).collect()
+        }
+        _ => Vec::new(),
+    };
+    let places = named.into_iter().filter_map(|(name, value)| Some((name, reference(value.as_str()?)?)));
+    places
+        .map(|(name, place)| {
+            let read = match place {
+                Reference::Variable(variable) => Source::Variable(variable).read(),
+                Reference::File(path) => Source::File(&folder.join(path)).read(),
+            };
+            read.map(|secret| (name, secret))
+        })
+        .collect()
 }
 
 /// What was done, in a word.
@@ -74,7 +100,8 @@ fn create_body(kind: Kind, record: &Record) -> Value {
     }
     for (field, value) in record.fields(kind) {
         // Some are switched by an action of their own, and a secret is not what its field says.
-        let goes_apart = kind.switch() == Some(field.name) || (kind, field.name) == (Kind::Issuer, CLIENT_SECRET);
+        let is_secret = matches!((kind, field.name), (Kind::Issuer, CLIENT_SECRET) | (Kind::Server, CREDENTIAL));
+        let goes_apart = kind.switch() == Some(field.name) || is_secret;
         if !value.is_null() && !goes_apart || field.name == "stale_after_secs" {
             put(&mut body, field.name, value.clone());
         }
@@ -120,7 +147,7 @@ fn put(body: &mut Map<String, Value>, name: &str, value: Value) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::declared::Whose;
+    use crate::declared::{Names, Whose, held};
 
     fn server(call_secs: Value) -> Record {
         Record::new(Kind::Server, "notes", |field| match field.name {
@@ -166,15 +193,49 @@ mod tests {
             Step { whose: Whose::Own, kind: Kind::Issuer, name: "corp".to_owned(), action: Action::Create(record) }
         };
         let body = |step: &Step| match &step.action {
-            Action::Create(record) => with_secret(step, create_body(Kind::Issuer, record)),
+            Action::Create(record) => with_secrets(step, folder.path(), create_body(Kind::Issuer, record)),
             _ => unreachable!(),
         };
         let sent = body(&step(&format!("file:{}", path.display()))).unwrap();
         assert_eq!((&sent["client_secret"], &sent["unchecked"]), (&json!("s3cret"), &json!(true)));
         assert!(sent.get("enabled").is_none());
         assert!(body(&step("held")).unwrap().get("client_secret").is_none());
-        assert!(check(&step("env:GATEHOUSE_TEST_NOT_SET")).is_err());
-        assert!(check(&step("held")).is_ok());
+        assert!(check(&step("env:GATEHOUSE_TEST_NOT_SET"), folder.path()).is_err());
+        assert!(check(&step("held"), folder.path()).is_ok());
+    }
+
+    #[test]
+    fn a_servers_secrets_are_read_beside_the_document_and_sent_with_its_settings() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, mode, text: &str| {
+            crate::home::replace(&folder.path().join(name), mode, text).unwrap();
+        };
+        write("client", 0o600, "s3cret\n");
+        write("credential", 0o600, r#"{"secrets":{"x-one":"t0ken"}}"#);
+        let to = Record::new(Kind::Server, "notes", |field| match field.name {
+            "url" => Some("https://h/mcp".into()),
+            AUTH => Some(json!({"type": "client_credentials", "client_secret": "file:client"})),
+            CREDENTIAL => Some("file:credential".into()),
+            _ => None,
+        });
+        let step = |action| Step { whose: Whose::Own, kind: Kind::Server, name: "notes".to_owned(), action };
+        let sent = |step: &Step, body| with_secrets(step, folder.path(), body).unwrap();
+        let made = sent(&step(Action::Create(to.clone())), create_body(Kind::Server, &to));
+        let change = |field, to: &Value| vec![FieldChange { field, from: Value::Null, to: to.clone() }];
+        let changed = |changes: Vec<FieldChange>| {
+            let body = change_body(Kind::Server, &to, &changes);
+            let held = held(Kind::Server, &json!({"id": "s", "name": "notes"}), &Names::default());
+            let step = step(Action::Change { held, to: to.clone(), changes });
+            (check(&step, folder.path()).is_ok(), sent(&step, body))
+        };
+        for body in [made, changed(change(AUTH, to.get(Kind::Server, AUTH))).1] {
+            assert_eq!(body["auth"]["client_secret"], "s3cret");
+            assert_eq!(body["credential"], json!({"secrets": {"x-one": "t0ken"}}));
+        }
+        assert_eq!(changed(change("title", &json!("N"))), (true, json!({"title": "N"})));
+        write("client", 0o644, "s3cret");
+        let refused = check(&step(Action::Create(to.clone())), folder.path()).unwrap_err();
+        assert!(!refused.to_string().contains("s3cret"), "{refused}");
     }
 
     #[test]
