@@ -8,9 +8,16 @@ Examples:
   gatehouse vault rotate kek
   gatehouse vault rotate tenant --tenant acme
 
-Another key above all others: put its file first into control's configuration (kek_file), the old one into
-kek_files_old, restart every control, run `gatehouse vault rotate kek`, and take the old one away when
-`gatehouse vault status` shows no data keys under it. Everything is served meanwhile.";
+`gatehouse vault rotate kek --help` says how the key above all others is replaced.";
+
+const KEK_STEPS: &str = "\
+Another key above all others takes three steps. Everything is served meanwhile:
+  1. It is readable everywhere: name its file in kek_files_old of every control, beside kek_file, and restart them
+     one after the other.
+  2. It writes: make it kek_file, and the one of before kek_files_old, in every control, and restart them again.
+     Whoever did so first is understood by those who have yet to.
+  3. All data keys come under it: `gatehouse vault rotate kek`. When `gatehouse vault status` shows no data keys under
+     the key of before, that one can be taken out of kek_files_old. Backups of before need it: keep it with them.";
 
 /// The keys under which secrets are sealed.
 #[derive(Debug, Subcommand)]
@@ -28,6 +35,7 @@ pub(crate) enum VaultVerb {
 #[command(after_help = EXAMPLES)]
 pub(crate) enum RotateVerb {
     /// Wrap all data keys under the first key of control's configuration
+    #[command(after_help = KEK_STEPS)]
     Kek,
     /// Give tenants new data keys, seal everything anew and destroy the old ones; with --tenant one tenant's only
     Tenant,
