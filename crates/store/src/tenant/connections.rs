@@ -430,14 +430,16 @@ impl TenantStore {
         Ok(if ids.len() > NAMED { Vec::new() } else { ids.into_iter().map(ConnectionId).collect() })
     }
 
-    /// The ids of those of the tenant's connections for which the condition holds.
+    /// The ids of those of the tenant's connections for which the condition holds; of too many to be named one more than
+    /// that.
     pub(super) async fn connection_ids(
         &self,
         change: &Change,
         those: impl IntoCondition,
     ) -> Result<Vec<ConnectionId>, StoreError> {
         let query = self.scoped_connections().filter(those.into_condition()).select_only().column(Column::Id);
-        let ids: Vec<Uuid> = query.order_by_asc(Column::Id).into_tuple().all(&change.tx).await?;
+        let query = query.order_by_asc(Column::Id).limit(NAMED as u64 + 1);
+        let ids: Vec<Uuid> = query.into_tuple().all(&change.tx).await?;
         Ok(ids.into_iter().map(ConnectionId).collect())
     }
 

@@ -7,8 +7,9 @@ use store::{
     ServerAuth, ServerPatch, TenantPatch, TenantStore, UserPatch,
 };
 
+use crate::DATABASE;
 use crate::connections::server_in;
-use crate::house::{House, actor, connection, department_in, issuer, user_in};
+use crate::house::{House, Kind, actor, connection, department_in, issuer, user_in};
 
 async fn held(house: &House) -> Vec<ConnectionSpec> {
     let intended = house.store.platform().intended().await.unwrap().resources;
@@ -277,4 +278,59 @@ async fn a_connection_that_cannot_be_read_holds_up_no_other() {
     let state = three.house.store.platform().intended().await.unwrap();
     let unreadable: Vec<_> = state.unreadable.into_iter().map(|one| (one.name, one.tenant)).collect();
     assert_eq!(unreadable, [(Some(ResourceName::Connection(three.ids[0])), Some(three.tenant.id()))]);
+}
+
+/// As many users with a connection to the server as the database makes in one statement, each with a fingerprint.
+async fn crowd(house: &House, tenant: &TenantStore, server: model::ServerId, size: u32) {
+    let (of, to) = (tenant.id().0.simple(), server.0.simple());
+    let (id, blob) = match DATABASE {
+        Kind::Sqlite => ("unhex(printf('%032x', {N} + n))", "x'01'"),
+        Kind::Postgres => ("lpad(to_hex({N} + n), 32, '0')::uuid", "'\\x01'::bytea"),
+    };
+    let uuid = |hex: &dyn std::fmt::Display| match DATABASE {
+        Kind::Sqlite => format!("x'{hex}'"),
+        Kind::Postgres => format!("'{hex}'::uuid"),
+    };
+    let id = |from: &str| id.replace("{N}", from);
+    let (of, to, key, holder) = (uuid(&of), uuid(&to), id("1000000"), id("9000000"));
+    let no = if DATABASE == Kind::Sqlite { "0" } else { "false" };
+    let numbers = format!("WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < {size})");
+    let raw = house.raw().await;
+    for sql in [
+        format!(
+            "INSERT INTO connection (tenant_id, id, server_id, scope, holder_id, status, generation, credential, \
+             credential_version, token_generation, refreshable, meta, created_at, updated_at) {numbers} \
+             SELECT {of}, {key}, {to}, 'user', {holder}, 'active', 1, {blob}, 1, 1, {no}, '{{}}', 0, 0 FROM n"
+        ),
+        format!(
+            "INSERT INTO connection_fingerprint (tenant_id, connection_id, part, fingerprint) {numbers} \
+             SELECT {of}, {key}, 'credential', {blob} FROM n"
+        ),
+    ] {
+        raw.execute_unprepared(&sql).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn what_has_very_many_connections_is_deleted_within_a_transactions_time() {
+    let size = if std::env::var_os("GATEHOUSE_LONG").is_some() { 200_000 } else { 2_000 };
+    let house = House::new().await;
+    for tenant_goes in [false, true] {
+        let tenant = house.tenant(if tenant_goes { "large" } else { "acme" }).await;
+        let server = server_in(&tenant, "notes", &Scope::ALL).await;
+        crowd(&house, &tenant, server, size).await;
+        let since = seq(&house).await;
+        let began = std::time::Instant::now();
+        if tenant_goes {
+            house.store.platform().delete_tenant(&actor(), tenant.id(), None).await.unwrap();
+        } else {
+            tenant.delete_server(&actor(), server, None).await.unwrap();
+        }
+        println!("{size} connections were erased in {:?}", began.elapsed());
+        assert_eq!(count(&tenant).await, 0);
+        let rows = house.store.platform().outbox_since(since, 1_000).await.unwrap();
+        let of_tenant = rows.iter().filter(|row| matches!(row.name, ResourceName::Tenant(_)));
+        assert_eq!((of_tenant.count(), rows.iter().any(|row| row.urgent)), (1, true), "the tenant stands for all");
+        assert!(rows.len() < 10, "{}", rows.len());
+    }
 }
