@@ -10,7 +10,7 @@ use axum::http::header::{LOCATION, REFRESH};
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse as _, Response};
-use model::{Holder, KeyRole, Scope, Secret};
+use model::{Holder, KeyRole, ResourceName, Scope, Secret};
 use store::{ConnectionRecord, ServerRecord, TenantStore};
 use url::Url;
 use url::form_urlencoded::Serializer;
@@ -219,6 +219,10 @@ pub(super) async fn end(State(app): State<App>, who: Option<SignedIn>, query: Qu
     let (work, actor) = (app.clone(), who.actor());
     let ended = tokio::spawn(carried(async move {
         let ended = work.upstream_login.end(trip, code, verifier, actor).await;
+        // Who sees that it is done, on the page or by the attempt, makes calls with it.
+        if let Ok(connected) = &ended {
+            work.servers.settled(connected.revision, ResourceName::Connection(connected.connection)).await;
+        }
         let told = ended.as_ref().map(|connected| connected.connection);
         work.upstream_login.finish(&store, attempt, told).await;
         ended

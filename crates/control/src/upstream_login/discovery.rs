@@ -51,9 +51,11 @@ pub(super) async fn find(outward: &Outward, wanted: &Wanted<'_>) -> Result<Found
         }
         None => {
             let named = Some(canonical(url));
-            let issuer = wanted.issuer.map_or_else(|| places::own_issuer(url), str::to_owned);
-            let server = in_either_spelling(outward, tenant, &issuer, dev).await?.ok_or(LoginError::NoMetadata)?;
-            Ok(Found { resource: named, scopes: None, server })
+            let server = match wanted.issuer {
+                Some(issuer) => in_either_spelling(outward, tenant, issuer, dev).await?,
+                None => own(outward, tenant, url, dev).await?,
+            };
+            Ok(Found { resource: named, scopes: None, server: server.ok_or(LoginError::NoMetadata)? })
         }
     }
 }
@@ -113,8 +115,24 @@ impl UpstreamLogin {
     }
 }
 
-/// The same for a name of our own making, of which nobody said whether it ends in a slash: where its metadata stands does
-/// not hang on it, so it is the same server.
+/// The metadata of a server of 2025-03-26, which is its own authorization server.
+async fn own(
+    outward: &Outward,
+    tenant: TenantId,
+    server: &Url,
+    dev: bool,
+) -> Result<Option<AuthorizationServer>, LoginError> {
+    let places = places::of_issuer(&places::own_issuer(server), dev).ok_or(MetadataError::Url("issuer"))?;
+    for place in places {
+        if let Some(body) = document(outward, tenant, &place, OF_ISSUER).await? {
+            return Ok(Some(AuthorizationServer::parse_own(&body, server, dev)?));
+        }
+    }
+    Ok(None)
+}
+
+/// The metadata of the issuer that settings name, of whose name nobody said whether it ends in a slash: where its metadata
+/// stands does not hang on it, so it is the same server.
 async fn in_either_spelling(
     outward: &Outward,
     tenant: TenantId,

@@ -138,9 +138,19 @@ pub(crate) struct AuthorizationServer {
 impl AuthorizationServer {
     /// Reads the metadata of `issuer`.
     pub(crate) fn parse(text: &[u8], issuer: &str, dev: bool) -> Result<Self, MetadataError> {
+        Self::read(text, dev, |named| named == issuer)
+    }
+
+    /// Reads the metadata at the origin of a server of 2025-03-26: it was looked for by its place alone, so it says the
+    /// name itself, which is none of another origin.
+    pub(super) fn parse_own(text: &[u8], server: &Url, dev: bool) -> Result<Self, MetadataError> {
+        Self::read(text, dev, |named| usable(named, dev).is_some_and(|named| named.origin() == server.origin()))
+    }
+
+    fn read(text: &[u8], dev: bool, is_meant: impl FnOnce(&str) -> bool) -> Result<Self, MetadataError> {
         let document = object(text)?;
         let named = string(&document, "issuer")?.ok_or(MetadataError::Malformed)?;
-        if named != issuer {
+        if !is_meant(&named) {
             return Err(MetadataError::OtherIssuer);
         }
         let url = |name: &'static str| -> Result<Option<Url>, MetadataError> {
@@ -319,6 +329,25 @@ mod tests {
         }
         let twice = format!(r#"{{"issuer":"https://evil.example","issuer":"{ISSUER}"}}"#);
         assert_eq!(AuthorizationServer::parse(twice.as_bytes(), ISSUER, false), Err(MetadataError::Malformed));
+    }
+
+    #[test]
+    fn a_server_that_is_its_own_issuer_says_its_name_and_names_nobody_elsewhere() {
+        let of = Url::parse("https://a.example/t/mcp").unwrap();
+        let named = |issuer: Value| {
+            let document = json!({"issuer": issuer, "authorization_endpoint": "https://a.example/authorize",
+                "token_endpoint": "https://a.example/token", "code_challenge_methods_supported": ["S256"]});
+            AuthorizationServer::parse_own(document.to_string().as_bytes(), &of, false).map(|server| server.issuer)
+        };
+        for own in ["https://a.example", "https://a.example/", "https://a.example/oauth"] {
+            assert_eq!(named(json!(own)).as_deref(), Ok(own), "as it is written");
+        }
+        for other in
+            ["https://evil.example", "https://a.example:8443", "http://a.example", "https://a.example.evil.example", ""]
+        {
+            assert_eq!(named(json!(other)), Err(MetadataError::OtherIssuer), "{other}");
+        }
+        assert_eq!(named(Value::Null), Err(MetadataError::Malformed));
     }
 
     #[test]

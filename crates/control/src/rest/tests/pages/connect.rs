@@ -121,7 +121,7 @@ async fn an_authorization_server_is_found_wherever_it_may_stand_in_the_order_of_
     let (inserted, root) = (format!("{prm}/mcp"), prm.to_owned());
     let oauth_root = "/.well-known/oauth-authorization-server";
     // Where the server's metadata stands, the issuer's path, and where its metadata stands.
-    let cases: [(&str, Option<&str>, &str, &str); 8] = [
+    let cases: [(&str, Option<&str>, &str, &str); 9] = [
         ("beside", Some(&inserted), "", oauth_root),
         ("root", Some(&root), "", oauth_root),
         ("said", Some("/anywhere"), "", oauth_root),
