@@ -35,8 +35,11 @@ Keys: a document holds no secrets, so keys are only made when asked with --creat
 are printed once. A key is known by its user and label; one that is here already is never changed or
 revoked, with --prune neither.
 
-An issuer's `client_secret` says where a secret is: `env:VARIABLE` or `file:PATH`. It is read and sent only
-where there is none yet; `gatehouse issuer set` replaces one.
+An issuer's `client_secret` says where a secret is: `env:VARIABLE` or `file:PATH`, from the document's folder
+on; the file must be closed to others. It is read and sent only where there is none yet; `gatehouse issuer set`
+replaces one. The same goes for `client_secret` and `private_key` in a server's `auth`. A server's `credential`
+is the one for everybody: it is sent when the server is made and when its `auth` changes; `gatehouse connection
+set` replaces one. A server without `auth` in the document keeps the settings that it has.
 
 Each record is written only as it was when the plan was made. A change that fails ends the run: what was
 done is told and stays done, and the same command goes on from there.
