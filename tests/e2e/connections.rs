@@ -301,18 +301,21 @@ async fn two_tenants_with_servers_of_one_name_share_no_credential_session_or_lis
     assert_eq!(ours.person().await, "all");
 }
 
+/// Where a change of a connection can be cut: the point, the request that leads there, and whether it is committed then.
+pub(crate) const POINTS: [(&str, &str, &str, bool); 4] = [
+    ("connection.sealed", "POST", "", false),
+    ("connection.committed", "POST", "", true),
+    ("connection.revoked", "POST", "/revoke", false),
+    ("connection.removed", "DELETE", "", true),
+];
+
 #[tokio::test]
 async fn a_control_that_dies_while_a_connection_changes_leaves_all_of_the_change_or_nothing() {
     let (upstream, _guard) = upstream("safe").await;
     let mut house = Gatehouse::plan().no_restart().start().await;
     let admin = house.admin();
     house.kill(Plane::Control).await;
-    for (point, method, tail, committed) in [
-        ("connection.sealed", "POST", "", false),
-        ("connection.committed", "POST", "", true),
-        ("connection.revoked", "POST", "/revoke", false),
-        ("connection.removed", "DELETE", "", true),
-    ] {
+    for (point, method, tail, committed) in POINTS {
         let server = point.replace('.', "-");
         let calm = house.start_alone(Plane::Control, &[]);
         house.wait_ready(Plane::Control).await;

@@ -1,14 +1,12 @@
 //! An upstream that wants to know who calls, its authorization server, and people who sign in there, as several modules
 //! need them.
 
-use std::time::Duration;
-
 use serde_json::{Value, json};
 use tests::authority::Shape;
 use tests::visitor::Shown;
 use tests::{Admin, Answer, Authority, Gatehouse, Guard, Mcp, Upstream, Visitor, eventually};
 
-use crate::ways::{knock, user};
+use crate::ways::user;
 
 /// Everything that stands around a test; the server is called `safe`.
 pub(crate) struct Harbour {
@@ -18,9 +16,6 @@ pub(crate) struct Harbour {
     pub(crate) guard: Guard,
     pub(crate) upstream: Upstream,
 }
-
-/// Within which every proxy has heard of a change.
-const HEARD_OF: Duration = Duration::from_secs(2);
 
 /// Somebody with an account, a browser that is signed in to the console, and a key.
 pub(crate) struct Person {
@@ -45,11 +40,10 @@ impl Person {
         self.visitor.lead_on(&page).await
     }
 
-    /// The same, and it must end well; every proxy has heard of it when this is over.
+    /// The same, and it must end well.
     pub(crate) async fn log_in(&mut self, link: &str) {
         let shown = self.walk(link).await;
         assert_eq!(shown.answer.status, 200, "{} {}", shown.url, shown.answer.text());
-        tokio::time::sleep(HEARD_OF).await;
     }
 }
 
@@ -140,9 +134,9 @@ pub(crate) async fn whoami(mcp: &Mcp) -> Value {
     serde_json::from_str(&mcp.text("whoami", json!({})).await).unwrap()
 }
 
-/// The login link that a client gets which has no connection yet: its session does not begin.
+/// The login link that a client gets which has no connection yet: its session begins, its call is refused.
 pub(crate) async fn link_at(url: &str, key: &str) -> String {
-    let answer = knock(url, key).await.expect(200).json();
+    let answer = Mcp::open(url, key).await.call("whoami", json!({})).await;
     assert_eq!(answer["error"]["data"]["error"], "connection_required", "{answer}");
     link_of(&answer)
 }

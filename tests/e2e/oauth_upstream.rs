@@ -188,12 +188,7 @@ async fn a_second_401_gives_the_exact_error_with_a_working_link_and_after_the_lo
 
     harbour.guard.refuse_all(false);
     ann.log_in(&link).await;
-    let who = eventually("the next call is answered", || async {
-        let answer = mcp.call("whoami", json!({})).await;
-        answer["result"]["content"][0]["text"].as_str().map(str::to_owned)
-    })
-    .await;
-    assert!(who.contains("ann"), "{who}");
+    assert_eq!(whoami(&mcp).await["person"], "ann", "the next call of the same session");
     if let Some((client, _)) = &mut real {
         assert!(client.call("whoami", &json!({})).await.text().contains("ann"));
     }
@@ -205,7 +200,7 @@ async fn a_second_401_gives_the_exact_error_with_a_working_link_and_after_the_lo
 #[tokio::test]
 async fn without_a_connection_every_client_gets_the_link_in_the_form_that_it_understands() {
     let harbour = Harbour::open().await;
-    let ann = Person::new(&harbour.admin, "ann").await;
+    let mut ann = Person::new(&harbour.admin, "ann").await;
     let link = link_at(&harbour.house.at("/servers/safe/mcp"), &ann.key).await;
     let all = Mcp::open(&harbour.house.at("/mcp"), &ann.key).await;
     let answer = all.call("safe__whoami", json!({})).await;
@@ -217,6 +212,9 @@ async fn without_a_connection_every_client_gets_the_link_in_the_form_that_it_und
     let raw = all.post(&call).await.unwrap();
     assert_eq!((raw.status.as_u16(), raw.header("www-authenticate")), (200, ""));
     assert!(!raw.text().contains("a-realm-of-the-upstream"), "{}", raw.text());
+    // After the login the same session goes on, though it began without.
+    ann.log_in(&link).await;
+    assert!(all.text("safe__whoami", json!({})).await.contains("somebody"));
 }
 
 #[tokio::test]

@@ -20,7 +20,7 @@ fn counts(short: usize, long: usize) -> usize {
 }
 
 /// Where a refresh can be cut: before the request, after the answer, after the commit.
-const POINTS: [&str; 3] = ["refresh.leased", "refresh.answered", "refresh.committed"];
+pub(crate) const POINTS: [&str; 3] = ["refresh.leased", "refresh.answered", "refresh.committed"];
 
 /// The client that tokens were given to before Gatehouse was told of them.
 const CLIENT: &str = "desk";
