@@ -66,8 +66,8 @@ impl Report {
         self.skipped += count("skipped");
         self.failed += count("failed");
         for row in answer.get("rows").and_then(Value::as_array).into_iter().flatten() {
-            let there = row.get("server").is_some_and(Value::is_string) || cell(row, "outcome") == "imported";
-            if cell(row, "kind") == "server" && there {
+            // One that was not made too: another one of its name is not meant by the rows that name it.
+            if cell(row, "kind") == "server" {
                 self.servers.insert(cell(row, "name"), row.get("server").cloned().unwrap_or_default());
             }
             self.rows.push(row.clone());
@@ -237,7 +237,10 @@ mod tests {
             {"line": 2, "kind": "server", "name": "dry", "outcome": "imported", "server": null},
             {"line": 1, "kind": "server", "name": "odd", "outcome": "failed", "server": null, "reason": "url"},
         ]}));
-        assert_eq!(Value::Object(report.servers.clone()), json!({"made": "id1", "there": "id2", "dry": null}));
+        assert_eq!(
+            Value::Object(report.servers.clone()),
+            json!({"made": "id1", "there": "id2", "dry": null, "odd": null})
+        );
         let told = told(&report.document(true));
         assert!(told.ends_with("nothing was changed; it would be 2 imported, 1 skipped, 1 failed"), "{told}");
         assert!(told.find("odd") < told.find("made"), "in the order of the file: {told}");

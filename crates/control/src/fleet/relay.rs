@@ -29,8 +29,13 @@ pub(super) const DOING: usize = 256;
 
 /// Begins a row whose command is sealed: no message of the link begins so.
 const SEALED: u8 = 0xff;
-/// Where sealed commands belong: which of them is which, their ids say.
-const PLACE: Place = Place { tenant: PLATFORM, kind: "command", record: Uuid::nil(), field: "body" };
+/// Where a sealed command belongs: to the proxy that it is for. In the row of another one it opens to nobody.
+fn place(node: &str) -> Place {
+    let digest = ring::digest::digest(&ring::digest::SHA256, node.as_bytes());
+    let mut record = [0; 16];
+    record.iter_mut().zip(digest.as_ref()).for_each(|(to, from)| *to = *from);
+    Place { tenant: PLATFORM, kind: "command", record: Uuid::from_bytes(record), field: "body" }
+}
 
 /// The commands of this replica that others do.
 pub(super) struct Relay {
@@ -79,7 +84,7 @@ impl Fleet {
         let traceparent = trace::current().map(|context| context.to_string());
         let secret = matches!(&work, Work::Probe(probe) if probe.lines.is_some());
         let body = Command { id: 0, ticket: String::new(), deadline, traceparent, work }.to_bytes();
-        let body = if secret { self.hidden(body).await? } else { body };
+        let body = if secret { self.hidden(node, body).await? } else { body };
         let deadline_at = self.clock.now_micros() + i64::try_from(deadline.as_micros()).unwrap_or(i64::MAX / 2);
         let written = self.store.platform().put_command(&self.replica, node, body, deadline_at).await;
         let id = written.map_err(|error| unwritten(&error))?;
@@ -185,9 +190,9 @@ impl Fleet {
 
     /// A command with a credential in it, as it lies in a row: a mark that no message begins with, and what the vault
     /// made of it.
-    async fn hidden(&self, body: Vec<u8>) -> Result<Vec<u8>, Unanswered> {
+    async fn hidden(&self, node: &str, body: Vec<u8>) -> Result<Vec<u8>, Unanswered> {
         let body = zeroize::Zeroizing::new(body);
-        let sealed = self.keyring.seal(PLACE, 1, &body).await.map_err(|error| {
+        let sealed = self.keyring.seal(place(node), 1, &body).await.map_err(|error| {
             tracing::warn!(error = &error as &dyn std::error::Error, "a command for another replica can't be sealed");
             Unanswered::NotSent
         })?;
@@ -195,16 +200,17 @@ impl Fleet {
     }
 
     /// What [`Fleet::hidden`] hid, or any other command.
-    async fn opened(&self, body: &[u8]) -> Result<Command, String> {
-        let Some(sealed) = body.strip_prefix(&[SEALED]) else {
-            return Command::from_bytes(body).map_err(|error| error.to_string());
+    async fn opened(&self, command: &OpenCommand) -> Result<Command, String> {
+        let Some(sealed) = command.body.strip_prefix(&[SEALED]) else {
+            return Command::from_bytes(&command.body).map_err(|error| error.to_string());
         };
-        let plain = self.keyring.open(PLACE, 1, sealed).await.map_err(|error| telemetry::chain(&error).to_string())?;
+        let plain = self.keyring.open(place(&command.node), 1, sealed).await;
+        let plain = plain.map_err(|error| telemetry::chain(&error).to_string())?;
         Command::from_bytes(&plain).map_err(|error| error.to_string())
     }
 
     async fn do_for_another(&self, command: OpenCommand) {
-        let outcome = match self.opened(&command.body).await {
+        let outcome = match self.opened(&command).await {
             Ok(Command { work, deadline, traceparent, .. }) => {
                 let span = trace::server(traceparent.as_deref(), None);
                 span.describe(|span| span.name(&format!("relay {}", work.as_str())));

@@ -34,7 +34,7 @@ pub(crate) struct ImportBody {
     /// The key with which that system has encrypted; it is kept nowhere.
     #[schema(max_length = 4096)]
     key: Option<String>,
-    /// Servers of earlier rows by what these are called there; null for one that a dry run did not make.
+    /// Servers of earlier rows by what these are called there; null for one that was not made.
     servers: Option<BTreeMap<String, Option<String>>>,
     /// The rows, those of servers before those that refer to them.
     #[schema(max_items = 50)]

@@ -51,7 +51,7 @@ pub(crate) struct Import<'a> {
     pub(crate) from: Source,
     pub(crate) dry_run: bool,
     pub(crate) key: Option<model::Secret>,
-    /// Servers of earlier rows by what these call them; `None` for one that a dry run did not make.
+    /// Servers of earlier rows by what these call them; `None` for one that was not made.
     pub(crate) servers: BTreeMap<String, Option<ServerId>>,
 }
 
@@ -88,9 +88,10 @@ impl Import<'_> {
         let title = body.expose().get("title").and_then(Value::as_str).unwrap_or_default().to_owned();
         let url = body.expose().get("url").and_then(Value::as_str).unwrap_or_default().to_owned();
         if let Some(there) = self.tenant.server_by_title(&title).await? {
-            self.servers.insert(key, Some(there.spec.id));
-            told.server = Some(there.spec.id);
             let same = there.spec.url.as_str().trim_end_matches('/') == url.trim_end_matches('/');
+            // What was given for one URL goes to no other: nothing of this server is made.
+            self.servers.insert(key, same.then_some(there.spec.id));
+            told.server = same.then_some(there.spec.id);
             let (outcome, why) = match same {
                 true => (Outcome::Skipped, "a server of this title and URL is there already".to_owned()),
                 false => (Outcome::Failed, "title_taken: a server of this title has another URL".to_owned()),
@@ -127,6 +128,10 @@ impl Import<'_> {
 
     async fn connection(&mut self, plan: ConnectionPlan, mut told: Told) -> Result<Told, Problem> {
         let record = match self.servers.get(&plan.server) {
+            Some(None) if !self.dry_run => {
+                let why = "its server was not imported".to_owned();
+                return Ok(Told { outcome: Outcome::Failed, reason: Some(why), ..told });
+            }
             // Nothing of a server that was not made can be looked at; the credential can.
             Some(None) => None,
             Some(Some(id)) => self.tenant.server(*id).await?,

@@ -101,6 +101,25 @@ async fn r30_an_import_makes_what_the_rows_say_once_and_a_second_run_imports_not
 }
 
 #[tokio::test]
+async fn t04_what_was_given_for_one_url_is_imported_for_no_other() {
+    let house = House::open().await;
+    house.ask(&house.admin, "POST", "/api/v1/users", r#"{"login":"ann","external_id":"42"}"#).await;
+    let there = json!({"title": "Wiki", "name": "wiki", "url": "https://elsewhere.example/mcp", "skip_validation": true,
+        "auth": {"type": "bearer", "scopes": ["user"]}});
+    assert_eq!(house.ask(&house.admin, "POST", "/api/v1/servers", &there.to_string()).await.status, 201);
+    let report = send(&house, &yuxi("42")).await;
+    assert_eq!((outcomes(&report)[0], outcomes(&report)[3]), ((1, "server", "failed"), (4, "connection", "failed")));
+    assert_eq!((&report["imported"], &report["rows"][0]["server"]), (&json!(0), &json!(null)));
+    // Nor in a later request, which is told that it was not made.
+    let mut later = yuxi("42");
+    later["rows"] = json!([later["rows"][3]]);
+    later["servers"] = json!({"Wiki": null});
+    assert_eq!(outcomes(&send(&house, &later).await), [(4, "connection", "failed")]);
+    let listed = house.ask(&house.admin, "GET", "/api/v1/servers/wiki/connections", "").await.json();
+    assert_eq!(listed["items"], json!([]));
+}
+
+#[tokio::test]
 async fn weknoras_keys_become_the_global_connection_and_its_tokens_peoples_own() {
     let house = House::open().await;
     house.ask(&house.admin, "POST", "/api/v1/users", r#"{"login":"u1"}"#).await;
