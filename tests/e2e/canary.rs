@@ -227,4 +227,7 @@ async fn no_secret_is_seen_anywhere_but_at_its_upstream_and_a_leak_that_is_plant
     let found: Vec<&str> =
         all.iter().filter(|(_, bytes)| canary::found(bytes).is_some()).map(|(what, _)| what.as_str()).collect();
     assert_eq!(found, ["a dump of the database", "Redis"]);
+    // Both are searched once more when they end.
+    postgres.sql("DROP TABLE leak");
+    redis.flush();
 }

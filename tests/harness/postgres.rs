@@ -18,6 +18,7 @@ use nix::sys::signal::Signal;
 use nix::unistd::{User, geteuid};
 use tempfile::TempDir;
 
+use crate::canary;
 use crate::guarded::{Guarded, free_port, listens};
 use crate::packages::skipped;
 use crate::patience::PATIENCE;
@@ -191,9 +192,18 @@ impl Postgres {
 
 impl Drop for Postgres {
     fn drop(&mut self) {
-        if self.server.runs() {
-            self.server.end(Signal::SIGQUIT);
+        if !self.server.runs() {
+            return;
         }
+        let mut dump = Vec::new();
+        if !std::thread::panicking() {
+            self.thaw();
+            // A test may leave a database behind that can't be read; what can is searched.
+            let dumped = client("pg_dump", self.port).args(["-d", "gatehouse"]).output();
+            dump = dumped.map(|output| output.stdout).unwrap_or_default();
+        }
+        self.server.end(Signal::SIGQUIT);
+        canary::none_in("the database", &dump);
     }
 }
 

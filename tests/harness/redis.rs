@@ -7,6 +7,7 @@ use std::process::Command;
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
 
+use crate::canary;
 use crate::guarded::{Guarded, free_port};
 use crate::packages::skipped;
 
@@ -64,10 +65,9 @@ impl Redis {
 
     /// Every key with what stands there, as Redis itself would write it to disk.
     pub fn dump(&self) -> Vec<u8> {
-        let file = self.folder.path().join("dump.rdb");
         self.ask(&["CONFIG", "SET", "rdbcompression", "no"]);
         self.ask(&["SAVE"]);
-        std::fs::read(file).expect("Redis writes its file")
+        std::fs::read(self.folder.path().join("dump.rdb")).expect("Redis writes its file")
     }
 
     /// Puts a text at a key.
@@ -88,9 +88,16 @@ impl Redis {
 
 impl Drop for Redis {
     fn drop(&mut self) {
-        if self.server.runs() {
-            self.server.end(Signal::SIGKILL);
+        if !self.server.runs() {
+            return;
         }
+        let mut dump = Vec::new();
+        if !std::thread::panicking() {
+            self.thaw();
+            dump = self.dump();
+        }
+        self.server.end(Signal::SIGKILL);
+        canary::none_in("Redis", &dump);
     }
 }
 
