@@ -103,15 +103,21 @@ pub(super) fn sign(
 
 #[cfg(test)]
 mod tests {
-    use ring::signature::{ECDSA_P256_SHA256_FIXED, ED25519, KeyPair as _, UnparsedPublicKey};
+    use ring::signature::{
+        ECDSA_P256_SHA256_FIXED, ED25519, KeyPair as _, RSA_PKCS1_2048_8192_SHA256, UnparsedPublicKey,
+    };
 
     use super::*;
 
+    /// One key in both forms in which RSA keys lie in files; ring makes none.
+    const RSA: [&str; 2] = [include_str!("tests/rsa_pkcs8.pem"), include_str!("tests/rsa_pkcs1.pem")];
+
     #[test]
     fn r49_an_assertion_is_signed_by_the_key_for_one_audience() {
-        for algorithm in [&rcgen::PKCS_ECDSA_P256_SHA256, &rcgen::PKCS_ED25519] {
-            let pair = rcgen::KeyPair::generate_for(algorithm).unwrap();
-            let pem = pair.serialize_pem();
+        let made = [&rcgen::PKCS_ECDSA_P256_SHA256, &rcgen::PKCS_ED25519]
+            .map(|algorithm| rcgen::KeyPair::generate_for(algorithm).unwrap().serialize_pem());
+        let keys = RSA.map(str::to_owned).into_iter().zip(["RS256"; 2]).chain(made.into_iter().zip(["ES256", "EdDSA"]));
+        for (pem, algorithm) in keys {
             let token = sign(&pem, Some("k1"), "our id", "https://id.example/token", 1_000).unwrap();
             let (message, signature) = token.rsplit_once('.').unwrap();
             let signature = URL_SAFE_NO_PAD.decode(signature).unwrap();
@@ -126,10 +132,11 @@ mod tests {
                 Key::Ed25519(key) => {
                     UnparsedPublicKey::new(&ED25519, key.public_key().as_ref()).verify(message.as_bytes(), &signature)
                 }
-                Key::Rsa(_) => panic!("not an RSA key"),
+                Key::Rsa(key) => UnparsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, key.public().as_ref())
+                    .verify(message.as_bytes(), &signature),
             };
             verified.unwrap();
-            assert_eq!((head["alg"].as_str(), head["kid"].as_str()), (Some(key.algorithm()), Some("k1")));
+            assert_eq!((head["alg"].as_str(), head["kid"].as_str()), (Some(algorithm), Some("k1")));
             assert_eq!((claims["iss"].as_str(), claims["sub"].as_str()), (Some("our id"), Some("our id")));
             assert_eq!(
                 (claims["aud"].as_str(), claims["exp"].as_i64()),
