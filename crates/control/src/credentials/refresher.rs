@@ -22,7 +22,10 @@ use super::{Credentials, busy, told, unresolved};
 use crate::auth::{AuthConfig, Context, Credential, Material, Token, TokenSource};
 use crate::timers::scaled;
 
-/// How long an owner may take: the token request and what comes after it.
+/// How long an owner may take: the token request and what comes after it. An owner that was killed blocks its connection
+/// so long, and no sign that its replica is gone cuts that short: what it sent may still be on its way, and a refresh token
+/// that is shown twice ends the grant at servers that rotate them. Meanwhile a token that has not ended serves, and who
+/// needs another one is told when to ask again.
 const LEASE: Duration = Duration::from_secs(TOKEN_TIME.as_secs() + 15);
 /// How long one waits for another replica's owner.
 const PATIENCE: Duration = Duration::from_secs(20);

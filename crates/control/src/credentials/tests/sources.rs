@@ -265,3 +265,27 @@ async fn a_tenant_says_how_long_header_lines_are_used_while_control_is_away() {
         assert_eq!([lines.fresh, lines.good, lines.stale].map(|span| span.as_secs()), <[u64; 3]>::from(spans));
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_lease_of_a_killed_owner_lets_the_token_serve_to_its_end_and_tells_callers_when_to_ask() {
+    let house = House::open().await;
+    let (server, record) = house.signed_in().await;
+    house.endpoint.rotates("rt-0");
+    let lease = Duration::from_secs(600);
+    let tenant = house.store.tenant(house.tenant);
+    let killed = uuid::Uuid::new_v4();
+    let taken = tenant.lease_refresh(record.id, killed, record.token_generation, lease).await.unwrap();
+    assert!(matches!(taken, store::LeaseOutcome::Leased(_)));
+    let (server, record) = (&server, &house.now(&record).await);
+    let lines = || house.one.lines(server, Some(record), &CONTEXT, 0);
+    house.pass(3_500);
+    assert_eq!(bearer(&lines().await.unwrap()), "at-0", "it has not ended");
+    house.pass(100);
+    let why = lines().await.unwrap_err();
+    let retry_after = why.retry_after.unwrap();
+    assert!(why.reason == "busy" && retry_after <= Duration::from_secs(45) && !retry_after.is_zero(), "{why:?}");
+    assert_eq!(house.endpoint.asked().len(), 0, "the refresh token was not shown a second time");
+    tenant.release_refresh(record.id, killed).await.unwrap();
+    house.one.inner.pauses.clear();
+    assert_eq!(bearer(&lines().await.unwrap()), "at-1");
+}
