@@ -13,7 +13,9 @@ use std::time::Duration;
 use model::{Clock, TenantId, crash_here};
 use store::{Actor, JobState, KeyState, Resealed, Store, StoreError, TenantKey, VaultJob};
 use tokio::sync::Notify;
+use tokio::time::Instant;
 use uuid::Uuid;
+use vault::PLATFORM;
 
 use self::cursor::Cursor;
 use crate::keyring::{Keyring, KeyringError};
@@ -29,6 +31,13 @@ const EVERY: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(20);
 /// How long somebody who sealed with the key of before may take to write it: longer than any change is given.
 const SETTLED: Duration = Duration::from_secs(60);
+
+/// How long a data key seals. What it may seal by then is far below what the cipher bears, as each value has a key of its
+/// own made of it.
+const LIFE: i64 = 365 * 24 * 3_600 * 1_000_000;
+/// How often is looked for data keys that are older, and how many are begun with each time: the others have time.
+const LOOK: Duration = Duration::from_secs(3_600);
+const AT_ONCE: usize = 20;
 
 /// What is rotated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,7 +122,14 @@ impl Rotation {
 
     /// Goes on with whatever nobody works on, for as long as the process lives.
     pub(crate) async fn run_forever(&self) {
+        let mut look = Instant::now();
         loop {
+            if Instant::now() >= look {
+                look = Instant::now() + LOOK;
+                if let Err(error) = self.begin_what_is_due().await {
+                    tracing::warn!(error = %telemetry::chain(&error), "nobody knows now whether data keys are too old");
+                }
+            }
             if let Err(error) = self.work().await {
                 tracing::warn!(error = %telemetry::chain(&error), "the rotation of keys can't go on now");
             }
@@ -122,6 +138,28 @@ impl Rotation {
                 () = tokio::time::sleep(scaled(EVERY)) => (),
             }
         }
+    }
+
+    /// Begins to rotate data keys that have sealed for a year. The platform's own go with all others.
+    async fn begin_what_is_due(&self) -> Result<(), StoreError> {
+        let oldest = self.clock.now_micros().saturating_sub(LIFE);
+        let (mut after, mut due) = (None, Vec::new());
+        while due.len() < AT_ONCE {
+            let rows = self.store.platform().tenant_keys_after(after, PAGE).await?;
+            let old = rows.iter().filter(|row| row.state == KeyState::Primary && row.created_at <= oldest);
+            due.extend(old.map(|row| row.tenant));
+            after = rows.last().map(|row| (row.tenant, row.id));
+            if after.is_none() {
+                break;
+            }
+        }
+        due.truncate(AT_ONCE);
+        for tenant in due {
+            let of_one = (tenant != PLATFORM).then_some(tenant);
+            let job = self.begin(&Actor::system("rotation"), What::DataKeys(of_one)).await?;
+            tracing::info!(%tenant, since = job.created_at, "a data key is a year old and makes room for a new one");
+        }
+        Ok(())
     }
 
     /// Works on every job that can be had, to its end.

@@ -2,7 +2,7 @@
 
 use model::{ConnectionId, DepartmentId, Holder, ManualClock, ServerId, UpstreamUrl};
 use store::{Actor, ConnectionRecord, NewConnection, NewDepartment, NewServer, NewTenant, SecretChange, ServerAuth};
-use vault::{Keks, LocalKek, PLATFORM};
+use vault::{Keks, LocalKek};
 
 use super::*;
 use crate::keyring::Place;
@@ -306,4 +306,28 @@ async fn the_secrets_of_a_deleted_tenant_open_nowhere_and_its_keys_are_forgotten
     for _ in 0..2 {
         assert!(keyring.open(credential(acme, id), 1, &backup).await.is_err());
     }
+}
+
+#[tokio::test]
+async fn a_data_key_that_has_sealed_for_a_year_makes_room_for_a_new_one_by_itself() {
+    let house = House::open().await;
+    let keyring = house.keyring(&["one"]);
+    let acme = house.tenant("acme").await;
+    let id = house.connection(&keyring, acme, house.server(&keyring, acme).await, Holder::Global).await;
+    let rotation = house.rotation(&keyring);
+    house.clock.advance_micros(LIFE - 1_000_000);
+    let young = house.tenant("young").await;
+    house.connection(&keyring, young, house.server(&keyring, young).await, Holder::Global).await;
+    rotation.begin_what_is_due().await.unwrap();
+    assert!(house.store.platform().vault_jobs().await.unwrap().is_empty());
+
+    house.clock.advance_micros(1_000_000);
+    for _ in 0..2 {
+        rotation.begin_what_is_due().await.unwrap();
+    }
+    let jobs = house.store.platform().vault_jobs().await.unwrap();
+    assert_eq!(jobs.iter().map(|job| job.tenant).collect::<Vec<_>>(), [Some(acme)], "once, and nobody else's");
+    assert_eq!(finish(&house, &rotation, What::DataKeys(Some(acme))).await, None);
+    assert_eq!(house.states(acme).await, [(1, KeyState::Destroyed), (2, KeyState::Primary)]);
+    assert!(house.opens(&house.keyring(&["one"]), acme, id).await);
 }
