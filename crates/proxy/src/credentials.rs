@@ -268,7 +268,8 @@ impl Credentials {
         // It answers: whatever is wrong with the credential, the server is well.
         mount.cooldown.succeeded();
         if refusal.is_insufficient_scope() {
-            self.verdicts.note(&lines, Some(refusal.challenge.clone()));
+            // Who follows the link is asked for what is wanted here: control knows of it before.
+            self.verdicts.tell(&lines, refusal.challenge.clone()).await;
             let login_url = self.login_url(mount);
             let why = NoCredential::insufficient(&refusal.challenge, mount.name(), login_url);
             return Err(Failure::NoCredential(Arc::new(why)));
@@ -338,7 +339,8 @@ impl Credentials {
                 () = self.verdicts.urgent() => (),
             }
             let Some(control) = self.control.get() else { continue };
-            let mut waiting = self.verdicts.take();
+            let (time, mut waiting) = self.verdicts.take();
+            let mut heard = true;
             while !waiting.is_empty() {
                 let rest = waiting.split_off(waiting.len().min(VERDICTS));
                 let told = tokio::time::timeout(ANSWER, control.report(waiting.clone())).await;
@@ -346,9 +348,13 @@ impl Credentials {
                     tracing::debug!(?told, "control could not be told what upstreams say to credentials");
                     waiting.extend(rest);
                     self.verdicts.put_back(waiting);
+                    heard = false;
                     break;
                 }
                 waiting = rest;
+            }
+            if heard {
+                self.verdicts.told(time);
             }
         }
     }
