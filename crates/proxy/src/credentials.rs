@@ -199,7 +199,7 @@ impl Credentials {
             fill("header_lines_bytes", cache::BYTES, |own| own.cache.fill()[1]),
             fill("credential_questions", QUESTIONS, |own| (QUESTIONS - own.questions.available_permits()) as u64),
             fill("credential_verdicts", verdicts::WAITING, |own| own.verdicts.len() as u64),
-            fill("client_certificates", certificates::POOLS as usize, |own| own.certificates.fill()),
+            fill("client_certificates", certificates::POOLS, |own| own.certificates.fill()),
         ]
     }
 
@@ -240,9 +240,11 @@ impl Credentials {
         Ok(Bearing { part: served.part, lines, renewed: false })
     }
 
-    /// The lines of a part, if they are there and good. Never those that are made of a caller's token.
-    pub(crate) fn lines_of(&self, mount: &Mount, part: Part) -> Option<Arc<Lines>> {
-        self.cache.peek(&key(mount, part, Showing::Nothing))
+    /// The lines of a part, if they are there and good. Those that are made of a caller's token only in place of `held`
+    /// ones that were made of the same.
+    pub(crate) fn lines_of(&self, mount: &Mount, part: Part, held: Option<&Lines>) -> Option<Arc<Lines>> {
+        let token = held.and_then(|held| held.token);
+        self.cache.peek(&Key { token, ..key(mount, part, Showing::Nothing) })
     }
 
     /// Lines that came meanwhile take the place of older ones.
@@ -439,6 +441,12 @@ impl Credentials {
             let made = self.made(mount, &wanted.key, lines);
             let made = made.map_err(|why| deny(NoCredential::unavailable("template", name, &why, None), true))?;
             self.cache.put(&wanted.key, &made);
+            // It may be gone since it was asked for: then nothing else takes these away.
+            if !is_there(&self.tables.load(), &wanted.key) {
+                self.cache.remove(&wanted.key);
+                made.withdraw();
+                return Err(Failure::NoCredential(Arc::new(NoCredential::withdrawn())));
+            }
             match failed {
                 // There is no other token. Here, so that whoever waits does not ask too.
                 Some((lines, refusal)) if !made.differ_from(lines) => {
@@ -517,32 +525,50 @@ impl Credentials {
         Failure::NoCredential(why)
     }
 
-    /// Lets go of what belongs to connections, servers and tenants that are gone.
+    /// Lets go of what nobody may use any more. Called every now and then.
+    pub(crate) fn tidy(&self) {
+        self.cache.sweep();
+    }
+
+    /// Lets go of what belongs to connections, servers and tenants that are gone; no request under way bears it from here
+    /// on.
     fn table_changed(&self, touched: &Touched, table: &Table) {
         let connections = table.connections();
         let stays = |key: &Key, lines: Option<&Lines>| {
-            let Some(id) = key.part.connection else { return true };
-            connections.get(id).is_some_and(|spec| {
-                spec.status == ConnectionStatus::Active
-                    && spec.credential_version == key.part.credential_version
-                    && lines.is_none_or(|lines| lines.token_generation >= spec.token_generation)
-            })
+            if !is_there(table, key) {
+                if let Some(lines) = lines {
+                    lines.withdraw();
+                }
+                return false;
+            }
+            let spec = key.part.connection.and_then(|id| connections.get(id));
+            spec.zip(lines).is_none_or(|(spec, lines)| lines.token_generation >= spec.token_generation)
         };
         for id in &touched.connections {
-            self.cache.retain_of(*id, stays);
+            // Control counts from further back than it did: what it says now is newer whatever its number.
+            let restored = touched.restored.contains(id);
+            self.cache.retain_of(*id, |key, lines| stays(key, lines) && !restored);
         }
         if touched.servers {
             self.cache.retain(|key, lines| {
-                let mounted = table.server(key.server).is_some_and(|mount| {
-                    mount.spec.generation == key.generation && mount.spec.tenant == key.tenant
-                });
-                mounted && stays(key, lines)
+                let same = table.server(key.server).is_some_and(|mount| mount.spec.generation == key.generation);
+                stays(key, lines) && same
             });
         }
         if touched.ended {
             self.ended.send_modify(|ended| *ended += 1);
         }
     }
+}
+
+/// Whether lines may still be used: the server is mounted, and the connection serves with the same credential.
+fn is_there(table: &Table, key: &Key) -> bool {
+    table.server(key.server).is_some_and(|mount| mount.spec.tenant == key.tenant)
+        && key.part.connection.is_none_or(|id| {
+            table.connections().get(id).is_some_and(|spec| {
+                spec.status == ConnectionStatus::Active && spec.credential_version == key.part.credential_version
+            })
+        })
 }
 
 /// Lines that an upstream refused, and how.

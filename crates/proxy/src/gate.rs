@@ -94,6 +94,7 @@ impl Gate {
             }
         }
         table.end_streams(now);
+        self.sessions.credentials.tidy();
         self.end_sessions(&table).await;
     }
 

@@ -138,7 +138,7 @@ impl Hub {
     }
 
     /// Which credentials there are from now on. Who is served otherwise at one of these mounts than before hears that its
-    /// lists changed; streams on its own URL end, since what they hear is another's.
+    /// lists changed; streams on its own URL that heard an upstream end after it, since what they hear is another's.
     pub(crate) fn connections_changed(self: &Arc<Self>, now: &Arc<Connections>, mounts: &[Arc<Mount>]) {
         let before = self.connections.swap(now.clone());
         let people = self.people.load();
@@ -151,13 +151,18 @@ impl Hub {
             let part = |connections: &Connections, mount: &Mount| {
                 served(connections, &people, mount, Some(&listener.caller)).map(|served| served.part)
             };
-            let mut others = hears.filter(|mount| part(&before, mount) != part(now, mount));
-            if others.next().is_none() {
-                return true;
+            let parts = hears.map(|mount| (part(&before, mount), part(now, mount)));
+            let Some((earlier, _)) = parts.into_iter().find(|(earlier, later)| earlier != later) else { return true };
+            // Who was not served heard nobody.
+            if matches!(listener.hears, Hears::Server(_)) && earlier.is_ok() {
+                let told = notifications(Self::ALL_LISTS).into_iter().map(|event| listener.events.try_send(event));
+                // Who reads too slowly for it has to come again all the same.
+                told.for_each(|_full| ());
+                return false;
             }
             listener.changed |= Self::ALL_LISTS;
             changed = true;
-            !matches!(listener.hears, Hears::Server(_))
+            true
         });
         if changed {
             self.wake();

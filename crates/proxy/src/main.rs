@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use daemon::ConfigError;
+use nix::sys::resource::{Resource, setrlimit};
 use proxy::{Config, run};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -65,6 +66,9 @@ async fn serve(config: Config) -> ExitCode {
 
 /// Header lines are in this memory: no core file has it, and no other process of the same user reads it.
 fn keep_memory_private() {
+    if let Err(error) = setrlimit(Resource::RLIMIT_CORE, 0, 0) {
+        tracing::warn!(%error, "core files of this process can't be forbidden");
+    }
     if let Err(error) = nix::sys::prctl::set_dumpable(false) {
         tracing::warn!(%error, "a core file of this process could hold credentials");
     }

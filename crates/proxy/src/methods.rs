@@ -12,7 +12,7 @@ use crate::account::{Account, Ended};
 use crate::answer::refuse_nothing;
 use crate::body::Body;
 use crate::built_in;
-use crate::credentials::Behalf;
+use crate::credentials::{Behalf, NoCredential};
 use crate::fault::Fault;
 use crate::gate::Gate;
 use crate::limits::Held;
@@ -63,7 +63,13 @@ impl Gate {
                     }
                     Err(failure) => {
                         account.end(Ended::Failed(&failure));
-                        return Ok(refused(self, &Fault::of(&failure, false), Some(&id), Some(mount.name())));
+                        match &failure {
+                            // The session begins all the same, so that nothing has to be restarted after the login.
+                            Failure::NoCredential(why) if why.needs_login => {
+                                (Scope::of_nobody(mount.spec.id), waiting_result(revision, mount, why))
+                            }
+                            _ => return Ok(refused(self, &Fault::of(&failure, false), Some(&id), Some(mount.name()))),
+                        }
                     }
                 }
             }
@@ -413,6 +419,29 @@ fn aggregate_result(revision: Revision) -> Bytes {
         },
         "serverInfo": { "name": "gatehouse", "version": env!("CARGO_PKG_VERSION") },
         "instructions": "Tools and prompts of several servers; each name begins with its server's name and two underscores.",
+    });
+    result.to_string().into()
+}
+
+/// What a server is taken to offer before anybody has connected: whatever it turns out to have, and that this changes.
+fn waiting_result(revision: Revision, mount: &Mount, why: &NoCredential) -> Bytes {
+    let way = match &why.login_url {
+        Some(url) => format!("The user has to open {url} and sign in."),
+        None => "The user, or an administrator, has to give it a working credential.".to_owned(),
+    };
+    let changes = json!({ "listChanged": true });
+    let result = json!({
+        "protocolVersion": revision.as_str(),
+        "capabilities": {
+            "tools": changes, "prompts": changes, "resources": { "listChanged": true, "subscribe": true },
+            "completions": {}, "logging": {},
+        },
+        "serverInfo": { "name": mount.name(), "version": env!("CARGO_PKG_VERSION") },
+        "instructions": format!(
+            "The server \"{}\" was not connected when this session began. {way} The session can be used afterwards as it \
+             is: its lists are those of the server from then on.",
+            mount.name()
+        ),
     });
     result.to_string().into()
 }

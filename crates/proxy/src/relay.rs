@@ -197,6 +197,12 @@ impl Gate {
         let mut tries = Tries::of(mount, deadline);
         let mut sessions_lost = 0;
         loop {
+            // Taken away while it waited, or between two tries: what serves the caller now is another's session.
+            if bearing.lines.as_ref().is_some_and(|lines| lines.are_withdrawn()) {
+                bearing = self.bearing(asked, mount, deadline).await?;
+                call.connected = Box::pin(self.connected(asked, mount, &mut bearing)).await?;
+                call.part = bearing.part;
+            }
             flight.goes_out(call.id, &call.connected);
             let failure = match self.sent(asked, mount, &call, renamed.as_ref()).await {
                 Ok(came) => {

@@ -13,6 +13,8 @@ use crate::seal::Sealer;
 const LIFETIME: i64 = 24 * 3600;
 const LABEL: &str = "gatehouse/session/v1";
 const VERSION: u8 = 3;
+/// The identity of no mount.
+const NOBODY: u64 = 0;
 
 /// What tells sessions apart.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -108,6 +110,14 @@ pub(crate) enum Scope {
     },
     /// `/servers/gatehouse/mcp`
     BuiltIn,
+}
+
+impl Scope {
+    /// The URL of a server at which nobody could open a session for the client: the shared one serves once somebody can.
+    pub(crate) fn of_nobody(server: ServerId) -> Self {
+        let (identity, upstream_revision) = (NOBODY, Revision::LATEST);
+        Self::Server { server, identity, upstream_revision, upstream: None, part: Part::default() }
+    }
 }
 
 impl Session {

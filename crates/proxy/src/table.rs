@@ -7,7 +7,7 @@ mod mount;
 mod people;
 mod tenant;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use arc_swap::{ArcSwap, Guard};
@@ -230,7 +230,12 @@ fn touched(old: &Table, next: &Table, whole: bool, names: &[ResourceName]) -> To
             now.credential_version != before.credential_version || now.status != ConnectionStatus::Active
         })
     };
-    Touched { ended: connections.iter().any(ended), servers, connections }
+    let restored = |id: &&ConnectionId| {
+        let generation = |table: &Table| table.connections.get(**id).map(|spec| spec.token_generation);
+        generation(next).zip(generation(old)).is_some_and(|(now, before)| now < before)
+    };
+    let restored = connections.iter().filter(restored).copied().collect();
+    Touched { ended: connections.iter().any(ended), servers, connections, restored }
 }
 
 /// What is to be different.
@@ -282,6 +287,8 @@ type Told = Box<dyn Fn(&Touched, &Table) + Send + Sync>;
 pub(crate) struct Touched {
     /// Connections that came, went or changed.
     pub(crate) connections: Vec<ConnectionId>,
+    /// Those of them whose tokens are counted from further back than before.
+    pub(crate) restored: HashSet<ConnectionId>,
     /// Servers or tenants went or changed.
     pub(crate) servers: bool,
     /// A connection is gone, or nothing that was begun with it may go on.

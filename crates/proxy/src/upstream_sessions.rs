@@ -21,7 +21,7 @@ use crate::principal::Caller;
 use crate::session::Uid;
 use crate::table::{Mount, Way};
 use crate::timers::scaled;
-use crate::upstream::http::{Answer, HttpSession, drain, judge, send};
+use crate::upstream::http::{Answer, HttpSession, bearable, drain, judge, send};
 use crate::upstream::legacy::Notify;
 use crate::upstream::{Connected, Failure, OWN_INFO, Opened, Opening, open};
 
@@ -335,7 +335,8 @@ async fn watch(mut watched: Watched, shared: Option<Arc<Shared>>) {
     let mut pause = Duration::from_secs(1);
     while let Some(mount) = watched.heard() {
         if mount.spec.binding.is_some() {
-            watched.session.lines = watched.credentials.lines_of(&mount, watched.part);
+            let held = watched.session.lines.take();
+            watched.session.lines = watched.credentials.lines_of(&mount, watched.part, held.as_deref());
             // Nobody stands behind a question for new ones: the next request begins it again.
             if watched.session.lines.is_none() {
                 if let Some(uid) = watched.only {
@@ -378,6 +379,7 @@ impl Watched {
 
     async fn listen(&self, mount: Arc<Mount>) -> Result<(), Failure> {
         let (way, session) = (&mount.way, &self.session);
+        bearable(session)?;
         let response = send(way, Method::GET, way.path.clone(), session, &HeaderMap::new(), Bytes::new()).await?;
         let (Answer::Events(mut body), _) = judge(response, session.id.is_some()).await? else {
             return Err(Failure::BadResponse("it is no event stream"));
@@ -426,6 +428,9 @@ pub(crate) fn end(mount: &Arc<Mount>, id: HeaderValue, revision: Revision, lines
 
 async fn say_goodbye(way: &Way, id: HeaderValue, revision: Revision, lines: Option<Arc<Lines>>) {
     let session = HttpSession { id: Some(id), revision: Some(revision), lines };
+    if bearable(&session).is_err() {
+        return;
+    }
     let sent = send(way, Method::DELETE, way.path.clone(), &session, &HeaderMap::new(), Bytes::new()).await;
     match sent {
         Ok(answer) => drain(answer.into_body()).await,

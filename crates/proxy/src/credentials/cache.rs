@@ -28,6 +28,9 @@ const REFUSED: Duration = Duration::from_secs(60);
 /// How long an answer that there are no lines is good.
 pub(super) const DENIED: Duration = Duration::from_secs(1);
 
+/// For how long after an answer failed to come nobody waits for the next one, where there are lines that will do.
+const AWHILE: Duration = Duration::from_secs(60);
+
 /// What lines are good for.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Key {
@@ -125,10 +128,13 @@ impl Cache {
             return known;
         }
         match &entry.denied {
-            Some((until, why)) if now < *until => match usable {
-                Some(lines) if why.reason == AWAY && now < lines.stale => Known::Good { lines, old: false },
-                _ => Known::Denied(why.clone()),
+            // Who was away a moment ago is asked while nobody waits.
+            Some((until, why)) if why.reason == AWAY && now < *until + AWHILE => match usable {
+                Some(lines) if now < lines.stale => Known::Good { lines, old: now >= *until },
+                _ if now < *until => Known::Denied(why.clone()),
+                _ => Known::Nothing,
             },
+            Some((until, why)) if now < *until => Known::Denied(why.clone()),
             _ => Known::Nothing,
         }
     }
@@ -167,7 +173,10 @@ impl Cache {
             if entry.refused.as_ref().is_some_and(|refused| refused.generation < lines.token_generation) {
                 entry.refused = None;
             }
-            if entry.lines.as_ref().is_none_or(|held| held.token_generation <= lines.token_generation) {
+            // What is not good any more keeps nothing out: another control may count otherwise.
+            let older =
+                |held: &Arc<Lines>| held.token_generation <= lines.token_generation || held.good <= Instant::now();
+            if entry.lines.as_ref().is_none_or(older) {
                 entry.lines = Some(lines.clone());
             }
         });
@@ -191,7 +200,12 @@ impl Cache {
         lines.was_refused();
         let until = Instant::now() + REFUSED;
         let refused = Refused { generation: lines.token_generation, until, is_tried: false, why: why.clone() };
-        self.entry(key, |entry| entry.refused = Some(refused));
+        self.entry(key, |entry| {
+            // What is said late of an older token says nothing of the one that came meanwhile.
+            if !entry.lines.as_ref().is_some_and(|held| held.differ_from(lines)) {
+                entry.refused = Some(refused);
+            }
+        });
     }
 
     /// The upstream has taken these.
@@ -211,6 +225,34 @@ impl Cache {
     pub(super) fn retain(&self, stays: impl Fn(&Key, Option<&Lines>) -> bool) {
         for at in 0..SHARDS {
             self.retain_in(self.lock(at), &stays);
+        }
+    }
+
+    /// Drops what is held under this key.
+    pub(super) fn remove(&self, key: &Key) {
+        let mut shard = self.shard(key);
+        if let Some(entry) = shard.remove(key) {
+            self.count(key.tenant, Some(entry.size()), None);
+        }
+    }
+
+    /// Lets go of lines that nobody may use any more, and of what says nothing any more.
+    pub(super) fn sweep(&self) {
+        let now = Instant::now();
+        for at in 0..SHARDS {
+            self.lock(at).retain(|key, entry| {
+                let before = entry.size();
+                if entry.lines.as_ref().is_some_and(|lines| now >= lines.good.max(lines.stale)) {
+                    entry.lines = None;
+                }
+                let says = entry.lines.is_some()
+                    || entry.denied.as_ref().is_some_and(|(until, _)| now < *until)
+                    || entry.refused.as_ref().is_some_and(|refused| now < refused.until)
+                    || Arc::strong_count(&entry.asking) > 1;
+                let after = says.then(|| entry.size());
+                self.count(key.tenant, Some(before), after);
+                says
+            });
         }
     }
 
@@ -423,6 +465,56 @@ mod tests {
         cache.refuse(&key, &held, &why);
         cache.put(&key, &lines(1, 6));
         assert_eq!(generation(&cache.known(&key, 6, None)), Some((6, false)), "another token is another matter");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_late_refusal_of_an_older_token_does_not_stop_the_newer_one() {
+        let (cache, key) = (Cache::default(), key(1, 1));
+        let older = lines(1, 5);
+        cache.put(&key, &older);
+        cache.put(&key, &lines(1, 6));
+        cache.refuse(&key, &older, &Arc::new(NoCredential::for_test("reauth_required")));
+        assert_eq!(generation(&cache.known(&key, 5, None)), Some((6, false)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_not_good_any_more_keeps_no_lower_number_out() {
+        let (cache, key) = (Cache::default(), key(1, 1));
+        cache.put(&key, &lines(1, 9));
+        tokio::time::advance(Duration::from_secs(900)).await;
+        cache.put(&key, &lines(1, 2));
+        assert_eq!(generation(&cache.known(&key, 0, None)), Some((2, false)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn while_control_is_away_nobody_waits_for_it_twice() {
+        let (cache, key) = (Cache::default(), key(1, 1));
+        cache.put(&key, &lines(1, 5));
+        tokio::time::advance(Duration::from_secs(900)).await;
+        assert!(matches!(cache.known(&key, 0, None), Known::Nothing), "the first one asks");
+        let away = Arc::new(NoCredential::unavailable(AWAY, "notes", "a test", Some(DENIED)));
+        cache.deny(&key, &away, false);
+        assert_eq!(generation(&cache.known(&key, 0, None)), Some((5, false)));
+        tokio::time::advance(DENIED).await;
+        assert_eq!(generation(&cache.known(&key, 0, None)), Some((5, true)), "asked for in the background");
+        tokio::time::advance(AWHILE).await;
+        assert!(matches!(cache.known(&key, 0, None), Known::Nothing));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn lines_that_nobody_may_use_any_more_are_wiped() {
+        let (cache, key) = (Cache::default(), key(1, 1));
+        let held = lines(1, 5);
+        let gone = Arc::downgrade(&held);
+        cache.put(&key, &held);
+        drop(held);
+        tokio::time::advance(Duration::from_secs(3599)).await;
+        cache.sweep();
+        assert!(gone.upgrade().is_some());
+        tokio::time::advance(Duration::from_secs(1)).await;
+        cache.sweep();
+        assert!(gone.upgrade().is_none());
+        assert_eq!(cache.fill(), [0, 0]);
     }
 
     #[tokio::test]

@@ -1,5 +1,7 @@
 //! Connections that show a client certificate: a pool for each tenant, upstream and certificate, that serves nobody else.
 
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use egress::{Egress, Identity, Limits, Upstream};
@@ -9,16 +11,16 @@ use wire::ClientCertificate;
 
 use crate::table::Mount;
 
-/// Most pools.
-pub(super) const POOLS: u64 = 1000;
-/// A pool that nobody asked for so long goes.
-const IDLE: Duration = Duration::from_secs(900);
+/// Most pools that several header lines share.
+pub(super) const POOLS: usize = 1000;
 /// Idle connections of one.
 const IDLE_CONNECTIONS: usize = 64;
 
-/// The pools. Each closes what was made under another address policy by itself.
+/// The pools. Each belongs to the header lines that show its certificate and goes with the last of them; it closes what
+/// was made under another address policy by itself.
+#[derive(Default)]
 pub(super) struct Certificates {
-    pools: moka::sync::Cache<Key, Upstream>,
+    pools: Mutex<HashMap<Key, Weak<Upstream>>>,
 }
 
 /// Whose, where, how patiently, and with what.
@@ -30,12 +32,6 @@ struct Key {
     certificate: [u8; 32],
 }
 
-impl Default for Certificates {
-    fn default() -> Self {
-        Self { pools: moka::sync::Cache::builder().max_capacity(POOLS).time_to_idle(IDLE).build() }
-    }
-}
-
 impl Certificates {
     /// The pool of a mount's upstream that shows this certificate.
     pub(super) fn pool(
@@ -43,7 +39,7 @@ impl Certificates {
         egress: &Egress,
         mount: &Mount,
         certificate: &ClientCertificate,
-    ) -> Result<Upstream, String> {
+    ) -> Result<Arc<Upstream>, String> {
         let spec = &mount.spec;
         let url = spec.url.url();
         let key = Key {
@@ -52,7 +48,7 @@ impl Certificates {
             waits: [spec.connect_timeout, spec.read_timeout],
             certificate: fingerprint(certificate),
         };
-        if let Some(pool) = self.pools.get(&key) {
+        if let Some(pool) = self.lock().get(&key).and_then(Weak::upgrade) {
             return Ok(pool);
         }
         let identity = Identity::from_pem(certificate.chain.expose(), certificate.key.expose())
@@ -60,13 +56,25 @@ impl Certificates {
         let limits =
             Limits { connect: spec.connect_timeout, first_byte: spec.read_timeout, idle_connections: IDLE_CONNECTIONS };
         let pool = egress.upstream_as(spec.tenant, url, limits, &identity).map_err(|refusal| refusal.to_string())?;
-        self.pools.insert(key, pool.clone());
+        let pool = Arc::new(pool);
+        let mut pools = self.lock();
+        if pools.len() >= POOLS {
+            pools.retain(|_, pool| pool.strong_count() > 0);
+        }
+        // Beyond the bound each has its own, as many as there are header lines.
+        if pools.len() < POOLS {
+            pools.insert(key, Arc::downgrade(&pool));
+        }
         Ok(pool)
     }
 
     /// How many there are.
     pub(super) fn fill(&self) -> u64 {
-        self.pools.entry_count()
+        self.lock().values().filter(|pool| pool.strong_count() > 0).count() as u64
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Key, Weak<Upstream>>> {
+        self.pools.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -92,6 +92,14 @@ impl NoCredential {
         Self { error, reason, message, needs_login: false, login_url: None, retry_after }
     }
 
+    /// The credential was taken away while a request was on its way.
+    pub(crate) fn withdrawn() -> Self {
+        let error = "credential_unavailable";
+        let message = "the credential was replaced or taken away while the request was on its way".to_owned();
+        let retry_after = Some(Duration::from_secs(1));
+        Self { error, reason: "withdrawn", message, needs_login: false, login_url: None, retry_after }
+    }
+
     #[cfg(test)]
     pub(crate) fn for_test(error: &'static str) -> Self {
         Self::login(error, "notes", "a test", None)

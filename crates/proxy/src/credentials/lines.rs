@@ -4,6 +4,7 @@
 //! reach: hyper's and rustls's write buffers until they are reused, the message that control sent, and of query
 //! parameters and client certificates the copies that a request's URI and a TLS configuration make.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
@@ -37,7 +38,7 @@ pub(crate) struct Lines {
     /// Encoded, without the question mark.
     query: Option<Zeroizing<String>>,
     /// Where a client certificate is shown.
-    pub(super) upstream: Option<Upstream>,
+    pub(super) upstream: Option<Arc<Upstream>>,
     /// When to ask again in the background.
     pub(super) fresh: Instant,
     /// Until when they may be used while control answers.
@@ -46,6 +47,8 @@ pub(crate) struct Lines {
     pub(super) stale: Instant,
     /// An upstream has taken them.
     accepted: AtomicBool,
+    /// The connection, or the server, is gone or begins anew: no request may bear them any more.
+    withdrawn: AtomicBool,
 }
 
 /// Lines that no request can bear.
@@ -64,7 +67,7 @@ impl AsRef<[u8]> for Wiped {
 
 impl Lines {
     /// Lines that have just come for `key`. `upstream` shows their certificate, if they have one.
-    pub(super) fn new(lines: &HeaderLines, key: &Key, upstream: Option<Upstream>) -> Result<Self, Unusable> {
+    pub(super) fn new(lines: &HeaderLines, key: &Key, upstream: Option<Arc<Upstream>>) -> Result<Self, Unusable> {
         let texts = lines.headers.iter().chain(&lines.query);
         if texts.map(|(name, value)| name.len() + value.expose().len()).sum::<usize>() > BYTES {
             return Err(Unusable("they are larger than 32 KiB"));
@@ -92,6 +95,7 @@ impl Lines {
             good: until(lines.good),
             stale: until(lines.stale),
             accepted: AtomicBool::new(false),
+            withdrawn: AtomicBool::new(false),
         })
     }
 
@@ -115,20 +119,30 @@ impl Lines {
 
     /// Where requests that bear them go out, if not where all others do.
     pub(crate) fn upstream(&self) -> Option<&Upstream> {
-        self.upstream.as_ref()
+        self.upstream.as_deref()
     }
 
     /// Whether an upstream that refused `failed` may take these.
     pub(super) fn differ_from(&self, failed: &Self) -> bool {
         match self.part.connection {
-            Some(_) => self.token_generation > failed.token_generation,
+            Some(_) if self.token.is_none() => self.token_generation > failed.token_generation,
             // Nothing counts these: another content is another token.
-            None => {
+            _ => {
                 let query =
                     |lines: &Self| lines.query.as_ref().map(|query| query.as_str().to_owned()).map(Zeroizing::new);
                 self.headers != failed.headers || query(self) != query(failed)
             }
         }
+    }
+
+    /// From now on no request may bear them.
+    pub(super) fn withdraw(&self) {
+        self.withdrawn.store(true, Ordering::Release);
+    }
+
+    /// Whether no request may bear them any more.
+    pub(crate) fn are_withdrawn(&self) -> bool {
+        self.withdrawn.load(Ordering::Acquire)
     }
 
     /// Whether this is the first time that an upstream takes them.

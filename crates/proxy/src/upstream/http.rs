@@ -13,7 +13,7 @@ use wire::Challenge;
 
 use super::challenge::challenge;
 use super::{Failure, Refusal};
-use crate::credentials::Lines;
+use crate::credentials::{Lines, NoCredential};
 use crate::spans;
 use crate::table::{Mount, Way};
 use crate::timers::scaled;
@@ -103,6 +103,14 @@ pub(crate) async fn send(
     answered
 }
 
+/// Nothing is borne that was taken away.
+pub(crate) fn bearable(session: &HttpSession) -> Result<(), Failure> {
+    match &session.lines {
+        Some(lines) if lines.are_withdrawn() => Err(Failure::NoCredential(Arc::new(NoCredential::withdrawn()))),
+        _ => Ok(()),
+    }
+}
+
 /// Posts one message and judges the head of the answer.
 pub(crate) async fn post(
     mount: &Mount,
@@ -110,6 +118,7 @@ pub(crate) async fn post(
     passed: &HeaderMap,
     body: Bytes,
 ) -> Result<(Answer, Option<HeaderValue>), Failure> {
+    bearable(session)?;
     let response = send(&mount.way, Method::POST, mount.way.path.clone(), session, passed, body).await?;
     judge(response, session.id.is_some()).await
 }

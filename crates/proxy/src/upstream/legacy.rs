@@ -11,7 +11,7 @@ use mcp::{Envelope, Kind, sse};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
 
-use super::http::{Answer, HttpSession, drain, judge, send};
+use super::http::{Answer, HttpSession, bearable, drain, judge, send};
 use super::{Failure, ours, progress_token};
 use crate::credentials::Lines;
 use crate::table::Mount;
@@ -69,6 +69,7 @@ impl LegacySession {
         notify: Notify,
     ) -> Result<Arc<Self>, Failure> {
         let bearing = bearing(lines);
+        bearable(&bearing)?;
         let response = send(&mount.way, Method::GET, mount.way.path.clone(), &bearing, passed, Bytes::new()).await?;
         let (Answer::Events(mut body), _) = judge(response, false).await? else {
             return Err(Failure::BadResponse("it is no event stream"));
@@ -106,8 +107,9 @@ impl LegacySession {
         if !self.is_open() {
             return Err(Failure::SessionLost);
         }
-        let response =
-            send(&mount.way, Method::POST, self.endpoint.clone(), &bearing(lines), &HeaderMap::new(), body).await?;
+        let bearing = bearing(lines);
+        bearable(&bearing)?;
+        let response = send(&mount.way, Method::POST, self.endpoint.clone(), &bearing, &HeaderMap::new(), body).await?;
         if !response.status().is_success() {
             return judge(response, true).await.map(drop);
         }

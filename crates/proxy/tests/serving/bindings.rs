@@ -501,3 +501,107 @@ async fn a_probe_bears_what_it_was_given_and_says_what_the_upstream_wants() {
         assert_eq!((challenge.status, challenge.scope.as_deref()), (401, Some("notes:read")));
     }
 }
+
+#[tokio::test]
+async fn a_client_that_connects_before_the_login_goes_on_with_the_same_session_after_it() {
+    let (house, guard) = (House::start().await, Guard::shut());
+    let upstream = Upstream::guarded("upstream", &guard).await;
+    let spec = bound(server("notes", &upstream.url()), &[Scope::User]);
+    house.mount(&spec);
+    let ann = Person::connect(&house, &guard, &spec, "ann").await;
+    house.disconnect(&ann.connection);
+    let mcp = ann.on(&house, "/servers/notes/mcp").await;
+    for (method, params) in [("tools/list", json!({})), ("tools/call", json!({"name": "whoami", "arguments": {}}))] {
+        let answer = mcp.request(method, params).await;
+        assert_eq!((code_of(&answer), &answer["error"]["data"]["error"]), (-31006, &json!("connection_required")));
+    }
+    let mut listening = mcp.listen().await;
+    assert!(guard.seen().is_empty(), "nothing was tried without a credential");
+    house.connect(&ann.connection, "Bearer secret-of-ann", &[]);
+    listening.until("notifications/tools/list_changed").await;
+    assert_eq!(person_of(&mcp, "whoami").await, "ann");
+    assert!(mcp.tools().await.contains(&"whoami".to_owned()));
+    // From here on the stream hears the server itself.
+    eventually("the upstream's stream is open", async || (upstream.listeners() == 1).then_some(())).await;
+    upstream.add_tool("more");
+    listening.until("notifications/tools/list_changed").await;
+}
+
+#[tokio::test]
+async fn what_is_taken_away_while_a_call_waits_for_its_place_is_not_borne() {
+    let (house, guard) = (House::start().await, Guard::shut());
+    let upstream = Upstream::guarded("upstream", &guard).await;
+    let limits = model::ServerLimits { concurrent: Some(1), ..model::ServerLimits::default() };
+    let spec = ServerSpec { limits, ..bound(server("notes", &upstream.url()), &[Scope::User]) };
+    house.mount(&spec);
+    let ann = Person::connect(&house, &guard, &spec, "ann").await;
+    let bob = Person::connect(&house, &guard, &spec, "bob").await;
+    let on_ann = ann.on(&house, "/servers/notes/mcp").await;
+    let on_bob = bob.on(&house, "/servers/notes/mcp").await;
+    let slow = tokio::spawn(async move { on_bob.text("slow", json!({"text": "x"})).await });
+    eventually("the place is taken", async || (upstream.calls("x") == 1).then_some(())).await;
+    let waiting = tokio::spawn(async move { on_ann.call("echo", json!({"text": "y"})).await });
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    house.disconnect(&ann.connection);
+    upstream.open_gate();
+    slow.await.unwrap();
+    let answer = waiting.await.unwrap();
+    assert_eq!((code_of(&answer), &answer["error"]["data"]["error"]), (-31006, &json!("connection_required")));
+    assert_eq!(upstream.calls("y"), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn t10_nobody_is_crossed_while_connections_come_go_and_change() {
+    let (house, guard) = (Arc::new(House::start().await), Guard::shut());
+    let upstream = Upstream::guarded("upstream", &guard).await;
+    let spec = bound(server("notes", &upstream.url()), &[Scope::User, Scope::Global]);
+    house.mount(&spec);
+    let global = connection(spec.id, Holder::Global);
+    guard.accept_bearer("all", "everybody");
+    house.connect(&global, "Bearer all", &[]);
+    let (mut callers, mut people) = (tokio::task::JoinSet::new(), Vec::new());
+    for number in 0..64 {
+        let name = format!("person-{number}");
+        let person = Person::connect(&house, &guard, &spec, &name).await;
+        people.push(person.connection.clone());
+        let house = house.clone();
+        callers.spawn(async move {
+            let path = if number % 2 == 0 { "/mcp" } else { "/servers/notes/mcp" };
+            let mcp = person.on(&house, path).await;
+            let tool = if path == "/mcp" { "notes__whoami" } else { "whoami" };
+            for _ in 0..16 {
+                let answer = mcp.call(tool, json!({})).await;
+                let Some(text) = answer["result"]["content"][0]["text"].as_str() else {
+                    assert!([-31005, -31006].contains(&code_of(&answer)), "{answer}");
+                    continue;
+                };
+                let told: Value = serde_json::from_str(text).unwrap();
+                assert!(told["person"] == name.as_str() || told["person"] == "everybody", "{name}: {told}");
+            }
+        });
+    }
+    let mut round = 0;
+    while !callers.is_empty() {
+        round += 1;
+        let at = (round * 7) % people.len();
+        let (spec, secret) = (&mut people[at], format!("Bearer secret-of-person-{at}"));
+        match round % 3 {
+            0 => house.disconnect(spec),
+            kind => {
+                spec.token_generation += 1;
+                spec.credential_version += i64::from(kind == 2);
+                house.connect(spec, &secret, &[]);
+            }
+        }
+        match tokio::time::timeout(Duration::from_millis(2), callers.join_next()).await {
+            Ok(Some(done)) => done.unwrap(),
+            Ok(None) | Err(_) => (),
+        }
+    }
+    // A session over there is of one person, whatever became of the connections.
+    let mut owners = std::collections::HashMap::new();
+    for seen in guard.calls().iter().filter(|seen| seen.person.is_some()) {
+        let owner = owners.entry(seen.header("mcp-session-id").to_owned()).or_insert_with(|| seen.person.clone());
+        assert_eq!(*owner, seen.person);
+    }
+}
