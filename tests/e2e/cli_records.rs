@@ -124,7 +124,9 @@ async fn a_tenant_is_changed_closed_removed_and_restored() {
     shell.done(&["tenant", "create", "acme", "--call-secs", "9", "--stale-after", "12h"]).await;
     let key = house.admin().in_tenant("acme").key("tenant_admin").await;
     let acme = Shell::with_key(&house, &key);
-    shell.done(&["tenant", "set", "acme", "--servers", "5", "--stale-after", "never", "--max-stale-credential", "0s"]).await;
+    shell
+        .done(&["tenant", "set", "acme", "--servers", "5", "--stale-after", "never", "--max-stale-credential", "0s"])
+        .await;
     let shown = shell.done(&["tenant", "show", "acme"]).await;
     assert_eq!((&shown["limits"]["call_secs"], &shown["limits"]["servers"]), (&json!(9), &json!(5)));
     assert_eq!((&shown["stale_after_secs"], &shown["max_stale_credential_secs"]), (&json!(null), &json!(0)));

@@ -245,13 +245,13 @@ impl Guard {
     }
 
     /// Lets a request in, or answers it.
-    pub(crate) fn admits(&self, head: &Parts, message: &Value) -> Result<Caller, Response<Body>> {
+    pub(crate) fn admits(&self, head: &Parts, message: &Value) -> Result<Caller, Box<Response<Body>>> {
         let path = head.uri.path();
         if let Some(metadata) = self.metadata(head) {
-            return Err(metadata);
+            return Err(Box::new(metadata));
         }
         if path.contains("/.well-known/") {
-            return Err(body::whole(404, "text/plain", "nothing is here"));
+            return Err(Box::new(body::whole(404, "text/plain", "nothing is here")));
         }
         let mut rules = self.0.rules.lock().unwrap();
         let mut valid = rules.accepts.iter().find_map(|accepted| accepted.opens(head));
@@ -269,11 +269,11 @@ impl Guard {
             person: valid.as_ref().map(|valid| valid.person.clone()),
             token: valid.as_ref().map(|valid| valid.number).filter(|number| *number > 0),
         });
-        let Some(valid) = valid else { return Err(rules.refusal(head, message)) };
+        let Some(valid) = valid else { return Err(Box::new(rules.refusal(head, message))) };
         if let Some((tool, scope)) = rules.needs {
             let called = message["method"] == "tools/call" && message["params"]["name"] == tool;
             if called && !valid.scope.split(' ').any(|one| one == scope) {
-                return Err(rules.insufficient(head, scope));
+                return Err(Box::new(rules.insufficient(head, scope)));
             }
         }
         let headers = head.headers.keys().map(ToString::to_string).collect();

@@ -21,8 +21,8 @@
 
 mod account;
 mod assets;
-mod connections;
 mod connect;
+mod connections;
 mod form;
 mod frame;
 mod link;

@@ -191,7 +191,8 @@ pub async fn run(mut config: Config) -> Result<(), StartError> {
         async move { imports.run_forever().await }
     });
     let metrics = Part::start("metrics", metrics);
-    let mut parts = [link, reconciler, certificates, purge, hints, issuers, signing, keyring, rotation, imports, metrics];
+    let mut parts =
+        [link, reconciler, certificates, purge, hints, issuers, signing, keyring, rotation, imports, metrics];
     let draining = tokio::spawn({
         let (control, shutdown) = (control.clone(), shutdown.clone());
         async move {

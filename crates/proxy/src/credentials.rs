@@ -291,7 +291,9 @@ impl Credentials {
             // If another token is there already, nobody is asked.
             let newer = match self.found(&key, served, Some(&lines))? {
                 Found::Lines(newer) | Found::Old(newer) => newer,
-                Found::Nothing => self.asked(mount, &Wanted { key, served }, behalf, Some((&*lines, &**refusal))).await?,
+                Found::Nothing => {
+                    self.asked(mount, &Wanted { key, served }, behalf, Some((&*lines, &**refusal))).await?
+                }
             };
             bearing.lines = Some(newer);
             bearing.renewed = true;
@@ -596,7 +598,8 @@ const AWAY: &str = "control_away";
 
 /// Where people connect to a server, if there is a way to sign in.
 pub(crate) fn login_url(table: &Table, mount: &Mount) -> Option<String> {
-    let tenant = table.tenant(mount.spec.tenant).filter(|_| mount.spec.binding.as_ref().is_some_and(|own| own.login))?;
+    let tenant =
+        table.tenant(mount.spec.tenant).filter(|_| mount.spec.binding.as_ref().is_some_and(|own| own.login))?;
     let signer = table.newest_signer()?;
     Some(format!("{}/connect/{}/{}", signer.spec.url.trim_end_matches('/'), tenant.spec.name, mount.name()))
 }

@@ -105,7 +105,8 @@ pub(crate) async fn run<P: Perform>(
     let (boot, node) = (line.boot(), Control::node(&line));
     let saver = save::Saver::start(last_good.clone(), tables.clone(), config.revision, shutdown.clone());
     let status = config.status.clone();
-    let link = stream::Link { node, boot, tables, commands, sealer, last_good, saver, queues, line, unknown_keys, status };
+    let link =
+        stream::Link { node, boot, tables, commands, sealer, last_good, saver, queues, line, unknown_keys, status };
     link.publish(false, false);
 
     let mut backoff = Backoff::default();

@@ -13,16 +13,16 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use arc_swap::{ArcSwap, Guard};
 use egress::{Egress, Policy};
 use model::{
-    ConnectionId, ConnectionStatus, Digest, EgressRule, EgressRuleId, GrantId, IssuerId, KeyId, KeyVerifier, Resource, ResourceKind, ResourceName,
-    RevokedGrant, ServerId, ServerSpec, SignerId, TenantId, UserId, UserSpec, table_digest,
+    ConnectionId, ConnectionStatus, Digest, EgressRule, EgressRuleId, GrantId, IssuerId, KeyId, KeyVerifier, Resource,
+    ResourceKind, ResourceName, RevokedGrant, ServerId, ServerSpec, SignerId, TenantId, UserId, UserSpec, table_digest,
 };
 
 pub(crate) use self::connections::Connections;
 use self::draft::Draft;
 use self::issuer::Issuers;
 pub(crate) use self::issuer::{Issuer, Signer};
-pub(crate) use self::mount::{Listed, Mount, Way};
 use self::mount::Partitions;
+pub(crate) use self::mount::{Listed, Mount, Way};
 pub(crate) use self::people::{People, Unknown};
 pub(crate) use self::tenant::Tenant;
 use crate::answer::OVERTIME;

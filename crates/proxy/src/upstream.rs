@@ -333,13 +333,13 @@ async fn open_http(mount: &Mount, opening: &Opening<'_>) -> Result<Opened, Failu
 async fn open_legacy(mount: &Arc<Mount>, opening: &Opening<'_>, notify: legacy::Notify) -> Result<Opened, Failure> {
     let session = LegacySession::connect(mount, opening.passed, opening.lines, notify).await?;
     let id = mint_id();
-    let result = session
-        .ask(mount, opening.lines, id, initialize(id, opening))
-        .await?
-        .map_err(|error| match Refusal::folded(&error) {
-            Some(refusal) => Failure::Unauthorized(Arc::new(refusal)),
-            None => Failure::BadResponse("it refused to initialize"),
-        })?;
+    let result =
+        session.ask(mount, opening.lines, id, initialize(id, opening)).await?.map_err(
+            |error| match Refusal::folded(&error) {
+                Some(refusal) => Failure::Unauthorized(Arc::new(refusal)),
+                None => Failure::BadResponse("it refused to initialize"),
+            },
+        )?;
     let revision = chosen_revision(&result)?;
     session.post(mount, opening.lines, initialized()).await?;
     Opened::new(Connected::Legacy(session, opening.lines.cloned()), result, revision)

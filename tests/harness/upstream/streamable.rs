@@ -25,7 +25,7 @@ pub(crate) async fn route(state: Arc<State>, request: Request<Incoming>) -> Resu
     }
     let caller = match state.guard.as_ref().map(|guard| guard.admits(&head, &message)) {
         Some(Ok(caller)) => caller,
-        Some(Err(answer)) => return Ok(answer),
+        Some(Err(answer)) => return Ok(*answer),
         None => Caller::default(),
     };
     let path = head.uri.path();

@@ -14,8 +14,9 @@ use utoipa::openapi::{Content, OpenApi, RefOr, Required, Response};
 use crate::rest::seed::SeedProblem;
 use crate::rest::views::ProblemView;
 use crate::rest::{
-    Access, Route, audit, connections, credentials, departments, docs, egress_rules, grants, health, import, issuers, keys, login, me, proxies, recover, routes,
-    seed, servers, sessions, sign_in_links, tenants, tokens, tools, users, vault,
+    Access, Route, audit, connections, credentials, departments, docs, egress_rules, grants, health, import, issuers,
+    keys, login, me, proxies, recover, routes, seed, servers, sessions, sign_in_links, tenants, tokens, tools, users,
+    vault,
 };
 
 #[derive(utoipa::OpenApi)]

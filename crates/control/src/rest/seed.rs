@@ -325,10 +325,9 @@ pub(crate) async fn add(
     }
     let add = plain(named.url.ok_or(SeedAnswer::AddFailed)?, Some(named.service_name));
     // A client that goes away doesn't cut the change.
-    let work =
-        crate::rest::trace::carried(async move {
-            crate::servers::add(&app, &admin.store(&app), &admin.actor(), None, add).await
-        });
+    let work = crate::rest::trace::carried(async move {
+        crate::servers::add(&app, &admin.store(&app), &admin.actor(), None, add).await
+    });
     let outcome = tokio::spawn(work).await.map_err(|_| SeedAnswer::AddFailed)?;
     Ok(match outcome {
         Ok(changed) => SeedAnswer::Added(changed.effective),

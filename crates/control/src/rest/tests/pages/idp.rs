@@ -95,7 +95,8 @@ impl Idp {
             at: house.app.clock.now_micros(),
         });
         let id = IssuerId::fresh();
-        let secret = house.app.issuers.seal_secret(house.acme, id, &model::Secret::new("hush".to_owned())).await.unwrap();
+        let secret =
+            house.app.issuers.seal_secret(house.acme, id, &model::Secret::new("hush".to_owned())).await.unwrap();
         let mut new = NewIssuer {
             id,
             name: "company".parse().unwrap(),
