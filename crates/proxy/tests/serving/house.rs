@@ -15,6 +15,7 @@ use model::{
     ServerLimits, ServerSpec, TenantId, TenantSpec, Transport, UpstreamUrl,
 };
 use proxy::{Change, Commands, Gate, Hosts, Readiness, Sealer, Tables, serve};
+use rustls::ClientConfig;
 use telemetry::Metrics;
 use tests::Mcp;
 use tokio_util::sync::CancellationToken;
@@ -89,8 +90,17 @@ impl House {
 
     /// Under this address policy, with the tenant of [`tenant`].
     pub(crate) async fn under(policy: Policy) -> Self {
+        Self::with(policy, None).await
+    }
+
+    /// In dev mode, and with these settings for TLS to upstreams in place of the public roots.
+    pub(crate) async fn trusting(tls: ClientConfig) -> Self {
+        Self::with(Policy { dev: true, ..Policy::default() }, Some(tls)).await
+    }
+
+    async fn with(policy: Policy, tls: Option<ClientConfig>) -> Self {
         let street = Arc::<Street>::default();
-        let egress = Egress::with(policy, Arc::new(SystemResolver::default()), Arc::new(On(street.clone())), None);
+        let egress = Egress::with(policy, Arc::new(SystemResolver::default()), Arc::new(On(street.clone())), tls);
         let tables = Arc::new(Tables::new(egress.clone()));
         let (readiness, clock) = (Arc::new(Readiness::default()), Arc::new(ManualClock::at(MORNING)));
         readiness.table_is_there();

@@ -13,7 +13,7 @@ use model::{
     ServerId, ServerSpec,
 };
 use proxy::{Control, ControlError};
-use wire::{Evidence, HeaderLines, ResolveQuestion, Resolved, Unresolved, Verdict};
+use wire::{ClientCertificate, Evidence, HeaderLines, ResolveQuestion, Resolved, Unresolved, Verdict};
 
 use crate::house::{House, MORNING, tenant};
 
@@ -28,6 +28,8 @@ struct Script {
     keys: HashMap<KeyId, [u8; 32]>,
     away: bool,
     headers_only: bool,
+    /// Client certificates and their keys, in PEM.
+    certificates: HashMap<ConnectionId, (String, String)>,
     asked: Vec<Asked>,
     told: Vec<Verdict>,
 }
@@ -74,6 +76,11 @@ impl Scripted {
     /// Gives no query parameters.
     pub(crate) fn gives_headers_only(&self) {
         self.0.lock().unwrap().headers_only = true;
+    }
+
+    /// What a connection becomes has this client certificate from now on.
+    pub(crate) fn shows(&self, connection: ConnectionId, chain: &str, key: &str) {
+        self.0.lock().unwrap().certificates.insert(connection, (chain.to_owned(), key.to_owned()));
     }
 
     /// Knows the secret of a key.
@@ -138,6 +145,9 @@ impl Scripted {
             true => Vec::new(),
             false => vec![("tenant key".to_owned(), Secret::new("a&b".to_owned()))],
         };
+        let certificate = question.connection.and_then(|id| script.certificates.get(&id));
+        let certificate = certificate
+            .map(|(chain, key)| ClientCertificate { chain: Secret::new(chain.clone()), key: Secret::new(key.clone()) });
         let Some(held) = script.credentials.get_mut(&question.connection) else {
             let (reason, message) = ("reauth_required".to_owned(), "the test forgot it".to_owned());
             return Ok(Resolved::Unresolved(Unresolved { reason, message, retry_after: None }));
@@ -152,7 +162,7 @@ impl Scripted {
             token_generation: held.generation,
             headers: vec![("Authorization".to_owned(), Secret::new(held.text.clone()))],
             query,
-            certificate: None,
+            certificate,
             fresh: held.good.min(Duration::from_secs(60)),
             good: held.good,
             stale: held.stale,
