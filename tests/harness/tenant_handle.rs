@@ -19,6 +19,12 @@ const TENANT_DATA: &[&str] = &[
     "oauth_code",
     "oauth_grant",
     "refresh_token",
+    "connection",
+    "connection_fingerprint",
+    "upstream_client",
+    "upstream_metadata",
+    "login_attempt",
+    "tenant_key",
 ];
 
 /// The doors that must see all tenants, with what they may do there.
@@ -31,6 +37,8 @@ const DOORS: &[(&str, &[&str])] = &[
     ("platform/sessions.rs", &["find", "update", "delete"]),
     ("platform/sign_in_links.rs", &["find", "delete"]),
     ("platform/grants.rs", &["find", "delete"]),
+    ("platform/sealed_values.rs", &["find", "update"]),
+    ("platform/tenant_keys.rs", &["find", "insert", "update", "delete"]),
     ("change.rs", &["insert"]),
 ];
 

@@ -392,8 +392,13 @@ impl Fault {
                     }
                     if let (Self::Elicited(_), Some(url)) = (self, &why.login_url) {
                         let id = uuid::Uuid::new_v4().to_string();
+                        // A person reads this one.
+                        let message = format!(
+                            "Connect your account for the server \"{}\"; the call can be made again afterwards.",
+                            server.unwrap_or_default()
+                        );
                         let asked = serde_json::json!({
-                            "mode": "url", "elicitationId": id, "url": url, "message": why.message,
+                            "mode": "url", "elicitationId": id, "url": url, "message": message,
                         });
                         map.insert("elicitations".to_owned(), [asked].into_iter().collect());
                     }

@@ -55,7 +55,11 @@ impl NoCredential {
 
     /// The upstream wants more than the credential may.
     pub(super) fn insufficient(challenge: &Challenge, server: &str, login_url: Option<String>) -> Self {
-        let what = match challenge.scope.as_deref().filter(|scope| scope.len() <= 256) {
+        // Only what RFC 6749 lets a scope be: an upstream's own sentences are not ours to pass on.
+        let is_scope = |scope: &&str| {
+            scope.len() <= 256 && scope.bytes().all(|byte| matches!(byte, b' ' | 0x21 | 0x23..=0x5b | 0x5d..=0x7e))
+        };
+        let what = match challenge.scope.as_deref().filter(is_scope) {
             Some(scope) => format!("the credential lacks the scope \"{scope}\""),
             None => "the credential may not do this".to_owned(),
         };

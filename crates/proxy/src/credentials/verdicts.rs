@@ -1,7 +1,9 @@
 //! What upstreams said to header lines, on its way to control: a refusal at once, the others once a minute.
 
+use std::cmp::Ordering;
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -44,12 +46,17 @@ impl Verdicts {
         if !is_refusal && waiting.len() >= WAITING {
             return 0;
         }
-        // What is said of an older token is no news.
-        let newer = |held: &Verdict| held.token_generation > token_generation;
-        if !waiting.get(&connection).is_some_and(newer) {
+        // What is said of an older token is no news, nor is it that a token is taken elsewhere which was refused: what
+        // the refusal asks for would be lost.
+        let stays = |held: &Verdict| match held.token_generation.cmp(&token_generation) {
+            Ordering::Less => false,
+            Ordering::Equal => held.refused.is_some() && !is_refusal,
+            Ordering::Greater => true,
+        };
+        if !waiting.get(&connection).is_some_and(stays) {
             waiting.insert(connection, verdict);
         }
-        let next = self.taken.load(Ordering::Relaxed) + 1;
+        let next = self.taken.load(Relaxed) + 1;
         drop(waiting);
         if is_refusal {
             self.urgent.notify_one();
@@ -74,7 +81,7 @@ impl Verdicts {
     /// All that waits, and which time this is.
     pub(super) fn take(&self) -> (u64, Vec<Verdict>) {
         let mut waiting = self.waiting();
-        let time = self.taken.fetch_add(1, Ordering::Relaxed) + 1;
+        let time = self.taken.fetch_add(1, Relaxed) + 1;
         (time, std::mem::take(&mut *waiting).into_values().collect())
     }
 
@@ -100,5 +107,54 @@ impl Verdicts {
 
     fn waiting(&self) -> MutexGuard<'_, HashMap<ConnectionId, Verdict>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::credentials::Part;
+
+    fn lines(token_generation: i64) -> Lines {
+        let part = Part::of(Some(ConnectionId(Uuid::from_u128(1))), 1, [0; 16]);
+        Lines::for_test(part, token_generation, "Bearer t")
+    }
+
+    fn refusal() -> Challenge {
+        Challenge { status: 403, scope: Some("write".to_owned()), ..Challenge::default() }
+    }
+
+    #[test]
+    fn a_refusal_is_not_lost_to_what_another_call_with_the_same_token_was_answered() {
+        let verdicts = Verdicts::default();
+        for (generation, refused, waits) in [
+            (2, None, (2, false)),
+            (2, Some(refusal()), (2, true)),
+            (2, None, (2, true)),
+            (1, Some(refusal()), (2, true)),
+            (3, None, (3, false)),
+            (2, Some(refusal()), (3, false)),
+        ] {
+            verdicts.note(&lines(generation), refused);
+            let waiting = verdicts.waiting();
+            let found: Vec<_> = waiting.values().map(|held| (held.token_generation, held.refused.is_some())).collect();
+            assert_eq!(found, [waits]);
+        }
+    }
+
+    #[tokio::test]
+    async fn who_tells_of_a_refusal_goes_on_when_control_has_heard_it() {
+        let verdicts = Verdicts::default();
+        let reporting = async {
+            verdicts.urgent().await;
+            let (time, taken) = verdicts.take();
+            verdicts.told(time);
+            taken.len()
+        };
+        let lines = lines(1);
+        let ((), told) = tokio::join!(verdicts.tell(&lines, refusal()), reporting);
+        assert_eq!((told, verdicts.len()), (1, 0));
     }
 }
