@@ -198,6 +198,12 @@ impl Failure {
         }
     }
 
+    /// Whether it may be that the upstream refused a client certificate: in TLS 1.3 it does so after the handshake, by
+    /// closing the connection.
+    pub(crate) fn may_be_a_certificates(&self) -> bool {
+        matches!(self, Self::Egress(error) if matches!(**error, EgressError::Tls(_) | EgressError::Closed(_)))
+    }
+
     /// Whether the upstream was too slow: it may still be at work.
     pub(crate) fn is_late(&self) -> bool {
         match self {

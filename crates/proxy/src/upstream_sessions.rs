@@ -297,6 +297,8 @@ pub(crate) fn settle<T>(mount: &Mount, outcome: &Result<T, Failure>) {
     match outcome {
         Ok(_) => mount.cooldown.succeeded(),
         Err(failure) => match failure.strikes() {
+            // One person's certificate must not close a server to the others.
+            Some(_) if mount.spec.binding.is_some() && failure.may_be_a_certificates() => (),
             Some(connect) => mount.cooldown.failed(Instant::now(), connect, jitter()),
             None if matches!(failure, Failure::Cooling(_) | Failure::Busy | Failure::NoCredential(_)) => (),
             None => mount.cooldown.succeeded(),

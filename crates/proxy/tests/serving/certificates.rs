@@ -261,6 +261,19 @@ async fn a_user_without_a_certificate_goes_over_no_connection_of_one_who_has_one
 }
 
 #[tokio::test]
+async fn a_certificate_that_an_upstream_refuses_closes_the_server_to_nobody_else() {
+    let scene = Scene::new().await;
+    let (ann, _) = scene.user(&scene.known("ann"));
+    let (stranger, _) = scene.user(&Authority::new().client("stranger"));
+    let (on_ann, on_stranger) = (scene.on("/mcp", &ann).await, scene.on("/mcp", &stranger).await);
+    for _ in 0..5 {
+        let answer = on_stranger.call("notes__whoami", json!({})).await;
+        assert_eq!(code_of(&answer), -31001, "{answer}");
+        assert_eq!(person_of(&on_ann, "notes__whoami").await, "ann");
+    }
+}
+
+#[tokio::test]
 async fn a_certificate_that_cannot_be_shown_is_minus_31005_and_no_pem_stands_in_the_answer() {
     let scene = Scene::new().await;
     let (ann, bob) = (scene.known("ann"), scene.known("bob"));
