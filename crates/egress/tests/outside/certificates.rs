@@ -212,7 +212,7 @@ async fn two_certificates_for_one_origin_never_share_a_connection() {
         let upstreams = who.map(|(name, paper)| (demanding.upstream(paper, limits()), name));
         for turn in 0..100 {
             let (upstream, name) = &upstreams[turn % 2];
-            say(upstream, *name).await;
+            say(upstream, name).await;
         }
         assert_eq!((demanding.server.connections(), demanding.mismatches(&who)), (2, 0), "{version:?}: in turns");
         join_all((0..100).map(|turn| say(&upstreams[turn % 2].0, upstreams[turn % 2].1))).await;
@@ -238,7 +238,7 @@ async fn two_certificates_for_one_origin_never_share_a_tls_session() {
         let upstreams = who.map(|(name, paper)| (demanding.upstream(paper, none_kept), name));
         for turn in 0..30 {
             let (upstream, name) = &upstreams[turn % 3];
-            say(upstream, *name).await;
+            say(upstream, name).await;
         }
         assert_eq!((demanding.server.connections(), demanding.mismatches(&who)), (30, 0), "{version:?}");
         for (name, _) in who {
