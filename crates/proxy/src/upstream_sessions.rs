@@ -166,12 +166,24 @@ impl UpstreamSessions {
             if opened.is_usable() {
                 // A watch that ended, or never began because nobody listened then.
                 if !opened.is_watched() && behalf.hub.is_heard(subject, mount) {
-                    self.watch(mount, behalf).await;
+                    Box::pin(self.watch(mount, behalf)).await;
                 }
                 return Ok(opened);
             }
             self.open.invalidate(&key).await;
         }
+        // Boxed: the future of who finds a session is moved with each call, and must not hold what opens one.
+        Box::pin(self.opened(mount, behalf, bearing, subject)).await
+    }
+
+    async fn opened(
+        &self,
+        mount: &Arc<Mount>,
+        behalf: &Behalf,
+        bearing: &mut Bearing,
+        subject: Subject,
+    ) -> Result<Arc<Shared>, Failure> {
+        let key = (mount.uid, subject, bearing.part);
         let mut own = bearing.clone();
         let opening = async {
             let deadline = tokio::time::Instant::now() + OPENING;
