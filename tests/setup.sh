@@ -10,13 +10,15 @@ node_packages=(
   @modelcontextprotocol/client@2.4.0
   @modelcontextprotocol/conformance@0.2.0-alpha.12
   @modelcontextprotocol/inspector-cli@0.15.0
+  @modelcontextprotocol/node@2.1.2
+  @modelcontextprotocol/server@2.4.0
   @modelcontextprotocol/server-everything@2026.8.31
   conformance-0.1.16@npm:@modelcontextprotocol/conformance@0.1.16
   mcp-remote@0.15.1
   oidc-provider@9.13.3
   playwright-core@1.65.1
 )
-python_packages=(mcp==2.3.0 schemathesis==4.32.5)
+python_packages=('fastmcp-slim[client]==4.1.6' mcp==2.3.0 schemathesis==4.32.5)
 
 skips() { [[ ",${SKIP:-}," == *",$1,"* ]]; }
 
