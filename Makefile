@@ -14,10 +14,10 @@ BANNED := aws-lc-sys cmake native-tls openssl-sys
 export SKIP
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check lint build e2e long bench setup nextest
+.PHONY: help run test check lint build e2e conformance matrix long bench setup nextest
 
 help: ## Print this
-	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: build ## Build both processes, start them here (folder .gatehouse) and print what to paste
 	@$(TARGET)/debug/gatehouse --data-dir .gatehouse up $(ARGS)
@@ -43,6 +43,16 @@ build: ## Build everything once, in the shape that all targets share
 
 e2e: setup build ## The end-to-end tests alone, e.g. ARGS=recover
 	$(NEXTEST) -E 'package(tests)' $(ARGS)
+
+conformance: setup build ## MCP's conformance suite in both its versions, direct beside through Gatehouse
+	@rm -rf build/conformance; status=0; $(NEXTEST) -E 'package(tests) & test(/^conformance::/)' $(ARGS) || status=$$?; \
+	cat build/conformance/* || status=1; \
+	awk '/^kept / { kept += $$2; of += $$4 } END { printf "through: %d of %d direct passes kept\n", kept, of; exit kept != of || !of }' \
+	build/conformance/* || status=1; exit $$status
+
+matrix: setup build ## Every real client with every real server, beside the table of what is expected
+	@rm -rf build/matrix; status=0; GATEHOUSE_MATRIX=all $(NEXTEST) -E 'package(tests) & test(/^matrix::/)' $(ARGS) || status=$$?; \
+	cat build/matrix/* || status=1; exit $$status
 
 long: setup build ## The end-to-end tests and the store's with the full counts of operations
 	GATEHOUSE_LONG=1 $(NEXTEST) -E '(package(tests) + package(store) + test(concurrent_edits_of_one_server) + test(by_the_time)) $(LEFT_OUT)' $(ARGS)

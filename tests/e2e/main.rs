@@ -17,6 +17,7 @@ mod cli_apply;
 mod cli_identity;
 mod cli_records;
 mod command;
+mod conformance;
 mod conformance_auth;
 mod connections;
 mod crash_points;

@@ -1,5 +1,6 @@
 //! MCP's official conformance suite: the part that looks at authorization servers, and scenarios for clients.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Stdio;
 
@@ -126,6 +127,66 @@ pub async fn client(package: &str, scenario: &Scenario, client: &str, environmen
     let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     let failed = [of("FAILURE"), of("WARNING")].concat();
     Found { passed: of("SUCCESS").len(), failed, well: output.status.success(), said }
+}
+
+/// What a version of the suite found in one scenario for servers.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Served {
+    /// How many checks were passed.
+    pub passed: usize,
+    /// The checks that failed, with what was wrong.
+    pub failed: Vec<(String, String)>,
+    /// The checks that warn.
+    pub warned: Vec<String>,
+}
+
+impl Served {
+    /// Whether the suite itself would say that the scenario is passed.
+    pub fn well(&self) -> bool {
+        self.failed.is_empty()
+    }
+}
+
+/// Lets a version of the suite test the server at this URL; by scenario, what it found.
+pub async fn server(package: &str, url: &str, arguments: &[&str]) -> BTreeMap<String, Served> {
+    let folder = TempDir::with_prefix("gatehouse-conformance-").expect("a folder");
+    let mut command = suite(package);
+    command.args(["server", "--url", url]).args(arguments).arg("--output-dir").arg(folder.path());
+    let output = tokio::time::timeout(crate::patience::PATIENCE * 3, command.output()).await;
+    let output = output.unwrap_or_else(|_| panic!("the suite does not end at {url}")).expect("node");
+    let mut found = BTreeMap::new();
+    for entry in std::fs::read_dir(folder.path()).expect("a folder").filter_map(Result::ok) {
+        let mut checks = Vec::new();
+        collect(&entry.path(), &mut checks);
+        found.insert(scenario_of(&entry.file_name().to_string_lossy()).to_owned(), served(&checks));
+    }
+    let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(!found.is_empty(), "it tried nothing:\n{said}");
+    found
+}
+
+/// A folder of results is called after its scenario, between what was tested and when.
+fn scenario_of(folder: &str) -> &str {
+    const WHEN: usize = "-2026-01-31T00-00-00-000Z".len();
+    let end = folder.len().saturating_sub(WHEN);
+    let name = folder.get(..end).unwrap_or_default();
+    name.strip_prefix("server-").unwrap_or(name)
+}
+
+fn served(checks: &[Value]) -> Served {
+    let mut served = Served::default();
+    for check in checks {
+        let id = check["id"].as_str().unwrap_or_default().to_owned();
+        match check["status"].as_str() {
+            Some("SUCCESS") => served.passed += 1,
+            Some("FAILURE") => {
+                served.failed.push((id, check["errorMessage"].as_str().unwrap_or_default().to_owned()));
+            }
+            Some("WARNING") => served.warned.push(id),
+            _ => {}
+        }
+    }
+    served
 }
 
 fn suite(package: &str) -> Command {

@@ -10,7 +10,8 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-/// Listens on a free port and sends everything on with `Authorization: Bearer {key}`.
+/// Listens on a free port and sends everything on, `Host` and `Origin` too, with `Authorization: Bearer {key}`. Bodies and
+/// streams pass as they come, and who goes away has gone away behind it too.
 pub struct Forwarder {
     port: u16,
     task: JoinHandle<()>,
@@ -57,7 +58,6 @@ async fn forward(
 ) -> Result<Response<Incoming>, hyper_util::client::legacy::Error> {
     let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
     *request.uri_mut() = format!("{base}{path}").parse::<Uri>().expect("a URL");
-    request.headers_mut().remove("host");
     request.headers_mut().insert("authorization", bearer.clone());
     client.request(request).await
 }
