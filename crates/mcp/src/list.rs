@@ -124,11 +124,14 @@ impl List {
         if scanner.peek()? != b'{' {
             return Err(ListError::Shape);
         }
+        let mut cursor = false;
         scanner.object(1, |scanner, key| {
             let key = key.of(result);
-            let wanted = key.get(1..key.len() - 1).unwrap_or_default();
-            if wanted == kind.member().as_bytes() && scanner.peek()? == b'[' {
-                found = true;
+            if is(key, kind.member())? {
+                // Of two lists a client would read one.
+                if std::mem::replace(&mut found, true) || scanner.peek()? != b'[' {
+                    return Err(ListError::Shape);
+                }
                 return scanner.elements(2, |scanner| {
                     if list.items.len() >= limit {
                         return Err(ListError::TooMany { limit });
@@ -137,14 +140,28 @@ impl List {
                     Ok(())
                 });
             }
+            let next = is(key, "nextCursor")?;
             let (value, span) = scanner.value(2)?;
-            if wanted == b"nextCursor" && value == Value::String {
-                list.next_cursor = Some(result.slice(span.start()..span.end()));
+            if next {
+                if std::mem::replace(&mut cursor, true) {
+                    return Err(ListError::Shape);
+                }
+                list.next_cursor = (value == Value::String).then(|| result.slice(span.start()..span.end()));
             }
             Ok(())
         })?;
         scanner.end()?;
         if found { Ok(list) } else { Err(ListError::Shape) }
+    }
+}
+
+/// Whether a member, given with its quotes, has this name, however it is escaped. In other letters it is neither this nor
+/// another one: some readers would take it for this.
+fn is(key: &[u8], name: &str) -> Result<bool, ListError> {
+    match unescape(key) {
+        Some(key) if key == name => Ok(true),
+        Some(key) if key.eq_ignore_ascii_case(name) => Err(ListError::Shape),
+        _ => Ok(false),
     }
 }
 
@@ -155,8 +172,7 @@ fn item(kind: ListKind, scanner: &mut Scanner<'_>, result: &Bytes) -> Result<Ite
     let start = scanner.position();
     let mut key_span = None;
     scanner.object::<ListError>(3, |scanner, key| {
-        let name = key.of(result);
-        let wanted = name.get(1..name.len() - 1) == Some(kind.key().as_bytes());
+        let wanted = is(key.of(result), kind.key())?;
         let (value, span) = scanner.value(4)?;
         if wanted {
             if value != Value::String || key_span.is_some() {
@@ -199,6 +215,19 @@ mod tests {
                 Some(ListError::Shape),
                 "{result}"
             );
+        }
+        // What a client reads under the name must be what the gateway read.
+        for result in [
+            r#"{"tools":[],"tools":[]}"#,
+            r#"{"tools":[],"t\u006fols":[{"name":"a"}]}"#,
+            r#"{"tools":[{"name":"a"}],"Tools":[]}"#,
+            r#"{"tools":[{"name":"a","name":"b"}]}"#,
+            r#"{"tools":[{"name":"a","n\u0061me":"other__b"}]}"#,
+            r#"{"tools":[{"name":"a","Name":"other__b"}]}"#,
+            r#"{"tools":[],"nextCursor":"1","nextCursor":"2"}"#,
+        ] {
+            let parsed = List::parse(ListKind::Tools, &Bytes::from(result), 10);
+            assert_eq!(parsed.err(), Some(ListError::Shape), "{result}");
         }
         let many = Bytes::from_static(br#"{"tools":[{"name":"a"},{"name":"b"}]}"#);
         assert_eq!(List::parse(ListKind::Tools, &many, 1).err(), Some(ListError::TooMany { limit: 1 }));

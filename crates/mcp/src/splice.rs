@@ -1,5 +1,7 @@
 //! Puts the client's id back into a JSON answer while it streams by, without copying it.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 
 use crate::json::MAX_DEPTH;
@@ -68,8 +70,8 @@ enum Member {
 
 /// Longest id that an upstream may send: ours have at most 20 digits, a string adds two quotes.
 const MAX_ID: usize = 64;
-/// Longest member name that matters.
-const MAX_NAME: usize = 8;
+/// Bytes of the longest member name that matters, each of its eight letters escaped.
+const MAX_NAME: usize = 48;
 
 /// A scanner over the chunks of one JSON-RPC response. It checks that they are JSON and UTF-8 and
 /// have the message's own members, replaces the value of `id`, and passes everything else on as
@@ -258,7 +260,7 @@ impl Splicer {
                     b'"' => self.inside = Inside::String { key: false },
                     _ => {
                         self.inside = Inside::Scalar(Scalar::begin(first).ok_or(SpliceError::Syntax)?);
-                        if self.in_result_object() && self.name == b"isError" {
+                        if self.in_result_object() && *self.plain_name() == *b"isError" {
                             self.tool_error = first == b't';
                         }
                     }
@@ -282,12 +284,33 @@ impl Splicer {
         self.depth == 2 && self.member == Member::Result && self.stack & 1 == 1
     }
 
+    /// The name of the member without its escapes; one that is too long to matter stays cut.
+    fn plain_name(&self) -> Cow<'_, [u8]> {
+        if !self.name.contains(&b'\\') || self.name.len() > MAX_NAME {
+            return Cow::Borrowed(&self.name);
+        }
+        let quoted = [b"\"", self.name.as_slice(), b"\""].concat();
+        let plain = crate::json::unescape(&quoted).map(|name| name.into_owned().into_bytes());
+        // Half a surrogate pair is no letter of a name that matters.
+        plain.map_or(Cow::Borrowed(&self.name), Cow::Owned)
+    }
+
     fn open_member(&mut self) -> Result<Member, SpliceError> {
-        let (member, seen) = match self.name.as_slice() {
-            b"id" => (Member::Id, &mut self.seen_id),
-            b"result" => (Member::Result, &mut self.seen_result),
-            b"error" => (Member::Error, &mut self.seen_error),
-            _ => return Ok(Member::Other),
+        let member = match &*self.plain_name() {
+            b"id" => Member::Id,
+            b"result" => Member::Result,
+            b"error" => Member::Error,
+            // With a method it is a request; in other letters some readers would take it for the member itself.
+            name if ["id", "result", "error", "method"].iter().any(|own| name.eq_ignore_ascii_case(own.as_bytes())) => {
+                return Err(SpliceError::Syntax);
+            }
+            _ => Member::Other,
+        };
+        let seen = match member {
+            Member::Id => &mut self.seen_id,
+            Member::Result => &mut self.seen_result,
+            Member::Error => &mut self.seen_error,
+            Member::Other => return Ok(member),
         };
         if std::mem::replace(seen, true) { Err(SpliceError::Syntax) } else { Ok(member) }
     }
@@ -319,8 +342,8 @@ impl Splicer {
             return Err(SpliceError::Syntax);
         }
         if key {
-            if (self.depth == 1 || self.in_result_object()) && self.name.len() <= MAX_NAME {
-                self.name.extend(part.iter().take(MAX_NAME + 1));
+            if self.depth == 1 || self.in_result_object() {
+                self.name.extend(part.iter().take((MAX_NAME + 1).saturating_sub(self.name.len())));
             }
         } else if self.in_id() {
             self.keep_id(part)?;
@@ -364,6 +387,7 @@ mod tests {
             ),
             (r#"{"id":"17","result":[]}"#, r#"{"id":"client","result":[]}"#),
             (r#"{"id":17,"result":{}}"#, r#"{"id":"client","result":{}}"#),
+            (r#"{"\u0069d":17,"re\u0073ult":{}}"#, r#"{"\u0069d":"client","re\u0073ult":{}}"#),
         ] {
             assert_eq!(splice(&[message]), Ok((expected.to_owned(), false)));
             for cut in 1..message.len() {
@@ -421,6 +445,13 @@ mod tests {
             (r#"{"result":{}}"#, SpliceError::Shape),
             (r#"{"id":17,"result":{},"error":{}}"#, SpliceError::Shape),
             (r#"{"id":17,"id":17,"result":{}}"#, SpliceError::Syntax),
+            // Another reader could take each of these for another answer, or for a request.
+            (r#"{"id":17,"\u0069d":5,"result":{}}"#, SpliceError::Syntax),
+            (r#"{"id":17,"result":{},"ID":5}"#, SpliceError::Syntax),
+            (r#"{"id":17,"result":{},"r\u0065sult":{}}"#, SpliceError::Syntax),
+            (r#"{"id":17,"result":{},"\u0065\u0072\u0072\u006f\u0072":{}}"#, SpliceError::Shape),
+            (r#"{"id":17,"result":{},"Error":{}}"#, SpliceError::Syntax),
+            (r#"{"id":17,"result":{},"method":"sampling/createMessage"}"#, SpliceError::Syntax),
         ] {
             assert_eq!(splice(&[message]).err(), Some(error), "{message}");
         }

@@ -68,13 +68,9 @@ impl Decoder {
     /// Takes a chunk and appends the events that it completes to `out`. An event without data is
     /// given only if it has an id or a retry time (the primer of 2025-11-25).
     pub fn push(&mut self, chunk: &Bytes, out: &mut Vec<Event>) -> Result<(), TooLarge> {
-        let mut at = 0;
-        if self.after_cr {
-            self.after_cr = false;
-            if chunk.first() == Some(&b'\n') {
-                at = 1;
-            }
-        }
+        // An empty one may stand between a CR and its LF.
+        let Some(first) = chunk.first() else { return Ok(()) };
+        let mut at = usize::from(std::mem::take(&mut self.after_cr) && *first == b'\n');
         loop {
             let rest = chunk.get(at..).unwrap_or_default();
             let Some(stop) = memchr::memchr2(b'\n', b'\r', rest) else {
@@ -129,10 +125,7 @@ impl Decoder {
             b"data" => self.data_line(keep()),
             b"event" => self.name = Some(keep()),
             b"id" if !line.contains(&0) => self.id = Some(keep()),
-            b"retry" => {
-                self.retry =
-                    std::str::from_utf8(line.get(value..).unwrap_or_default()).ok().and_then(|text| text.parse().ok());
-            }
+            b"retry" => self.retry = milliseconds(line.get(value..).unwrap_or_default()).or(self.retry),
             // A comment, or a field that has no meaning: neither counts towards the event's size.
             _ => self.size = self.size.saturating_sub(line.len()),
         }
@@ -153,13 +146,19 @@ impl Decoder {
 
     fn event_done(&mut self, out: &mut Vec<Event>) {
         self.size = 0;
-        let name = self.name.take().filter(|name| name.as_ref() != b"message");
+        let name = self.name.take().filter(|name| !name.is_empty() && name.as_ref() != b"message");
         let (id, retry) = (self.id.take(), self.retry.take());
         let data = self.data.take().unwrap_or_default();
         if !data.is_empty() || id.is_some() || retry.is_some() {
             out.push(Event { name, id, data, retry });
         }
     }
+}
+
+/// The number of a `retry` field; what is not digits alone has no meaning.
+fn milliseconds(value: &[u8]) -> Option<u64> {
+    let digits = std::str::from_utf8(value).ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()))?;
+    digits.parse().ok()
 }
 
 /// One `message` event; each line of the data becomes a line of its own.
@@ -206,6 +205,8 @@ mod tests {
         }
         let single: Vec<&[u8]> = stream.chunks(1).collect();
         assert_eq!(decode(&single).unwrap(), expected);
+        let with_empty: Vec<&[u8]> = stream.chunks(1).flat_map(|byte| [byte, b""]).collect();
+        assert_eq!(decode(&with_empty).unwrap(), expected);
     }
 
     #[test]
@@ -214,6 +215,12 @@ mod tests {
         assert_eq!(events.len(), 1);
         assert_eq!(events[0].retry, Some(500));
         assert!(events[0].data.is_empty());
+    }
+
+    #[test]
+    fn what_is_no_number_of_milliseconds_and_no_name_is_none() {
+        let events = decode(&[b"retry: 500\nretry: +7\nretry:\ndata: a\n\nretry: -1\nevent:\ndata: b\n\n"]).unwrap();
+        assert_eq!(events, vec![Event { retry: Some(500), ..data("a") }, data("b")]);
     }
 
     #[test]
