@@ -79,8 +79,24 @@ pub struct Params {
     pub reference: Option<Span>,
     /// `_meta.progressToken`.
     pub progress_token: Option<Span>,
+    /// `taskId` of the methods of tasks.
+    pub task_id: Option<Span>,
+    /// `task` of a tools/call of 2025-11-25 that asks for a task.
+    pub task: Option<Span>,
+    /// `notifications` of subscriptions/listen.
+    pub notifications: Option<Span>,
+    /// `inputResponses` of a retry.
+    pub input_responses: Option<Span>,
+    /// The whole `_meta`, if it is an object.
+    pub meta: Option<Span>,
     /// `_meta["io.modelcontextprotocol/protocolVersion"]`: present means the stateless era.
-    pub modern_version: Option<Span>,
+    pub meta_version: Option<Span>,
+    /// `_meta["io.modelcontextprotocol/clientCapabilities"]`.
+    pub meta_capabilities: Option<Span>,
+    /// `_meta["io.modelcontextprotocol/clientInfo"]`.
+    pub meta_client_info: Option<Span>,
+    /// `_meta["io.modelcontextprotocol/logLevel"]`.
+    pub meta_log_level: Option<Span>,
 }
 
 const TOP: &[&str] = &["jsonrpc", "id", "method", "params", "result", "error"];
@@ -96,9 +112,19 @@ const PARAMS: &[&str] = &[
     "clientInfo",
     "level",
     "ref",
+    "taskId",
+    "task",
+    "notifications",
+    "inputResponses",
     "_meta",
 ];
-const META: &[&str] = &["progressToken", "io.modelcontextprotocol/protocolVersion"];
+const META: &[&str] = &[
+    "progressToken",
+    "io.modelcontextprotocol/protocolVersion",
+    "io.modelcontextprotocol/clientCapabilities",
+    "io.modelcontextprotocol/clientInfo",
+    "io.modelcontextprotocol/logLevel",
+];
 const REFERENCE: &[&str] = &["type", "name", "uri"];
 
 /// Most members of one object on the levels that the gateway reads.
@@ -198,15 +224,21 @@ fn scan_params<'a>(scanner: &mut Scanner<'a>, message: &'a [u8]) -> Result<Param
         let object = scanner.peek()? == b'{';
         match name {
             Some("_meta") if object => {
-                return walk(scanner, message, 3, META, |scanner, name| {
+                let start = scanner.position();
+                walk(scanner, message, 3, META, |scanner, name| {
                     let (_, span) = scanner.value(4)?;
                     match name {
                         Some("progressToken") => params.progress_token = Some(span),
-                        Some(_) => params.modern_version = Some(span),
-                        None => (),
+                        Some("io.modelcontextprotocol/protocolVersion") => params.meta_version = Some(span),
+                        Some("io.modelcontextprotocol/clientCapabilities") => params.meta_capabilities = Some(span),
+                        Some("io.modelcontextprotocol/clientInfo") => params.meta_client_info = Some(span),
+                        Some("io.modelcontextprotocol/logLevel") => params.meta_log_level = Some(span),
+                        _ => (),
                     }
                     Ok(())
-                });
+                })?;
+                params.meta = Some(Span::new(start, scanner.position()));
+                return Ok(());
             }
             Some("ref") if object => {
                 return walk(scanner, message, 3, REFERENCE, |scanner, name| {
@@ -232,6 +264,10 @@ fn scan_params<'a>(scanner: &mut Scanner<'a>, message: &'a [u8]) -> Result<Param
             Some("capabilities") => params.capabilities = Some(span),
             Some("clientInfo") => params.client_info = Some(span),
             Some("level") => params.level = Some(span),
+            Some("taskId") => params.task_id = Some(span),
+            Some("task") => params.task = Some(span),
+            Some("notifications") => params.notifications = Some(span),
+            Some("inputResponses") => params.input_responses = Some(span),
             _ => (),
         }
         Ok(())

@@ -4,6 +4,7 @@
 //! [`Splicer`] puts the client's id back into an answer while it streams by; [`sse`] frames and
 //! unframes event streams; [`names`] and [`headers`] hold the naming and header rules.
 
+pub mod batch;
 mod envelope;
 pub mod headers;
 mod json;
@@ -20,6 +21,6 @@ pub mod write;
 pub use self::envelope::{Envelope, EnvelopeError, Kind, Params};
 pub use self::json::{JsonError, MAX_DEPTH, member, unescape};
 pub use self::list::{Item, List, ListError, ListKind};
-pub use self::revision::Revision;
+pub use self::revision::{Era, Revision};
 pub use self::span::Span;
 pub use self::splice::{SpliceError, Splicer};

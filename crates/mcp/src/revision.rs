@@ -1,6 +1,16 @@
 //! The revisions of the Model Context Protocol that Gatehouse speaks.
 
-/// A revision of the session era: opened by `initialize`, older ones first.
+/// How clients and servers of a revision keep together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub enum Era {
+    /// `initialize` opens a session (2024-11-05 to 2025-11-25).
+    #[default]
+    Session,
+    /// Each request says everything itself (2026-07-28).
+    Stateless,
+}
+
+/// A revision, older ones first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Revision {
     /// HTTP+SSE; also asked for by old clients over Streamable HTTP.
@@ -11,15 +21,23 @@ pub enum Revision {
     V2025_06_18,
     /// Pollable streams, URL elicitation, tasks.
     V2025_11_25,
+    /// No sessions: required headers and `_meta`, rounds of input, `subscriptions/listen`.
+    V2026_07_28,
 }
 
 impl Revision {
     /// The newest revision of the session era.
     pub const LATEST: Self = Self::V2025_11_25;
+    /// The newest revision of the stateless era.
+    pub const STATELESS: Self = Self::V2026_07_28;
     /// All of them, newest first.
-    pub const ALL: [Self; 4] = [Self::V2025_11_25, Self::V2025_06_18, Self::V2025_03_26, Self::V2024_11_05];
-    /// The first revision of the stateless era.
-    pub const MODERN: &'static str = "2026-07-28";
+    pub const ALL: [Self; 5] =
+        [Self::V2026_07_28, Self::V2025_11_25, Self::V2025_06_18, Self::V2025_03_26, Self::V2024_11_05];
+
+    /// Which era it belongs to.
+    pub fn era(self) -> Era {
+        if self < Self::V2026_07_28 { Era::Session } else { Era::Stateless }
+    }
 
     /// The date that names the revision on the wire.
     pub fn as_str(self) -> &'static str {
@@ -28,6 +46,7 @@ impl Revision {
             Self::V2025_03_26 => "2025-03-26",
             Self::V2025_06_18 => "2025-06-18",
             Self::V2025_11_25 => "2025-11-25",
+            Self::V2026_07_28 => "2026-07-28",
         }
     }
 
@@ -46,10 +65,10 @@ impl Revision {
         Self::ALL.into_iter().find(|revision| revision.code() == code)
     }
 
-    /// What `initialize` answers to a client that asked for `text`: the same if it is known, else
-    /// the newest of the session era (2026-07-28 is never negotiated this way).
+    /// What `initialize` answers to a client that asked for `text`: the same if it is of the session
+    /// era, else the newest of it (2026-07-28 is never negotiated this way).
     pub fn negotiate(text: &str) -> Self {
-        Self::parse(text).unwrap_or(Self::LATEST)
+        Self::parse(text).filter(|revision| revision.era() == Era::Session).unwrap_or(Self::LATEST)
     }
 }
 
@@ -59,7 +78,7 @@ mod tests {
 
     #[test]
     fn the_stateless_era_is_never_negotiated_by_initialize() {
-        assert_eq!(Revision::negotiate(Revision::MODERN), Revision::LATEST);
+        assert_eq!(Revision::negotiate("2026-07-28"), Revision::LATEST);
         assert_eq!(Revision::negotiate("2025-03-26"), Revision::V2025_03_26);
         for revision in Revision::ALL {
             assert_eq!(Revision::from_code(revision.code()), Some(revision));

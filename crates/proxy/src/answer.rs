@@ -540,7 +540,7 @@ pub(crate) fn note_change(mount: &Mount, part: Part, hub: &Arc<Hub>, message: &[
         _ => return,
     };
     for kind in kinds {
-        mount.list(part, *kind).invalidate();
+        mount.invalidate(part, *kind);
     }
     hub.lists_changed(kinds.iter().fold(0, |bits, kind| bits | Hub::bit(*kind)), mount, Some(part));
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body_util::BodyExt;
-use mcp::{Envelope, Kind, ListKind, Revision};
+use mcp::{Envelope, Era, Kind, ListKind, Revision};
 use model::{
     Digest, Generation, Limits, Principal, ServerId, ServerName, ServerSpec, TenantId, Transport, UpstreamUrl,
 };
@@ -15,6 +15,7 @@ use tokio_util::task::TaskTracker;
 use wire::{Challenge, HeaderLines};
 
 use crate::answer::refuse_nothing;
+use crate::client::Client;
 use crate::credentials::{Behalf, Showing, Shown};
 use crate::gate::Gate;
 use crate::lists;
@@ -199,6 +200,7 @@ impl Gate {
         let opening = Opening {
             client_info: OWN_INFO,
             revision: Revision::LATEST,
+            terms: Client::GATEWAY.terms(Era::Session),
             passed: &passed,
             lines: lines.as_ref(),
             complete: true,
@@ -260,7 +262,7 @@ impl Gate {
         };
         let shown = Shown::Ticket(Arc::new((ticket.to_owned(), principal)));
         let behalf = match &who {
-            Some(who) => Behalf::of(who, Showing::Kept(&shown)),
+            Some(who) => Behalf::of(who, Showing::Kept(&shown), Client::GATEWAY),
             None => Behalf::of_control(hub).showing(shown),
         };
         let offered = lists::offered(&self.sessions, &behalf, &mount, ListKind::Tools).await;
@@ -392,6 +394,7 @@ fn failed(failure: &Failure) -> CommandFailure {
         Failure::NoCredential(why) => why.message.clone(),
         Failure::Cooling(left) => format!("the upstream failed and is left alone for {} s more", left.as_secs()),
         Failure::SessionLost => "the upstream forgot its session".to_owned(),
+        Failure::OtherEra => "the upstream speaks another revision than it did".to_owned(),
         Failure::TooLarge => "the upstream's answer is too large".to_owned(),
         Failure::Deadline => "the upstream did not answer in time".to_owned(),
         Failure::Cancelled => "the call was cancelled".to_owned(),

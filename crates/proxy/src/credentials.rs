@@ -30,6 +30,7 @@ pub(crate) use self::part::{Part, Served, Unserved, departments, served};
 use self::shown::About;
 pub(crate) use self::shown::{Showing, Shown};
 use self::verdicts::Verdicts;
+use crate::client::Client;
 use crate::hub::Hub;
 use crate::principal::{Authenticated, Caller};
 use crate::table::{Mount, Table, Tables, Touched};
@@ -117,6 +118,8 @@ impl Bearing {
 pub(crate) struct Behalf {
     /// `None` for what control asks on its own.
     pub(crate) caller: Option<Caller>,
+    /// What the client can be asked, and in which era it speaks.
+    pub(crate) client: Client,
     pub(crate) hub: Arc<Hub>,
     shown: Shown,
 }
@@ -136,13 +139,13 @@ enum Found {
 
 impl Behalf {
     /// A caller's, with what the request showed.
-    pub(crate) fn of(who: &Authenticated, shown: Showing<'_>) -> Self {
-        Self { caller: Some(who.caller().clone()), hub: who.tenant.hub.clone(), shown: shown.kept() }
+    pub(crate) fn of(who: &Authenticated, shown: Showing<'_>, client: Client) -> Self {
+        Self { caller: Some(who.caller().clone()), client, hub: who.tenant.hub.clone(), shown: shown.kept() }
     }
 
     /// Control's own.
     pub(crate) fn of_control(hub: Arc<Hub>) -> Self {
-        Self { caller: None, hub, shown: Shown::Nothing }
+        Self { caller: None, client: Client::GATEWAY, hub, shown: Shown::Nothing }
     }
 
     /// The same with something to show.
@@ -152,7 +155,7 @@ impl Behalf {
 
     /// The same without what was shown, for what goes on after the request: only what is there is used then.
     pub(crate) fn afterwards(&self) -> Self {
-        Self { caller: self.caller.clone(), hub: self.hub.clone(), shown: Shown::Nothing }
+        Self { caller: self.caller.clone(), client: self.client, hub: self.hub.clone(), shown: Shown::Nothing }
     }
 
     /// As whom a mount is used.
@@ -215,7 +218,7 @@ impl Credentials {
         match self.found(&key, served, None)? {
             Found::Lines(lines) => Ok(Some(Bearing { part: served.part, lines: Some(lines), renewed: false })),
             Found::Old(lines) => {
-                self.revalidate(mount, Wanted { key, served }, &Behalf::of(who, shown), lines.clone());
+                self.revalidate(mount, Wanted { key, served }, &Behalf::of(who, shown, Client::GATEWAY), lines.clone());
                 Ok(Some(Bearing { part: served.part, lines: Some(lines), renewed: false }))
             }
             Found::Nothing => Ok(None),

@@ -169,7 +169,7 @@ impl Fault {
                 EgressError::Http | EgressError::Truncated => Self::BadResponse("it is broken off"),
                 error => Self::Unavailable { class: error.class(), retry_after: None },
             },
-            Failure::SessionLost => Self::Unavailable { class: "session", retry_after: None },
+            Failure::SessionLost | Failure::OtherEra => Self::Unavailable { class: "session", retry_after: None },
             Failure::Unauthorized(_) => Self::ConnectionRequired,
             Failure::NoCredential(why) => Self::NoCredential(why.clone()),
             Failure::Status { status: 429, retry_after, .. } => {

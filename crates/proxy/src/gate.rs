@@ -17,7 +17,7 @@ use crate::metrics::Counters;
 use crate::principal::Tokens;
 use crate::readiness::Readiness;
 use crate::seal::Sealer;
-use crate::session::Uid;
+use crate::session::{NodeTag, Uid};
 use crate::table::{Table, Tables};
 use crate::unknown_keys::UnknownKeys;
 use crate::upstream_sessions::UpstreamSessions;
@@ -44,6 +44,8 @@ pub struct Gate {
     pub(crate) ended: moka::sync::Cache<Uid, ()>,
     pub(crate) draining: AtomicBool,
     pub(crate) egress: egress::Egress,
+    /// What names this node in ids that clients bring back.
+    pub(crate) node: NodeTag,
 }
 
 impl Gate {
@@ -81,7 +83,14 @@ impl Gate {
                 .build(),
             draining: AtomicBool::new(false),
             egress,
+            node: NodeTag::default(),
         }
+    }
+
+    /// The gate of this node, by the name under which control and its peers know it.
+    #[must_use]
+    pub fn of_node(self, node: &str) -> Self {
+        Self { node: NodeTag::of(node), ..self }
     }
 
     /// Ends what nobody may or will use again: streams of tenants whose table is too old, or of callers whose

@@ -122,6 +122,7 @@ impl Base<'_> {
             Target::Aggregate => (),
             Target::Server(name) => url.extend(["/servers/", slug(name)?]),
             Target::BuiltIn => url.extend(["/servers/", BUILT_IN]),
+            Target::Toolset(name) => url.extend(["/toolsets/", slug(name)?]),
         }
         url.push_str("/mcp");
         Some(url)

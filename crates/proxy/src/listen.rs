@@ -37,6 +37,7 @@ impl Gate {
         let (server, hears) = match &session.scope {
             Scope::Server { server, .. } => (Some(*server), Hears::Server(*server)),
             Scope::Aggregate => (None, Hears::All(who.view())),
+            Scope::Toolset(_) => (None, Hears::All(who.view())),
             Scope::BuiltIn => (None, Hears::Nothing),
         };
         let stream =
@@ -45,7 +46,7 @@ impl Gate {
         if !self.is_as_before(who) {
             return Err(Fault::invalid("unauthenticated"));
         }
-        let behalf = Behalf::of(who, shown(headers));
+        let behalf = Behalf::of(who, shown(headers), session.client());
         match server.and_then(|server| who.mounts().find(|mount| mount.spec.id == server)) {
             // Without a credential there is nothing to be heard; the requests of the session say why.
             Some(mount) => match self.credentials().bearing(mount, &behalf).await {
@@ -92,7 +93,8 @@ impl Gate {
         who.tenant.hub.end(session.uid);
         if let Scope::Server { server, .. } = &session.scope
             && let Some(mount) = who.mounts().find(|mount| mount.spec.id == *server)
-            && let Ok(bearing) = self.credentials().bearing(mount, &Behalf::of(who, shown(headers))).await
+            && let Ok(bearing) =
+                self.credentials().bearing(mount, &Behalf::of(who, shown(headers), session.client())).await
             && let Some(upstream) = own_session(&session, mount, &bearing)
             && let (Some(id), Some(revision)) = (upstream.id, upstream.revision)
         {

@@ -7,11 +7,12 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream;
-use mcp::{Item, List, ListKind, names, write};
+use mcp::{Era, Item, List, ListKind, names, write};
 use model::TenantId;
 use sha2::{Digest as _, Sha256};
 
 use crate::built_in;
+use crate::client::{Capabilities, Client};
 use crate::credentials::{Bearing, Behalf, Part, Showing};
 use crate::hub::Hub;
 use crate::principal::Authenticated;
@@ -44,8 +45,9 @@ pub(crate) struct Lists {
     views: moka::sync::Cache<ViewKey, Arc<View>>,
 }
 
-/// Tenant, kind, the servers that the caller may use, if not all, and a digest of the parts of those that take a credential.
-type ViewKey = (TenantId, ListKind, Option<Arc<[Box<str>]>>, [u8; 16]);
+/// Tenant, kind, the servers that the caller may use, if not all, a digest of the parts of those that take a credential,
+/// and what the client is to upstreams.
+type ViewKey = (TenantId, ListKind, Option<Arc<[Box<str>]>>, [u8; 16], Era, Capabilities);
 
 /// A merged list.
 struct View {
@@ -81,7 +83,7 @@ pub(crate) async fn listed(
     kind: ListKind,
 ) -> Result<Arc<Listed>, Failure> {
     let part = part(sessions, behalf, mount)?;
-    let cell = mount.list(part, kind);
+    let cell = mount.list(part, mount.terms(behalf.client), kind);
     let Some(known) = cell.current.load_full() else { return refreshed(sessions, behalf, mount, part, kind).await };
     if cell.is_stale(&known) {
         // A list that can't be had anew is better than none, unless it is the credential that is not good any more.
@@ -109,7 +111,7 @@ pub(crate) async fn offered(
     kind: ListKind,
 ) -> Result<Vec<Item>, Failure> {
     let part = part(sessions, behalf, mount)?;
-    let cell = mount.list(part, kind);
+    let cell = mount.list(part, mount.terms(behalf.client), kind);
     cell.invalidate();
     let _one_asks = cell.asking.lock().await;
     taken(sessions, behalf, mount, part, kind).await.map(|(items, _)| items)
@@ -129,7 +131,7 @@ async fn refreshed(
     part: Part,
     kind: ListKind,
 ) -> Result<Arc<Listed>, Failure> {
-    let cell = mount.list(part, kind);
+    let cell = mount.list(part, mount.terms(behalf.client), kind);
     let begun = Instant::now();
     let _one_asks = cell.asking.lock().await;
     if let Some(known) = cell.current.load_full()
@@ -149,7 +151,8 @@ async fn taken(
     part: Part,
     kind: ListKind,
 ) -> Result<(Vec<Item>, Arc<Listed>), Failure> {
-    let cell = mount.list(part, kind);
+    let terms = mount.terms(behalf.client);
+    let cell = mount.list(part, terms, kind);
     // Before it is asked whether this is the trial of a cooling upstream: it may come to nothing.
     let mut bearing = sessions.credentials.bearing(mount, behalf).await?;
     if bearing.part != part {
@@ -165,7 +168,7 @@ async fn taken(
         late
     })?;
     let listed = Arc::new(Listed::new(kind, mount, items.clone(), asking.at));
-    match mount.put(part, kind, listed.clone()) {
+    match mount.put(part, terms, kind, listed.clone()) {
         None => behalf.hub.bump(),
         Some(true) => behalf.hub.lists_changed(Hub::bit(kind), mount, Some(part)),
         Some(false) => (),
@@ -191,7 +194,7 @@ async fn fetch(
     let fetched = loop {
         match pages(mount, &opened.connected.bearing(bearing.lines.as_ref()), kind, deadline).await {
             Err(Failure::SessionLost) if !std::mem::replace(&mut lost, true) => {
-                sessions.forget(mount, behalf.subject(), bearing.part).await;
+                sessions.forget(mount, behalf, bearing.part).await;
                 opened = sessions.shared(mount, behalf, bearing).await?;
             }
             Err(failure @ Failure::Unauthorized(_)) => {
@@ -267,9 +270,10 @@ impl Lists {
         sessions: &Arc<UpstreamSessions>,
         who: &Authenticated,
         shown: Showing<'_>,
+        client: Client,
         kind: ListKind,
     ) -> Bytes {
-        let key = (who.tenant.spec.id, kind, who.view(), parts(who));
+        let key = (who.tenant.spec.id, kind, who.view(), parts(who), client.era(), client.capabilities);
         let hub = &who.tenant.hub;
         let epoch = hub.epoch();
         if let Some(view) = self.views.get(&key)
@@ -278,7 +282,7 @@ impl Lists {
         {
             return view.result.clone();
         }
-        let behalf = Behalf::of(who, shown);
+        let behalf = Behalf::of(who, shown, client);
         let mounts: Vec<Arc<Mount>> = who.mounts().cloned().collect();
         // One deadline for all of them together: many slow servers cost no more than one.
         let deadline = tokio::time::Instant::now() + PATIENCE;
@@ -338,8 +342,8 @@ async fn patiently(
     deadline: tokio::time::Instant,
 ) -> Option<Arc<Listed>> {
     let part = part(&sessions, &behalf, mount).ok()?;
-    let known = mount.known(part, kind);
-    let cell = mount.list(part, kind);
+    let known = mount.known(part, mount.terms(behalf.client), kind);
+    let cell = mount.list(part, mount.terms(behalf.client), kind);
     if known.as_ref().is_some_and(|known| !known.is_old() && !cell.is_stale(known)) {
         return known;
     }

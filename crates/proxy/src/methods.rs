@@ -12,6 +12,7 @@ use crate::account::{Account, Ended};
 use crate::answer::refuse_nothing;
 use crate::body::Body;
 use crate::built_in;
+use crate::client::{Capabilities, Client};
 use crate::credentials::{Behalf, NoCredential};
 use crate::fault::Fault;
 use crate::gate::Gate;
@@ -21,8 +22,9 @@ use crate::path::Target;
 use crate::pipeline::{passed, shown};
 use crate::principal::Authenticated;
 use crate::relay::{Asked, Renamed, json_response, refused};
-use crate::session::{Capabilities, Scope, Session, Uid};
+use crate::session::{Scope, Session, Uid};
 use crate::table::Mount;
+use crate::toolsets;
 use crate::upstream::http::SESSION;
 use crate::upstream::{Connected, Failure, OWN_INFO, Opened, Opening, open};
 use crate::upstream_sessions::settle;
@@ -47,15 +49,19 @@ impl Gate {
             return Ok(refused(self, &Fault::Params("protocolVersion is missing"), Some(&id), None));
         };
         let revision = Revision::negotiate(&asked);
+        let declared =
+            params.and_then(|params| params.capabilities).map(|span| Capabilities::declared(span.of(message)));
+        let client = Client { revision, capabilities: declared.unwrap_or_default() };
         let (scope, result) = match target {
             Target::Aggregate => (Scope::Aggregate, aggregate_result(revision)),
             Target::BuiltIn => (Scope::BuiltIn, built_in_result(revision)),
+            Target::Toolset(name) => toolsets::initialized(who, name, revision).ok_or(Fault::NotFound)?,
             Target::Server(name) => {
                 let mount = who.mount(name).ok_or(Fault::NotFound)?;
                 let client_info =
                     params.and_then(|params| params.client_info).map_or(OWN_INFO, |span| span.of(message));
                 let account = Account::begin(&self.counters, mount);
-                let behalf = Behalf::of(who, shown(headers));
+                let behalf = Behalf::of(who, shown(headers), client);
                 match self.open_upstream(who, &behalf, mount, revision, client_info, &passed(headers)).await {
                     Ok(opened) => {
                         account.end(Ended::Answered);
@@ -83,9 +89,7 @@ impl Gate {
             self.clock.now_secs(),
             scope,
         );
-        let declared =
-            params.and_then(|params| params.capabilities).map(|span| Capabilities::declared(span.of(message)));
-        let session = session.able_to(declared.unwrap_or_default());
+        let session = session.able_to(client.capabilities).owned_by(self.node);
         let sealed = session.seal(&self.sealer).ok_or(Fault::NotReady)?;
         let mut response = json_response(write::result(&id, &result));
         response.headers_mut().insert(SESSION, HeaderValue::try_from(sealed).map_err(|_| Fault::Internal)?);
@@ -117,7 +121,8 @@ impl Gate {
         let opening = async {
             loop {
                 let lines = bearing.lines.as_ref();
-                let opening = Opening { client_info, revision, passed, lines, complete: false };
+                let terms = mount.terms(behalf.client);
+                let opening = Opening { client_info, revision, terms, passed, lines, complete: false };
                 match open(mount, &opening, refuse_nothing(), deadline).await {
                     Ok(opened) => break Ok::<Opened, Failure>(opened),
                     Err(failure) => self.credentials().renewed(mount, behalf, &mut bearing, failure).await?,
@@ -131,7 +136,7 @@ impl Gate {
         let upstream = match &opened.connected {
             Connected::Http(session) => session.id.as_ref().and_then(|id| id.to_str().ok()).map(Into::into),
             // `auto` has just found the older transport: the shared session serves from here on.
-            Connected::Legacy(..) => None,
+            Connected::Legacy(..) | Connected::Stateless(..) => None,
         };
         let scope =
             Scope::Server { server, identity: mount.identity, upstream_revision: opened.revision, upstream, part };
@@ -147,6 +152,7 @@ impl Gate {
             Scope::BuiltIn => {
                 Ok(json_response(Box::pin(self.built_in.serve(self, asked.who, asked.message.clone())).await))
             }
+            Scope::Toolset(id) => Box::pin(self.on_toolset(asked, *id, call)).await,
             Scope::Server { server, .. } => match asked.who.mounts().find(|mount| mount.spec.id == *server).cloned() {
                 Some(mount) => return self.on_server(asked, &mount, call).await,
                 None => Err(Fault::SessionUnknown),
@@ -183,7 +189,8 @@ impl Gate {
             if asked.params().is_some_and(|params| params.cursor.is_some()) {
                 return Err(Fault::Params("this list has one page"));
             }
-            let result = Box::pin(self.lists.merged(&self.sessions, asked.who, asked.shown, kind)).await;
+            let result =
+                Box::pin(self.lists.merged(&self.sessions, asked.who, asked.shown, asked.session.client(), kind)).await;
             return Ok(json_response(write::result(&asked.id, &result)));
         }
         match method {
@@ -246,14 +253,14 @@ impl Gate {
         if kind == ListKind::Tools && mount.disabled.iter().any(|tool| names::exposed(slug, tool) == name) {
             return Ok(refused(self, &Fault::ToolDisabled, Some(&asked.id), Some(slug)));
         }
-        let listed = match asked.who.known(&mount, kind) {
+        let listed = match asked.who.known(&mount, asked.session.client(), kind) {
             Some(listed) if listed.find(&name).is_some() => listed,
             // Not known, or not in it: it may be new over there.
             known => {
                 if known.is_some_and(|known| known.may_be_asked_again())
                     && let Ok(served) = asked.who.served(&mount)
                 {
-                    mount.list(served.part, kind).invalidate();
+                    mount.invalidate(served.part, kind);
                 }
                 match Box::pin(listed(&self.sessions, &asked.behalf(), &mount, kind)).await {
                     Ok(listed) => listed,
@@ -282,15 +289,16 @@ impl Gate {
         if let Some((slug, original)) = unprefixed(uri) {
             return Some((asked.who.mount(slug)?.clone(), original.to_owned()));
         }
-        if let Some(mount) = listed_owner(asked.who, uri) {
+        if let Some(mount) = listed_owner(asked, uri) {
             return Some((mount, uri.to_owned()));
         }
-        let missing = |kind| asked.who.mounts().any(move |mount| asked.who.known(mount, kind).is_none());
+        let missing =
+            |kind| asked.who.mounts().any(move |mount| asked.who.known(mount, asked.session.client(), kind).is_none());
         if missing(ListKind::Resources) || missing(ListKind::Templates) {
-            let merged = |kind| self.lists.merged(&self.sessions, asked.who, asked.shown, kind);
+            let merged = |kind| self.lists.merged(&self.sessions, asked.who, asked.shown, asked.session.client(), kind);
             tokio::join!(merged(ListKind::Resources), merged(ListKind::Templates));
         }
-        let mount = listed_owner(asked.who, uri).or_else(|| template_owner(asked.who, uri))?;
+        let mount = listed_owner(asked, uri).or_else(|| template_owner(asked, uri))?;
         Some((mount, uri.to_owned()))
     }
 
@@ -300,7 +308,7 @@ impl Gate {
         let params = params.all.of(asked.message);
         let told = asked.who.mounts().map(async |mount| {
             let Ok(bearing) = self.credentials().bearing(mount, &asked.behalf()).await else { return };
-            let Some(opened) = self.sessions.known(mount, asked.who.subject(), bearing.part).await else { return };
+            let Some(opened) = self.sessions.known(mount, &asked.behalf(), bearing.part).await else { return };
             if mount.cooldown.remaining(Instant::now()).is_some() {
                 return;
             }
@@ -372,22 +380,22 @@ impl Gate {
 }
 
 /// The mount that lists this very URI.
-fn listed_owner(who: &Authenticated, uri: &str) -> Option<Arc<Mount>> {
+fn listed_owner(asked: &Asked<'_>, uri: &str) -> Option<Arc<Mount>> {
     let lists = |mount: &&Arc<Mount>| {
-        [ListKind::Resources, ListKind::Templates]
-            .into_iter()
-            .any(|kind| who.known(mount, kind).is_some_and(|listed| listed.find(uri).is_some()))
+        [ListKind::Resources, ListKind::Templates].into_iter().any(|kind| {
+            asked.who.known(mount, asked.session.client(), kind).is_some_and(|listed| listed.find(uri).is_some())
+        })
     };
-    who.mounts().find(lists).cloned()
+    asked.who.mounts().find(lists).cloned()
 }
 
 /// The mount with the longest template that the URI can come of; of equally long ones the first.
-fn template_owner(who: &Authenticated, uri: &str) -> Option<Arc<Mount>> {
+fn template_owner(asked: &Asked<'_>, uri: &str) -> Option<Arc<Mount>> {
     let longest = |mount: &Arc<Mount>| {
-        let listed = who.known(mount, ListKind::Templates)?;
+        let listed = asked.who.known(mount, asked.session.client(), ListKind::Templates)?;
         listed.items.iter().filter_map(|item| template_match(&item.key, uri)).max()
     };
-    let matches = who.mounts().filter_map(|mount| Some((longest(mount)?, mount)));
+    let matches = asked.who.mounts().filter_map(|mount| Some((longest(mount)?, mount)));
     let best = matches.reduce(|best, next| if next.0 > best.0 { next } else { best })?;
     Some(best.1.clone())
 }

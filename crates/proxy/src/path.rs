@@ -26,6 +26,8 @@ pub(crate) enum Target<'a> {
     Server(&'a str),
     /// The built-in service.
     BuiltIn,
+    /// One toolset.
+    Toolset(&'a str),
 }
 
 /// The seed's internal calls.
@@ -72,10 +74,12 @@ impl<'a> Path<'a> {
             Some((tenant, rest)) => (Some(tenant), rest),
             None => (None, path.strip_prefix('/').unwrap_or(path)),
         };
-        let target = match rest.strip_prefix("servers/").and_then(|rest| rest.strip_suffix("/mcp")) {
-            None if rest == "mcp" => Target::Aggregate,
-            Some(BUILT_IN) => Target::BuiltIn,
-            Some(name) if !name.contains('/') => Target::Server(name),
+        let Some(place) = rest.strip_suffix("mcp") else { return Self::Other };
+        let target = match place.strip_suffix('/').map(|place| place.split_once('/')) {
+            None if place.is_empty() => Target::Aggregate,
+            Some(Some(("servers", BUILT_IN))) => Target::BuiltIn,
+            Some(Some(("servers", name))) if !name.contains('/') => Target::Server(name),
+            Some(Some(("toolsets", name))) if !name.contains('/') => Target::Toolset(name),
             _ => return Self::Other,
         };
         Self::Mcp { tenant, target }
@@ -96,6 +100,11 @@ mod tests {
             ("/servers/notes/mcp", mcp(None, Target::Server("notes"))),
             ("/servers/notes/mcp/", mcp(None, Target::Server("notes"))),
             ("/servers/gatehouse/mcp", mcp(None, Target::BuiltIn)),
+            ("/toolsets/support/mcp", mcp(None, Target::Toolset("support"))),
+            ("/t/acme/toolsets/support/mcp", mcp(Some("acme"), Target::Toolset("support"))),
+            ("/xmcp", Path::Other),
+            ("/servers/mcp", Path::Other),
+            ("/elsewhere/notes/mcp", Path::Other),
             ("/t/acme/mcp", mcp(Some("acme"), Target::Aggregate)),
             ("/t/acme/servers/notes/mcp", mcp(Some("acme"), Target::Server("notes"))),
             ("/livez", Path::Health(false)),

@@ -12,7 +12,7 @@ use http::header::{ACCEPT, AUTHORIZATION, CONNECTION, CONTENT_LENGTH, CONTENT_TY
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use mcp::{Envelope, EnvelopeError, Kind, Params, Revision};
+use mcp::{Envelope, EnvelopeError, Kind, Revision};
 use model::Limits;
 use telemetry::trace;
 
@@ -20,12 +20,15 @@ use crate::body::Body;
 use crate::credentials::Showing;
 use crate::fault::Fault;
 use crate::gate::Gate;
+use crate::limits::Held;
 use crate::path::{Path, Target};
 use crate::principal::{Authenticated, Endpoint, Judges, authenticate, looks_like_token};
 use crate::relay::{Asked, refused};
 use crate::session::{Scope, Session};
 use crate::spans;
+use crate::stateless::is_stateless;
 use crate::timers::scaled;
+use crate::toolsets;
 use crate::upstream::http::{SESSION, VERSION};
 
 /// How long a client may take to send its body.
@@ -102,11 +105,11 @@ impl Gate {
                 match head.method {
                     Method::POST => self.post(who, path, target, &head.headers, body).await,
                     Method::GET => {
-                        no_modern_method(&head.headers)?;
+                        only_of_sessions(&head.headers)?;
                         Ok(Box::pin(self.listen(&who, target, &head.headers)).await?)
                     }
                     Method::DELETE => {
-                        no_modern_method(&head.headers)?;
+                        only_of_sessions(&head.headers)?;
                         Ok(Box::pin(self.end(&who, target, &head.headers)).await?)
                     }
                     _ => Err(Fault::MethodNotAllowed("GET, POST, DELETE").into()),
@@ -204,29 +207,45 @@ impl Gate {
         let limits = &who.tenant.usage.limits;
         let message = read_body(headers, body, limits).await?;
         let who = &self.still(&who, path, target, headers)?;
-        let envelope = scan(&message)?;
+        // Pinned where it stands: moving the future of a call costs more than polling it.
+        std::pin::pin!(self.message(who, target, headers, &message, call)).await
+    }
+
+    /// Serves one message.
+    async fn message(
+        &self,
+        who: &Authenticated,
+        target: Target<'_>,
+        headers: &HeaderMap,
+        message: &Bytes,
+        call: Held,
+    ) -> Result<Response<Body>, Refused> {
+        let envelope = scan(message)?;
         let id = envelope.id.map(|span| message.slice(span.start()..span.end()));
         let refuse = |fault| Refused { fault, id: id.clone().filter(|_| envelope.kind == Kind::Request) };
-        trace::describe(|span| spans::describe(span, who, &envelope, &message));
-        modern(headers, &message, &envelope).map_err(refuse)?;
-        let method = envelope.method(&message);
+        trace::describe(|span| spans::describe(span, who, &envelope, message));
+        let method = envelope.method(message);
         let begun = Instant::now();
-        if let (Kind::Request, "initialize", Some(id)) = (envelope.kind, method, &id) {
-            let answer = Box::pin(self.initialize(who, target, headers, &message, &envelope, id.clone())).await;
-            self.counters.served(method, begun.elapsed());
-            return answer.map_err(refuse);
-        }
+        let session = if is_stateless(headers, &envelope) {
+            self.stateless(who, target, headers, message, &envelope).map_err(refuse)?
+        } else {
+            if let (Kind::Request, "initialize", Some(id)) = (envelope.kind, method, &id) {
+                let answer = Box::pin(self.initialize(who, target, headers, message, &envelope, id.clone())).await;
+                self.counters.served(method, begun.elapsed());
+                return answer.map_err(refuse);
+            }
+            // One version header that is not spoken is refused, whatever the session says.
+            spoken(headers).map_err(refuse)?;
+            self.session(who, target, headers).map_err(refuse)?
+        };
         let passed = passed(headers);
-        // One version header that is not spoken is refused, whatever the session says.
-        spoken(headers).map_err(refuse)?;
-        let session = self.session(who, target, headers).map_err(refuse)?;
         trace::describe(|span| spans::in_session(span, &session));
         let asked = Asked {
             who,
             session: &session,
             shown: shown(headers),
             passed: &passed,
-            message: &message,
+            message,
             envelope: &envelope,
             id: id.unwrap_or_default(),
         };
@@ -240,8 +259,10 @@ impl Gate {
                 Box::pin(self.notification(&asked)).await;
                 Ok(accepted())
             }
-            // Nothing was asked of the client, so there is nothing to be answered.
-            Kind::Response => Ok(accepted()),
+            Kind::Response => {
+                Box::pin(self.answered_by_client(&asked)).await;
+                Ok(accepted())
+            }
         }
     }
 
@@ -259,6 +280,7 @@ impl Gate {
             (Scope::Server { server, .. }, Target::Server(name)) => {
                 who.mount(name).is_some_and(|mount| mount.spec.id == *server)
             }
+            (Scope::Toolset(id), Target::Toolset(name)) => toolsets::of(who, name) == Some(*id),
             _ => false,
         };
         let own = session.tenant == who.tenant.spec.id && session.subject == who.subject();
@@ -276,7 +298,8 @@ fn may_call(who: &Authenticated, target: Target<'_>) -> Result<(), Fault> {
     }
     match target {
         Target::Server(name) if who.mount(name).is_none() => Err(Fault::NotFound),
-        Target::Server(_) | Target::Aggregate | Target::BuiltIn => Ok(()),
+        Target::Toolset(name) if toolsets::of(who, name).is_none() => Err(Fault::NotFound),
+        Target::Server(_) | Target::Aggregate | Target::BuiltIn | Target::Toolset(_) => Ok(()),
     }
 }
 
@@ -405,17 +428,6 @@ fn scan(message: &[u8]) -> Result<Envelope, Fault> {
     })
 }
 
-/// A request of the stateless era is told what is spoken here, so that the client falls back.
-fn modern(headers: &HeaderMap, message: &[u8], envelope: &Envelope) -> Result<(), Fault> {
-    let in_body = envelope.params.as_ref().and_then(|params| Params::text(params.modern_version, message));
-    let in_header =
-        headers.get(VERSION).and_then(|version| version.to_str().ok()).filter(|version| *version == Revision::MODERN);
-    match in_body.as_deref().or(in_header) {
-        Some(requested) => Err(Fault::Version { requested: requested.chars().take(32).collect() }),
-        None => Ok(()),
-    }
-}
-
 /// A revision in the header must be one that is spoken.
 fn spoken(headers: &HeaderMap) -> Result<(), Fault> {
     let Some(version) = headers.get(VERSION) else { return Ok(()) };
@@ -424,8 +436,8 @@ fn spoken(headers: &HeaderMap) -> Result<(), Fault> {
 }
 
 /// The stateless era has no GET and no DELETE; what is not spoken is told so.
-fn no_modern_method(headers: &HeaderMap) -> Result<(), Fault> {
-    if headers.get(VERSION).is_some_and(|version| version == Revision::MODERN) {
+fn only_of_sessions(headers: &HeaderMap) -> Result<(), Fault> {
+    if headers.get(VERSION).is_some_and(|version| version == Revision::STATELESS.as_str()) {
         return Err(Fault::MethodNotAllowed("POST"));
     }
     spoken(headers)

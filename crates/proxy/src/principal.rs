@@ -15,6 +15,7 @@ use subtle::ConstantTimeEq;
 
 use self::token::Verified;
 pub(crate) use self::token::{Tokens, looks_like_token};
+use crate::client::Client;
 use crate::credentials::{Served, Unserved};
 use crate::fault::Fault;
 use crate::hosts::Hosts;
@@ -212,8 +213,8 @@ impl Authenticated {
     }
 
     /// What is known of the caller's list of a mount without asking anybody.
-    pub(crate) fn known(&self, mount: &Mount, kind: ListKind) -> Option<Arc<Listed>> {
-        mount.known(self.served(mount).ok()?.part, kind)
+    pub(crate) fn known(&self, mount: &Mount, client: Client, kind: ListKind) -> Option<Arc<Listed>> {
+        mount.known(self.served(mount).ok()?.part, mount.terms(client), kind)
     }
 
     /// When what was shown ends, microseconds since 1970.

@@ -46,7 +46,7 @@ pub(crate) type Renamed = Option<(Span, Vec<u8>)>;
 
 impl Asked<'_> {
     pub(crate) fn behalf(&self) -> Behalf {
-        Behalf::of(self.who, self.shown)
+        Behalf::of(self.who, self.shown, self.session.client())
     }
 
     pub(crate) fn method(&self) -> &str {
@@ -297,6 +297,7 @@ impl Gate {
                 let exchanging = session.exchange(mount, lines.as_ref(), call.id, body);
                 Ok(Sent::Legacy(Box::pin(exchanging).await?))
             }
+            Connected::Stateless(_) => Err(Failure::OtherEra),
         }
     }
 
@@ -348,7 +349,7 @@ impl Gate {
         if self.own(asked, mount, bearing).is_some() {
             self.sessions.replace(asked.session.uid);
         } else {
-            self.sessions.forget(mount, asked.who.subject(), bearing.part).await;
+            self.sessions.forget(mount, &asked.behalf(), bearing.part).await;
         }
         let shared = self.sessions.shared(mount, &asked.behalf(), bearing).await?;
         Ok(shared.connected.bearing(bearing.lines.as_ref()))
@@ -486,7 +487,7 @@ fn hinted_safe(asked: &Asked<'_>, mount: &Mount, name: &str) -> bool {
         #[serde(default)]
         annotations: Hints,
     }
-    let Some(listed) = asked.who.known(mount, ListKind::Tools) else { return false };
+    let Some(listed) = asked.who.known(mount, asked.session.client(), ListKind::Tools) else { return false };
     let Some(item) = listed.items.iter().find(|item| &*item.key == name) else { return false };
     serde_json::from_slice::<Tool>(&item.raw)
         .is_ok_and(|tool| tool.annotations.read_only || tool.annotations.idempotent)

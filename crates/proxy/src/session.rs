@@ -5,14 +5,16 @@ use std::fmt;
 
 use mcp::Revision;
 use model::{ConnectionId, ServerId, Subject, TenantId};
+use sha2::{Digest as _, Sha256};
 
+use crate::client::{Capabilities, Client};
 use crate::credentials::Part;
 use crate::seal::Sealer;
 
 /// Seconds that a session lives; the fleet keys rotate daily and the previous one still opens.
 const LIFETIME: i64 = 24 * 3600;
 const LABEL: &str = "gatehouse/session/v1";
-const VERSION: u8 = 3;
+const VERSION: u8 = 4;
 /// The identity of no mount.
 const NOBODY: u64 = 0;
 
@@ -26,7 +28,20 @@ impl fmt::Debug for Uid {
     }
 }
 
-/// A client's session.
+/// What names a node in ids that clients bring back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub(crate) struct NodeTag(pub(crate) [u8; 8]);
+
+impl NodeTag {
+    /// The tag of a node of this name.
+    pub(crate) fn of(node: &str) -> Self {
+        let mut tag = [0; 8];
+        tag.iter_mut().zip(Sha256::digest(node.as_bytes())).for_each(|(to, from)| *to = from);
+        Self(tag)
+    }
+}
+
+/// A client's session. A request of the stateless era has one of its own, which no id leads back to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Session {
     pub(crate) uid: Uid,
@@ -39,56 +54,9 @@ pub(crate) struct Session {
     pub(crate) expires: i64,
     /// What the client declared that it can be asked.
     pub(crate) capabilities: Capabilities,
+    /// Where what can't live in the id is kept.
+    pub(crate) owner: NodeTag,
     pub(crate) scope: Scope,
-}
-
-/// What a client can be asked, as it declared when its session began.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Capabilities(u8);
-
-impl Capabilities {
-    /// To fill in a form.
-    const FORM: u8 = 1;
-    /// To open a URL.
-    const URL: u8 = 2;
-    /// To ask its model.
-    const SAMPLING: u8 = 4;
-    /// Which folders it works in.
-    const ROOTS: u8 = 8;
-
-    /// Reads the `capabilities` of `initialize`. What is not understood is not there.
-    pub(crate) fn declared(raw: &[u8]) -> Self {
-        use serde::de::IgnoredAny;
-        #[derive(serde::Deserialize)]
-        struct Declared {
-            elicitation: Option<Elicitation>,
-            sampling: Option<IgnoredAny>,
-            roots: Option<IgnoredAny>,
-        }
-        #[derive(serde::Deserialize)]
-        struct Elicitation {
-            form: Option<IgnoredAny>,
-            url: Option<IgnoredAny>,
-        }
-        let Ok(Declared { elicitation, sampling, roots }) = serde_json::from_slice(raw) else { return Self::default() };
-        let (form, url) = match elicitation {
-            // Before there were two kinds, an empty object meant forms.
-            Some(Elicitation { form, url }) => (form.is_some() || url.is_none(), url.is_some()),
-            None => (false, false),
-        };
-        let bits = [
-            (form, Self::FORM),
-            (url, Self::URL),
-            (sampling.is_some(), Self::SAMPLING),
-            (roots.is_some(), Self::ROOTS),
-        ];
-        Self(bits.into_iter().filter(|(declared, _)| *declared).fold(0, |all, (_, bit)| all | bit))
-    }
-
-    /// Whether it opens URLs for its user.
-    pub(crate) fn opens_urls(self) -> bool {
-        self.0 & Self::URL != 0
-    }
 }
 
 /// Which URL the session belongs to.
@@ -110,6 +78,8 @@ pub(crate) enum Scope {
     },
     /// `/servers/gatehouse/mcp`
     BuiltIn,
+    /// `/toolsets/{name}/mcp`, by the toolset's id.
+    Toolset(uuid::Uuid),
 }
 
 impl Scope {
@@ -130,13 +100,23 @@ impl Session {
         now: i64,
         scope: Scope,
     ) -> Self {
-        let capabilities = Capabilities::default();
-        Self { uid, tenant, subject, revision, expires: now + LIFETIME, capabilities, scope }
+        let (capabilities, owner) = (Capabilities::default(), NodeTag::default());
+        Self { uid, tenant, subject, revision, expires: now + LIFETIME, capabilities, owner, scope }
     }
 
     /// The same, of a client that declared these.
     pub(crate) fn able_to(self, capabilities: Capabilities) -> Self {
         Self { capabilities, ..self }
+    }
+
+    /// The same, kept by this node.
+    pub(crate) fn owned_by(self, owner: NodeTag) -> Self {
+        Self { owner, ..self }
+    }
+
+    /// Who speaks.
+    pub(crate) fn client(&self) -> Client {
+        Client { revision: self.revision, capabilities: self.capabilities }
     }
 
     /// The text handed to the client. `None` while there is no fleet key.
@@ -148,10 +128,15 @@ impl Session {
         plain.extend_from_slice(self.tenant.0.as_bytes());
         plain.extend_from_slice(self.subject.as_bytes());
         plain.extend_from_slice(&self.expires.to_be_bytes());
-        plain.push(self.capabilities.0);
+        plain.extend_from_slice(&self.capabilities.to_bytes());
+        plain.extend_from_slice(&self.owner.0);
         match &self.scope {
             Scope::Aggregate => plain.push(0),
             Scope::BuiltIn => plain.push(2),
+            Scope::Toolset(id) => {
+                plain.push(3);
+                plain.extend_from_slice(id.as_bytes());
+            }
             Scope::Server { server, identity, upstream_revision, upstream, part } => {
                 plain.push(1);
                 plain.extend_from_slice(server.0.as_bytes());
@@ -179,10 +164,12 @@ impl Session {
         let tenant = TenantId(uuid::Uuid::from_bytes(reader.take()?));
         let subject = Subject::from_bytes(reader.take()?);
         let expires = i64::from_be_bytes(reader.take()?);
-        let capabilities = Capabilities(reader.byte()?);
+        let capabilities = Capabilities::from_bytes(reader.take()?);
+        let owner = NodeTag(reader.take()?);
         let scope = match reader.byte()? {
             0 => Scope::Aggregate,
             2 => Scope::BuiltIn,
+            3 => Scope::Toolset(uuid::Uuid::from_bytes(reader.take()?)),
             1 => Scope::Server {
                 server: ServerId(uuid::Uuid::from_bytes(reader.take()?)),
                 identity: u64::from_be_bytes(reader.take()?),
@@ -195,7 +182,7 @@ impl Session {
             },
             _ => return None,
         };
-        (now < expires).then_some(Self { uid, tenant, subject, revision, expires, capabilities, scope })
+        (now < expires).then_some(Self { uid, tenant, subject, revision, expires, capabilities, owner, scope })
     }
 }
 
@@ -253,6 +240,7 @@ mod tests {
         for scope in [
             Scope::Aggregate,
             Scope::BuiltIn,
+            Scope::Toolset(uuid::Uuid::from_u128(9)),
             Scope::Server {
                 server: ServerId::fresh(),
                 identity: 77,
@@ -284,28 +272,13 @@ mod tests {
         ] {
             let subject = Subject::of_grant(model::GrantId::fresh());
             let session = Session::new(Uid([3; 8]), TenantId::fresh(), subject, Revision::V2025_03_26, 1000, scope)
-                .able_to(Capabilities::declared(br#"{"elicitation":{"url":{}},"roots":{}}"#));
+                .able_to(Capabilities::declared(br#"{"elicitation":{"url":{}},"roots":{}}"#))
+                .owned_by(NodeTag([7; 8]));
             let id = session.seal(&sealer).unwrap();
             assert!(id.bytes().all(|byte| (0x21..0x7f).contains(&byte)));
             assert_eq!(Session::open(&sealer, id.as_bytes(), 1001), Some(session.clone()));
             assert_eq!(Session::open(&sealer, id.as_bytes(), 1000 + LIFETIME), None);
             assert_eq!(Session::open(&Sealer::with_own_key(), id.as_bytes(), 1001), None);
-        }
-    }
-
-    #[test]
-    fn a_client_can_be_asked_what_it_declared() {
-        for (declared, bits) in [
-            ("{}", 0),
-            (r#"{"elicitation":{}}"#, 1),
-            (r#"{"elicitation":{"form":{}}}"#, 1),
-            (r#"{"elicitation":{"url":{}}}"#, 2),
-            (r#"{"elicitation":{"url":{},"form":{}},"sampling":{},"roots":{"listChanged":true}}"#, 15),
-            (r#"{"elicitation":7}"#, 0),
-            ("[]", 0),
-        ] {
-            let capabilities = Capabilities::declared(declared.as_bytes());
-            assert_eq!((capabilities.0, capabilities.opens_urls()), (bits, bits & 2 != 0), "{declared}");
         }
     }
 }

@@ -2,10 +2,13 @@
 
 mod connections;
 mod draft;
+mod eras;
 mod issuer;
+mod manifest;
 mod mount;
 mod people;
 mod tenant;
+mod toolsets;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -14,7 +17,8 @@ use arc_swap::{ArcSwap, Guard};
 use egress::{Egress, Policy};
 use model::{
     ConnectionId, ConnectionStatus, Digest, EgressRule, EgressRuleId, GrantId, IssuerId, KeyId, KeyVerifier, Resource,
-    ResourceKind, ResourceName, RevokedGrant, ServerId, ServerSpec, SignerId, TenantId, UserId, UserSpec, table_digest,
+    ResourceKind, ResourceName, RevokedGrant, ServerId, ServerSpec, SignerId, TenantId, ToolsetId, ToolsetSpec, UserId,
+    UserSpec, table_digest,
 };
 
 pub(crate) use self::connections::Connections;
@@ -25,6 +29,7 @@ use self::mount::Partitions;
 pub(crate) use self::mount::{Listed, Mount, Way};
 pub(crate) use self::people::{People, Unknown};
 pub(crate) use self::tenant::Tenant;
+use self::toolsets::Toolsets;
 use crate::answer::OVERTIME;
 use crate::limits::Rate;
 
@@ -49,6 +54,8 @@ pub(crate) struct Table {
     revoked: HashMap<GrantId, RevokedGrant>,
     /// Which credentials there are. Copied only by a change of them.
     connections: Arc<Connections>,
+    /// Selections of tools. Copied only by a change of them.
+    toolsets: Arc<Toolsets>,
     /// What control pushed.
     servers: HashMap<ServerId, Arc<Mount>>,
     /// What was added through the internal calls: in memory only, belongs to its tenant.
@@ -127,6 +134,20 @@ impl Table {
         &self.connections
     }
 
+    /// A tenant's selection of tools, by what stands in its URL.
+    pub(crate) fn toolset_named(&self, tenant: TenantId, name: &str) -> Option<&Arc<ToolsetSpec>> {
+        self.toolsets.named(tenant, name)
+    }
+
+    /// The same by its id.
+    pub(crate) fn toolset(&self, id: ToolsetId) -> Option<&Arc<ToolsetSpec>> {
+        self.toolsets.get(id)
+    }
+
+    pub(crate) fn toolsets(&self) -> impl Iterator<Item = &Arc<ToolsetSpec>> {
+        self.toolsets.iter()
+    }
+
     pub(crate) fn server(&self, id: ServerId) -> Option<&Arc<Mount>> {
         self.servers.get(&id).or_else(|| self.internal.get(&id))
     }
@@ -174,6 +195,9 @@ impl Table {
         for (id, digest) in self.connections.digests() {
             add(ResourceName::Connection(id), digest);
         }
+        for toolset in self.toolsets.iter() {
+            add(ResourceName::Toolset(toolset.id), toolset.digest());
+        }
         held.sort_by(|left, right| left.0.cmp(&right.0));
         held.into_iter().map(|(_, name, digest)| (name, digest)).collect()
     }
@@ -199,7 +223,7 @@ fn lets_somebody_in(name: &ResourceName) -> bool {
         | ResourceKind::Signer
         | ResourceKind::Revoked
         | ResourceKind::Tenant => true,
-        ResourceKind::Server | ResourceKind::Egress | ResourceKind::Connection => false,
+        ResourceKind::Server | ResourceKind::Egress | ResourceKind::Connection | ResourceKind::Toolset => false,
     }
 }
 
@@ -341,6 +365,7 @@ impl Tables {
         let whole = change.replace_all;
         let mut rejected = Vec::new();
         let (mut tenants, mut servers, mut keys, mut users) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let mut toolsets = Vec::new();
         for resource in change.upserts {
             match resource {
                 Resource::Tenant(tenant) => tenants.push(tenant),
@@ -360,6 +385,7 @@ impl Tables {
                 }
                 Resource::Revoked(grant) => drop(next.table.revoked.insert(grant.id, grant)),
                 Resource::Connection(spec) => Arc::make_mut(&mut next.table.connections).put(spec),
+                Resource::Toolset(toolset) => toolsets.push(toolset),
             }
         }
         // Before the servers that need them.
@@ -384,6 +410,10 @@ impl Tables {
         }
         if !users.is_empty() {
             Arc::make_mut(&mut next.table.people).put(users);
+        }
+        if !toolsets.is_empty() {
+            let refused = Arc::make_mut(&mut next.table.toolsets).put(toolsets);
+            rejected.extend(refused.into_iter().map(|(id, reason)| (ResourceName::Toolset(id), reason)));
         }
         next.close_ways(&old, &self.egress);
         let next = Arc::new(next.finish(&old));
@@ -427,7 +457,8 @@ impl Tables {
         let signers = table.signers.values().map(|signer| Resource::Signer(signer.spec.clone()));
         let revoked = table.revoked.values().map(|grant| Resource::Revoked(*grant));
         let connections = table.connections.iter().map(|spec| Resource::Connection((**spec).clone()));
-        let pushed = tenants.chain(servers).chain(keys).chain(rules);
+        let toolsets = table.toolsets.iter().map(|toolset| Resource::Toolset(toolset.as_ref().clone()));
+        let pushed = tenants.chain(servers).chain(keys).chain(rules).chain(toolsets);
         pushed.chain(users).chain(issuers).chain(signers).chain(revoked).chain(connections).collect()
     }
 

@@ -3,6 +3,7 @@
 mod challenge;
 pub(crate) mod http;
 pub(crate) mod legacy;
+pub(crate) mod stateless;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -12,12 +13,14 @@ use ::http::HeaderMap;
 use bytes::Bytes;
 use egress::{EgressError, Sent};
 use http_body_util::BodyExt;
-use mcp::{Envelope, Kind, ListKind, Params, Revision, Span, sse, write};
+use mcp::{Envelope, Era, Kind, ListKind, Params, Revision, Span, sse, write};
 use model::Transport;
 use wire::Challenge;
 
 use self::http::{Answer, HttpSession};
 use self::legacy::LegacySession;
+use self::stateless::Stateless;
+use crate::client::Terms;
 use crate::credentials::{Lines, NoCredential};
 use crate::retry::Tries;
 use crate::table::Mount;
@@ -45,6 +48,8 @@ pub(crate) enum Failure {
     Deadline,
     /// It is left alone for a while.
     Cooling(Duration),
+    /// It does not speak the era in which it was spoken to; it did nothing with the request.
+    OtherEra,
     /// All its places and those in the queue are taken.
     Busy,
     /// The client wants no answer any more.
@@ -58,6 +63,8 @@ pub(crate) enum Connected {
     Http(HttpSession),
     /// HTTP+SSE of 2024-11-05, and what its messages bear.
     Legacy(Arc<LegacySession>, Option<Arc<Lines>>),
+    /// 2026-07-28: each request says everything itself. What is declared, and what they bear.
+    Stateless(Stateless),
 }
 
 /// How an upstream refused a request for the sake of its credential, or for want of one.
@@ -86,6 +93,7 @@ impl Connected {
         match self {
             Self::Http(session) => Self::Http(HttpSession { lines: lines.cloned(), ..session.clone() }),
             Self::Legacy(session, _) => Self::Legacy(session.clone(), lines.cloned()),
+            Self::Stateless(stateless) => Self::Stateless(stateless.bearing(lines)),
         }
     }
 
@@ -94,6 +102,7 @@ impl Connected {
         match self {
             Self::Http(session) => session.lines.is_some(),
             Self::Legacy(_, lines) => lines.is_some(),
+            Self::Stateless(stateless) => stateless.lines.is_some(),
         }
     }
 
@@ -102,6 +111,8 @@ impl Connected {
         match self {
             Self::Http(session) => http::post(mount, session, passed, body).await.map(drop),
             Self::Legacy(session, lines) => session.post(mount, lines.as_ref(), body).await,
+            // Nothing that is no request is ever sent there.
+            Self::Stateless(_) => Ok(()),
         }
     }
 }
@@ -136,7 +147,7 @@ impl Opened {
     /// False once the session is known to be over.
     pub(crate) fn is_usable(&self) -> bool {
         match &self.connected {
-            Connected::Http(_) => true,
+            Connected::Http(_) | Connected::Stateless(_) => true,
             Connected::Legacy(session, _) => session.is_open(),
         }
     }
@@ -242,7 +253,7 @@ impl Failure {
             Self::Status { status: 404 | 405, .. } => "not_found",
             Self::Redirected => "address_blocked",
             Self::Deadline => "timeout",
-            Self::SessionLost | Self::Status { .. } | Self::BadResponse(_) | Self::TooLarge => "protocol",
+            Self::SessionLost | Self::OtherEra | Self::Status { .. } | Self::BadResponse(_) | Self::TooLarge => "protocol",
             Self::Cooling(_) | Self::Busy | Self::Cancelled => "other",
         }
     }
@@ -254,6 +265,8 @@ pub(crate) struct Opening<'a> {
     pub(crate) client_info: &'a [u8],
     /// The revision to ask for.
     pub(crate) revision: Revision,
+    /// The era to speak, and what to declare.
+    pub(crate) terms: Terms,
     pub(crate) passed: &'a HeaderMap,
     /// What its requests bear.
     pub(crate) lines: Option<&'a Arc<Lines>>,
@@ -300,12 +313,12 @@ async fn open_once(mount: &Arc<Mount>, opening: &Opening<'_>, notify: legacy::No
     }
 }
 
-/// `initialize` with no capabilities of the client's: what an upstream could ask of it can't be
-/// brought there yet, so it is not invited to.
+/// `initialize` with the capabilities of the client.
 fn initialize(id: u64, opening: &Opening<'_>) -> Bytes {
     let mut body = format!(
-        r#"{{"jsonrpc":"2.0","id":{id},"method":"initialize","params":{{"protocolVersion":"{}","capabilities":{{}},"clientInfo":"#,
-        opening.revision.as_str()
+        r#"{{"jsonrpc":"2.0","id":{id},"method":"initialize","params":{{"protocolVersion":"{}","capabilities":{},"clientInfo":"#,
+        opening.revision.as_str(),
+        opening.terms.capabilities.declare()
     )
     .into_bytes();
     body.extend_from_slice(opening.client_info);
@@ -354,7 +367,9 @@ async fn open_legacy(mount: &Arc<Mount>, opening: &Opening<'_>, notify: legacy::
 fn chosen_revision(result: &Bytes) -> Result<Revision, Failure> {
     let said: Said =
         serde_json::from_slice(result).map_err(|_| Failure::BadResponse("its answer to initialize is malformed"))?;
-    Revision::parse(&said.protocol_version).ok_or(Failure::BadResponse("it chose a version that is not known"))
+    Revision::parse(&said.protocol_version)
+        .filter(|revision| revision.era() == Era::Session)
+        .ok_or(Failure::BadResponse("it chose a version that is not known"))
 }
 
 /// Asks on the gateway's own behalf: the raw result, or the raw error object, unless that refuses a credential.
@@ -374,6 +389,10 @@ pub(crate) async fn ask(
         }
         Connected::Legacy(session, lines) => {
             unfolded(session.ask(mount, lines.as_ref(), id, body).await?, lines.as_ref())
+        }
+        Connected::Stateless(stateless) => {
+            let answer = stateless.ask(mount, id, method, params).await?;
+            unfolded(answer_of(answer, id).await?, stateless.lines.as_ref())
         }
     }
 }

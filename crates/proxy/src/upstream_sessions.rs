@@ -16,6 +16,7 @@ use moka::future::Cache;
 use tokio::sync::Semaphore;
 
 use crate::answer::{note_change, refuse};
+use crate::client::Terms;
 use crate::credentials::{Bearing, Behalf, Credentials, Finder, Lines, Part};
 use crate::principal::Caller;
 use crate::session::Uid;
@@ -44,11 +45,14 @@ const GOODBYES: usize = 64;
 /// credential.
 pub(crate) struct UpstreamSessions {
     pub(crate) credentials: Arc<Credentials>,
-    open: Cache<(u64, Subject, Part), Arc<Shared>>,
+    open: Cache<Key, Arc<Shared>>,
     goodbyes: Arc<Semaphore>,
     /// Client sessions whose own upstream session is gone; they use the shared one since.
     replaced: moka::sync::Cache<Uid, ()>,
 }
+
+/// Mount, principal, as whom, and on what terms.
+type Key = (u64, Subject, Part, Terms);
 
 /// Name of a bound, the bound, and what tells how much of it is in use.
 pub(crate) type Fill = (&'static str, u64, Box<dyn Fn() -> u64 + Send + Sync>);
@@ -75,6 +79,7 @@ pub(crate) struct Shared {
     /// Who opened it; `None` for control.
     caller: Option<Caller>,
     part: Part,
+    pub(crate) terms: Terms,
     /// Where the lines for its goodbye are; `None` where it needs none.
     lines: Option<Finder>,
     way: Arc<Way>,
@@ -161,7 +166,7 @@ impl UpstreamSessions {
         bearing: &mut Bearing,
     ) -> Result<Arc<Shared>, Failure> {
         let subject = behalf.subject();
-        let key = (mount.uid, subject, bearing.part);
+        let key = (mount.uid, subject, bearing.part, mount.terms(behalf.client));
         if let Some(opened) = self.open.get(&key).await {
             if opened.is_usable() {
                 // A watch that ended, or never began because nobody listened then.
@@ -173,7 +178,7 @@ impl UpstreamSessions {
             self.open.invalidate(&key).await;
         }
         // Boxed: the future of who finds a session is moved with each call, and must not hold what opens one.
-        Box::pin(self.opened(mount, behalf, bearing, subject)).await
+        Box::pin(self.opened(mount, behalf, bearing, key)).await
     }
 
     async fn opened(
@@ -181,13 +186,13 @@ impl UpstreamSessions {
         mount: &Arc<Mount>,
         behalf: &Behalf,
         bearing: &mut Bearing,
-        subject: Subject,
+        key: Key,
     ) -> Result<Arc<Shared>, Failure> {
-        let key = (mount.uid, subject, bearing.part);
+        let (_, subject, _, terms) = key;
         let mut own = bearing.clone();
         let opening = async {
             let deadline = tokio::time::Instant::now() + OPENING;
-            let opening = self.open(mount, behalf, &mut own, deadline);
+            let opening = self.open(mount, behalf, &mut own, terms, deadline);
             let opened = tokio::time::timeout_at(deadline, opening).await.unwrap_or(Err(Failure::Deadline));
             settle(mount, &opened);
             opened.map(|mut opened| {
@@ -199,6 +204,7 @@ impl UpstreamSessions {
                     mount: Arc::downgrade(mount),
                     caller: behalf.caller.clone(),
                     part: own.part,
+                    terms,
                     lines: mount.spec.binding.is_some().then(|| self.credentials.finder(mount, own.part)),
                     way: mount.way.clone(),
                     goodbyes: self.goodbyes.clone(),
@@ -219,6 +225,7 @@ impl UpstreamSessions {
         mount: &Arc<Mount>,
         behalf: &Behalf,
         bearing: &mut Bearing,
+        terms: Terms,
         deadline: tokio::time::Instant,
     ) -> Result<Opened, Failure> {
         let passed = HeaderMap::new();
@@ -226,6 +233,7 @@ impl UpstreamSessions {
             let opening = Opening {
                 client_info: OWN_INFO,
                 revision: Revision::LATEST,
+                terms,
                 passed: &passed,
                 lines: bearing.lines.as_ref(),
                 complete: true,
@@ -241,13 +249,14 @@ impl UpstreamSessions {
     }
 
     /// The session, if there is one.
-    pub(crate) async fn known(&self, mount: &Mount, subject: Subject, part: Part) -> Option<Arc<Shared>> {
-        self.open.get(&(mount.uid, subject, part)).await
+    pub(crate) async fn known(&self, mount: &Mount, behalf: &Behalf, part: Part) -> Option<Arc<Shared>> {
+        self.open.get(&(mount.uid, behalf.subject(), part, mount.terms(behalf.client))).await
     }
 
     /// The shared session turned out to be lost.
-    pub(crate) async fn forget(&self, mount: &Mount, subject: Subject, part: Part) {
-        if let Some(lost) = self.open.remove(&(mount.uid, subject, part)).await {
+    pub(crate) async fn forget(&self, mount: &Mount, behalf: &Behalf, part: Part) {
+        let key = (mount.uid, behalf.subject(), part, mount.terms(behalf.client));
+        if let Some(lost) = self.open.remove(&key).await {
             lost.over.store(true, Ordering::Release);
         }
     }
@@ -265,7 +274,7 @@ impl UpstreamSessions {
     /// Listens to the shared session for as long as somebody listens here.
     pub(crate) async fn watch(&self, mount: &Arc<Mount>, behalf: &Behalf) {
         let Ok(served) = behalf.served(mount) else { return };
-        let Some(opened) = self.known(mount, behalf.subject(), served.part).await else { return };
+        let Some(opened) = self.known(mount, behalf, served.part).await else { return };
         if let Connected::Http(session) = &opened.connected
             && opened.begin_watch()
         {

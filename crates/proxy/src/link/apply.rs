@@ -28,7 +28,11 @@ pub(super) fn takes_away(push: &Collected) -> bool {
             | ResourceKind::Signer => true,
             // What is said of a grant is taken back when its last token has ended. Of a connection that is gone a
             // restart knows no header lines.
-            ResourceKind::Tenant | ResourceKind::Server | ResourceKind::Revoked | ResourceKind::Connection => false,
+            ResourceKind::Tenant
+            | ResourceKind::Server
+            | ResourceKind::Revoked
+            | ResourceKind::Connection
+            | ResourceKind::Toolset => false,
         })
         || push.upserts.iter().any(|upsert| match upsert {
             Upsert::Read(Resource::Egress(_) | Resource::Revoked(_)) => true,
@@ -100,7 +104,7 @@ pub(super) fn revoked(
         }
         // A tenant whose limits changed is no revocation.
         ResourceKind::Tenant => !names.contains(name),
-        ResourceKind::Server | ResourceKind::Revoked | ResourceKind::Connection => false,
+        ResourceKind::Server | ResourceKind::Revoked | ResourceKind::Connection | ResourceKind::Toolset => false,
     };
     let held: HashSet<_> = before.iter().map(|(name, _)| *name).collect();
     let taken_back = |(name, _): &&(ResourceName, Digest)| name.kind() == ResourceKind::Revoked && !held.contains(name);

@@ -184,7 +184,7 @@ impl Judges<'_> {
                 Audience::Url(audience) => audience == url,
                 Audience::Server(id) => match target {
                     Target::Server(name) => tenant.mounts.get(name).is_some_and(|mount| mount.spec.id == *id),
-                    Target::Aggregate | Target::BuiltIn => false,
+                    Target::Aggregate | Target::BuiltIn | Target::Toolset(_) => false,
                 },
             },
         };

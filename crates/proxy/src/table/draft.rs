@@ -9,6 +9,7 @@ use model::{EgressRule, HostPattern, KeyVerifier, Resource, ResourceName, Server
 use super::issuer::Issuers;
 use super::mount::Partitions;
 use super::people::People;
+use super::toolsets::Toolsets;
 use super::{Change, Key, Mount, Table, Tenant};
 use crate::limits::Rate;
 
@@ -32,6 +33,7 @@ impl Draft {
             signers: old.signers.clone(),
             revoked: old.revoked.clone(),
             connections: old.connections.clone(),
+            toolsets: old.toolsets.clone(),
             servers: old.servers.clone(),
             internal: old.internal.clone(),
             rules: old.rules.clone(),
@@ -49,6 +51,7 @@ impl Draft {
                 let connections = Arc::make_mut(&mut table.connections);
                 connections.retain(|spec| stay.contains(&ResourceName::Connection(spec.id)));
             }
+            Toolsets::retain(&mut table.toolsets, |toolset| stay.contains(&ResourceName::Toolset(toolset.id)));
             People::retain(&mut table.people, |user| stay.contains(&ResourceName::User(user.id)));
             Issuers::retain(&mut table.issuers, |issuer| stay.contains(&ResourceName::Issuer(issuer.id)));
             table.servers.retain(|id, mount| {
@@ -69,6 +72,7 @@ impl Draft {
                 ResourceName::Signer(id) => drop(table.signers.remove(id)),
                 ResourceName::Revoked(id) => drop(table.revoked.remove(id)),
                 ResourceName::Connection(id) => Arc::make_mut(&mut table.connections).remove(*id),
+                ResourceName::Toolset(id) => Arc::make_mut(&mut table.toolsets).remove(*id),
                 ResourceName::Server(id) => {
                     if let Some(mount) = table.servers.remove(id) {
                         touched.push(mount.spec.tenant);
@@ -206,6 +210,7 @@ impl Draft {
         if self.table.connections.iter().any(|spec| !tenants.contains_key(&spec.tenant)) {
             Arc::make_mut(&mut self.table.connections).retain(|spec| tenants.contains_key(&spec.tenant));
         }
+        Toolsets::retain(&mut self.table.toolsets, |toolset| tenants.contains_key(&toolset.tenant));
         People::retain_tenants(&mut self.table.people, |tenant| tenants.contains_key(&tenant));
         Issuers::retain(&mut self.table.issuers, |issuer| tenants.contains_key(&issuer.tenant));
         self.table.tenant_names =

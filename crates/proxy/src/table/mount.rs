@@ -9,11 +9,14 @@ use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 use egress::{Egress, Refusal, Upstream};
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
-use mcp::{Item, ListKind, names};
+use mcp::{Era, Item, ListKind, names};
 use model::{Digest, Limits, ServerSpec, Transport};
 use moka::policy::EvictionPolicy;
 use sha2::{Digest as _, Sha256};
 
+use super::eras::Eras;
+use super::manifest::{Manifest, of_kind};
+use crate::client::{Client, Terms};
 use crate::cooldown::Cooldown;
 use crate::credentials::Part;
 use crate::limits::{Places, share};
@@ -48,7 +51,9 @@ pub(crate) struct Mount {
     pub(crate) places: Arc<Places>,
     pub(crate) disabled: HashSet<Box<str>>,
     found: AtomicU8,
-    lists: OnceLock<Cells>,
+    /// Which eras it speaks.
+    pub(crate) eras: Eras,
+    lists: OnceLock<Manifest>,
     /// Those of single connections.
     partitions: OnceLock<Arc<Partitions>>,
     series: OnceLock<Arc<Series>>,
@@ -64,13 +69,12 @@ pub(crate) struct Way {
 }
 
 /// One list of one mount.
-#[derive(Default)]
 pub(crate) struct ListCell {
     pub(crate) current: ArcSwapOption<Listed>,
     /// Held while the upstream is asked: one asks for all.
     pub(crate) asking: tokio::sync::Mutex<()>,
     /// Rises whenever the upstream says that the list has changed.
-    changed: AtomicU64,
+    changed: Arc<AtomicU64>,
     /// When the question under way was asked.
     asked: Mutex<Option<Instant>>,
 }
@@ -132,6 +136,7 @@ impl Mount {
             places,
             disabled: spec.disabled_tools.iter().map(|tool| tool.as_str().into()).collect(),
             found: AtomicU8::new(0),
+            eras: eras(&spec),
             lists: OnceLock::new(),
             partitions: OnceLock::new(),
             series: series.unwrap_or_default(),
@@ -188,28 +193,38 @@ impl Mount {
         self
     }
 
-    /// A list as a part of the callers sees it.
-    pub(crate) fn list(&self, part: Part, kind: ListKind) -> Arc<ListCell> {
+    /// On what it is spoken with for this client.
+    pub(crate) fn terms(&self, client: Client) -> Terms {
+        client.terms(self.eras.for_client(client.era()))
+    }
+
+    /// A list as a part of the callers sees it on these terms.
+    pub(crate) fn list(&self, part: Part, terms: Terms, kind: ListKind) -> Arc<ListCell> {
         let part = part.of_lists();
         if part == Part::default() {
-            return of_kind(self.lists.get_or_init(Cells::default), kind).clone();
+            return of_kind(&self.lists.get_or_init(Manifest::default).on(terms), kind).clone();
         }
-        of_kind(&self.partitions.get_or_init(Arc::default).of(self.uid, part), kind).clone()
+        of_kind(&self.partitions.get_or_init(Arc::default).of(self.uid, part).on(terms), kind).clone()
     }
 
     /// What is known of a list without asking anybody.
-    pub(crate) fn known(&self, part: Part, kind: ListKind) -> Option<Arc<Listed>> {
+    pub(crate) fn known(&self, part: Part, terms: Terms, kind: ListKind) -> Option<Arc<Listed>> {
         let part = part.of_lists();
         if part == Part::default() {
-            return of_kind(self.lists.get()?, kind).current.load_full();
+            return of_kind(&*self.lists.get()?.known_on(terms)?, kind).current.load_full();
         }
-        let cells = self.partitions.get()?.known(self.uid, part)?;
-        of_kind(&cells, kind).current.load_full()
+        let manifest = self.partitions.get()?.known(self.uid, part)?;
+        of_kind(&*manifest.known_on(terms)?, kind).current.load_full()
+    }
+
+    /// The upstream said that a list has changed, to this part: on whichever terms.
+    pub(crate) fn invalidate(&self, part: Part, kind: ListKind) {
+        self.list(part, Terms::default(), kind).invalidate();
     }
 
     /// Puts a new list of a part in place: whether it differs from the one before, if there was one.
-    pub(crate) fn put(&self, part: Part, kind: ListKind, listed: Arc<Listed>) -> Option<bool> {
-        let put = self.list(part, kind).put(listed);
+    pub(crate) fn put(&self, part: Part, terms: Terms, kind: ListKind, listed: Arc<Listed>) -> Option<bool> {
+        let put = self.list(part, terms, kind).put(listed);
         let part = part.of_lists();
         if part != Part::default() && put != Some(false) {
             self.partitions.get_or_init(Arc::default).weigh(self.uid, part);
@@ -229,26 +244,13 @@ impl Mount {
     }
 }
 
-/// One cell for each kind of list.
-type Cells = Arc<[Arc<ListCell>; 4]>;
-
-fn of_kind(cells: &[Arc<ListCell>; 4], kind: ListKind) -> &Arc<ListCell> {
-    let [tools, prompts, resources, templates] = cells;
-    match kind {
-        ListKind::Tools => tools,
-        ListKind::Prompts => prompts,
-        ListKind::Resources => resources,
-        ListKind::Templates => templates,
-    }
-}
-
 /// Lists that are not everybody's, of all mounts: the longest unused go first.
-pub(crate) struct Partitions(moka::sync::Cache<(u64, Part), Cells>);
+pub(crate) struct Partitions(moka::sync::Cache<(u64, Part), Arc<Manifest>>);
 
 impl Default for Partitions {
     fn default() -> Self {
         let cells = moka::sync::Cache::builder()
-            .weigher(|_, cells: &Cells| u32::try_from(weight(cells)).unwrap_or(u32::MAX))
+            .weigher(|_, manifest: &Arc<Manifest>| u32::try_from(weight(manifest)).unwrap_or(u32::MAX))
             .max_capacity(Self::MOST)
             .eviction_policy(EvictionPolicy::lru())
             .time_to_idle(UNUSED)
@@ -261,11 +263,11 @@ impl Partitions {
     /// Most bytes of them, more or less.
     pub(super) const MOST: u64 = 256 << 20;
 
-    fn of(&self, mount: u64, part: Part) -> Cells {
-        self.0.get_with((mount, part), Cells::default)
+    fn of(&self, mount: u64, part: Part) -> Arc<Manifest> {
+        self.0.get_with((mount, part), Arc::default)
     }
 
-    fn known(&self, mount: u64, part: Part) -> Option<Cells> {
+    fn known(&self, mount: u64, part: Part) -> Option<Arc<Manifest>> {
         self.0.get(&(mount, part))
     }
 
@@ -282,12 +284,22 @@ impl Partitions {
 }
 
 /// What lists take, their items and names included.
-fn weight(cells: &[Arc<ListCell>; 4]) -> usize {
+fn weight(manifest: &Manifest) -> usize {
     let bytes = |cell: &Arc<ListCell>| cell.current.load().as_ref().map_or(0, |listed| 3 * listed.own.len());
-    PARTITION + cells.iter().map(bytes).sum::<usize>()
+    manifest.all().iter().map(|cells| PARTITION + cells.iter().map(bytes).sum::<usize>()).sum()
 }
 
 impl ListCell {
+    /// An empty cell that counts changes there.
+    pub(super) fn counting(changed: Arc<AtomicU64>) -> Self {
+        Self {
+            current: ArcSwapOption::empty(),
+            asking: tokio::sync::Mutex::default(),
+            changed,
+            asked: Mutex::default(),
+        }
+    }
+
     /// The upstream said that the list has changed.
     pub(crate) fn invalidate(&self) {
         self.changed.fetch_add(1, Ordering::AcqRel);
@@ -378,6 +390,16 @@ impl Listed {
     pub(crate) fn find(&self, name: &str) -> Option<&Item> {
         self.items.get(*self.by_name.get(name)?)
     }
+}
+
+/// What the transport alone says: HTTP+SSE is of the session era.
+fn eras(spec: &ServerSpec) -> Eras {
+    let eras = Eras::default();
+    if spec.transport == Transport::Sse {
+        eras.found(Era::Session, true);
+        eras.found(Era::Stateless, false);
+    }
+    eras
 }
 
 fn identity(spec: &ServerSpec) -> u64 {
