@@ -40,6 +40,7 @@ pub mod relay;
 pub mod replicas;
 pub mod sse;
 pub mod tenant_handle;
+pub mod tools;
 pub mod upstream;
 pub mod visitor;
 
