@@ -14,7 +14,7 @@ BANNED := aws-lc-sys cmake native-tls openssl-sys
 export SKIP
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check lint build e2e conformance matrix long bench setup nextest
+.PHONY: help run test check lint build e2e conformance matrix long bench fuzz setup nextest
 
 help: ## Print this
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -60,6 +60,9 @@ long: setup build ## The end-to-end tests and the store's with the full counts o
 bench: ## Cost per call beside a bare reverse proxy, in turns, e.g. ARGS=--quick
 	$(CARGO) build --release -p control -p proxy -p bench
 	$(TARGET)/release/bench $(ARGS)
+
+fuzz: ## Fuzz the parsers for 60 minutes, e.g. ARGS='10 sse splicer': minutes, and targets
+	@tests/fuzz/run.sh $(ARGS)
 
 setup:
 	@tests/setup.sh
