@@ -1,5 +1,7 @@
 // A server that conforms in both eras on one endpoint: node conforming_server.mjs; says {url} and ends with its standard input.
 // Stateless requests are `createMcpHandler`'s; sessions, which it does not have, stand beside it, each a server of its own.
+// node conforming_server.mjs plain: `createMcpHandler` alone, which knows the revisions with sessions but opens none;
+// node conforming_server.mjs stateless: the same without those revisions.
 import { randomUUID } from 'node:crypto';
 import { createServer } from 'node:http';
 
@@ -10,7 +12,7 @@ import { questionPrompts, questionTools } from './conforming/questions.mjs';
 import { prompts, resources, template } from './conforming/reading.mjs';
 
 const {
-  McpServer, ProtocolError, ResourceTemplate, completable, createMcpHandler, createRequestStateCodec, fromJsonSchema, isLegacyRequest,
+  McpServer, ResourceTemplate, completable, createMcpHandler, createRequestStateCodec, fromJsonSchema, isLegacyRequest,
 } = await load('@modelcontextprotocol/server');
 const { NodeStreamableHTTPServerTransport, localhostHostValidation, localhostOriginValidation, toNodeHandler, toWebRequest } =
   await load('@modelcontextprotocol/node');
@@ -23,7 +25,7 @@ const RETRY = 300;
 
 const codec = createRequestStateCodec({ key: randomUUID() + randomUUID(), ttlSeconds: 300 });
 const sessions = new Map();
-let cancelled = 0;
+const cancelled = new Set();
 
 // Tells every session and every listening stream.
 const everywhere = (tell) => sessions.forEach(({ server }) => void Promise.resolve(tell(server)).catch(() => {}));
@@ -36,8 +38,8 @@ const changed = {
       if (watched.has(uri)) void server.server.sendResourceUpdated({ uri }).catch(() => {});
     }
   },
-  cancelled: () => (cancelled += 1),
-  cancelledCalls: () => cancelled,
+  cancelled: (label) => cancelled.add(label),
+  wasCancelled: (label) => cancelled.has(label),
 };
 
 const words = (name) => name.replaceAll('_', ' ');
@@ -83,7 +85,8 @@ function made(watched = new Set()) {
   return server;
 }
 
-const modern = createMcpHandler(() => made(), { legacy: 'reject' });
+const how = process.argv[2];
+const modern = createMcpHandler(() => made(), { legacy: how === 'plain' ? 'stateless' : 'reject' });
 
 // Events of one session's streams, to be sent again to who comes back.
 function events() {
@@ -151,8 +154,8 @@ async function serve(req, res) {
   } catch {
     return refuse(res, 400, -32700, 'No JSON');
   }
-  const legacy = await isLegacyRequest(await toWebRequest(req, body), body);
-  await (legacy ? inSession(req, res, body) : stateless(req, res, body));
+  const session = !how && (await isLegacyRequest(await toWebRequest(req, body), body));
+  await (session ? inSession(req, res, body) : stateless(req, res, body));
 }
 
 const http = createServer((req, res) => {
@@ -161,5 +164,5 @@ const http = createServer((req, res) => {
     if (!res.headersSent) refuse(res, 500, -32603, 'Failed');
   });
 });
-http.listen(Number(process.argv[2] ?? 0), '127.0.0.1', () => say({ url: `http://127.0.0.1:${http.address().port}/mcp` }));
-answerLines(() => ({ sessions: sessions.size, cancelled }), () => http.closeAllConnections());
+http.listen(0, '127.0.0.1', () => say({ url: `http://127.0.0.1:${http.address().port}/mcp` }));
+answerLines(() => ({ sessions: sessions.size, cancelled: cancelled.size }), () => http.closeAllConnections());

@@ -84,15 +84,17 @@ export const plainTools = (changed) => ({
   test_trigger_tool_change: { run: () => (changed.tools(), said(text('Told that tools changed'))) },
   test_trigger_prompt_change: { run: () => (changed.prompts(), said(text('Told that prompts changed'))) },
   // For those who try what a gateway does, beyond the suite.
+  echo: { input: { message: { type: 'string' } }, run: ({ message }) => said(text(`Echo: ${message}`)) },
   wait: {
-    input: { milliseconds: { type: 'integer' } },
-    async run({ milliseconds }, ctx) {
-      const stopped = new Promise((done) => ctx.mcpReq.signal.addEventListener('abort', () => done(true)));
+    input: { milliseconds: { type: 'integer' }, label: { type: 'string' } },
+    async run({ milliseconds, label }, ctx) {
+      const { signal } = ctx.mcpReq;
+      const stopped = new Promise((done) => signal.addEventListener('abort', done));
       await Promise.race([pause(milliseconds), stopped]);
-      if (ctx.mcpReq.signal.aborted) changed.cancelled();
+      if (signal.aborted) changed.cancelled(label);
       return said(text('Waited'));
     },
   },
-  cancelled_calls: { run: () => said(text(String(changed.cancelledCalls()))) },
+  was_cancelled: { input: { label: { type: 'string' } }, run: ({ label }) => said(text(changed.wasCancelled(label) ? 'yes' : 'no')) },
   touch_watched: { run: () => (changed.resource('test://watched-resource'), said(text('Touched'))) },
 });
