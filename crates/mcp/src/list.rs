@@ -93,6 +93,8 @@ pub struct List {
     pub items: Vec<Item>,
     /// The cursor of the next page, as it stands (quotes included).
     pub next_cursor: Option<Bytes>,
+    /// `ttlMs`: for how long the upstream promises the list to be right, in milliseconds (2026-07-28).
+    pub ttl_ms: Option<u64>,
 }
 
 /// Why a result is no list.
@@ -147,6 +149,8 @@ impl List {
                     return Err(ListError::Shape);
                 }
                 list.next_cursor = (value == Value::String).then(|| result.slice(span.start()..span.end()));
+            } else if is(key, "ttlMs")? {
+                list.ttl_ms = std::str::from_utf8(span.of(result)).ok().and_then(|text| text.parse().ok());
             }
             Ok(())
         })?;

@@ -222,7 +222,7 @@ impl Gate {
         };
         let items = if opened.has(ListKind::Tools) {
             match lists::pages(&mount, &opened.connected, ListKind::Tools, deadline).await {
-                Ok(items) => items,
+                Ok((items, _)) => items,
                 Err(Failure::Unauthorized(refusal)) => return Ok(challenged(&refusal, Some(&opened))),
                 Err(failure) => return Err(failed(&failure)),
             }

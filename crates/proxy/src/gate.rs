@@ -10,10 +10,11 @@ use telemetry::Metrics;
 
 use crate::built_in::BuiltIn;
 use crate::credentials::{Control, Credentials, Part};
+use crate::elsewhere::Elsewhere;
 use crate::flights::Flights;
 use crate::hosts::Hosts;
-use crate::lists::Lists;
 use crate::metrics::Counters;
+use crate::peers::Peers;
 use crate::principal::Tokens;
 use crate::readiness::Readiness;
 use crate::seal::Sealer;
@@ -21,6 +22,7 @@ use crate::session::{NodeTag, Uid};
 use crate::table::{Table, Tables};
 use crate::unknown_keys::UnknownKeys;
 use crate::upstream_sessions::UpstreamSessions;
+use crate::views::Views;
 
 /// Most sessions of which it is known that their clients ended them.
 pub(crate) const ENDED: u64 = 100_000;
@@ -37,7 +39,7 @@ pub struct Gate {
     pub(crate) readiness: Arc<Readiness>,
     pub(crate) sessions: Arc<UpstreamSessions>,
     pub(crate) flights: Arc<Flights>,
-    pub(crate) lists: Lists,
+    pub(crate) views: Views,
     pub(crate) built_in: BuiltIn,
     pub(crate) counters: Arc<Counters>,
     /// Sessions that their clients ended.
@@ -46,6 +48,8 @@ pub struct Gate {
     pub(crate) egress: egress::Egress,
     /// What names this node in ids that clients bring back.
     pub(crate) node: NodeTag,
+    /// The other proxies; `None` where this one shares sessions with nobody.
+    pub(crate) elsewhere: Option<Elsewhere>,
 }
 
 impl Gate {
@@ -63,6 +67,7 @@ impl Gate {
         let told = unknown_keys.clone();
         let credentials = Credentials::new(tables.clone(), clock.clone(), egress.clone());
         Self {
+            views: Views::new(sealer.clone()),
             tables,
             sealer,
             clock,
@@ -72,7 +77,6 @@ impl Gate {
             readiness,
             sessions: Arc::new(UpstreamSessions::new(credentials)),
             flights: Arc::default(),
-            lists: Lists::default(),
             built_in: BuiltIn::default(),
             counters: Arc::new(Counters::new(metrics)),
             ended: moka::sync::Cache::builder()
@@ -84,6 +88,7 @@ impl Gate {
             draining: AtomicBool::new(false),
             egress,
             node: NodeTag::default(),
+            elsewhere: None,
         }
     }
 
@@ -91,6 +96,12 @@ impl Gate {
     #[must_use]
     pub fn of_node(self, node: &str) -> Self {
         Self { node: NodeTag::of(node), ..self }
+    }
+
+    /// The same, which shares sessions with these.
+    #[must_use]
+    pub(crate) fn beside(self, peers: Arc<Peers>) -> Self {
+        Self { elsewhere: Some(Elsewhere::new(peers)), ..self }
     }
 
     /// Ends what nobody may or will use again: streams of tenants whose table is too old, or of callers whose

@@ -13,6 +13,7 @@ mod hosts;
 mod limits;
 mod path;
 mod client;
+mod cursors;
 mod pipeline;
 mod principal;
 mod protected;
@@ -21,8 +22,10 @@ mod seal;
 mod session;
 
 mod account;
+mod aggregate;
 mod answer;
 mod body;
+mod elsewhere;
 mod fault;
 mod flights;
 mod listen;
@@ -31,6 +34,7 @@ mod methods;
 mod questions;
 mod relay;
 mod retry;
+mod search;
 mod spans;
 mod stateless;
 
@@ -44,11 +48,13 @@ mod toolsets;
 mod unknown_keys;
 mod upstream;
 mod upstream_sessions;
+mod views;
 
 mod commands;
 mod last_good;
 mod link;
 mod metrics;
+mod peers;
 mod timers;
 
 pub use self::commands::{CommandFailure, Commands, ObservedMount, ProbeSpec, Probed};
@@ -60,6 +66,7 @@ pub use self::last_good::{LastGood, LastGoodError, Loaded};
 pub use self::link::{LinkConfig, LinkError, LinkStatus};
 pub use self::process::{StartError, run};
 pub use self::readiness::Readiness;
+pub use self::search::{Document, Index};
 pub use self::seal::{FleetKey, Sealer};
 pub use self::server::serve;
 pub use self::table::{Change, Tables};

@@ -1,21 +1,13 @@
-//! Tools, prompts, resources and templates: fetched on demand, kept raw, merged for the aggregate.
+//! The tools, prompts, resources and templates of one server: fetched on demand, kept raw.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use futures::StreamExt;
-use futures::stream;
-use mcp::{Era, Item, List, ListKind, names, write};
-use model::TenantId;
-use sha2::{Digest as _, Sha256};
+use mcp::{Item, List, ListKind};
 
-use crate::built_in;
-use crate::client::{Capabilities, Client};
-use crate::credentials::{Bearing, Behalf, Part, Showing};
+use crate::credentials::{Bearing, Behalf, Part};
 use crate::hub::Hub;
-use crate::principal::Authenticated;
 use crate::retry::Tries;
 use crate::table::{Listed, Mount};
 use crate::upstream::{Connected, Failure, ask};
@@ -25,54 +17,12 @@ use crate::upstream_sessions::{UpstreamSessions, settle};
 const ITEMS: usize = 2000;
 /// Most bytes of one list.
 const BYTES: usize = 16 << 20;
+/// No list is promised to be right for longer, whatever its upstream says.
+const TTL: Duration = Duration::from_secs(3600);
 /// Most pages of one list.
 const PAGES: usize = 200;
 /// How long one list may take to come in whole.
 const ASKING: Duration = Duration::from_secs(60);
-/// How long the aggregate waits for a slow upstream before it lists without it.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// How many upstreams are asked at once for one list.
-const AT_ONCE: usize = 64;
-/// How long a merged list is served before the lists it is made of are looked at again.
-const FRESH: Duration = Duration::from_secs(60);
-/// The same while something is missing in it.
-const FRESH_PARTIAL: Duration = Duration::from_secs(1);
-/// Most bytes of merged lists that are kept.
-const VIEWS: u64 = 128 << 20;
-
-/// Merged lists by tenant, kind, the servers that a caller may use, and as whom.
-pub(crate) struct Lists {
-    views: moka::sync::Cache<ViewKey, Arc<View>>,
-}
-
-/// Tenant, kind, the servers that the caller may use, if not all, a digest of the parts of those that take a credential,
-/// and what the client is to upstreams.
-type ViewKey = (TenantId, ListKind, Option<Arc<[Box<str>]>>, [u8; 16], Era, Capabilities);
-
-/// A merged list.
-struct View {
-    result: Bytes,
-    epoch: u64,
-    until: Instant,
-}
-
-impl Default for Lists {
-    fn default() -> Self {
-        let views = moka::sync::Cache::builder()
-            .weigher(|_, view: &Arc<View>| u32::try_from(view.result.len()).unwrap_or(u32::MAX))
-            .max_capacity(VIEWS)
-            .build();
-        Self { views }
-    }
-}
-
-impl Lists {
-    /// Most bytes of merged lists, and what tells how many there are.
-    pub(crate) fn fill(&self) -> (u64, impl Fn() -> u64 + use<>) {
-        let views = self.views.clone();
-        (VIEWS, move || views.weighted_size())
-    }
-}
 
 /// One mount's list: what is known, or what the upstream says now. A list that is merely old is
 /// served and asked for in the background; one that the upstream called changed is waited for.
@@ -118,7 +68,7 @@ pub(crate) async fn offered(
 }
 
 /// As whom a mount is listed.
-fn part(sessions: &UpstreamSessions, behalf: &Behalf, mount: &Mount) -> Result<Part, Failure> {
+pub(crate) fn part(sessions: &UpstreamSessions, behalf: &Behalf, mount: &Mount) -> Result<Part, Failure> {
     let served = behalf.served(mount).map_err(|unserved| sessions.credentials.unserved(mount, unserved))?;
     Ok(served.part)
 }
@@ -162,12 +112,12 @@ async fn taken(
     let asking = cell.ask();
     let deadline = tokio::time::Instant::now() + ASKING;
     let fetching = fetch(sessions, behalf, mount, &mut bearing, kind, deadline);
-    let items = tokio::time::timeout_at(deadline, fetching).await.unwrap_or_else(|_| {
+    let (items, ttl) = tokio::time::timeout_at(deadline, fetching).await.unwrap_or_else(|_| {
         let late = Err(Failure::Deadline);
         settle(mount, &late);
         late
     })?;
-    let listed = Arc::new(Listed::new(kind, mount, items.clone(), asking.at));
+    let listed = Arc::new(Listed::new(kind, mount, items.clone(), ttl, asking.at));
     match mount.put(part, terms, kind, listed.clone()) {
         None => behalf.hub.bump(),
         Some(true) => behalf.hub.lists_changed(Hub::bit(kind), mount, Some(part)),
@@ -183,12 +133,12 @@ async fn fetch(
     bearing: &mut Bearing,
     kind: ListKind,
     deadline: tokio::time::Instant,
-) -> Result<Vec<Item>, Failure> {
+) -> Result<(Vec<Item>, Duration), Failure> {
     // Whether the session could be opened is counted where it is opened, once for all who wait for it.
     let mut opened = sessions.shared(mount, behalf, bearing).await?;
     if !opened.has(kind) {
         mount.cooldown.succeeded();
-        return Ok(Vec::new());
+        return Ok((Vec::new(), Duration::ZERO));
     }
     let mut lost = false;
     let fetched = loop {
@@ -212,15 +162,15 @@ async fn fetch(
     fetched
 }
 
-/// Asks for all pages of a list. No try begins after `deadline`.
+/// Asks for all pages of a list; says for how long the upstream promises that it is right. No try begins after `deadline`.
 pub(crate) async fn pages(
     mount: &Mount,
     connected: &Connected,
     kind: ListKind,
     deadline: tokio::time::Instant,
-) -> Result<Vec<Item>, Failure> {
+) -> Result<(Vec<Item>, Duration), Failure> {
     let mut tries = Tries::of(mount, deadline);
-    let (mut items, mut bytes, mut cursor) = (Vec::new(), 0, None::<Bytes>);
+    let (mut items, mut bytes, mut cursor, mut ttl) = (Vec::new(), 0, None::<Bytes>, TTL);
     for _ in 0..PAGES {
         let params = match &cursor {
             None => Bytes::from_static(b"{}"),
@@ -236,7 +186,7 @@ pub(crate) async fn pages(
             Ok(result) => result,
             // A server may declare resources and know no templates.
             Err(error) if cursor.is_none() && kind != ListKind::Tools && code(&error) == Some(METHOD_NOT_FOUND) => {
-                return Ok(Vec::new());
+                return Ok((Vec::new(), Duration::ZERO));
             }
             Err(error) => return Err(Failure::Status { status: 400, retry_after: None, error: Some(error) }),
         };
@@ -247,12 +197,13 @@ pub(crate) async fn pages(
         let page = List::parse(kind, &result, ITEMS - items.len())
             .map_err(|_| Failure::BadResponse("its list is malformed or too long"))?;
         items.extend(page.items);
+        ttl = ttl.min(page.ttl_ms.map_or(Duration::ZERO, Duration::from_millis));
         match page.next_cursor {
             Some(next) if cursor.as_ref() != Some(&next) => cursor = Some(next),
-            _ => return Ok(items),
+            _ => return Ok((items, ttl)),
         }
     }
-    Ok(items)
+    Ok((items, ttl))
 }
 
 /// JSON-RPC's code for a method that is not there.
@@ -261,179 +212,4 @@ const METHOD_NOT_FOUND: i64 = -32601;
 /// The code of a raw JSON-RPC error.
 fn code(error: &[u8]) -> Option<i64> {
     std::str::from_utf8(mcp::member(error, "code")?.of(error)).ok()?.parse().ok()
-}
-
-impl Lists {
-    /// The merged list of everything that the caller may use, as a ready result.
-    pub(crate) async fn merged(
-        &self,
-        sessions: &Arc<UpstreamSessions>,
-        who: &Authenticated,
-        shown: Showing<'_>,
-        client: Client,
-        kind: ListKind,
-    ) -> Bytes {
-        let key = (who.tenant.spec.id, kind, who.view(), parts(who), client.era(), client.capabilities);
-        let hub = &who.tenant.hub;
-        let epoch = hub.epoch();
-        if let Some(view) = self.views.get(&key)
-            && view.epoch == epoch
-            && Instant::now() < view.until
-        {
-            return view.result.clone();
-        }
-        let behalf = Behalf::of(who, shown, client);
-        let mounts: Vec<Arc<Mount>> = who.mounts().cloned().collect();
-        // One deadline for all of them together: many slow servers cost no more than one.
-        let deadline = tokio::time::Instant::now() + PATIENCE;
-        let asked = stream::iter(mounts.into_iter().enumerate()).map(|(at, mount)| {
-            let (sessions, behalf) = (sessions.clone(), behalf.clone());
-            async move { (at, patiently(sessions, behalf, &mount, kind, deadline).await, mount) }
-        });
-        let mut parts: Vec<_> = asked.buffer_unordered(AT_ONCE).collect().await;
-        parts.sort_unstable_by_key(|(at, _, _)| *at);
-        let parts: Vec<(Arc<Mount>, Option<Arc<Listed>>)> =
-            parts.into_iter().map(|(_, listed, mount)| (mount, listed)).collect();
-        let (served, missing): (Vec<_>, Vec<_>) = parts.iter().partition(|(_, listed)| listed.is_some());
-        tracing::debug!(
-            kind = kind.member(),
-            selected = parts.len(),
-            served = served.len(),
-            failed = ?missing.iter().map(|(mount, _)| mount.name()).collect::<Vec<_>>(),
-            "list"
-        );
-        let result = merge(kind, &parts);
-        let until = Instant::now() + if missing.is_empty() { FRESH } else { FRESH_PARTIAL };
-        self.views.insert(key, Arc::new(View { result: result.clone(), epoch, until }));
-        result
-    }
-}
-
-/// What tells the lists of this caller from those of others: as whom each server that takes a credential is used, if at
-/// all. Zeros where there is none.
-fn parts(who: &Authenticated) -> [u8; 16] {
-    let mut digest = [0; 16];
-    if who.tenant.bound.is_empty() {
-        return digest;
-    }
-    let mut hash = Sha256::new();
-    for mount in who.tenant.bound.iter().filter(|mount| who.may_use(mount.name())) {
-        hash.update(mount.uid.to_be_bytes());
-        match who.served(mount).map(|served| served.part.of_lists()) {
-            Ok(part) => {
-                hash.update([u8::from(part.connection.is_some()) + 1]);
-                hash.update(part.connection.map(|id| *id.0.as_bytes()).unwrap_or_default());
-                hash.update(part.credential_version.to_be_bytes());
-                hash.update(part.context);
-            }
-            Err(_) => hash.update([0]),
-        }
-    }
-    digest.iter_mut().zip(hash.finalize()).for_each(|(to, from)| *to = from);
-    digest
-}
-
-/// One mount's part of a merged list, by the deadline at the latest.
-async fn patiently(
-    sessions: Arc<UpstreamSessions>,
-    behalf: Behalf,
-    mount: &Arc<Mount>,
-    kind: ListKind,
-    deadline: tokio::time::Instant,
-) -> Option<Arc<Listed>> {
-    let part = part(&sessions, &behalf, mount).ok()?;
-    let known = mount.known(part, mount.terms(behalf.client), kind);
-    let cell = mount.list(part, mount.terms(behalf.client), kind);
-    if known.as_ref().is_some_and(|known| !known.is_old() && !cell.is_stale(known)) {
-        return known;
-    }
-    // Somebody has been waiting for an answer for longer than we would.
-    if cell.is_stuck(PATIENCE) || mount.cooldown.remaining(Instant::now()).is_some() {
-        return known;
-    }
-    let hub = behalf.hub.clone();
-    // In a task of its own: it goes on when the aggregate loses patience.
-    let mut asking = {
-        let mount = mount.clone();
-        tokio::spawn(async move { listed(&sessions, &behalf, &mount, kind).await })
-    };
-    match tokio::time::timeout_at(deadline, &mut asking).await {
-        Ok(Ok(Err(Failure::NoCredential(_)))) => None,
-        Ok(asked) => asked.ok().and_then(Result::ok).or(known),
-        Err(_) => {
-            let mount = mount.clone();
-            tokio::spawn(async move {
-                if matches!(asking.await, Ok(Ok(_))) {
-                    hub.lists_changed(Hub::bit(kind), &mount, Some(part));
-                }
-            });
-            known
-        }
-    }
-}
-
-fn merge(kind: ListKind, parts: &[(Arc<Mount>, Option<Arc<Listed>>)]) -> Bytes {
-    let mut out = Vec::with_capacity(
-        64 + parts.iter().filter_map(|(_, listed)| Some(listed.as_ref()?.own.len() * 9 / 8)).sum::<usize>(),
-    );
-    out.extend_from_slice(b"{\"");
-    out.extend_from_slice(kind.member().as_bytes());
-    out.extend_from_slice(b"\":[");
-    let mut first = true;
-    let mut separate = |out: &mut Vec<u8>| {
-        if !std::mem::take(&mut first) {
-            out.push(b',');
-        }
-    };
-    let mut uris = HashSet::new();
-    for (mount, listed) in parts {
-        for item in listed.iter().flat_map(|listed| &listed.items) {
-            separate(&mut out);
-            match kind {
-                ListKind::Tools | ListKind::Prompts => item.renamed(&names::exposed(mount.name(), &item.key), &mut out),
-                ListKind::Resources | ListKind::Templates if uris.insert(item.key.clone()) => {
-                    out.extend_from_slice(&item.raw)
-                }
-                ListKind::Resources | ListKind::Templates => item.renamed(&prefixed(mount.name(), &item.key), &mut out),
-            }
-        }
-    }
-    if kind == ListKind::Tools {
-        for tool in built_in::tools() {
-            separate(&mut out);
-            tool.renamed(&names::exposed(built_in::NAME, &tool.key), &mut out);
-        }
-    }
-    out.push(b']');
-    let missing: Vec<&str> =
-        parts.iter().filter(|(_, listed)| listed.is_none()).map(|(mount, _)| mount.name()).collect();
-    if !missing.is_empty() {
-        out.extend_from_slice(br#","_meta":{"gatehouse/missing":["#);
-        for (at, name) in missing.iter().enumerate() {
-            if at > 0 {
-                out.push(b',');
-            }
-            write::string(&mut out, name);
-        }
-        out.extend_from_slice(b"]}");
-    }
-    out.push(b'}');
-    out.into()
-}
-
-/// A URI that two servers use: the later one carries its server's name.
-pub(crate) fn prefixed(server: &str, uri: &str) -> String {
-    format!("gw+{server}:{uri}")
-}
-
-/// The server and the original of a [`prefixed`] URI.
-pub(crate) fn unprefixed(uri: &str) -> Option<(&str, &str)> {
-    uri.strip_prefix("gw+")?.split_once(':')
-}
-
-/// Whether a URI can come of a template: the same text up to the first expression, and of
-/// several the longest such text wins.
-pub(crate) fn template_match(template: &str, uri: &str) -> Option<usize> {
-    let literal = template.split('{').next().unwrap_or_default();
-    uri.starts_with(literal).then_some(literal.len())
 }

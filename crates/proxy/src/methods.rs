@@ -5,10 +5,11 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response};
-use mcp::{Envelope, ListKind, Params, Revision, Span, names, write};
+use mcp::{Envelope, ListKind, Params, Revision, Span, write};
 use serde_json::json;
 
 use crate::account::{Account, Ended};
+use crate::aggregate;
 use crate::answer::refuse_nothing;
 use crate::body::Body;
 use crate::built_in;
@@ -17,20 +18,18 @@ use crate::credentials::{Behalf, NoCredential};
 use crate::fault::Fault;
 use crate::gate::Gate;
 use crate::limits::Held;
-use crate::lists::{listed, template_match, unprefixed};
+use crate::lists::listed;
 use crate::path::Target;
 use crate::pipeline::{passed, shown};
 use crate::principal::Authenticated;
-use crate::relay::{Asked, Renamed, json_response, refused};
+use crate::relay::{Asked, json_response, refused};
 use crate::session::{Scope, Session, Uid};
 use crate::table::Mount;
 use crate::toolsets;
 use crate::upstream::http::SESSION;
 use crate::upstream::{Connected, Failure, OWN_INFO, Opened, Opening, open};
 use crate::upstream_sessions::settle;
-
-/// How long the upstreams may take to hear of a log level.
-const LEVEL: std::time::Duration = std::time::Duration::from_secs(2);
+use crate::views::Page;
 
 impl Gate {
     /// Opens a client session. On the aggregate and the built-in service nothing goes upstream; on a
@@ -53,7 +52,7 @@ impl Gate {
             params.and_then(|params| params.capabilities).map(|span| Capabilities::declared(span.of(message)));
         let client = Client { revision, capabilities: declared.unwrap_or_default() };
         let (scope, result) = match target {
-            Target::Aggregate => (Scope::Aggregate, aggregate_result(revision)),
+            Target::Aggregate => (Scope::Aggregate, aggregate::initialized(who, revision)),
             Target::BuiltIn => (Scope::BuiltIn, built_in_result(revision)),
             Target::Toolset(name) => toolsets::initialized(who, name, revision).ok_or(Fault::NotFound)?,
             Target::Server(name) => {
@@ -133,6 +132,7 @@ impl Gate {
         settle(mount, &opened);
         let opened = opened?;
         self.credentials().accepted(mount, &bearing);
+        mount.offers.said(&opened.result);
         let upstream = match &opened.connected {
             Connected::Http(session) => session.id.as_ref().and_then(|id| id.to_str().ok()).map(Into::into),
             // `auto` has just found the older transport: the shared session serves from here on.
@@ -168,7 +168,9 @@ impl Gate {
                 return refused(self, &Fault::Params("this list has one page"), Some(&asked.id), Some(mount.name()));
             }
             return match Box::pin(listed(&self.sessions, &asked.behalf(), mount, kind)).await {
-                Ok(listed) => json_response(write::result(&asked.id, &listed.own)),
+                Ok(listed) => {
+                    json_response(Page::whole(&listed.own, listed.ttl).answer(&asked.id, asked.session.client()))
+                }
                 Err(failure) => refused(self, &Fault::of(&failure, false), Some(&asked.id), Some(mount.name())),
             };
         }
@@ -181,145 +183,6 @@ impl Gate {
             }
         }
         self.relay(asked, mount, None, Some(call)).await
-    }
-
-    async fn on_aggregate(&self, asked: &Asked<'_>, call: Held) -> Result<Response<Body>, Fault> {
-        let method = asked.method();
-        if let Some(kind) = ListKind::of_method(method) {
-            if asked.params().is_some_and(|params| params.cursor.is_some()) {
-                return Err(Fault::Params("this list has one page"));
-            }
-            let result =
-                Box::pin(self.lists.merged(&self.sessions, asked.who, asked.shown, asked.session.client(), kind)).await;
-            return Ok(json_response(write::result(&asked.id, &result)));
-        }
-        match method {
-            "tools/call" => self.named(asked, ListKind::Tools, call).await,
-            "prompts/get" => self.named(asked, ListKind::Prompts, call).await,
-            "resources/read" | "resources/subscribe" | "resources/unsubscribe" => {
-                let params = asked.params();
-                let (span, uri) = params
-                    .and_then(|params| Some((params.uri?, Params::text(params.uri, asked.message)?)))
-                    .ok_or(Fault::Params("uri is missing"))?;
-                let (mount, original) =
-                    Box::pin(self.owner(asked, &uri)).await.ok_or(Fault::Unknown { reason: "unknown_resource" })?;
-                Ok(self.relay(asked, &mount, renamed(span, &uri, &original), Some(call)).await)
-            }
-            "completion/complete" => {
-                let params = asked.params();
-                let (span, reference) = params
-                    .and_then(|params| Some((params.reference?, Params::text(params.reference, asked.message)?)))
-                    .ok_or(Fault::Params("ref is missing"))?;
-                if let Some((mount, original)) = Box::pin(self.find(asked, ListKind::Prompts, &reference)).await {
-                    return Ok(self.relay(asked, &mount, renamed(span, &reference, &original), Some(call)).await);
-                }
-                let (mount, original) = Box::pin(self.owner(asked, &reference))
-                    .await
-                    .ok_or(Fault::Unknown { reason: "unknown_reference" })?;
-                Ok(self.relay(asked, &mount, renamed(span, &reference, &original), Some(call)).await)
-            }
-            "logging/setLevel" => {
-                Box::pin(self.set_level(asked)).await;
-                Ok(json_response(write::result(&asked.id, b"{}")))
-            }
-            _ => Err(Fault::MethodUnknown),
-        }
-    }
-
-    /// A tool or prompt by its exposed name.
-    async fn named(&self, asked: &Asked<'_>, kind: ListKind, call: Held) -> Result<Response<Body>, Fault> {
-        let name = asked.name().ok_or(Fault::Params("name is missing"))?;
-        let span = asked.params().and_then(|params| params.name).unwrap_or_default();
-        let unknown =
-            Fault::Unknown { reason: if kind == ListKind::Tools { "unknown_tool" } else { "unknown_prompt" } };
-        if kind == ListKind::Tools && names::server(&name) == Some(built_in::NAME) {
-            let tool = built_in::tools()
-                .iter()
-                .find(|tool| names::exposed(built_in::NAME, &tool.key) == name)
-                .ok_or(unknown)?;
-            let mut message = Vec::with_capacity(asked.message.len());
-            let mut with = Vec::new();
-            write::string(&mut with, &tool.key);
-            write::patched(
-                &mut message,
-                asked.message,
-                Span::whole(asked.message),
-                &[write::Patch { span, with: &with }],
-            );
-            return Ok(json_response(Box::pin(self.built_in.serve(self, asked.who, message.into())).await));
-        }
-        let slug = names::server(&name).ok_or(unknown.clone())?;
-        let mount = asked.who.mount(slug).cloned().ok_or(unknown.clone())?;
-        if kind == ListKind::Tools && mount.disabled.iter().any(|tool| names::exposed(slug, tool) == name) {
-            return Ok(refused(self, &Fault::ToolDisabled, Some(&asked.id), Some(slug)));
-        }
-        let listed = match asked.who.known(&mount, asked.session.client(), kind) {
-            Some(listed) if listed.find(&name).is_some() => listed,
-            // Not known, or not in it: it may be new over there.
-            known => {
-                if known.is_some_and(|known| known.may_be_asked_again())
-                    && let Ok(served) = asked.who.served(&mount)
-                {
-                    mount.invalidate(served.part, kind);
-                }
-                match Box::pin(listed(&self.sessions, &asked.behalf(), &mount, kind)).await {
-                    Ok(listed) => listed,
-                    Err(failure) => {
-                        return Ok(refused(self, &asked.fault(&failure, false), Some(&asked.id), Some(slug)));
-                    }
-                }
-            }
-        };
-        let item = listed.find(&name).ok_or(unknown)?;
-        let renamed = renamed(span, &name, &item.key);
-        Ok(self.relay(asked, &mount, renamed, Some(call)).await)
-    }
-
-    /// The mount and the original name behind an exposed one, if it is known.
-    async fn find(&self, asked: &Asked<'_>, kind: ListKind, name: &str) -> Option<(Arc<Mount>, String)> {
-        let mount = asked.who.mount(names::server(name)?)?.clone();
-        let listed = listed(&self.sessions, &asked.behalf(), &mount, kind).await.ok()?;
-        let original = listed.find(name)?.key.to_string();
-        Some((mount, original))
-    }
-
-    /// The mount that a URI belongs to: by its prefix, by the lists, by the templates. Upstreams are
-    /// asked only if none of what is known fits.
-    async fn owner(&self, asked: &Asked<'_>, uri: &str) -> Option<(Arc<Mount>, String)> {
-        if let Some((slug, original)) = unprefixed(uri) {
-            return Some((asked.who.mount(slug)?.clone(), original.to_owned()));
-        }
-        if let Some(mount) = listed_owner(asked, uri) {
-            return Some((mount, uri.to_owned()));
-        }
-        let missing =
-            |kind| asked.who.mounts().any(move |mount| asked.who.known(mount, asked.session.client(), kind).is_none());
-        if missing(ListKind::Resources) || missing(ListKind::Templates) {
-            let merged = |kind| self.lists.merged(&self.sessions, asked.who, asked.shown, asked.session.client(), kind);
-            tokio::join!(merged(ListKind::Resources), merged(ListKind::Templates));
-        }
-        let mount = listed_owner(asked, uri).or_else(|| template_owner(asked, uri))?;
-        Some((mount, uri.to_owned()))
-    }
-
-    /// Tells every upstream that the principal has a session with, all at once, and waits a moment.
-    async fn set_level(&self, asked: &Asked<'_>) {
-        let Some(params) = asked.params() else { return };
-        let params = params.all.of(asked.message);
-        let told = asked.who.mounts().map(async |mount| {
-            let Ok(bearing) = self.credentials().bearing(mount, &asked.behalf()).await else { return };
-            let Some(opened) = self.sessions.known(mount, &asked.behalf(), bearing.part).await else { return };
-            if mount.cooldown.remaining(Instant::now()).is_some() {
-                return;
-            }
-            let connected = opened.connected.bearing(bearing.lines.as_ref());
-            let asking = crate::upstream::ask(mount, &connected, "logging/setLevel", params);
-            let told = tokio::time::timeout(LEVEL, asking).await.unwrap_or(Err(Failure::Deadline));
-            if let Err(failure) = told {
-                tracing::debug!(server = mount.name(), class = failure.class(), "a log level could not be passed on");
-            }
-        });
-        futures::future::join_all(told).await;
     }
 
     /// Serves a notification inside a session; there is never anything to say to it.
@@ -379,35 +242,6 @@ impl Gate {
     }
 }
 
-/// The mount that lists this very URI.
-fn listed_owner(asked: &Asked<'_>, uri: &str) -> Option<Arc<Mount>> {
-    let lists = |mount: &&Arc<Mount>| {
-        [ListKind::Resources, ListKind::Templates].into_iter().any(|kind| {
-            asked.who.known(mount, asked.session.client(), kind).is_some_and(|listed| listed.find(uri).is_some())
-        })
-    };
-    asked.who.mounts().find(lists).cloned()
-}
-
-/// The mount with the longest template that the URI can come of; of equally long ones the first.
-fn template_owner(asked: &Asked<'_>, uri: &str) -> Option<Arc<Mount>> {
-    let longest = |mount: &Arc<Mount>| {
-        let listed = asked.who.known(mount, asked.session.client(), ListKind::Templates)?;
-        listed.items.iter().filter_map(|item| template_match(&item.key, uri)).max()
-    };
-    let matches = asked.who.mounts().filter_map(|mount| Some((longest(mount)?, mount)));
-    let best = matches.reduce(|best, next| if next.0 > best.0 { next } else { best })?;
-    Some(best.1.clone())
-}
-
-fn renamed(span: Span, name: &str, original: &str) -> Renamed {
-    (name != original).then(|| {
-        let mut with = Vec::with_capacity(original.len() + 2);
-        write::string(&mut with, original);
-        (span, with)
-    })
-}
-
 /// The upstream's own words, with the version that this client speaks.
 fn with_version(result: &Bytes, revision: Revision) -> Bytes {
     let Some(span) = mcp::member(result, "protocolVersion") else { return result.clone() };
@@ -415,20 +249,6 @@ fn with_version(result: &Bytes, revision: Revision) -> Bytes {
     let mut out = Vec::with_capacity(result.len() + 2);
     write::patched(&mut out, result, Span::whole(result), &[write::Patch { span, with: version.as_bytes() }]);
     out.into()
-}
-
-fn aggregate_result(revision: Revision) -> Bytes {
-    let changes = json!({ "listChanged": true });
-    let result = json!({
-        "protocolVersion": revision.as_str(),
-        "capabilities": {
-            "tools": changes, "prompts": changes, "resources": { "listChanged": true, "subscribe": true },
-            "completions": {}, "logging": {},
-        },
-        "serverInfo": { "name": "gatehouse", "version": env!("CARGO_PKG_VERSION") },
-        "instructions": "Tools and prompts of several servers; each name begins with its server's name and two underscores.",
-    });
-    result.to_string().into()
 }
 
 /// What a server is taken to offer before anybody has connected: whatever it turns out to have, and that this changes.

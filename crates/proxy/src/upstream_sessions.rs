@@ -198,6 +198,7 @@ impl UpstreamSessions {
             opened.map(|mut opened| {
                 // Each request brings its own.
                 opened.connected = opened.connected.bearing(None);
+                mount.offers.said(&opened.result);
                 Arc::new(Shared {
                     opened,
                     over: AtomicBool::new(false),

@@ -107,7 +107,7 @@ fn bounds(metrics: &Metrics, gate: &Arc<Gate>) {
     }
     let ended = gate.ended.clone();
     metrics.bound("ended_sessions", crate::gate::ENDED, move || ended.entry_count());
-    let (most, used) = gate.lists.fill();
+    let (most, used) = gate.views.fill();
     metrics.bound("merged_lists_bytes", most, used);
     let (most, used) = gate.tables.fill();
     metrics.bound("connection_lists_bytes", most, used);

@@ -16,6 +16,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::eras::Eras;
 use super::manifest::{Manifest, of_kind};
+use super::offers::Offers;
 use crate::client::{Client, Terms};
 use crate::cooldown::Cooldown;
 use crate::credentials::Part;
@@ -53,6 +54,8 @@ pub(crate) struct Mount {
     found: AtomicU8,
     /// Which eras it speaks.
     pub(crate) eras: Eras,
+    /// What it offers, as it said last.
+    pub(crate) offers: Offers,
     lists: OnceLock<Manifest>,
     /// Those of single connections.
     partitions: OnceLock<Arc<Partitions>>,
@@ -86,6 +89,8 @@ pub(crate) struct Listed {
     pub(crate) own: Bytes,
     /// Exposed name to index in `items` (tools and prompts), or the key itself (resources).
     pub(crate) by_name: HashMap<Box<str>, usize>,
+    /// For how long the upstream promises it to be right.
+    pub(crate) ttl: Duration,
     since: Instant,
     /// [`ListCell::changed`] before the upstream was asked.
     at: u64,
@@ -137,6 +142,7 @@ impl Mount {
             disabled: spec.disabled_tools.iter().map(|tool| tool.as_str().into()).collect(),
             found: AtomicU8::new(0),
             eras: eras(&spec),
+            offers: Offers::default(),
             lists: OnceLock::new(),
             partitions: OnceLock::new(),
             series: series.unwrap_or_default(),
@@ -345,7 +351,7 @@ impl Drop for Asking<'_> {
 }
 
 impl Listed {
-    pub(crate) fn new(kind: ListKind, mount: &Mount, mut items: Vec<Item>, at: u64) -> Self {
+    pub(crate) fn new(kind: ListKind, mount: &Mount, mut items: Vec<Item>, ttl: Duration, at: u64) -> Self {
         if kind == ListKind::Tools {
             items.retain(|item| !mount.disabled.contains(&item.key));
         }
@@ -368,7 +374,7 @@ impl Listed {
                 ListKind::Resources | ListKind::Templates => (item.key.clone(), at),
             })
             .collect();
-        Self { items, own: own.into(), by_name, since: Instant::now(), at }
+        Self { items, own: own.into(), by_name, ttl, since: Instant::now(), at }
     }
 
     /// Whether it is time to ask again in the background.

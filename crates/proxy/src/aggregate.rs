@@ -1,0 +1,232 @@
+//! `/mcp`: everything that a caller may use as one server, and the way from its names back to the servers'.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::Response;
+use mcp::{ListKind, Params, Revision, Span, names, write};
+use serde_json::json;
+
+use crate::body::Body;
+use crate::built_in;
+use crate::fault::Fault;
+use crate::gate::Gate;
+use crate::limits::Held;
+use crate::lists::listed;
+use crate::principal::Authenticated;
+use crate::relay::{Asked, Renamed, json_response, refused};
+use crate::table::{Mount, Offered};
+use crate::upstream::Failure;
+use crate::views::{template_match, unprefixed};
+
+/// What models are told of the names here.
+const OWN_INSTRUCTIONS: &str =
+    "Tools and prompts of several servers; each name begins with its server's name and two underscores.";
+/// Longest instructions of all servers together, in bytes; those of further ones are left out.
+const INSTRUCTIONS: usize = 16 << 10;
+/// How long the upstreams may take to hear of a log level.
+const LEVEL: Duration = Duration::from_secs(2);
+
+impl Gate {
+    /// Serves a request at `/mcp`.
+    pub(crate) async fn on_aggregate(&self, asked: &Asked<'_>, call: Held) -> Result<Response<Body>, Fault> {
+        let method = asked.method();
+        if let Some(kind) = ListKind::of_method(method) {
+            let client = asked.session.client();
+            let view = Box::pin(self.views.merged(&self.sessions, asked.who, asked.shown, client, kind)).await;
+            let cursor = asked.params().and_then(|params| params.cursor);
+            let cursor = cursor.map(|span| Params::text(Some(span), asked.message).unwrap_or_default());
+            let page = view.page(&self.sealer, kind, cursor.as_deref());
+            let page = page.ok_or(Fault::Params("the cursor is not of this list"))?;
+            return Ok(json_response(page.answer(&asked.id, client)));
+        }
+        match method {
+            "tools/call" => self.named(asked, ListKind::Tools, call).await,
+            "prompts/get" => self.named(asked, ListKind::Prompts, call).await,
+            "resources/read" | "resources/subscribe" | "resources/unsubscribe" => {
+                let params = asked.params();
+                let (span, uri) = params
+                    .and_then(|params| Some((params.uri?, Params::text(params.uri, asked.message)?)))
+                    .ok_or(Fault::Params("uri is missing"))?;
+                let (mount, original) =
+                    Box::pin(self.owner(asked, &uri)).await.ok_or(Fault::Unknown { reason: "unknown_resource" })?;
+                Ok(self.relay(asked, &mount, renamed(span, &uri, &original), Some(call)).await)
+            }
+            "completion/complete" => {
+                let params = asked.params();
+                let (span, reference) = params
+                    .and_then(|params| Some((params.reference?, Params::text(params.reference, asked.message)?)))
+                    .ok_or(Fault::Params("ref is missing"))?;
+                if let Some((mount, original)) = Box::pin(self.find(asked, ListKind::Prompts, &reference)).await {
+                    return Ok(self.relay(asked, &mount, renamed(span, &reference, &original), Some(call)).await);
+                }
+                let (mount, original) = Box::pin(self.owner(asked, &reference))
+                    .await
+                    .ok_or(Fault::Unknown { reason: "unknown_reference" })?;
+                Ok(self.relay(asked, &mount, renamed(span, &reference, &original), Some(call)).await)
+            }
+            "logging/setLevel" => {
+                Box::pin(self.set_level(asked)).await;
+                Ok(json_response(write::result(&asked.id, b"{}")))
+            }
+            _ => Err(Fault::MethodUnknown),
+        }
+    }
+
+    /// A tool or prompt by its exposed name.
+    async fn named(&self, asked: &Asked<'_>, kind: ListKind, call: Held) -> Result<Response<Body>, Fault> {
+        let name = asked.name().ok_or(Fault::Params("name is missing"))?;
+        let span = asked.params().and_then(|params| params.name).unwrap_or_default();
+        let unknown =
+            Fault::Unknown { reason: if kind == ListKind::Tools { "unknown_tool" } else { "unknown_prompt" } };
+        if kind == ListKind::Tools && names::server(&name) == Some(built_in::NAME) {
+            let tool = built_in::tools()
+                .iter()
+                .find(|tool| names::exposed(built_in::NAME, &tool.key) == name)
+                .ok_or(unknown)?;
+            let mut message = Vec::with_capacity(asked.message.len());
+            let mut with = Vec::new();
+            write::string(&mut with, &tool.key);
+            write::patched(
+                &mut message,
+                asked.message,
+                Span::whole(asked.message),
+                &[write::Patch { span, with: &with }],
+            );
+            return Ok(json_response(Box::pin(self.built_in.serve(self, asked.who, message.into())).await));
+        }
+        let slug = names::server(&name).ok_or(unknown.clone())?;
+        let mount = asked.who.mount(slug).cloned().ok_or(unknown.clone())?;
+        if kind == ListKind::Tools && mount.disabled.iter().any(|tool| names::exposed(slug, tool) == name) {
+            return Ok(refused(self, &Fault::ToolDisabled, Some(&asked.id), Some(slug)));
+        }
+        let listed = match asked.who.known(&mount, asked.session.client(), kind) {
+            Some(listed) if listed.find(&name).is_some() => listed,
+            // Not known, or not in it: it may be new over there.
+            known => {
+                if known.is_some_and(|known| known.may_be_asked_again())
+                    && let Ok(served) = asked.who.served(&mount)
+                {
+                    mount.invalidate(served.part, kind);
+                }
+                match Box::pin(listed(&self.sessions, &asked.behalf(), &mount, kind)).await {
+                    Ok(listed) => listed,
+                    Err(failure) => {
+                        return Ok(refused(self, &asked.fault(&failure, false), Some(&asked.id), Some(slug)));
+                    }
+                }
+            }
+        };
+        let item = listed.find(&name).ok_or(unknown)?;
+        let renamed = renamed(span, &name, &item.key);
+        Ok(self.relay(asked, &mount, renamed, Some(call)).await)
+    }
+
+    /// The mount and the original name behind an exposed one, if it is known.
+    async fn find(&self, asked: &Asked<'_>, kind: ListKind, name: &str) -> Option<(Arc<Mount>, String)> {
+        let mount = asked.who.mount(names::server(name)?)?.clone();
+        let listed = listed(&self.sessions, &asked.behalf(), &mount, kind).await.ok()?;
+        let original = listed.find(name)?.key.to_string();
+        Some((mount, original))
+    }
+
+    /// The mount that a URI belongs to: by its prefix, by the lists, by the templates. Upstreams are
+    /// asked only if none of what is known fits.
+    async fn owner(&self, asked: &Asked<'_>, uri: &str) -> Option<(Arc<Mount>, String)> {
+        if let Some((slug, original)) = unprefixed(uri) {
+            return Some((asked.who.mount(slug)?.clone(), original.to_owned()));
+        }
+        if let Some(mount) = listed_owner(asked, uri) {
+            return Some((mount, uri.to_owned()));
+        }
+        let missing =
+            |kind| asked.who.mounts().any(move |mount| asked.who.known(mount, asked.session.client(), kind).is_none());
+        if missing(ListKind::Resources) || missing(ListKind::Templates) {
+            let merged = |kind| self.views.merged(&self.sessions, asked.who, asked.shown, asked.session.client(), kind);
+            tokio::join!(merged(ListKind::Resources), merged(ListKind::Templates));
+        }
+        let mount = listed_owner(asked, uri).or_else(|| template_owner(asked, uri))?;
+        Some((mount, uri.to_owned()))
+    }
+
+    /// Tells every upstream that the principal has a session with, all at once, and waits a moment.
+    async fn set_level(&self, asked: &Asked<'_>) {
+        let Some(params) = asked.params() else { return };
+        let params = params.all.of(asked.message);
+        let told = asked.who.mounts().map(async |mount| {
+            let Ok(bearing) = self.credentials().bearing(mount, &asked.behalf()).await else { return };
+            let Some(opened) = self.sessions.known(mount, &asked.behalf(), bearing.part).await else { return };
+            if mount.cooldown.remaining(Instant::now()).is_some() {
+                return;
+            }
+            let connected = opened.connected.bearing(bearing.lines.as_ref());
+            let asking = crate::upstream::ask(mount, &connected, "logging/setLevel", params);
+            let told = tokio::time::timeout(LEVEL, asking).await.unwrap_or(Err(Failure::Deadline));
+            if let Err(failure) = told {
+                tracing::debug!(server = mount.name(), class = failure.class(), "a log level could not be passed on");
+            }
+        });
+        futures::future::join_all(told).await;
+    }
+}
+
+/// The mount that lists this very URI.
+fn listed_owner(asked: &Asked<'_>, uri: &str) -> Option<Arc<Mount>> {
+    let lists = |mount: &&Arc<Mount>| {
+        [ListKind::Resources, ListKind::Templates].into_iter().any(|kind| {
+            asked.who.known(mount, asked.session.client(), kind).is_some_and(|listed| listed.find(uri).is_some())
+        })
+    };
+    asked.who.mounts().find(lists).cloned()
+}
+
+/// The mount with the longest template that the URI can come of; of equally long ones the first.
+fn template_owner(asked: &Asked<'_>, uri: &str) -> Option<Arc<Mount>> {
+    let longest = |mount: &Arc<Mount>| {
+        let listed = asked.who.known(mount, asked.session.client(), ListKind::Templates)?;
+        listed.items.iter().filter_map(|item| template_match(&item.key, uri)).max()
+    };
+    let matches = asked.who.mounts().filter_map(|mount| Some((longest(mount)?, mount)));
+    let best = matches.reduce(|best, next| if next.0 > best.0 { next } else { best })?;
+    Some(best.1.clone())
+}
+
+fn renamed(span: Span, name: &str, original: &str) -> Renamed {
+    (name != original).then(|| {
+        let mut with = Vec::with_capacity(original.len() + 2);
+        write::string(&mut with, original);
+        (span, with)
+    })
+}
+
+/// What a client is told that begins a session here.
+pub(crate) fn initialized(who: &Authenticated, revision: Revision) -> Bytes {
+    let (offered, instructions) = offered(who);
+    let result = json!({
+        "protocolVersion": revision.as_str(),
+        "capabilities": offered.capabilities(),
+        "serverInfo": { "name": "gatehouse", "version": env!("CARGO_PKG_VERSION") },
+        "instructions": instructions,
+    });
+    result.to_string().into()
+}
+
+/// What the servers that somebody may use have among them, and how they are to be used, by what they said last. As long
+/// as one of them has said nothing it may have everything.
+pub(crate) fn offered(who: &Authenticated) -> (Offered, String) {
+    let mut instructions = OWN_INSTRUCTIONS.to_owned();
+    // The built-in service has tools.
+    let mut all = Offered { tools: true, ..Offered::default() };
+    for mount in who.mounts() {
+        let Some(offered) = mount.offers.known() else {
+            all = all.or(&Offered::everything());
+            continue;
+        };
+        all = all.or(&offered);
+        if !offered.instructions.is_empty() && instructions.len() + offered.instructions.len() < INSTRUCTIONS {
+            instructions.extend(["\n\n# ", mount.name(), "\n\n", &offered.instructions]);
+        }
+    }
+    (all, instructions)
+}
