@@ -14,12 +14,13 @@ use tests::{Admin, Authority, Guard, Mcp, Upstream, canary};
 use crate::harbour::{Person, add_with, connect, link_at};
 
 /// Everything that a REST client can read.
-const READABLE: [&str; 12] = [
+const READABLE: [&str; 13] = [
     "/api/v1/servers",
     "/api/v1/users",
     "/api/v1/departments",
     "/api/v1/keys",
     "/api/v1/issuers",
+    "/api/v1/toolsets",
     "/api/v1/proxies",
     "/api/v1/tenants",
     "/api/v1/egress-rules",

@@ -54,6 +54,7 @@ async fn an_export_applied_is_a_no_op_and_makes_an_empty_house_the_same() {
             "X-A: b",
         ];
         shell.done(&[&add[..], &["--disable-tool", "fail", "--call-secs", "9", "--retry-count", "1"]].concat()).await;
+        shell.done(&at(&["toolset", "add", "office", "--listing", "search", "--tool", "notes/echo=say"])).await;
     }
     let exported = shell.told(&["export", "--all-tenants"]).await;
     assert!(!exported.contains("ghk_") && !exported.contains("generation"), "{exported}");
@@ -86,8 +87,18 @@ async fn what_says_only_its_name_is_exported_with_only_its_name() {
     let exported = Shell::of(&house).told(&["export", "--all-tenants"]).await;
     let (_, acme) = exported.split_once("  acme:\n").unwrap_or_else(|| panic!("{exported}"));
     let lines: Vec<&str> = acme.lines().take_while(|line| line.starts_with("   ")).map(str::trim).collect();
-    let expected =
-        ["departments:", "labs: {}", "users:", "ann: {}", "servers:", "notes:", "url", "issuers: {}", "keys: []"];
+    let expected = [
+        "departments:",
+        "labs: {}",
+        "users:",
+        "ann: {}",
+        "servers:",
+        "notes:",
+        "url",
+        "toolsets: {}",
+        "issuers: {}",
+        "keys: []",
+    ];
     assert_eq!(lines.len(), expected.len(), "{exported}");
     assert!(lines.iter().zip(expected).all(|(line, expected)| line.starts_with(expected)), "{exported}");
     assert!(exported.ends_with("egress_rules:\n- host: wiki\n  reason: r\n"), "{exported}");

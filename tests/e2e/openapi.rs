@@ -20,6 +20,7 @@ async fn furnished(upstream: &Upstream) -> Gatehouse {
         ("users", json!({"login": "ann", "departments": ["board"]})),
         ("keys", json!({"label": "laptop", "user": "ann"})),
         ("tenants", json!({"name": "third"})),
+        ("toolsets", json!({"name": "office", "tools": [{"server": "notes", "tool": "*"}]})),
         ("egress-rules", json!({"host": "wiki.corp", "reason": "a record"})),
     ] {
         admin.post(&format!("/api/v1/{noun}"), &body).await.expect(201);

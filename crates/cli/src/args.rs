@@ -21,6 +21,7 @@ mod signed_in;
 mod span;
 mod tenant;
 mod token;
+mod toolset;
 mod user;
 mod vault;
 
@@ -39,6 +40,7 @@ pub(crate) use self::signed_in::{GrantVerb, SessionVerb};
 pub(crate) use self::span::{Instant, Span};
 pub(crate) use self::tenant::{StaleAfter, TenantCreate, TenantLimits, TenantSet, TenantVerb};
 pub(crate) use self::token::{OnBehalf, Token};
+pub(crate) use self::toolset::{Pick, ToolsetAdd, ToolsetArgs, ToolsetSet, ToolsetVerb};
 pub(crate) use self::user::{UserCreate, UserSet, UserVerb};
 pub(crate) use self::vault::{RotateVerb, VaultVerb};
 
@@ -101,6 +103,9 @@ pub(crate) enum Verb {
     },
     /// Call a tool of a server, as an admin who tries it or in the name of a user; others call with an MCP client
     Call(Call),
+    /// Selections of tools with URLs of their own
+    #[command(subcommand)]
+    Toolset(ToolsetVerb),
     /// People who hold keys
     #[command(subcommand)]
     User(UserVerb),

@@ -26,6 +26,7 @@ mod status;
 mod tenants;
 mod tokens;
 mod tools;
+mod toolsets;
 mod users;
 mod vault;
 
@@ -53,6 +54,7 @@ pub(crate) async fn run(cli: Cli) -> Result<(), Failure> {
         Verb::Tools { server } => tools::list(&Api::open(&target()?)?, &server, screen).await,
         Verb::Call(call) => tools::call(&target()?, &call, screen).await,
         Verb::Recover(recover) => recover::run(&Api::open(&target()?)?, &recover, screen).await,
+        Verb::Toolset(verb) => toolsets::run(&Api::open(&target()?)?, verb, screen).await,
         Verb::User(verb) => users::run(&Api::open(&target()?)?, verb, screen).await,
         Verb::Department(verb) => departments::run(&Api::open(&target()?)?, verb, screen).await,
         Verb::Key(verb) => keys::run(&Api::open(&target()?)?, verb, screen).await,

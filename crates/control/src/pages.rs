@@ -29,6 +29,7 @@ mod link;
 mod refusal;
 mod round_trip;
 mod signin;
+mod toolsets;
 
 use std::sync::LazyLock;
 
@@ -86,6 +87,8 @@ pub(crate) fn routes() -> Vec<PageRoute> {
         unhurried("GET",  "/oauth/callback",                    get(connect::end)),
         route("GET",      "/connections",                       get(connections::page)),
         unhurried("POST", "/connections/{connection}/disconnect", post(connections::disconnect)),
+        route("GET",      "/toolsets",                          get(toolsets::page)),
+        route("GET",      "/toolsets/{toolset}",                get(toolsets::one)),
         route("GET",      "/assets/{file}",                     get(assets::file)),
     ]
 }

@@ -40,6 +40,7 @@ mod sign_in_links;
 mod tenants;
 mod tokens;
 mod tools;
+pub(crate) mod toolsets;
 mod trace;
 mod users;
 mod vault;
@@ -221,6 +222,12 @@ pub(crate) fn routes() -> Vec<Route> {
         route("POST",   "/api/v1/servers/{server}/connections/login",                User,  post(login::begin)),
         route("GET",    "/api/v1/servers/{server}/connections/login/{attempt}",      User,  get(login::show)),
         route("POST",   "/api/v1/connections/find",                                  Admin, post(connections::find_by_secret)),
+
+        route("POST",   "/api/v1/toolsets",                         Admin,    post(toolsets::create)),
+        route("GET",    "/api/v1/toolsets",                         Member,   get(toolsets::list)),
+        route("GET",    "/api/v1/toolsets/{toolset}",               Member,   get(toolsets::show)),
+        route("PATCH",  "/api/v1/toolsets/{toolset}",               Admin,    patch(toolsets::change)),
+        route("DELETE", "/api/v1/toolsets/{toolset}",               Admin,    delete(toolsets::remove)),
 
         route("POST",   "/api/v1/egress-rules",                     Platform, post(egress_rules::create)),
         route("GET",    "/api/v1/egress-rules",                     Platform, get(egress_rules::list)),

@@ -69,6 +69,8 @@ uuid_ids! {
     SessionId "session";
     /// A credential bound to a server and whom it is for.
     ConnectionId "connection";
+    /// A selection of tools over several servers.
+    ToolsetId "toolset";
 }
 
 /// The public part of a key: 16 characters of base62, by which it is looked up.

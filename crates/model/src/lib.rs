@@ -17,6 +17,7 @@ mod resource;
 mod secret;
 mod server;
 mod tenant;
+mod toolset;
 mod user;
 
 pub use self::clock::{Clock, ManualClock, SystemClock};
@@ -26,14 +27,19 @@ pub use self::digest::{Digest, TableDigest, table_digest};
 pub use self::egress_rule::{EgressRule, EgressRuleError, HostPattern, HostPatternError};
 pub use self::ids::{
     ConnectionId, DepartmentId, EgressRuleId, Generation, GrantId, IdError, IssuerId, KeyId, Revision, ServerId,
-    SessionId, SignerId, TenantId, UserId,
+    SessionId, SignerId, TenantId, ToolsetId, UserId,
 };
 pub use self::issuer::{ClaimMapping, IssuerSpec, RevokedGrant, SignerSpec, SigningAlgorithm};
 pub use self::key::{KeyRole, KeyScopes, KeyText, KeyTextError, KeyVerifier, PresentedKey};
-pub use self::name::{BUILT_IN, DEFAULT_TENANT, DepartmentName, IssuerName, NameError, ServerName, TenantName};
+pub use self::name::{
+    BUILT_IN, DEFAULT_TENANT, DepartmentName, IssuerName, NameError, ServerName, TenantName, ToolsetName,
+};
 pub use self::principal::{Principal, Subject};
 pub use self::resource::{Resource, ResourceKind, ResourceName};
 pub use self::secret::Secret;
 pub use self::server::{ServerLimits, ServerSpec, Transport, TransportError, UpstreamUrl, UrlError};
 pub use self::tenant::{Limits, TenantSpec};
+pub use self::toolset::{
+    Listing, MAX_TOOLSET_DESCRIPTION, MAX_TOOLSET_TOOLS, ToolsetError, ToolsetSpec, ToolsetTool,
+};
 pub use self::user::UserSpec;

@@ -81,6 +81,8 @@ slugs! {
     DepartmentName;
     /// The slug of a tenant's identity provider.
     IssuerName;
+    /// A toolset's slug.
+    ToolsetName;
 }
 
 impl ServerName {

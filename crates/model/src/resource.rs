@@ -5,7 +5,8 @@ use std::str::FromStr;
 
 use crate::{
     ConnectionId, ConnectionSpec, Digest, EgressRule, EgressRuleId, GrantId, IdError, IssuerId, IssuerSpec, KeyId,
-    KeyVerifier, RevokedGrant, ServerId, ServerSpec, SignerId, SignerSpec, TenantId, TenantSpec, UserId, UserSpec,
+    KeyVerifier, RevokedGrant, ServerId, ServerSpec, SignerId, SignerSpec, TenantId, TenantSpec, ToolsetId,
+    ToolsetSpec, UserId, UserSpec,
 };
 
 /// Which kind of resource a name stands for.
@@ -29,10 +30,12 @@ pub enum ResourceKind {
     Revoked,
     /// A credential bound to a server and whom it is for.
     Connection,
+    /// A selection of tools over several servers.
+    Toolset,
 }
 
 /// The name of a resource: `tenant/<id>`, `server/<id>`, `key/<id>`, `egress/<id>`, `user/<id>`, `issuer/<id>`,
-/// `signer/<id>`, `revoked/<id>` or `connection/<id>`. Sorts by its text.
+/// `signer/<id>`, `revoked/<id>`, `connection/<id>` or `toolset/<id>`. Sorts by its text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ResourceName {
     /// A tenant's settings and limits.
@@ -53,6 +56,8 @@ pub enum ResourceName {
     Revoked(GrantId),
     /// A credential bound to a server and whom it is for.
     Connection(ConnectionId),
+    /// A selection of tools over several servers.
+    Toolset(ToolsetId),
 }
 
 impl ResourceName {
@@ -68,6 +73,7 @@ impl ResourceName {
             Self::Signer(_) => ResourceKind::Signer,
             Self::Revoked(_) => ResourceKind::Revoked,
             Self::Connection(_) => ResourceKind::Connection,
+            Self::Toolset(_) => ResourceKind::Toolset,
         }
     }
 }
@@ -84,6 +90,7 @@ impl fmt::Display for ResourceName {
             Self::Signer(id) => write!(f, "signer/{id}"),
             Self::Revoked(id) => write!(f, "revoked/{id}"),
             Self::Connection(id) => write!(f, "connection/{id}"),
+            Self::Toolset(id) => write!(f, "toolset/{id}"),
         }
     }
 }
@@ -102,6 +109,7 @@ impl FromStr for ResourceName {
             Some(("signer", id)) => id.parse().map(Self::Signer),
             Some(("revoked", id)) => id.parse().map(Self::Revoked),
             Some(("connection", id)) => id.parse().map(Self::Connection),
+            Some(("toolset", id)) => id.parse().map(Self::Toolset),
             _ => Err(IdError { kind: "resource" }),
         }
     }
@@ -128,6 +136,8 @@ pub enum Resource {
     Revoked(RevokedGrant),
     /// A credential bound to a server and whom it is for.
     Connection(ConnectionSpec),
+    /// A selection of tools over several servers.
+    Toolset(ToolsetSpec),
 }
 
 impl Resource {
@@ -143,6 +153,7 @@ impl Resource {
             Self::Signer(signer) => ResourceName::Signer(signer.id),
             Self::Revoked(grant) => ResourceName::Revoked(grant.id),
             Self::Connection(connection) => ResourceName::Connection(connection.id),
+            Self::Toolset(toolset) => ResourceName::Toolset(toolset.id),
         }
     }
 
@@ -158,6 +169,7 @@ impl Resource {
             Self::Signer(_) => None,
             Self::Revoked(grant) => Some(grant.tenant),
             Self::Connection(connection) => Some(connection.tenant),
+            Self::Toolset(toolset) => Some(toolset.tenant),
         }
     }
 
@@ -173,6 +185,7 @@ impl Resource {
             Self::Signer(signer) => signer.digest(),
             Self::Revoked(grant) => grant.digest(),
             Self::Connection(connection) => connection.digest(),
+            Self::Toolset(toolset) => toolset.digest(),
         }
     }
 }

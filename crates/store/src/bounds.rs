@@ -60,6 +60,10 @@ pub(crate) const UPSTREAM_CLIENTS: u32 = if cfg!(test) { 2 } else { 16 };
 pub(crate) const UPSTREAM_METADATA_BYTES: u32 = 64 << 10;
 /// Logins at upstreams of one tenant; the oldest goes.
 pub(crate) const LOGIN_ATTEMPTS: u32 = if cfg!(test) { 3 } else { 10_000 };
+/// Toolsets of one tenant.
+pub(crate) const TOOLSETS: u32 = if cfg!(test) { 2 } else { 256 };
+/// Entries of one toolset.
+pub(crate) const TOOLSET_TOOLS: u32 = if cfg!(test) { 3 } else { model::MAX_TOOLSET_TOOLS as u32 };
 /// Data keys of one tenant, those that were destroyed included.
 pub(crate) const TENANT_KEYS: u32 = if cfg!(test) { 3 } else { 1_000 };
 
@@ -110,8 +114,8 @@ mod tests {
     use super::*;
     use crate::{
         Actor, ClientKind, ClientRecord, KeyPage, NewAttempt, NewConnection, NewDepartment, NewEgressRule, NewGrant,
-        NewIssuer, NewKey, NewLoginAttempt, NewServer, NewTenant, NewTenantKey, NewUpstreamClient, NewUser, Rotation,
-        SecretChange, ServerAuth, ServerPatch, Store, Tail, TenantStore,
+        NewIssuer, NewKey, NewLoginAttempt, NewServer, NewTenant, NewTenantKey, NewToolset, NewUpstreamClient, NewUser,
+        Rotation, SecretChange, ServerAuth, ServerPatch, Store, Tail, TenantStore,
     };
 
     async fn store(clock: Arc<ManualClock>) -> (tempfile::TempDir, Store, TenantStore) {
@@ -296,6 +300,31 @@ mod tests {
         assert_eq!(bound(tenant.create_issuer(&actor(), issuer("c")).await), ("issuers", 2));
         tenant.delete_issuer(&actor(), first, None).await.unwrap();
         tenant.create_issuer(&actor(), issuer("c")).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn toolsets_and_their_entries_have_bounds_and_deletions_make_room() {
+        let (_folder, _store, tenant) = store(Arc::new(ManualClock::at(1))).await;
+        let url = UpstreamUrl::parse("https://x.example/").unwrap();
+        let new = NewServer::new("notes".parse().unwrap(), "Notes".to_owned(), url);
+        let server = tenant.create_server(&actor(), new).await.unwrap().value.spec.id;
+        let toolset = |name: &str, tools: usize| NewToolset {
+            name: name.parse().unwrap(),
+            title: String::new(),
+            description: None,
+            listing: model::Listing::Tools,
+            tools: (0..tools).map(|at| entry(server, at)).collect(),
+        };
+        let first = tenant.create_toolset(&actor(), toolset("a", 3)).await.unwrap().value.spec.id;
+        assert_eq!(bound(tenant.create_toolset(&actor(), toolset("b", 4)).await), ("tools of a toolset", 3));
+        tenant.create_toolset(&actor(), toolset("b", 0)).await.unwrap();
+        assert_eq!(bound(tenant.create_toolset(&actor(), toolset("c", 0)).await), ("toolsets", 2));
+        tenant.delete_toolset(&actor(), first, None).await.unwrap();
+        tenant.create_toolset(&actor(), toolset("c", 0)).await.unwrap();
+    }
+
+    fn entry(server: model::ServerId, at: usize) -> model::ToolsetTool {
+        model::ToolsetTool { server, tool: at.to_string(), name: None, description: None }
     }
 
     fn hash(number: u8) -> [u8; 32] {

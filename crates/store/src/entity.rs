@@ -30,6 +30,7 @@ pub(crate) mod signer;
 pub(crate) mod state;
 pub(crate) mod tenant;
 pub(crate) mod tenant_key;
+pub(crate) mod toolset;
 pub(crate) mod upstream_client;
 pub(crate) mod upstream_metadata;
 pub(crate) mod user;

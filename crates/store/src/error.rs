@@ -90,6 +90,9 @@ pub enum StoreError {
     /// No such department in this tenant.
     #[error("no such department")]
     NoDepartment,
+    /// No such live server in this tenant.
+    #[error("no such server")]
+    NoServer,
     /// The key is revoked or expired, for good.
     #[error("the key has ended")]
     KeyEnded,

@@ -34,6 +34,7 @@ mod tally;
 mod tenant;
 mod tenant_record;
 mod timed;
+mod toolset_record;
 mod user_record;
 
 use std::sync::Arc;
@@ -85,6 +86,7 @@ pub use self::tenant::login_attempts::{LoginAttempt, LoginOutcome, LoginState, N
 pub use self::tenant::manifests::Manifest;
 pub use self::tenant::upstream_clients::{NewUpstreamClient, UpstreamClient, UpstreamMetadata};
 pub use self::tenant_record::{LimitsPatch, NewTenant, TenantPage, TenantPatch, TenantRecord};
+pub use self::toolset_record::{NewToolset, ToolsetPage, ToolsetPatch, ToolsetRecord};
 pub use self::user_record::{Membership, NewUser, UserPage, UserPatch, UserRecord};
 
 /// The database, shared by clones.

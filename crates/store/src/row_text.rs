@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use model::{
     Binding, ClaimMapping, ContextUse, KeyRole, KeyScopes, Limits, Scope, ServerLimits, SigningAlgorithm, TenantSpec,
+    ToolsetTool,
 };
 use serde_json::{Map, Value, json};
 
@@ -240,6 +241,33 @@ pub(crate) fn read_ports(text: &str) -> Option<(u16, u16)> {
     Some((first.parse().ok()?, last.parse().ok()?))
 }
 
+/// What stands in a toolset.
+pub(crate) fn toolset_tools(tools: &[ToolsetTool]) -> String {
+    let entries = tools.iter().map(|entry| {
+        // Destructured, so that a new field can't be forgotten here.
+        let ToolsetTool { server, tool, name, description } = entry;
+        json!({ "server": server.to_string(), "tool": tool, "name": name, "description": description })
+    });
+    Value::Array(entries.collect()).to_string()
+}
+
+pub(crate) fn read_toolset_tools(text: &str) -> Option<Vec<ToolsetTool>> {
+    let entries: Vec<Map<String, Value>> = serde_json::from_str(text).ok()?;
+    let optional = |map: &Map<String, Value>, name: &str| match map.get(name) {
+        None | Some(Value::Null) => Some(None),
+        Some(value) => value.as_str().map(|text| Some(text.to_owned())),
+    };
+    let entries = entries.iter().map(|map| {
+        Some(ToolsetTool {
+            server: map.get("server")?.as_str()?.parse().ok()?,
+            tool: map.get("tool")?.as_str()?.to_owned(),
+            name: optional(map, "name")?,
+            description: optional(map, "description")?,
+        })
+    });
+    entries.collect()
+}
+
 fn object(text: &str) -> Option<Map<String, Value>> {
     match serde_json::from_str(text) {
         Ok(Value::Object(map)) => Some(map),
@@ -341,6 +369,24 @@ mod tests {
             Some(SigningAlgorithm::ALL.into())
         );
         assert_eq!(read_algorithms(r#"["RS256","none"]"#), None);
+    }
+
+    #[test]
+    fn entries_of_a_toolset_read_back() {
+        let server = model::ServerId::fresh();
+        let plain = ToolsetTool { server, tool: "*".to_owned(), name: None, description: None };
+        let full = ToolsetTool {
+            server,
+            tool: "a\"b.☃".to_owned(),
+            name: Some("ab".to_owned()),
+            description: Some("two\nlines".to_owned()),
+        };
+        for tools in [vec![], vec![plain, full]] {
+            assert_eq!(read_toolset_tools(&toolset_tools(&tools)), Some(tools));
+        }
+        for bad in ["", "{}", "[1]", r#"[{"server":"x","tool":"a"}]"#, r#"[{"tool":"a"}]"#] {
+            assert_eq!(read_toolset_tools(bad), None, "{bad}");
+        }
     }
 
     #[test]

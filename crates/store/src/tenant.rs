@@ -32,6 +32,7 @@ mod sign_in_links;
 #[cfg(test)]
 mod tests;
 mod tools;
+mod toolsets;
 pub(crate) mod upstream_clients;
 mod user_life;
 mod users;

@@ -1,7 +1,9 @@
-//! Resources, there and back. Whose tokens are believed stands in [`issuer`], credentials in [`connection`].
+//! Resources, there and back. Whose tokens are believed stands in [`issuer`], credentials in [`connection`], selections
+//! of tools in [`toolset`].
 
 mod connection;
 mod issuer;
+mod toolset;
 
 use std::time::Duration;
 
@@ -26,6 +28,7 @@ impl From<&Resource> for generated::Resource {
             Resource::Signer(signer) => Body::Signer(signer.into()),
             Resource::Revoked(grant) => Body::Revoked(grant.into()),
             Resource::Connection(connection) => Body::Connection(connection.into()),
+            Resource::Toolset(toolset) => Body::Toolset(toolset.into()),
         };
         Self { name: resource.name().to_string(), body: Some(body) }
     }
@@ -54,6 +57,7 @@ impl TryFrom<generated::Resource> for Resource {
             (ResourceName::Connection(id), Body::Connection(body)) => {
                 connection::connection(id, body).map(Self::Connection)
             }
+            (ResourceName::Toolset(id), Body::Toolset(body)) => toolset::toolset(id, body).map(Self::Toolset),
             _ => Err(Malformed::new("resource.body", "is not of the kind that the name says")),
         }
     }
@@ -369,7 +373,8 @@ pub(crate) mod tests {
             key(),
             egress(),
             super::issuer::tests::trusted(),
-            super::connection::tests::connection()
+            super::connection::tests::connection(),
+            super::toolset::tests::toolset()
         ]
     }
 

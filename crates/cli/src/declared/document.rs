@@ -39,7 +39,7 @@ impl Record {
         match kind {
             Kind::Egress => record.name = rule(&record),
             Kind::Key => record.name = key(&record),
-            Kind::Tenant | Kind::Department | Kind::User | Kind::Server | Kind::Issuer => {}
+            Kind::Tenant | Kind::Department | Kind::User | Kind::Server | Kind::Toolset | Kind::Issuer => {}
         }
         record
     }
@@ -60,9 +60,10 @@ impl Record {
         self.fields(kind).find(|(field, _)| field.name == name).map_or(NONE, |(_, value)| value)
     }
 
-    /// The texts of a list; none for null.
+    /// The texts of a list, and the servers of entries; none for null.
     pub(crate) fn texts(&self, kind: Kind, name: &str) -> impl Iterator<Item = &str> {
-        self.get(kind, name).as_array().into_iter().flatten().filter_map(Value::as_str)
+        let items = self.get(kind, name).as_array().into_iter().flatten();
+        items.filter_map(|item| item.as_str().or_else(|| item.get("server")?.as_str()))
     }
 }
 

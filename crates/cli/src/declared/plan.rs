@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::document::{Declared, Document, Held, Present, Record, Whose};
 use super::read::Mistake;
-use super::schema::{AUTH, AUTH_SECRETS, CLIENT_SECRET, CREDENTIAL, HELD, Kind, reference};
+use super::schema::{AUTH, AUTH_SECRETS, CLIENT_SECRET, CREDENTIAL, HELD, Kind, TOOLS, reference};
 use super::view::is_none;
 
 /// What is asked beyond what the document says.
@@ -218,6 +218,7 @@ impl Planning<'_> {
             Kind::Egress => &[("tenant", Kind::Tenant)],
             Kind::User => &[("departments", Kind::Department)],
             Kind::Key => &[("user", Kind::User), ("servers", Kind::Server)],
+            Kind::Toolset => &[(TOOLS, Kind::Server)],
             Kind::Tenant | Kind::Department | Kind::Server | Kind::Issuer => &[],
         };
         for (field, target) in references {

@@ -3,12 +3,12 @@
 use std::collections::HashSet;
 use std::fmt;
 
-use model::{EgressRule, HostPattern, ServerName, Transport, UpstreamUrl};
+use model::{EgressRule, HostPattern, Listing, ServerName, Transport, UpstreamUrl};
 use serde_json::{Map, Value};
 
 use super::document::{Declared, Document, Record, Whose};
 use super::node::{Member, Node, What, parse};
-use super::schema::{AUTH, AUTH_SECRETS, CLIENT_SECRET, CREDENTIAL, Field, HELD, Kind, Shape, reference};
+use super::schema::{AUTH, AUTH_SECRETS, CLIENT_SECRET, CREDENTIAL, ENTRY, Field, HELD, Kind, Shape, reference};
 
 /// What is wrong with a document, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -238,6 +238,8 @@ impl Reader {
                 Ok(json(What::Map(members)))
             }
             (Shape::Object, _) => Err("must be a map"),
+            (Shape::Entries, What::List(items)) => Ok(self.entries(path, items)),
+            (Shape::Entries, _) => Err("must be a list of maps"),
         };
         match fits {
             // Null is the default where there is one, except for spans, of which it means: none.
@@ -253,6 +255,30 @@ impl Reader {
                 None
             }
         }
+    }
+
+    /// What is in a toolset: each entry with what it says.
+    fn entries(&mut self, path: &str, items: Vec<Node>) -> Value {
+        let mut entries = Vec::with_capacity(items.len());
+        for (at, node) in items.into_iter().enumerate() {
+            let path = format!("{path}[{at}]");
+            let line = node.line;
+            let mut entry = Map::new();
+            for Member { line, name, node } in self.members(&path, node) {
+                let path = join(&path, &name);
+                match node.what {
+                    _ if !ENTRY.contains(&name.as_str()) => self.unknown(line, &path, &ENTRY),
+                    What::Scalar(Value::Null) => {}
+                    What::Scalar(value @ Value::String(_)) => _ = entry.insert(name, value),
+                    _ => self.wrong(line, &path, "must be a text: put it in quotes"),
+                }
+            }
+            for member in ENTRY.into_iter().take(2).filter(|member| !entry.contains_key(*member)) {
+                self.wrong(line, &join(&path, member), "is required");
+            }
+            entries.push(Value::Object(entry));
+        }
+        Value::Array(entries)
     }
 
     fn unknown(&mut self, line: u64, path: &str, known: &[&str]) {
@@ -284,6 +310,8 @@ fn meant(field: &str, value: &Value) -> Result<(), String> {
         }
         "role" if ROLES.contains(&text.as_str()) => Ok(()),
         "role" => Err(format!("must be one of {}", ROLES.join(", "))),
+        "listing" if Listing::parse(text).is_some() => Ok(()),
+        "listing" => Err("must be tools or search".to_owned()),
         "transport" => Transport::parse(text).map(drop).map_err(|error| error.to_string()),
         "url" => UpstreamUrl::parse(text).map(drop).map_err(|error| error.to_string()),
         "host" => text.parse::<HostPattern>().map(drop).map_err(|error| error.to_string()),
@@ -295,7 +323,7 @@ fn meant(field: &str, value: &Value) -> Result<(), String> {
 /// The same for the name of a record.
 fn named(kind: Kind, name: &str) -> Result<(), String> {
     match kind {
-        Kind::Tenant | Kind::Department | Kind::Server | Kind::Issuer => {
+        Kind::Tenant | Kind::Department | Kind::Server | Kind::Toolset | Kind::Issuer => {
             name.parse::<ServerName>().map(drop).map_err(|error| error.to_string())
         }
         Kind::Egress | Kind::User | Kind::Key => Ok(()),

@@ -11,6 +11,7 @@ pub(crate) enum Kind {
     Department,
     User,
     Server,
+    Toolset,
     Issuer,
     Key,
 }
@@ -41,11 +42,14 @@ pub(crate) enum Shape {
     Pairs,
     /// Whatever control makes of it.
     Object,
+    /// Entries of a toolset, whose order counts.
+    Entries,
 }
 
 impl Kind {
     /// The kinds that stand inside of a tenant.
-    pub(crate) const OF_A_TENANT: [Self; 5] = [Self::Department, Self::User, Self::Server, Self::Issuer, Self::Key];
+    pub(crate) const OF_A_TENANT: [Self; 6] =
+        [Self::Department, Self::User, Self::Server, Self::Toolset, Self::Issuer, Self::Key];
 
     /// For people.
     pub(crate) fn word(self) -> &'static str {
@@ -55,6 +59,7 @@ impl Kind {
             Self::Department => "department",
             Self::User => "user",
             Self::Server => "server",
+            Self::Toolset => "toolset",
             Self::Issuer => "issuer",
             Self::Key => "key",
         }
@@ -68,6 +73,7 @@ impl Kind {
             Self::Department => "departments",
             Self::User => "users",
             Self::Server => "servers",
+            Self::Toolset => "toolsets",
             Self::Issuer => "issuers",
             Self::Key => "keys",
         }
@@ -84,7 +90,7 @@ impl Kind {
     /// The member that names a record; `None` where records are known by what they say.
     pub(crate) fn named_by(self) -> Option<&'static str> {
         match self {
-            Self::Tenant | Self::Department | Self::Server | Self::Issuer => Some("name"),
+            Self::Tenant | Self::Department | Self::Server | Self::Toolset | Self::Issuer => Some("name"),
             Self::User => Some("login"),
             Self::Egress | Self::Key => None,
         }
@@ -95,7 +101,7 @@ impl Kind {
         match self {
             Self::Tenant => Some("active"),
             Self::Issuer => Some("enabled"),
-            Self::Egress | Self::Department | Self::User | Self::Server | Self::Key => None,
+            Self::Egress | Self::Department | Self::User | Self::Server | Self::Toolset | Self::Key => None,
         }
     }
 
@@ -107,6 +113,7 @@ impl Kind {
             Self::Department => DEPARTMENT,
             Self::User => USER,
             Self::Server => SERVER,
+            Self::Toolset => TOOLSET,
             Self::Issuer => ISSUER,
             Self::Key => KEY,
         }
@@ -259,6 +266,18 @@ static ISSUER: &[Field] = &[
     field("mcp", Shape::Flag, yes),
     field("enabled", Shape::Flag, yes),
 ];
+
+static TOOLSET: &[Field] = &[
+    field("title", Shape::Text, own_name),
+    field("description", Shape::Text, none),
+    field("listing", Shape::Text, |_| "tools".into()),
+    field(TOOLS, Shape::Entries, empty_list),
+];
+
+/// What is in a toolset.
+pub(crate) const TOOLS: &str = "tools";
+/// The members of an entry there; of the first two both must be said.
+pub(crate) const ENTRY: [&str; 4] = ["server", "tool", "name", "description"];
 
 static KEY: &[Field] = &[
     field("label", Shape::Text, empty_text),

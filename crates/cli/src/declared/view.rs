@@ -2,10 +2,10 @@
 
 use std::collections::HashMap;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::document::{Held, Record};
-use super::schema::{AUTH, CLIENT_SECRET, CREDENTIAL, Field, HELD, Kind};
+use super::schema::{AUTH, CLIENT_SECRET, CREDENTIAL, ENTRY, Field, HELD, Kind, TOOLS};
 use crate::screen::cell;
 
 /// The names that stand behind ids.
@@ -66,8 +66,16 @@ fn value(kind: Kind, field: &Field, item: &Value, names: &Names) -> Option<Value
             _ => Some(Value::Null),
         },
         (Kind::Server, AUTH) if is_none(found) => None,
+        (Kind::Toolset, TOOLS) => Some(found.as_array().into_iter().flatten().filter_map(entry).collect()),
         _ => Some(found.clone()),
     }
+}
+
+/// What an entry of a toolset says; nothing of a server that is deleted, which has no name here.
+fn entry(item: &Value) -> Option<Value> {
+    item.get("server")?.as_str()?;
+    let said = ENTRY.into_iter().filter_map(|name| Some((name.to_owned(), item.get(name)?.clone())));
+    Some(Value::Object(said.filter(|(_, value)| !value.is_null()).collect::<Map<_, _>>()))
 }
 
 #[cfg(test)]
@@ -104,6 +112,17 @@ mod tests {
             assert_eq!(record.get(Kind::Issuer, "client_secret"), &declared, "{has}");
             assert_eq!(record.get(Kind::Issuer, "claims.roles"), &json!({"a": "user"}));
         }
+    }
+
+    #[test]
+    fn of_a_toolset_the_entries_of_live_servers_are_declared() {
+        let toolset = json!({"id": "t", "name": "office", "listing": "search", "tools": [
+            {"server": "notes", "server_id": "1", "tool": "search", "name": "find", "description": null},
+            {"server": null, "server_id": "2", "tool": "*", "name": null, "description": null}]});
+        let record = held(Kind::Toolset, &toolset, &Names::default()).record;
+        let expected = json!([{"server": "notes", "tool": "search", "name": "find"}]);
+        assert_eq!(record.get(Kind::Toolset, "tools"), &expected);
+        assert_eq!(record.texts(Kind::Toolset, "tools").collect::<Vec<_>>(), ["notes"]);
     }
 
     #[test]

@@ -267,12 +267,12 @@ impl Session {
         removes: &[ResourceName],
         snapshot: bool,
     ) -> bool {
-        use ResourceKind::{Connection, Egress, Issuer, Key, Revoked, Server, Signer, Tenant, User};
+        use ResourceKind::{Connection, Egress, Issuer, Key, Revoked, Server, Signer, Tenant, Toolset, User};
         let lets_in = |name: &ResourceName| matches!(name.kind(), Key | Tenant | User | Issuer | Signer);
         let narrows = |name: &ResourceName| match name.kind() {
             Key | User | Issuer => self.held.get(name).is_some_and(|held| intended.digest_of(name) != Some(*held)),
             Revoked => !self.held.contains_key(name),
-            Tenant | Server | Egress | Signer | Connection => false,
+            Tenant | Server | Egress | Signer | Connection | Toolset => false,
         };
         let vanishes = |name: &ResourceName| lets_in(name) && intended.digest_of(name).is_none();
         removes.iter().any(lets_in) || upserts.iter().any(narrows) || (snapshot && self.held.keys().any(vanishes))

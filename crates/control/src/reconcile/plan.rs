@@ -81,7 +81,7 @@ fn server(resource: &Resource) -> Option<&ServerSpec> {
         Resource::Server(spec) => Some(spec),
         Resource::Tenant(_) | Resource::Key(_) | Resource::Egress(_) => None,
         Resource::User(_) | Resource::Issuer(_) | Resource::Signer(_) | Resource::Revoked(_) => None,
-        Resource::Connection(_) => None,
+        Resource::Connection(_) | Resource::Toolset(_) => None,
     }
 }
 

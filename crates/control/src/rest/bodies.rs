@@ -16,6 +16,7 @@ pub(crate) mod server;
 pub(crate) mod sign_in_link;
 pub(crate) mod tenant;
 pub(crate) mod token;
+pub(crate) mod toolset;
 pub(crate) mod user;
 pub(crate) mod vault;
 

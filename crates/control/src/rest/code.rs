@@ -120,6 +120,8 @@ codes! {
         Scope "scope" "Invalid fields", "Not a scope of keys: `mcp`, `rest` or `act_as`.";
         User "user" "Invalid fields", "Not a user of this tenant.";
         Server "server" "Invalid fields", "Not a server of this tenant that the key may use.";
+        ToolName "tool_name" "Invalid fields", "Not a name that a tool can have in a toolset: 1 to 64 of A-Z, a-z, 0-9, _ and -, and not `gatehouse__…`; or not a tool's own name.";
+        Listing "listing" "Invalid fields", "Not what a toolset can show: `tools` or `search`.";
         Algorithm "algorithm" "Invalid fields", "Not a signature that is verified here: `RS256`, `ES256` or `EdDSA`.";
         Department "department" "Invalid fields", "Not a department of this tenant.";
         ReturnUrl "return_url" "Invalid fields", "Not a place that people may be led to: a path of this service, or below one of `login_return_urls`.";

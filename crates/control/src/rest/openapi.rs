@@ -15,8 +15,8 @@ use crate::rest::seed::SeedProblem;
 use crate::rest::views::ProblemView;
 use crate::rest::{
     Access, Route, audit, connections, credentials, departments, docs, egress_rules, grants, health, import, issuers,
-    keys, login, me, proxies, recover, routes, seed, servers, sessions, sign_in_links, tenants, tokens, tools, users,
-    vault,
+    keys, login, me, proxies, recover, routes, seed, servers, sessions, sign_in_links, tenants, tokens, tools,
+    toolsets, users, vault,
 };
 
 #[derive(utoipa::OpenApi)]
@@ -110,6 +110,11 @@ use crate::rest::{
         login::begin,
         login::show,
         connections::find_by_secret,
+        toolsets::create,
+        toolsets::list,
+        toolsets::show,
+        toolsets::change,
+        toolsets::remove,
         egress_rules::create,
         egress_rules::list,
         egress_rules::show,

@@ -393,6 +393,11 @@ impl From<StoreError> for Problem {
                 code: Code::Department,
                 detail: "names what is no department of this tenant".to_owned(),
             }]),
+            StoreError::NoServer => Self::Fields(vec![FieldError {
+                field: "tools".to_owned(),
+                code: Code::Server,
+                detail: "names what is no server of this tenant".to_owned(),
+            }]),
             StoreError::ClaimLost => Self::IdempotencyRunning,
             other => {
                 tracing::error!(error = %telemetry::chain(&other), "the database failed or refused");

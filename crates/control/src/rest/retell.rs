@@ -1,6 +1,7 @@
 //! The answer of a create, told again from the record that it made.
 
 use model::ResourceName;
+use store::Committed;
 
 use crate::App;
 use crate::connections::Changed as ChangedConnection;
@@ -9,6 +10,7 @@ use crate::rest::caller::Caller;
 use crate::rest::connections;
 use crate::rest::issuers::shown;
 use crate::rest::problem::Problem;
+use crate::rest::toolsets;
 use crate::rest::views::{
     AddedView, Changed, DepartmentView, EffectiveView, EgressRuleView, KeyView, NewKeyView, ServerView, TenantView,
     UserView,
@@ -70,6 +72,11 @@ pub(crate) async fn retell(app: &App, caller: &Caller, object: &str) -> Result<A
             let effective = effective(app, ResourceName::Issuer(id)).await?;
             let view = Changed { record: shown(app, &record), effective };
             Ok(Answer::created(format!("/api/v1/issuers/{id}"), &view).at(record.generation))
+        }
+        "toolset" => {
+            let value = tenant.toolset(id.parse().map_err(bad)?).await?.ok_or(Problem::NotFound)?;
+            let revision = platform.revision().await?;
+            toolsets::created(app, caller, Committed { value, revision }).await
         }
         "egress" => {
             let id = id.parse().map_err(bad)?;

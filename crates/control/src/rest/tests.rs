@@ -23,3 +23,4 @@ mod recover;
 mod scopes;
 mod seed;
 mod tokens;
+mod toolsets;

@@ -21,6 +21,7 @@ mod sign_in_link;
 mod tenant;
 mod token;
 mod tools;
+mod toolset;
 mod user;
 mod vault;
 
@@ -57,6 +58,7 @@ pub(crate) use self::sign_in_link::SignInLinkView;
 pub(crate) use self::tenant::TenantView;
 pub(crate) use self::token::NewTokenView;
 pub(crate) use self::tools::{ToolsView, enabled_tools};
+pub(crate) use self::toolset::{ListingView, ToolsetView};
 pub(crate) use self::user::{ShownUserView, UserView};
 pub(crate) use self::vault::{JobView, KekView, VaultView};
 

@@ -128,8 +128,12 @@ mod tests {
     fn what_cannot_be_served_keeps_its_last_good_version() {
         let mut toolsets = Toolsets::default();
         toolsets.put(vec![toolset(1, 1, "a")]);
-        let entry =
-            ToolsetTool { server: ServerId::fresh(), tool: "x".to_owned(), name: Some(String::new()), description: None };
+        let entry = ToolsetTool {
+            server: ServerId::fresh(),
+            tool: "x".to_owned(),
+            name: Some(String::new()),
+            description: None,
+        };
         let bad = ToolsetSpec { tools: vec![entry], ..toolset(1, 1, "b") };
         let refused = toolsets.put(vec![bad]);
         assert_eq!(refused.iter().map(|(id, _)| *id).collect::<Vec<_>>(), [id(1)]);

@@ -17,7 +17,8 @@ use self::reading::Reading;
 use super::{PlatformStore, revision};
 use crate::StoreError;
 use crate::entity::{
-    api_key, connection, department, egress_rule, issuer, membership, oauth_grant, outbox, server, signer, tenant, user,
+    api_key, connection, department, egress_rule, issuer, membership, oauth_grant, outbox, server, signer, tenant,
+    toolset, user,
 };
 use crate::timed::Timed;
 
@@ -30,8 +31,8 @@ pub struct IntendedState {
     /// Which one.
     pub revision: Revision,
     /// Active tenants, their enabled live servers, their keys that work, their users, those who may not come in
-    /// included, their enabled identity providers, the grants that were taken back lately, and the connections of what
-    /// of these is live; egress rules and signers.
+    /// included, their enabled identity providers, their toolsets, the grants that were taken back lately, and the
+    /// connections of what of these is live; egress rules and signers.
     pub resources: Vec<Resource>,
     /// The pools whose proxies serve each of the tenants.
     pub pools: HashMap<TenantId, Vec<String>>,
@@ -84,7 +85,7 @@ pub enum Tail {
 }
 
 impl PlatformStore {
-    /// The whole intended state, in eleven queries.
+    /// The whole intended state, in twelve queries.
     pub async fn intended(&self) -> Result<IntendedState, StoreError> {
         let tx = self.snapshot().await?;
         let revision = revision::read(&tx).await?;
@@ -93,7 +94,7 @@ impl PlatformStore {
         Ok(state)
     }
 
-    /// What changed of the intended state after `after`, read by name: at most twelve queries, two if nothing did.
+    /// What changed of the intended state after `after`, read by name: at most thirteen queries, two if nothing did.
     pub async fn tail(&self, after: Revision) -> Result<Tail, StoreError> {
         let tx = self.snapshot().await?;
         let revision = revision::read(&tx).await?;
@@ -216,6 +217,14 @@ impl PlatformStore {
             let rows = connections::columns(connections).into_model::<Told>().all(tx).await?;
             rows.into_iter().for_each(|row| reading.connection(row));
         }
+        if only.is_none_or(|named| !named.tenants.is_empty() || !named.toolsets.is_empty()) {
+            let mut toolsets = toolset::Entity::find();
+            if let Some(named) = only {
+                let ids = toolset::Column::Id.is_in(named.toolsets.iter().copied());
+                toolsets = toolsets.filter(named.condition(toolset::Column::TenantId, Some(ids)));
+            }
+            toolsets.all(tx).await?.into_iter().for_each(|row| reading.toolset(row));
+        }
         Ok(reading.state)
     }
 
@@ -310,6 +319,7 @@ struct Named {
     signers: Vec<Uuid>,
     grants: Vec<Uuid>,
     connections: Vec<Uuid>,
+    toolsets: Vec<Uuid>,
 }
 
 impl Named {
@@ -330,6 +340,7 @@ impl Named {
                 ResourceName::Signer(id) => named.signers.push(id.0),
                 ResourceName::Revoked(id) => named.grants.push(id.0),
                 ResourceName::Connection(id) => named.connections.push(id.0),
+                ResourceName::Toolset(id) => named.toolsets.push(id.0),
             }
         }
         named

@@ -96,6 +96,7 @@ impl TenantStore {
         self.scoped_login_attempt_deletion().exec(db).await?;
         self.scoped_data_key_deletion().exec(db).await?;
         self.scoped_vault_job_deletion().exec(db).await?;
+        self.scoped_toolset_deletion().exec(db).await?;
         self.scoped_server_deletion().exec(db).await?;
         self.scoped_issuer_deletion().exec(db).await?;
         Ok(())

@@ -33,6 +33,7 @@ mod signers;
 mod tail;
 mod tenant_keys;
 mod tenants;
+mod toolsets;
 mod upstream_clients;
 mod users;
 mod vault_jobs;

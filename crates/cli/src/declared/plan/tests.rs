@@ -225,7 +225,8 @@ fn a_change_names_what_was_seen_and_everything_for_programs() {
 
 #[test]
 fn every_kind_has_a_default_or_a_duty_for_each_field() {
-    for kind in [Kind::Tenant, Kind::Egress, Kind::Department, Kind::User, Kind::Server, Kind::Key] {
+    let kinds = [Kind::Tenant, Kind::Egress, Kind::Department, Kind::User, Kind::Server, Kind::Toolset, Kind::Key];
+    for kind in kinds {
         let record = Record::new(kind, "n", |_| None);
         let said: Vec<&str> = record.said(kind).map(|(field, _): (&Field, _)| field.name).collect();
         assert_eq!(said, Vec::<&str>::new(), "{kind:?}");
@@ -275,4 +276,25 @@ fn a_servers_secrets_are_declared_by_where_they_are_and_those_that_are_there_sta
     );
     let refused = read(&with("credential: s3cret")).unwrap_err();
     assert!(refused[0].what.contains("file:PATH") && !refused[0].to_string().contains("s3cret"), "{refused:?}");
+}
+
+#[test]
+fn a_toolset_is_compared_entry_by_entry_and_names_servers_that_are_there() {
+    let with = |tools: &str| format!("servers: {{notes: {{url: https://h/mcp}}}}\ntoolsets: {{office: {{tools: {tools}}}}}\n");
+    let one = "[{server: notes, tool: search, name: find}]";
+    assert_eq!(planned(&house(&with(one)), &with(one), PLAIN), ["nothing is to be done"]);
+    for other in ["[]", "[{server: notes, tool: search}]", "[{server: notes, tool: '*'}]"] {
+        assert_ne!(planned(&house(&with(one)), &with(other), PLAIN), ["nothing is to be done"], "{other}");
+    }
+    let wrong = plan(&read(&with("[{server: wiki, tool: a}]")).unwrap(), &Present::default(), PLAIN).unwrap_err();
+    assert_eq!(wrong[0].what, "tools: there is no server wiki");
+    for (tools, said) in [
+        ("[{server: notes}]", "toolsets.office.tools[0].tool: is required"),
+        ("[{server: notes, tool: a, colour: b}]", "toolsets.office.tools[0].colour: unknown field"),
+        ("[{server: notes, tool: 1}]", "toolsets.office.tools[0].tool: must be a text"),
+        ("[notes/search]", "toolsets.office.tools[0]: must be a map"),
+    ] {
+        let told = read(&with(tools)).unwrap_err().iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+        assert!(told.contains(said), "{tools}: {told}");
+    }
 }

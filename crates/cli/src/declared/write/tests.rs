@@ -67,6 +67,7 @@ tenants:
       notes:
         title: Notes
         url: https://h/mcp
+    toolsets: {}
     issuers: {}
     keys:
     - label: laptop
@@ -83,8 +84,8 @@ egress_rules:
 fn an_empty_house_says_so() {
     let sections = Kind::OF_A_TENANT.map(|kind| (Whose::Own, kind, Vec::new()));
     let text = write(&house(sections.to_vec())).unwrap();
-    assert_eq!(text, "departments: {}\nusers: {}\nservers: {}\nissuers: {}\nkeys: []\n");
-    assert_eq!(read(&text).unwrap().sections.len(), 5);
+    assert_eq!(text, "departments: {}\nusers: {}\nservers: {}\ntoolsets: {}\nissuers: {}\nkeys: []\n");
+    assert_eq!(read(&text).unwrap().sections.len(), 6);
 }
 
 /// Any text that YAML could take for something else, and some others.
@@ -102,6 +103,7 @@ fn value(field: &Field) -> BoxedStrategy<Value> {
         "role" => return any_of(&["viewer", "user", "tenant_admin", "platform_admin"]),
         "client_secret" => return any_of(&["held", "env:SECRET", "file:/run/secrets/corp: a"]),
         "credential" => return any_of(&["env:TOKEN", "file:tokens/notes"]),
+        "listing" => return any_of(&["tools", "search"]),
         "transport" => return any_of(&["auto", "streamable_http", "sse"]),
         "url" => return "[a-z]{1,9}".prop_map(|host| format!("https://{host}.example/mcp").into()).boxed(),
         _ => (),
@@ -116,16 +118,26 @@ fn value(field: &Field) -> BoxedStrategy<Value> {
             text().prop_map(|header| serde_json::json!({"type": "api_key", "header": header, "scopes": ["user"]})),
         ]
         .boxed(),
+        Shape::Entries => prop::collection::vec((text(), text(), prop::option::of(text())), 0..4)
+            .prop_map(|entries| entries.into_iter().map(entry).collect())
+            .boxed(),
         Shape::Pairs => prop::collection::btree_map(text(), text(), 0..4)
             .prop_map(|pairs| Value::Object(pairs.into_iter().map(|(name, value)| (name, value.into())).collect()))
             .boxed(),
     }
 }
 
+fn entry((server, tool, name): (String, String, Option<String>)) -> Value {
+    match name {
+        Some(name) => json!({"server": server, "tool": tool, "name": name, "description": "two\nlines"}),
+        None => json!({"server": server, "tool": tool}),
+    }
+}
+
 fn any_record(kind: Kind) -> impl Strategy<Value = Record> {
     let values: Vec<_> = kind.fields().iter().map(value).collect();
-    let name =
-        if matches!(kind, Kind::Server | Kind::Issuer) { "[a-f0-9][a-f0-9-]{0,31}".boxed() } else { text().boxed() };
+    let slugs = matches!(kind, Kind::Server | Kind::Toolset | Kind::Issuer);
+    let name = if slugs { "[a-f0-9][a-f0-9-]{0,31}".boxed() } else { text().boxed() };
     (name, values).prop_map(move |(name, values)| {
         let mut values = values.into_iter();
         let name = if kind.named_by().is_some() { name } else { String::new() };
@@ -135,8 +147,8 @@ fn any_record(kind: Kind) -> impl Strategy<Value = Record> {
 
 proptest! {
     #[test]
-    fn whatever_a_record_says_comes_back(server in any_record(Kind::Server), user in any_record(Kind::User), issuer in any_record(Kind::Issuer), key in any_record(Kind::Key)) {
-        let records = [(Kind::User, user), (Kind::Server, server), (Kind::Issuer, issuer), (Kind::Key, key)];
+    fn whatever_a_record_says_comes_back(server in any_record(Kind::Server), user in any_record(Kind::User), issuer in any_record(Kind::Issuer), key in any_record(Kind::Key), toolset in any_record(Kind::Toolset)) {
+        let records = [(Kind::User, user), (Kind::Server, server), (Kind::Issuer, issuer), (Kind::Key, key), (Kind::Toolset, toolset)];
         let present = house(records.iter().map(|(kind, record)| (Whose::Own, *kind, vec![held(record.clone())])).collect());
         let text = write(&present).unwrap();
         let document = read(&text).unwrap_or_else(|wrong| panic!("{wrong:?}\n{text}"));

@@ -109,7 +109,7 @@ fn create_body(kind: Kind, record: &Record) -> Value {
     match kind {
         Kind::Server => _ = body.insert("skip_validation".to_owned(), true.into()),
         Kind::Issuer => _ = body.insert("unchecked".to_owned(), true.into()),
-        Kind::Tenant | Kind::Egress | Kind::Department | Kind::User | Kind::Key => (),
+        Kind::Tenant | Kind::Egress | Kind::Department | Kind::User | Kind::Toolset | Kind::Key => (),
     }
     body.into()
 }

@@ -93,6 +93,11 @@ const ROWS: &[(&str, &str, &str)] = &[
     ("GET", "/api/v1/servers/{server}/connections/login/{attempt}", ""),
     ("GET", "/oauth/client-metadata.json", ""),
     ("POST", "/api/v1/connections/find", r#"{"secret":"a-token"}"#),
+    ("POST", "/api/v1/toolsets", r#"{"name":"t-{fresh}","tools":[{"server":"{server}","tool":"list"}]}"#),
+    ("GET", "/api/v1/toolsets", ""),
+    ("GET", "/api/v1/toolsets/{toolset}", ""),
+    ("PATCH", "/api/v1/toolsets/{toolset}", r#"{"title":"New"}"#),
+    ("DELETE", "/api/v1/toolsets/{toolset}", ""),
     ("POST", "/api/v1/egress-rules", r#"{"host":"{fresh}.corp","reason":"test"}"#),
     ("GET", "/api/v1/egress-rules", ""),
     ("GET", "/api/v1/egress-rules/{rule}", ""),
@@ -170,6 +175,7 @@ pub(super) async fn objects(house: &House, admin: &str) -> Objects {
         ("{user}", user),
         ("{tenant}", make(&house.platform, "tenants", r#"{"name":"of-{fresh}"}"#).await),
         ("{rule}", make(&house.platform, "egress-rules", r#"{"host":"of-{fresh}.corp","reason":"test"}"#).await),
+        ("{toolset}", make(admin, "toolsets", r#"{"name":"of-{fresh}"}"#).await),
         ("{field}", "token".to_owned()),
         ("{tool}", "list".to_owned()),
         ("{file}", "start.js".to_owned()),
@@ -338,10 +344,12 @@ async fn another_tenants_objects_look_like_none() {
         ("{user}", model::UserId::fresh().to_string()),
         ("{session}", model::SessionId::fresh().to_string()),
         ("{grant}", model::GrantId::fresh().to_string()),
+        ("{toolset}", model::ToolsetId::fresh().to_string()),
         ("{tool}", "list".to_owned()),
     ]);
     let own = |route: &&Route| {
-        let segments = ["{server}", "{key}", "{department}", "{user}", "{issuer}", "{session}", "{grant}"];
+        let segments =
+            ["{server}", "{key}", "{department}", "{user}", "{issuer}", "{session}", "{grant}", "{toolset}"];
         segments.iter().any(|segment| route.path.contains(segment))
     };
     for route in routes().iter().filter(own) {
@@ -373,7 +381,7 @@ async fn a_change_without_if_match_is_refused_wherever_one_is_needed() {
     let idp = Idp::open().await;
     let objects = with_issuer(&house, &house.admin, &idp, objects(&house, &house.admin).await).await;
     let conditional: Vec<Route> = routes().into_iter().filter(Route::is_conditional).collect();
-    assert_eq!(conditional.len(), 15);
+    assert_eq!(conditional.len(), 17);
     for route in conditional {
         let path = path(&route, &objects);
         let body = objects.filled(body_of(&route));

@@ -1,8 +1,8 @@
 //! `Idempotency-Key`: a create that is sent twice happens once.
 
 use axum::http::{Method, StatusCode};
-use model::{ClaimMapping, IssuerId, KeyRole, KeyScopes, KeyText, UpstreamUrl};
-use store::{Actor, NewDepartment, NewEgressRule, NewIssuer, NewServer, NewTenant, NewUser, Place, Seen};
+use model::{ClaimMapping, IssuerId, KeyRole, KeyScopes, KeyText, Listing, UpstreamUrl};
+use store::{Actor, NewDepartment, NewEgressRule, NewIssuer, NewServer, NewTenant, NewToolset, NewUser, Place, Seen};
 
 use super::house::{House, NOTES, OTHER, bearer};
 use crate::keys::{Mint, mint};
@@ -105,6 +105,7 @@ async fn a_create_whose_process_died_before_it_answered_is_told_from_its_record(
         ("users", r#"{"login":"ann"}"#),
         ("issuers", r#"{"name":"corp","issuer":"https://id.example"}"#),
         ("tenants", r#"{"name":"third"}"#),
+        ("toolsets", r#"{"name":"office"}"#),
         ("egress-rules", r#"{"host":"wiki.corp","reason":"test"}"#),
     ] {
         let path = format!("/api/v1/{noun}");
@@ -176,6 +177,16 @@ async fn make(house: &House, noun: &str, actor: Actor) -> String {
                 fetched: None,
             };
             tenant.create_issuer(&actor, new).await.unwrap().value.id.to_string()
+        }
+        "toolsets" => {
+            let new = NewToolset {
+                name: "office".parse().unwrap(),
+                title: String::new(),
+                description: None,
+                listing: Listing::Tools,
+                tools: vec![],
+            };
+            tenant.create_toolset(&actor, new).await.unwrap().value.spec.id.to_string()
         }
         "tenants" => {
             let new = NewTenant::new("third".parse().unwrap());

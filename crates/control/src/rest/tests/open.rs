@@ -14,7 +14,7 @@ use crate::{authorization, pages};
 /// Method, path, what is answered here, and why anybody may have it. The tenant has an authorization server and an
 /// issuer; forms and bodies are empty.
 #[rustfmt::skip]
-const OPEN: [(&str, &str, u16, &str); 30] = [
+const OPEN: [(&str, &str, u16, &str); 32] = [
     ("GET",  "/livez",                              200, "whoever restarts the process must know whether it hangs"),
     ("GET",  "/readyz",                             200, "balancers must know whether to send requests here"),
     ("GET",  "/",                                   200, "tells people where they are, and names nothing"),
@@ -35,6 +35,8 @@ const OPEN: [(&str, &str, u16, &str); 30] = [
     ("POST", "/account/grants/{grant}/revoke",      303, "leads to the sign-in"),
     ("GET",  "/connections",                        303, "leads to the sign-in"),
     ("POST", "/connections/{connection}/disconnect", 303, "leads to the sign-in"),
+    ("GET",  "/toolsets",                           303, "leads to the sign-in"),
+    ("GET",  "/toolsets/{toolset}",                 303, "leads to the sign-in"),
     ("GET",  "/oauth/{tenant}/authorize",           400, "leads to the sign-in what a client asks for rightly; here nothing is asked"),
     ("POST", "/oauth/{tenant}/authorize",           303, "leads to the sign-in"),
     ("GET",  "/connect/{tenant}/{server}",          303, "leads to the sign-in"),
@@ -73,6 +75,7 @@ fn filled(template: &str, objects: &Objects) -> String {
             .replace("{session}", objects.of("{session}"))
             .replace("{grant}", objects.of("{grant}"))
             .replace("{connection}", objects.of("{connection}"))
+            .replace("{toolset}", objects.of("{toolset}"))
             .replace("{file}", "gatehouse.css"),
     }
 }

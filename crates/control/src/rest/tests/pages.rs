@@ -14,6 +14,7 @@ mod limits;
 mod password;
 mod rest;
 mod takeover;
+mod toolsets;
 
 use model::{KeyRole, TenantId, UserId};
 use store::{Actor, NewUser};

@@ -84,10 +84,11 @@ async fn every_list_has_pages() {
     three(&house, &house.admin).await;
     for login in ["ann", "bob"] {
         house.admin("POST", "/api/v1/users", &format!(r#"{{"login":"{login}"}}"#)).await;
+        house.admin("POST", "/api/v1/toolsets", &format!(r#"{{"name":"{login}"}}"#)).await;
         let rule = format!(r#"{{"host":"{login}.corp","reason":"test"}}"#);
         assert_eq!(house.ask(&house.platform, "POST", "/api/v1/egress-rules", &rule).await.status, StatusCode::CREATED);
     }
-    for list in ["tenants", "departments", "users", "keys", "servers", "egress-rules", "audit"] {
+    for list in ["tenants", "departments", "users", "keys", "servers", "toolsets", "egress-rules", "audit"] {
         let (mut seen, mut cursor) = (Vec::new(), String::new());
         loop {
             let path = format!("/api/v1/{list}?page_size=1{cursor}");

@@ -4,15 +4,17 @@ use std::collections::{HashMap, HashSet};
 
 use model::{
     ConnectionId, EgressRuleId, GrantId, IssuerId, KeyRole, Resource, ResourceName, Revision, RevokedGrant, ServerId,
-    SignerId, TenantId,
+    SignerId, TenantId, ToolsetId,
 };
 use uuid::Uuid;
 
 use super::connections::Told;
 use super::{IntendedState, Unreadable};
-use crate::entity::{api_key, egress_rule, issuer, server, signer, tenant, user};
+use crate::entity::{api_key, egress_rule, issuer, server, signer, tenant, toolset, user};
 use crate::user_record::spec_of;
-use crate::{EgressRuleRecord, IssuerRecord, KeyRecord, ServerRecord, SignerRow, StoreError, TenantRecord};
+use crate::{
+    EgressRuleRecord, IssuerRecord, KeyRecord, ServerRecord, SignerRow, StoreError, TenantRecord, ToolsetRecord,
+};
 
 /// The rows as they become resources. A tenant's come before what belongs to it.
 pub(super) struct Reading {
@@ -134,6 +136,17 @@ impl Reading {
         let (tenant, name) = (TenantId(row.tenant_id), ResourceName::Connection(ConnectionId(row.id)));
         match row.spec() {
             Ok(spec) => self.state.resources.push(Resource::Connection(spec)),
+            Err(error) => self.held_back(Some(name), name.to_string(), Some(tenant), &error),
+        }
+    }
+
+    pub(super) fn toolset(&mut self, row: toolset::Model) {
+        if !self.active.contains(&row.tenant_id) {
+            return;
+        }
+        let (tenant, name) = (TenantId(row.tenant_id), ResourceName::Toolset(ToolsetId(row.id)));
+        match ToolsetRecord::try_from(row) {
+            Ok(record) => self.state.resources.push(Resource::Toolset(record.spec)),
             Err(error) => self.held_back(Some(name), name.to_string(), Some(tenant), &error),
         }
     }

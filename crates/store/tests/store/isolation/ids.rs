@@ -1,8 +1,9 @@
 //! What a method is called with: ids and names of one's own, of another tenant, or of nobody.
 
-use model::{ConnectionId, DepartmentId, Generation, GrantId, IssuerId, KeyId, ServerId, SessionId, UserId};
+use model::{ConnectionId, DepartmentId, Generation, GrantId, IssuerId, KeyId, ServerId, SessionId, ToolsetId, UserId};
 use store::{
-    ConnectionPage, DepartmentPage, GrantPage, IssuerPage, KeyPage, ServerPage, SessionPage, TenantStore, UserPage,
+    ConnectionPage, DepartmentPage, GrantPage, IssuerPage, KeyPage, ServerPage, SessionPage, TenantStore, ToolsetPage,
+    UserPage,
 };
 
 use super::dice::Dice;
@@ -31,6 +32,8 @@ pub(crate) struct Ids {
     pub(crate) session: SessionId,
     pub(crate) grant: GrantId,
     pub(crate) connection: ConnectionId,
+    pub(crate) toolset: ToolsetId,
+    pub(crate) toolset_name: String,
     /// The caller's own, whatever the others are.
     pub(crate) own_user: UserId,
     /// The same.
@@ -61,6 +64,8 @@ impl Ids {
             session: SessionId::fresh(),
             grant: GrantId::fresh(),
             connection: ConnectionId::fresh(),
+            toolset: ToolsetId::fresh(),
+            toolset_name: format!("nobody-{:x}", number >> 20),
             own_user: UserId::fresh(),
             own_server: ServerId::fresh(),
             mark: mark.to_owned(),
@@ -101,6 +106,8 @@ impl Ids {
             self.session.to_string(),
             self.grant.to_string(),
             self.connection.to_string(),
+            self.toolset.to_string(),
+            self.toolset_name.clone(),
             self.department_name.clone(),
         ];
         ids.iter().fold(answer.to_owned(), |text, id| text.replace(id, "<id>"))
@@ -124,6 +131,7 @@ pub(crate) struct Belongings {
     sessions: Vec<SessionId>,
     grants: Vec<GrantId>,
     connections: Vec<ConnectionId>,
+    toolsets: Vec<(ToolsetId, String)>,
 }
 
 impl Belongings {
@@ -150,6 +158,8 @@ impl Belongings {
         found.grants = grants.into_iter().map(|one| one.id).collect();
         let connections = tenant.connections(ConnectionPage { limit: 500, ..Default::default() }).await.unwrap();
         found.connections = connections.into_iter().map(|one| one.id).collect();
+        let toolsets = tenant.toolsets(ToolsetPage { limit: 500, ..Default::default() }).await.unwrap();
+        found.toolsets = toolsets.into_iter().map(|one| (one.spec.id, one.spec.name.to_string())).collect();
         found
     }
 
@@ -180,6 +190,9 @@ impl Belongings {
         }
         if let Some(connection) = dice.one_of(&self.connections) {
             ids.connection = *connection;
+        }
+        if let Some((id, name)) = dice.one_of(&self.toolsets) {
+            (ids.toolset, ids.toolset_name) = (*id, name.clone());
         }
         if let Some((id, ..)) = dice.one_of(&own.servers) {
             ids.own_server = *id;

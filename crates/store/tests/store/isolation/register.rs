@@ -55,11 +55,12 @@ macro_rules! ways {
 
 mod connections;
 mod sign_in;
+mod toolsets;
 
 /// The register. A method that is missing here fails `every_method_is_registered`.
 pub(crate) fn register() -> Vec<Way> {
-    [servers(), users(), departments(), keys(), issuers(), sign_in::sign_in(), connections::connections(), others()]
-        .concat()
+    let beside = [sign_in::sign_in(), connections::connections(), toolsets::toolsets()].concat();
+    [servers(), users(), departments(), keys(), issuers(), beside, others()].concat()
 }
 
 fn servers() -> Vec<Way> {

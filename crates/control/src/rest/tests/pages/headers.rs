@@ -15,6 +15,7 @@ fn filled(path: &str) -> String {
         .replace("{server}", "notes")
         .replace("{session}", &model::SessionId::fresh().to_string())
         .replace("{connection}", &model::ConnectionId::fresh().to_string())
+        .replace("{toolset}", "office")
         .replace("{grant}", &model::GrantId::fresh().to_string())
         .replace("{file}", "gatehouse.css")
 }
