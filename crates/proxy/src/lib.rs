@@ -66,7 +66,7 @@ pub use self::last_good::{LastGood, LastGoodError, Loaded};
 pub use self::link::{LinkConfig, LinkError, LinkStatus};
 pub use self::process::{StartError, run};
 pub use self::readiness::Readiness;
-pub use self::search::{Document, Index};
 pub use self::seal::{FleetKey, Sealer};
+pub use self::search::{Document, Index};
 pub use self::server::serve;
 pub use self::table::{Change, Tables};
