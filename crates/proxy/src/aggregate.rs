@@ -10,6 +10,7 @@ use serde_json::json;
 
 use crate::body::Body;
 use crate::built_in;
+use crate::exposed::{self, open_task};
 use crate::fault::Fault;
 use crate::gate::Gate;
 use crate::limits::Held;
@@ -18,8 +19,10 @@ use crate::principal::Authenticated;
 use crate::relay::{Asked, Renamed, json_response, refused};
 use crate::table::{Mount, Offered};
 use crate::upstream::Failure;
-use crate::views::{template_match, unprefixed};
+use crate::views::unprefixed;
 
+/// How long the upstreams may take to list their tasks.
+const TASKS: Duration = Duration::from_secs(5);
 /// What models are told of the names here.
 const OWN_INSTRUCTIONS: &str =
     "Tools and prompts of several servers; each name begins with its server's name and two underscores.";
@@ -66,6 +69,8 @@ impl Gate {
                     .ok_or(Fault::Unknown { reason: "unknown_reference" })?;
                 Ok(self.relay(asked, &mount, renamed(span, &reference, &original), Some(call)).await)
             }
+            "tasks/list" => Ok(json_response(Box::pin(self.tasks(asked)).await)),
+            method if method.starts_with("tasks/") => self.task(asked, call).await,
             "logging/setLevel" => {
                 Box::pin(self.set_level(asked)).await;
                 Ok(json_response(write::result(&asked.id, b"{}")))
@@ -123,6 +128,43 @@ impl Gate {
         Ok(self.relay(asked, &mount, renamed, Some(call)).await)
     }
 
+    /// A request about one task, at the server whose it is.
+    async fn task(&self, asked: &Asked<'_>, call: Held) -> Result<Response<Body>, Fault> {
+        let params = asked.params();
+        let (span, id) = params
+            .and_then(|params| Some((params.task_id?, Params::text(params.task_id, asked.message)?)))
+            .ok_or(Fault::Params("taskId is missing"))?;
+        let unknown = Fault::Unknown { reason: "unknown_task" };
+        let (server, original) = open_task(&self.sealer, asked.who.tenant.spec.id, &id).ok_or(unknown.clone())?;
+        let mount = asked.who.mounts().find(|mount| mount.spec.id == server).cloned().ok_or(unknown)?;
+        Ok(self.relay(asked, &mount, renamed(span, &id, &original), Some(call)).await)
+    }
+
+    /// The tasks of every upstream that is known to keep any, as far as each tells on its first page: a cursor of one
+    /// would lead to no other.
+    async fn tasks(&self, asked: &Asked<'_>) -> Bytes {
+        let keepers = asked.who.mounts().filter(|mount| mount.offers.known().is_some_and(|offered| offered.tasks));
+        let told = keepers.map(async |mount| {
+            let bearing = self.credentials().bearing(mount, &asked.behalf()).await.ok()?;
+            let opened = self.sessions.known(mount, &asked.behalf(), bearing.part).await?;
+            let connected = opened.connected.bearing(bearing.lines.as_ref());
+            let asking = crate::upstream::ask(mount, &connected, "tasks/list", b"{}");
+            let result = tokio::time::timeout(TASKS, asking).await.ok()?.ok()?.ok()?;
+            let exposed = asked.exposed(&self.sealer, mount, false);
+            let result = exposed.rewritten(&result).map_or(result, Bytes::from);
+            let tasks = mcp::member(&result, "tasks")?;
+            // What stands between the brackets.
+            let inner = result.slice(tasks.start()..tasks.end());
+            let inner = inner.strip_prefix(b"[")?.strip_suffix(b"]")?.trim_ascii().to_vec();
+            Some(inner).filter(|inner| !inner.is_empty())
+        });
+        let told: Vec<Vec<u8>> = futures::future::join_all(told).await.into_iter().flatten().collect();
+        let mut result = br#"{"tasks":["#.to_vec();
+        result.extend_from_slice(&told.join(&b","[..]));
+        result.extend_from_slice(b"]}");
+        write::result(&asked.id, &result)
+    }
+
     /// The mount and the original name behind an exposed one, if it is known.
     async fn find(&self, asked: &Asked<'_>, kind: ListKind, name: &str) -> Option<(Arc<Mount>, String)> {
         let mount = asked.who.mount(names::server(name)?)?.clone();
@@ -137,17 +179,17 @@ impl Gate {
         if let Some((slug, original)) = unprefixed(uri) {
             return Some((asked.who.mount(slug)?.clone(), original.to_owned()));
         }
-        if let Some(mount) = listed_owner(asked, uri) {
-            return Some((mount, uri.to_owned()));
-        }
-        let missing =
-            |kind| asked.who.mounts().any(move |mount| asked.who.known(mount, asked.session.client(), kind).is_none());
-        if missing(ListKind::Resources) || missing(ListKind::Templates) {
-            let merged = |kind| self.views.merged(&self.sessions, asked.who, asked.shown, asked.session.client(), kind);
+        let client = asked.session.client();
+        let missing = |kind| asked.who.mounts().any(move |mount| asked.who.known(mount, client, kind).is_none());
+        // A template fits much: as long as a list is unknown, the URI may stand in it.
+        if (exposed::listed_owner(asked.who, client, uri).is_none() && missing(ListKind::Resources))
+            || missing(ListKind::Resources)
+            || missing(ListKind::Templates)
+        {
+            let merged = |kind| self.views.merged(&self.sessions, asked.who, asked.shown, client, kind);
             tokio::join!(merged(ListKind::Resources), merged(ListKind::Templates));
         }
-        let mount = listed_owner(asked, uri).or_else(|| template_owner(asked, uri))?;
-        Some((mount, uri.to_owned()))
+        Some((exposed::owner(asked.who, client, uri)?, uri.to_owned()))
     }
 
     /// Tells every upstream that the principal has a session with, all at once, and waits a moment.
@@ -169,27 +211,6 @@ impl Gate {
         });
         futures::future::join_all(told).await;
     }
-}
-
-/// The mount that lists this very URI.
-fn listed_owner(asked: &Asked<'_>, uri: &str) -> Option<Arc<Mount>> {
-    let lists = |mount: &&Arc<Mount>| {
-        [ListKind::Resources, ListKind::Templates].into_iter().any(|kind| {
-            asked.who.known(mount, asked.session.client(), kind).is_some_and(|listed| listed.find(uri).is_some())
-        })
-    };
-    asked.who.mounts().find(lists).cloned()
-}
-
-/// The mount with the longest template that the URI can come of; of equally long ones the first.
-fn template_owner(asked: &Asked<'_>, uri: &str) -> Option<Arc<Mount>> {
-    let longest = |mount: &Arc<Mount>| {
-        let listed = asked.who.known(mount, asked.session.client(), ListKind::Templates)?;
-        listed.items.iter().filter_map(|item| template_match(&item.key, uri)).max()
-    };
-    let matches = asked.who.mounts().filter_map(|mount| Some((longest(mount)?, mount)));
-    let best = matches.reduce(|best, next| if next.0 > best.0 { next } else { best })?;
-    Some(best.1.clone())
 }
 
 fn renamed(span: Span, name: &str, original: &str) -> Renamed {

@@ -26,6 +26,7 @@ mod aggregate;
 mod answer;
 mod body;
 mod elsewhere;
+mod exposed;
 mod fault;
 mod flights;
 mod listen;

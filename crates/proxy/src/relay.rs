@@ -15,12 +15,14 @@ use crate::account::{Account, Ended};
 use crate::answer::{self, Call, EventRelay, Json, Source, StreamedAnswer};
 use crate::body::{Body, Guards};
 use crate::credentials::{Bearing, Behalf, Credentials, Part, Showing};
+use crate::exposed::Exposed;
 use crate::fault::Fault;
 use crate::flights::{Flight, Route};
 use crate::gate::Gate;
 use crate::limits::Held;
 use crate::principal::Authenticated;
 use crate::retry::Tries;
+use crate::seal::Sealer;
 use crate::session::{Scope, Session};
 use crate::table::Mount;
 use crate::upstream::http::{self as streamable, Answer, HttpSession};
@@ -47,6 +49,12 @@ pub(crate) type Renamed = Option<(Span, Vec<u8>)>;
 impl Asked<'_> {
     pub(crate) fn behalf(&self) -> Behalf {
         Behalf::of(self.who, self.shown, self.session.client())
+    }
+
+    /// How what the mount names looks to this client, where several servers stand behind its URL.
+    pub(crate) fn exposed(&self, sealer: &Arc<Sealer>, mount: &Arc<Mount>, by_name: bool) -> Exposed {
+        let (who, client) = (self.who.clone(), self.session.client());
+        Exposed { who, client, mount: mount.clone(), sealer: sealer.clone(), by_name }
     }
 
     pub(crate) fn method(&self) -> &str {
