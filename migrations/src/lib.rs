@@ -9,6 +9,8 @@ mod m0003_management;
 mod m0004_identity;
 mod m0005_sign_in;
 mod m0006_connections;
+mod m0007_toolsets;
+mod m0008_peers;
 
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend};
@@ -26,6 +28,8 @@ impl MigratorTrait for Migrator {
             Box::new(m0004_identity::Migration),
             Box::new(m0005_sign_in::Migration),
             Box::new(m0006_connections::Migration),
+            Box::new(m0007_toolsets::Migration),
+            Box::new(m0008_peers::Migration),
         ]
     }
 }

@@ -223,10 +223,11 @@ impl Node {
     }
 
     fn proxy(at: usize, controls: &str, path: &impl Fn(&str) -> String) -> Self {
-        let (mcp, metrics) = (free(), free());
+        let (mcp, metrics, peers) = (free(), free(), free());
         let environment = BTreeMap::from([
             ("GATEHOUSE_LISTEN", mcp.to_string()),
             ("GATEHOUSE_METRICS_LISTEN", metrics.to_string()),
+            ("GATEHOUSE_PEER_LISTEN", peers.to_string()),
             ("GATEHOUSE_CONTROL", controls.to_owned()),
             ("GATEHOUSE_LINK_CA", path("node/ca.pem")),
             ("GATEHOUSE_LINK_CERT", path("node/proxy.pem")),

@@ -206,6 +206,7 @@ mod tests {
             link: at(7003),
             control_metrics: at(7004),
             mcp_metrics: at(7005),
+            mcp_peers: at(7006),
         };
         ports.keep(&home).unwrap();
         Folder { _dir: dir, home }

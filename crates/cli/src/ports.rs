@@ -25,6 +25,14 @@ pub(crate) struct Ports {
     pub(crate) control_metrics: SocketAddr,
     /// The proxy's metrics.
     pub(crate) mcp_metrics: SocketAddr,
+    /// Where other proxies reach the proxy. Not in folders of before there was such a listener.
+    #[serde(default = "any")]
+    pub(crate) mcp_peers: SocketAddr,
+}
+
+/// Any port.
+fn any() -> SocketAddr {
+    SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 0)
 }
 
 impl Ports {
@@ -40,6 +48,7 @@ impl Ports {
             link: up.link.unwrap_or_else(|| beside(up.control, 5010, 5012)),
             control_metrics: beside(up.control, 5010, 5014),
             mcp_metrics: beside(up.mcp, 5011, 5013),
+            mcp_peers: beside(up.mcp, 5011, 5015),
         };
         match asked.each().into_iter().find(|address| !address.ip().is_loopback()) {
             Some(open) => Err(Failure::Usage(format!(
@@ -100,12 +109,13 @@ impl Ports {
             link: fill(self.link)?,
             control_metrics: fill(self.control_metrics)?,
             mcp_metrics: fill(self.mcp_metrics)?,
+            mcp_peers: fill(self.mcp_peers)?,
         })
     }
 
     /// Every listener's address.
-    pub(crate) fn each(&self) -> [SocketAddr; 5] {
-        [self.control, self.mcp, self.link, self.control_metrics, self.mcp_metrics]
+    pub(crate) fn each(&self) -> [SocketAddr; 6] {
+        [self.control, self.mcp, self.link, self.control_metrics, self.mcp_metrics, self.mcp_peers]
     }
 
     /// Where REST and the status page are.
@@ -125,6 +135,7 @@ impl Ports {
             link: one(self.link, other.link),
             control_metrics: one(self.control_metrics, other.control_metrics),
             mcp_metrics: one(self.mcp_metrics, other.mcp_metrics),
+            mcp_peers: one(self.mcp_peers, other.mcp_peers),
         }
     }
 }
@@ -165,10 +176,10 @@ pub(crate) fn is_taken(address: SocketAddr) -> bool {
 mod tests {
     use super::*;
 
-    fn ports(numbers: [u16; 5]) -> Ports {
-        let [control, mcp, link, control_metrics, mcp_metrics] =
+    fn ports(numbers: [u16; 6]) -> Ports {
+        let [control, mcp, link, control_metrics, mcp_metrics, mcp_peers] =
             numbers.map(|port| SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port));
-        Ports { control, mcp, link, control_metrics, mcp_metrics }
+        Ports { control, mcp, link, control_metrics, mcp_metrics, mcp_peers }
     }
 
     fn asked(control: &str, mcp: &str, link: Option<&str>) -> Result<Ports, Failure> {
@@ -193,10 +204,10 @@ mod tests {
     #[test]
     fn listeners_that_are_not_named_stand_beside_the_known_ones() {
         for (control, mcp, link, expected) in [
-            ("127.0.0.1:5010", "127.0.0.1:5011", None, [5010, 5011, 5012, 5014, 5013]),
-            ("127.0.0.1:0", "127.0.0.1:0", None, [0, 0, 0, 0, 0]),
-            ("127.0.0.1:6000", "127.0.0.1:5011", None, [6000, 5011, 0, 0, 5013]),
-            ("127.0.0.1:5010", "127.0.0.1:0", Some("127.0.0.1:7"), [5010, 0, 7, 5014, 0]),
+            ("127.0.0.1:5010", "127.0.0.1:5011", None, [5010, 5011, 5012, 5014, 5013, 5015]),
+            ("127.0.0.1:0", "127.0.0.1:0", None, [0, 0, 0, 0, 0, 0]),
+            ("127.0.0.1:6000", "127.0.0.1:5011", None, [6000, 5011, 0, 0, 5013, 5015]),
+            ("127.0.0.1:5010", "127.0.0.1:0", Some("127.0.0.1:7"), [5010, 0, 7, 5014, 0, 0]),
         ] {
             assert_eq!(asked(control, mcp, link).unwrap(), ports(expected), "{control} {mcp}");
         }
@@ -216,23 +227,23 @@ mod tests {
 
     #[test]
     fn a_free_port_is_picked_once_per_folder() {
-        let any = ports([0, 0, 0, 0, 0]);
+        let any = ports([0, 0, 0, 0, 0, 0]);
         let first = any.or_remembered(None).fill(counting()).unwrap();
-        assert_eq!(first, ports([101, 102, 103, 104, 105]));
+        assert_eq!(first, ports([101, 102, 103, 104, 105, 106]));
         assert_eq!(any.or_remembered(Some(&first)).fill(counting()).unwrap(), first);
     }
 
     #[test]
     fn a_named_port_beats_the_remembered_one() {
-        let remembered = ports([1, 2, 3, 4, 5]);
-        assert_eq!(ports([9, 0, 0, 0, 0]).or_remembered(Some(&remembered)), ports([9, 2, 3, 4, 5]));
+        let remembered = ports([1, 2, 3, 4, 5, 6]);
+        assert_eq!(ports([9, 0, 0, 0, 0, 0]).or_remembered(Some(&remembered)), ports([9, 2, 3, 4, 5, 6]));
     }
 
     #[test]
     fn only_a_port_that_was_not_asked_for_gives_way() {
-        let chosen = ports([9, 2, 3, 4, 5]);
+        let chosen = ports([9, 2, 3, 4, 5, 6]);
         let taken = [chosen.control, chosen.mcp];
-        assert_eq!(chosen.without(&taken, &ports([9, 0, 0, 0, 0])), ports([9, 0, 3, 4, 5]));
+        assert_eq!(chosen.without(&taken, &ports([9, 0, 0, 0, 0, 0])), ports([9, 0, 3, 4, 5, 6]));
     }
 
     #[test]
@@ -240,16 +251,21 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let home = Home::find(Some(folder.path())).unwrap();
         assert_eq!(Ports::of(&home).unwrap(), None);
-        let kept = ports([1, 2, 3, 4, 5]);
+        let kept = ports([1, 2, 3, 4, 5, 6]);
         kept.keep(&home).unwrap();
         assert_eq!(Ports::of(&home).unwrap(), Some(kept));
+        let text = home::read_small(&home.file(FILE)).unwrap().unwrap();
+        let before = text.replace(",\n  \"mcp_peers\": \"127.0.0.1:6\"", "");
+        assert_ne!(before, text);
+        home::replace(&home.file(FILE), 0o644, &before).unwrap();
+        assert_eq!(Ports::of(&home).unwrap(), Some(ports([1, 2, 3, 4, 5, 0])), "a folder of before");
     }
 
     #[test]
     fn picked_ports_are_free_and_differ() {
-        let picked = ports([0, 0, 0, 0, 0]).fill(take_free).unwrap();
+        let picked = ports([0, 0, 0, 0, 0, 0]).fill(take_free).unwrap();
         let distinct: std::collections::BTreeSet<_> = picked.each().into_iter().collect();
-        assert_eq!(distinct.len(), 5);
+        assert_eq!(distinct.len(), 6);
         assert!(picked.each().iter().all(|address| PICKED.contains(&address.port())));
         let busy = TcpListener::bind("127.0.0.1:0").unwrap();
         assert!(is_taken(busy.local_addr().unwrap()));

@@ -12,6 +12,7 @@ mod intended;
 mod keys;
 mod lag;
 mod others;
+mod peers;
 mod publish;
 mod rates;
 mod relay;
@@ -79,6 +80,8 @@ pub struct Fleet {
     shared: bool,
     roster: Roster,
     others: Others,
+    /// Which proxies of each pool are there.
+    peers: watch::Sender<Arc<peers::Pools>>,
     relay: Relay,
     keys: Keys,
     tickets: Tickets,
@@ -128,6 +131,7 @@ impl Fleet {
             tickets: Tickets::new(clock.clone()),
             roster: Roster::new(replica.clone(), clock.clone()),
             others: Others::new(store.clone(), clock.clone(), replica.clone(), shared),
+            peers: watch::Sender::default(),
             relay: Relay::new(),
             counters: Arc::default(),
             commands: AtomicU64::new(1),
@@ -157,6 +161,7 @@ impl Fleet {
         let mut background = vec![
             tokio::spawn(publish::run(self.clone(), shutdown.clone())),
             tokio::spawn(housekeeping::run(self.clone(), shutdown.clone())),
+            tokio::spawn(peers::run(self.clone(), shutdown.clone())),
         ];
         if self.shared {
             let store = self.store.clone();

@@ -43,6 +43,8 @@ pub struct Asked {
     pub mcp: Option<SocketAddr>,
     /// The proxy's metrics.
     pub mcp_metrics: Option<SocketAddr>,
+    /// Where other proxies reach it.
+    pub mcp_peers: Option<SocketAddr>,
 }
 
 #[derive(Clone, Copy)]
@@ -52,6 +54,7 @@ struct Listeners {
     metrics: SocketAddr,
     mcp: SocketAddr,
     mcp_metrics: SocketAddr,
+    mcp_peers: SocketAddr,
 }
 
 impl Asked {
@@ -66,6 +69,7 @@ impl Asked {
             metrics: settle(self.metrics, control, "metrics_listen", 5014),
             mcp: settle(self.mcp, proxy, "listen", 5011),
             mcp_metrics: settle(self.mcp_metrics, proxy, "metrics_listen", 5013),
+            mcp_peers: settle(self.mcp_peers, proxy, "peer_listen", 5015),
         }
     }
 }
@@ -313,6 +317,7 @@ fn control_settings(table: &mut Table, dir: &Path, listeners: Listeners) {
 fn proxy_settings(table: &mut Table, dir: &Path, listeners: Listeners) {
     set(table, "listen", address(listeners.mcp));
     set(table, "metrics_listen", address(listeners.mcp_metrics));
+    set(table, "peer_listen", address(listeners.mcp_peers));
     set(table, "control", Value::Array(vec![address(listeners.link)]));
     set(table, "own_listeners", own(listeners));
     default(table, "link_ca", path(dir, "pki/ca.pem"));
@@ -340,8 +345,8 @@ fn path(dir: &Path, file: &str) -> Value {
 }
 
 fn own(listeners: Listeners) -> Value {
-    let Listeners { rest, link, metrics, mcp, mcp_metrics } = listeners;
-    Value::Array([rest, link, metrics, mcp, mcp_metrics].map(address).to_vec())
+    let Listeners { rest, link, metrics, mcp, mcp_metrics, mcp_peers } = listeners;
+    Value::Array([rest, link, metrics, mcp, mcp_metrics, mcp_peers].map(address).to_vec())
 }
 
 /// The file's settings; none if there is no file.

@@ -70,6 +70,9 @@ struct Init {
     /// The proxy's metrics; 127.0.0.1:5013 in a new folder.
     #[arg(long, requires = "data_dir")]
     mcp_metrics_listen: Option<SocketAddr>,
+    /// Where other proxies reach the proxy; 127.0.0.1:5015 in a new folder.
+    #[arg(long, requires = "data_dir")]
+    mcp_peer_listen: Option<SocketAddr>,
 }
 
 #[tokio::main]
@@ -107,6 +110,7 @@ async fn initialize(config: Option<&Path>, init: Init) -> Result<ExitCode, Confi
         metrics: init.metrics_listen,
         mcp: init.mcp_listen,
         mcp_metrics: init.mcp_metrics_listen,
+        mcp_peers: init.mcp_peer_listen,
     };
     Ok(ended(init::init(folder, asked, init.new_keys, show).await))
 }

@@ -7,8 +7,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::task::AbortOnDropHandle;
@@ -27,9 +29,11 @@ pub struct Listener {
     tls: Option<Tls>,
 }
 
-struct Tls {
-    acceptor: TlsAcceptor,
-    _follows: AbortOnDropHandle<()>,
+enum Tls {
+    /// A certificate whose files are followed.
+    Followed { acceptor: TlsAcceptor, _follows: AbortOnDropHandle<()> },
+    /// Whatever is said at the time.
+    Told(watch::Receiver<Arc<ServerConfig>>),
 }
 
 /// A connection that was accepted and has yet to shake hands.
@@ -66,13 +70,22 @@ impl Listener {
         let certificate = Arc::new(Certificate::load(files.clone())?);
         let acceptor = TlsAcceptor::from(Arc::new(certificate.server_config()?));
         let follows = AbortOnDropHandle::new(tokio::spawn(certificate.follow()));
-        Ok(Self { tcp, tls: Some(Tls { acceptor, _follows: follows }) })
+        Ok(Self { tcp, tls: Some(Tls::Followed { acceptor, _follows: follows }) })
+    }
+
+    /// TLS with the settings that `settings` has when a connection comes.
+    pub fn under(tcp: TcpListener, settings: watch::Receiver<Arc<ServerConfig>>) -> Self {
+        Self { tcp, tls: Some(Tls::Told(settings)) }
     }
 
     /// The next connection. Its handshake is for the task that will serve it: a slow one delays nobody else.
     pub async fn accept(&self) -> io::Result<(Arriving, SocketAddr)> {
         let (tcp, peer) = self.tcp.accept().await?;
-        Ok((Arriving { tcp, tls: self.tls.as_ref().map(|tls| tls.acceptor.clone()) }, peer))
+        let tls = self.tls.as_ref().map(|tls| match tls {
+            Tls::Followed { acceptor, .. } => acceptor.clone(),
+            Tls::Told(settings) => TlsAcceptor::from(settings.borrow().clone()),
+        });
+        Ok((Arriving { tcp, tls }, peer))
     }
 }
 

@@ -70,6 +70,8 @@ pub const SETTINGS: &[Setting] = &[
     setting("link_key", &[Proxy]),
     setting("pool", &[Proxy]),
     setting("data_dir", &[Proxy]),
+    setting("peer_listen", &[Proxy]),
+    setting("peer_address", &[Proxy]),
 ];
 
 /// Variables that are no settings, for people who run Gatehouse.

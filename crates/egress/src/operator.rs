@@ -1,5 +1,7 @@
 //! The plain client for addresses that an operator configured, such as the command line's to REST: no
-//! address policy, one connection per request.
+//! address policy, one connection per request. [`Peer`] keeps its connections.
+
+mod peer;
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -14,6 +16,7 @@ use rustls_pki_types::pem::PemObject as _;
 use tokio::time::timeout;
 use url::{Host, Url};
 
+pub use self::peer::Peer;
 use crate::live::{Exchange, Live};
 use crate::{Body, Dialer, EgressError, Resolver, Sent, Socket, SystemDialer, SystemResolver, tls};
 

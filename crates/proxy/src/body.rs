@@ -16,6 +16,7 @@ use crate::flights::Flight;
 use crate::head_timeout::Serving;
 use crate::hub::Stream;
 use crate::limits::{Held, Place};
+use crate::peers::Passed;
 
 /// Largest answer that is copied into one piece.
 const JOINED: usize = 16 << 10;
@@ -34,6 +35,7 @@ enum Kind {
     Answer(Box<StreamedAnswer>),
     Events(Box<EventRelay>),
     Listening(Box<Listening>),
+    Passed(Box<Passed>),
 }
 
 /// What a request holds while it is being answered.
@@ -119,6 +121,17 @@ impl Body {
         Self { kind: Kind::Events(events), guards }
     }
 
+    /// What another proxy answers. `broken` is said to the client of an event stream that breaks off.
+    pub(crate) fn from_peer(body: egress::Body, broken: Option<Bytes>) -> Self {
+        Self { kind: Kind::Passed(Box::new(Passed::new(body, broken))), guards: Guards::default() }
+    }
+
+    /// The same, which holds a place until it ends.
+    pub(crate) fn holding(mut self, call: Option<Held>) -> Self {
+        self.guards.call = call;
+        self
+    }
+
     /// The notifications of a GET stream.
     pub(crate) fn listening(
         stream: Stream,
@@ -155,6 +168,9 @@ impl http_body::Body for Body {
             Kind::Events(events) => {
                 guards.span.within(|| events.poll_event(cx)).map(|event| event.map(|event| Ok(Frame::data(event))))
             }
+            Kind::Passed(passed) => {
+                passed.poll_chunk(cx).map(|chunk| chunk.map(|chunk| chunk.map(Frame::data).map_err(Into::into)))
+            }
             Kind::Listening(listening) => {
                 listening.poll_event(cx).map(|event| event.map(|event| Ok(Frame::data(event))))
             }
@@ -162,13 +178,17 @@ impl http_body::Body for Body {
     }
 
     fn is_end_stream(&self) -> bool {
-        matches!(self.kind, Kind::Ready(None) | Kind::Pieces(_, 0))
+        match &self.kind {
+            Kind::Passed(passed) => passed.is_end_stream(),
+            kind => matches!(kind, Kind::Ready(None) | Kind::Pieces(_, 0)),
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.kind {
             Kind::Ready(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64),
             Kind::Pieces(_, left) => SizeHint::with_exact(*left as u64),
+            Kind::Passed(passed) => passed.size_hint(),
             _ => SizeHint::default(),
         }
     }

@@ -18,6 +18,11 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Prometheus metrics, and the health of the process for those who can't reach MCP; default `127.0.0.1:5013`.
     pub metrics_listen: SocketAddr,
+    /// Where other proxies of the pool come, under mutual TLS with the certificates of the link; default
+    /// `127.0.0.1:5015`.
+    pub peer_listen: SocketAddr,
+    /// Where they find it, `host:port`; default `peer_listen`.
+    pub peer_address: String,
     /// TLS on `listen`: `tls_cert` and `tls_key`, both or none.
     pub tls: Option<CertificateFiles>,
     /// Addresses of control's link, tried in turn; default `127.0.0.1:5012`. A list, or one text with commas.
@@ -54,9 +59,12 @@ impl Config {
 
     fn take(settings: &mut Settings) -> Self {
         let loopback = |port| SocketAddr::from(([127, 0, 0, 1], port));
+        let peer_listen = settings.address("peer_listen").unwrap_or(loopback(5015));
         let mut config = Self {
             listen: settings.address("listen").unwrap_or(loopback(5011)),
             metrics_listen: settings.address("metrics_listen").unwrap_or(loopback(5013)),
+            peer_listen,
+            peer_address: peer_address(settings, peer_listen),
             tls: settings.certificate(),
             control: control(settings),
             link_ca: settings.required("link_ca").into(),
@@ -70,7 +78,7 @@ impl Config {
             own_listeners: settings.addresses("own_listeners"),
         };
         config.check(settings);
-        for own in [config.listen, config.metrics_listen] {
+        for own in [config.listen, config.metrics_listen, config.peer_listen] {
             if !config.own_listeners.contains(&own) {
                 config.own_listeners.push(own);
             }
@@ -81,7 +89,9 @@ impl Config {
     /// Mistakes that no single key shows.
     fn check(&self, settings: &mut Settings) {
         let off_loopback = |address: SocketAddr| !address.ip().to_canonical().is_loopback();
-        for (key, address) in [("listen", self.listen), ("metrics_listen", self.metrics_listen)] {
+        let listeners =
+            [("listen", self.listen), ("metrics_listen", self.metrics_listen), ("peer_listen", self.peer_listen)];
+        for (key, address) in listeners {
             if self.dev && off_loopback(address) {
                 settings.wrong(key, "with `dev = true` every listener must be on loopback");
             }
@@ -120,15 +130,36 @@ fn is_closed(about: &Metadata) -> bool {
     about.mode() & 0o077 == 0 || (about.uid() == 0 && about.mode() & 0o037 == 0)
 }
 
+/// A name or an address with a port.
+fn place(text: &str) -> Option<String> {
+    let place: Authority = text.parse().ok()?;
+    place.port_u16().filter(|_| !place.host().is_empty() && !text.contains('@')).map(|_| text.to_owned())
+}
+
+/// Where other proxies find us: what was given, else where we listen, if that is one address.
+fn peer_address(settings: &mut Settings, listen: SocketAddr) -> String {
+    match settings.text("peer_address") {
+        Some(text) => {
+            let found = place(&text).filter(|text| !text.ends_with(":0"));
+            if found.is_none() {
+                settings.wrong("peer_address", "must be a place with a port, e.g. 10.0.0.7:5015");
+            }
+            found.unwrap_or_default()
+        }
+        None => {
+            if listen.ip().is_unspecified() {
+                settings.wrong("peer_address", "required when `peer_listen` is no single address");
+            }
+            listen.to_string()
+        }
+    }
+}
+
 /// Where control's link is: at least one place, each a name or an address with a port.
 fn control(settings: &mut Settings) -> Vec<String> {
     if settings.is_absent("control") {
         return vec!["127.0.0.1:5012".to_owned()];
     }
-    let place = |text: &str| {
-        let place: Authority = text.parse().ok()?;
-        place.port_u16().filter(|_| !place.host().is_empty() && !text.contains('@')).map(|_| text.to_owned())
-    };
     let places = settings.list("control", "must be places with ports, e.g. [\"control.example:5012\"]", place);
     if places.as_ref().is_some_and(Vec::is_empty) {
         settings.wrong("control", "must name at least one place");
@@ -170,7 +201,8 @@ mod tests {
         assert_eq!((config.listen.port(), config.metrics_listen.port()), (5011, 5013));
         assert_eq!(config.control, ["127.0.0.1:5012"]);
         assert!(!config.dev && config.tls.is_none());
-        assert_eq!(config.own_listeners, [config.listen, config.metrics_listen]);
+        assert_eq!(config.own_listeners, [config.listen, config.metrics_listen, config.peer_listen]);
+        assert_eq!((config.peer_listen.port(), config.peer_address.as_str()), (5015, "127.0.0.1:5015"));
     }
 
     #[test]
@@ -198,6 +230,14 @@ mod tests {
             ("public_url = \"ftp://mcp.example\"", false),
             ("public_url = \"mcp.example\"", false),
             ("pool = [\"a\"]", false),
+            ("peer_listen = \"10.0.0.7:5015\"", true),
+            ("peer_listen = \"0.0.0.0:5015\"", false),
+            ("peer_listen = \"0.0.0.0:5015\"\npeer_address = \"proxy-1:5015\"", true),
+            ("peer_listen = \"10.0.0.7:5015\"\ndev = true", false),
+            ("peer_address = \"[fd00::1]:5015\"", true),
+            ("peer_address = \"proxy-1\"", false),
+            ("peer_address = \"proxy-1:0\"", false),
+            ("peer_address = \"https://proxy-1:5015\"", false),
             ("dev = \"1\"", true),
             ("dev = \"maybe\"", false),
             ("tls_cert = \"c\"\ntls_key = \"k\"", true),

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use model::{Digest, Resource, ResourceName, Revision, crash_here};
-use wire::{FleetKeys, table_from_bytes, table_to_bytes};
+use wire::{FleetKeys, Peer, peers_from_bytes, peers_to_bytes, table_from_bytes, table_to_bytes};
 
 use self::file::{Folder, Purpose};
 use self::revocations::Revocations;
@@ -23,6 +23,7 @@ use crate::table::{Change, Tables};
 const NEWEST: &str = "table";
 const OLDER: &str = "table.1";
 const KEYS: &str = "sealing-keys";
+const PEERS: &str = "peers";
 
 /// The folder of the last good table. Clones share it.
 #[derive(Clone)]
@@ -208,6 +209,20 @@ impl LastGood {
         let folder = &self.shared.folder;
         let staged = folder.stage(Purpose::Keys, KEYS, &file::pack_keys(keys))?;
         folder.commit(staged)
+    }
+
+    /// Keeps who the other proxies of the pool are.
+    pub(crate) fn save_peers(&self, peers: &[Peer]) -> io::Result<()> {
+        let _write = self.write();
+        let folder = &self.shared.folder;
+        let staged = folder.stage(Purpose::Peers, PEERS, &peers_to_bytes(peers))?;
+        folder.commit(staged)
+    }
+
+    /// Who they were when control was last heard of; nobody if that is not known.
+    pub(crate) fn load_peers(&self) -> Vec<Peer> {
+        let kept = self.shared.folder.read(Purpose::Peers, PEERS);
+        kept.and_then(|bytes| peers_from_bytes(&bytes).ok()).unwrap_or_default()
     }
 
     fn write(&self) -> MutexGuard<'_, Revocations> {

@@ -31,6 +31,7 @@ use self::tls::Certificates;
 pub(crate) use self::work::Perform;
 use crate::credentials::Control;
 use crate::last_good::LastGood;
+use crate::peers::Peers;
 use crate::seal::Sealer;
 use crate::table::Tables;
 use crate::unknown_keys::UnknownKeys;
@@ -95,6 +96,7 @@ pub(crate) async fn run<P: Perform>(
     last_good: LastGood,
     queues: Queues,
     line: Line,
+    peers: Arc<Peers>,
     unknown_keys: UnknownKeys,
     shutdown: CancellationToken,
 ) -> Result<(), LinkError> {
@@ -105,8 +107,20 @@ pub(crate) async fn run<P: Perform>(
     let (boot, node) = (line.boot(), Control::node(&line));
     let saver = save::Saver::start(last_good.clone(), tables.clone(), config.revision, shutdown.clone());
     let status = config.status.clone();
-    let link =
-        stream::Link { node, boot, tables, commands, sealer, last_good, saver, queues, line, unknown_keys, status };
+    let link = stream::Link {
+        node,
+        boot,
+        tables,
+        commands,
+        sealer,
+        last_good,
+        saver,
+        queues,
+        line,
+        peers,
+        unknown_keys,
+        status,
+    };
     link.publish(false, false);
 
     let mut backoff = Backoff::default();

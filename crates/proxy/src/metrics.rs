@@ -7,7 +7,7 @@ mod series;
 use std::sync::Arc;
 use std::time::Duration;
 
-use telemetry::{Histogram, HistogramVec, IntCounterVec, IntGauge, Metrics, trace};
+use telemetry::{Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, Metrics, trace};
 
 pub(crate) use self::bounds::expose;
 pub(crate) use self::series::{Outcome, Series};
@@ -23,6 +23,9 @@ pub(crate) struct Counters {
     pub(crate) streams: IntGauge,
     /// Open connections of clients.
     pub(crate) connections: IntGauge,
+    /// Open connections of other proxies.
+    pub(crate) peer_connections: IntGauge,
+    forwarded: IntCounter,
 }
 
 /// One handle for each method that is asked often.
@@ -54,6 +57,11 @@ impl Counters {
             active: metrics.gauge("gatehouse_active_requests", "Requests that are being answered."),
             streams: metrics.gauge("gatehouse_open_streams", "Open GET streams."),
             connections: metrics.gauge("gatehouse_open_connections", "Open connections of clients."),
+            peer_connections: metrics.gauge("gatehouse_peer_connections", "Open connections of other proxies."),
+            forwarded: metrics.counter(
+                "gatehouse_forwarded_total",
+                "Messages of sessions that another proxy keeps, passed on to it.",
+            ),
         }
     }
 
@@ -66,6 +74,11 @@ impl Counters {
     pub(crate) fn refused(&self, reason: &'static str) {
         self.refused.with_label_values(&[reason]).inc();
         trace::describe(|span| span.failed(reason));
+    }
+
+    /// A message was passed on to another proxy.
+    pub(crate) fn forwarded(&self) {
+        self.forwarded.inc();
     }
 
     /// How long a request took.

@@ -18,10 +18,12 @@ use telemetry::trace;
 
 use crate::body::Body;
 use crate::credentials::Showing;
+use crate::elsewhere::{Arrival, Hop, Told};
 use crate::fault::Fault;
 use crate::gate::Gate;
 use crate::limits::Held;
 use crate::path::{Path, Target};
+use crate::peers::route::Said;
 use crate::principal::{Authenticated, Endpoint, Judges, authenticate, looks_like_token};
 use crate::relay::{Asked, refused};
 use crate::session::{Scope, Session};
@@ -52,7 +54,7 @@ impl From<Fault> for Refused {
 
 impl Gate {
     /// Answers one request.
-    pub(crate) async fn serve(&self, request: Request<Incoming>) -> Response<Body> {
+    pub(crate) async fn serve(&self, request: Request<Incoming>, hop: Hop) -> Response<Body> {
         self.counters.active.inc();
         let _active = crate::body::Gauge(self.counters.active.clone());
         // If a length stood beside it, hyper has dropped that: who counts otherwise must not get a second answer.
@@ -60,7 +62,7 @@ impl Gate {
         let span = spans::server(&request);
         // Pinned where it stands: moving the future of a request costs more than the span does.
         let answering = std::pin::pin!(async {
-            match self.admit(request).await {
+            match self.admit(request, hop).await {
                 Ok(response) => response,
                 Err(Refused { fault, id }) => refused(self, &fault, id.as_deref(), None),
             }
@@ -73,13 +75,24 @@ impl Gate {
         response.map(|body| body.under(span))
     }
 
-    async fn admit(&self, request: Request<Incoming>) -> Result<Response<Body>, Refused> {
+    async fn admit(&self, request: Request<Incoming>, hop: Hop) -> Result<Response<Body>, Refused> {
         let (head, body) = request.into_parts();
         let path = Path::parse(head.uri.path());
-        if let Path::Health(ready) = path {
-            return Ok(self.health(ready, &head.method)?);
+        match hop {
+            Hop::First => {
+                if let Path::Health(ready) = path {
+                    return Ok(self.health(ready, &head.method)?);
+                }
+                self.hosts.check(&head.headers)?;
+            }
+            // The names under which its client came were looked at there.
+            Hop::Second => match path {
+                _ if !self.is_meant(&head.headers) => return Ok(self.not_served("another")),
+                Path::Mcp { .. } if !self.is_ready() => return Ok(self.not_served("stopping")),
+                Path::Mcp { .. } => (),
+                _ => return Err(Fault::NotFound.into()),
+            },
         }
-        self.hosts.check(&head.headers)?;
         if head.uri.query().is_some_and(has_key) {
             return Err(Fault::TokenInQuery.into());
         }
@@ -95,6 +108,7 @@ impl Gate {
             return Err(Fault::Draining.into());
         }
         let who = self.authenticated(&head.headers, path)?;
+        let arrival = Arrival { hop, head: &head };
         match path {
             Path::Mcp { tenant, target } => {
                 if tenant.is_some_and(|tenant| tenant != who.tenant.spec.name.as_str()) {
@@ -103,14 +117,14 @@ impl Gate {
                 may_call(&who, target)?;
                 self.within_limits(&who)?;
                 match head.method {
-                    Method::POST => self.post(who, path, target, &head.headers, body).await,
+                    Method::POST => self.post(who, path, target, &arrival, body).await,
                     Method::GET => {
                         only_of_sessions(&head.headers)?;
-                        Ok(Box::pin(self.listen(&who, target, &head.headers)).await?)
+                        Ok(Box::pin(self.bare(&who, target, &arrival, Said::Listen)).await?)
                     }
                     Method::DELETE => {
                         only_of_sessions(&head.headers)?;
-                        Ok(Box::pin(self.end(&who, target, &head.headers)).await?)
+                        Ok(Box::pin(self.bare(&who, target, &arrival, Said::End)).await?)
                     }
                     _ => Err(Fault::MethodNotAllowed("GET, POST, DELETE").into()),
                 }
@@ -194,9 +208,10 @@ impl Gate {
         who: Authenticated,
         path: Path<'_>,
         target: Target<'_>,
-        headers: &HeaderMap,
+        arrival: &Arrival<'_>,
         body: Incoming,
     ) -> Result<Response<Body>, Refused> {
+        let headers = &arrival.head.headers;
         acceptable(headers)?;
         // Before the body is read: it is what takes memory.
         let call = who
@@ -208,7 +223,7 @@ impl Gate {
         let message = read_body(headers, body, limits).await?;
         let who = &self.still(&who, path, target, headers)?;
         // Pinned where it stands: moving the future of a call costs more than polling it.
-        std::pin::pin!(self.message(who, target, headers, &message, call)).await
+        std::pin::pin!(self.message(who, target, arrival, &message, call)).await
     }
 
     /// Serves one message.
@@ -216,10 +231,11 @@ impl Gate {
         &self,
         who: &Authenticated,
         target: Target<'_>,
-        headers: &HeaderMap,
+        arrival: &Arrival<'_>,
         message: &Bytes,
         call: Held,
     ) -> Result<Response<Body>, Refused> {
+        let headers = &arrival.head.headers;
         let envelope = scan(message)?;
         let id = envelope.id.map(|span| message.slice(span.start()..span.end()));
         let refuse = |fault| Refused { fault, id: id.clone().filter(|_| envelope.kind == Kind::Request) };
@@ -236,7 +252,14 @@ impl Gate {
             }
             // One version header that is not spoken is refused, whatever the session says.
             spoken(headers).map_err(refuse)?;
-            self.session(who, target, headers).map_err(refuse)?
+            let session = self.session(who, target, headers).map_err(refuse)?;
+            let told = Told::message(&envelope, message, id.as_ref());
+            if !self.is_at_home(&session, &told)
+                && let Some(answer) = Box::pin(self.elsewhere(arrival, &session, told)).await.map_err(refuse)?
+            {
+                return Ok(answer.map(|body| body.holding(Some(call))));
+            }
+            session
         };
         let passed = passed(headers);
         trace::describe(|span| spans::in_session(span, &session));
@@ -263,6 +286,25 @@ impl Gate {
                 Box::pin(self.answered_by_client(&asked)).await;
                 Ok(accepted())
             }
+        }
+    }
+
+    /// GET or DELETE.
+    async fn bare(
+        &self,
+        who: &Authenticated,
+        target: Target<'_>,
+        arrival: &Arrival<'_>,
+        said: Said<'_>,
+    ) -> Result<Response<Body>, Fault> {
+        let headers = &arrival.head.headers;
+        let session = self.session(who, target, headers)?;
+        if let Some(answer) = self.elsewhere(arrival, &session, Told::bare(said)).await? {
+            return Ok(answer);
+        }
+        match said {
+            Said::End => self.end(who, target, headers).await,
+            _ => self.listen(who, target, headers).await,
         }
     }
 

@@ -18,14 +18,16 @@ use tokio_util::sync::CancellationToken;
 
 use crate::commands::Commands;
 use crate::config::Config;
+use crate::credentials::Control;
 use crate::gate::Gate;
 use crate::hosts::Hosts;
 use crate::last_good::{LastGood, LastGoodError};
 use crate::link::{self, Line, LinkConfig, LinkStatus, Queues};
 use crate::metrics;
+use crate::peers::{self, Peers};
 use crate::readiness::Readiness;
 use crate::seal::Sealer;
-use crate::server::{DRAIN, serve};
+use crate::server::{DRAIN, serve, serve_peers};
 use crate::table::Tables;
 
 /// Why a proxy can't start.
@@ -61,6 +63,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Star
     let otlp = Otlp::start("gatehouse-proxy", &metrics);
     let listener = Listener::new(bind(config.listen).await?, config.tls.as_ref())?;
     let metrics_listener = bind(config.metrics_listen).await?;
+    let peer_listener = bind(config.peer_listen).await?;
     let policy =
         Policy { dev: config.dev, own: config.own_listeners.clone(), rules: config.egress_rules.clone(), revision: 1 };
     let egress = Egress::new(policy)?;
@@ -79,8 +82,21 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Star
 
     let hosts = Hosts::of(config.public_url.as_ref(), config.tls.is_some());
     let line = Line::new(&config.pool);
+    let node = Control::node(&line);
+    let files = peers::Files {
+        ca: config.link_ca.clone(),
+        cert: config.link_cert.clone(),
+        key: config.link_key.clone(),
+        pool: config.pool.clone(),
+    };
+    let certificates = peers::Certificates::load(files)?;
+    let peer_listener = Listener::under(peer_listener, certificates.server());
+    let peers = Arc::new(Peers::new(&node, Some(config.peer_address), certificates.client()));
+    peers.told(last_good.load_peers());
+    tokio::spawn(certificates.follow(peers.clone()));
     let gate = Gate::new(tables.clone(), sealer.clone(), clock.clone(), hosts, readiness.clone(), egress, &metrics);
-    let gate = Arc::new(gate.asking(Arc::new(line.clone())));
+    let gate = gate.asking(Arc::new(line.clone())).of_node(&node).beside(peers.clone());
+    let gate = Arc::new(gate);
     let (status, heard) = watch::channel(LinkStatus::default());
     metrics::expose(&metrics, &gate, heard.clone(), config.dev);
     let queues = Queues::default();
@@ -105,6 +121,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Star
         last_good.clone(),
         queues,
         line,
+        peers,
         unknown_keys,
         link_stop.clone(),
     ));
@@ -126,7 +143,8 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Star
             tracing::warn!("commands of control were cut at the end of the drain");
         }
     };
-    tokio::join!(serve(listener, gate, shutdown), commands_finish);
+    let for_peers = serve_peers(peer_listener, gate.clone(), shutdown.clone());
+    tokio::join!(serve(listener, gate, shutdown), for_peers, commands_finish);
     link_stop.cancel();
     let link = link.await;
     otlp.finish().await;

@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::body::Gauge;
+use crate::elsewhere::Hop;
 use crate::gate::Gate;
 use crate::head_timeout::HeadTimeout;
 use crate::timers::scaled;
@@ -38,12 +39,26 @@ pub(crate) const DRAIN: Duration = Duration::from_secs(30);
 /// Serves until `shutdown`, then lets what is under way finish, for at most 30 s.
 pub async fn serve(listener: impl Into<Listener>, gate: Arc<Gate>, shutdown: CancellationToken) {
     let listener = listener.into();
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
     let tidying = tokio::spawn(tidy(gate.clone()));
     let reporting = tokio::spawn({
         let credentials = gate.sessions.credentials.clone();
         async move { credentials.report().await }
     });
+    let connections = accept(listener, &gate, Hop::First, &shutdown).await;
+    gate.drain();
+    tidying.abort();
+    reporting.abort();
+    drained(connections).await;
+}
+
+/// Serves other proxies of the pool, whose certificates `listener` asks for, in the same way.
+pub(crate) async fn serve_peers(listener: Listener, gate: Arc<Gate>, shutdown: CancellationToken) {
+    drained(accept(listener, &gate, Hop::Second, &shutdown).await).await;
+}
+
+/// Takes connections until `shutdown`; answers those that are open then.
+async fn accept(listener: Listener, gate: &Arc<Gate>, hop: Hop, shutdown: &CancellationToken) -> JoinSet<()> {
+    let places = Arc::new(Semaphore::new(CONNECTIONS));
     let mut connections = JoinSet::new();
     loop {
         let next = async {
@@ -60,13 +75,16 @@ pub async fn serve(listener: impl Into<Listener>, gate: Arc<Gate>, shutdown: Can
                     continue;
                 }
             },
-            () = shutdown.cancelled() => break,
+            () = shutdown.cancelled() => return connections,
         };
         while connections.try_join_next().is_some() {}
         let (gate, shutdown) = (gate.clone(), shutdown.clone());
         connections.spawn(async move {
             let _place = place;
-            let _counted = Gauge::one_more(&gate.counters.connections);
+            let _counted = Gauge::one_more(match hop {
+                Hop::First => &gate.counters.connections,
+                Hop::Second => &gate.counters.peer_connections,
+            });
             let stream = match arriving.established().await {
                 Ok(stream) => stream,
                 Err(error) => return tracing::trace!(%error, "a client's connection was not established"),
@@ -74,7 +92,7 @@ pub async fn serve(listener: impl Into<Listener>, gate: Arc<Gate>, shutdown: Can
             let (stream, phase) = HeadTimeout::new(WriteTimeout::new(stream, scaled(WRITE)), scaled(HEAD));
             let service = service_fn(|request| {
                 let (gate, serving) = (gate.clone(), phase.serve());
-                async move { Ok::<_, Infallible>(gate.serve(request).await.map(|body| body.ending(serving))) }
+                async move { Ok::<_, Infallible>(gate.serve(request, hop).await.map(|body| body.ending(serving))) }
             });
             let mut builder = http1::Builder::new();
             builder
@@ -96,10 +114,9 @@ pub async fn serve(listener: impl Into<Listener>, gate: Arc<Gate>, shutdown: Can
             }
         });
     }
-    gate.drain();
-    drop(listener);
-    tidying.abort();
-    reporting.abort();
+}
+
+async fn drained(mut connections: JoinSet<()>) {
     let drained = async { while connections.join_next().await.is_some() {} };
     if tokio::time::timeout(DRAIN, drained).await.is_err() {
         tracing::warn!(left = connections.len(), "connections were cut at the end of the drain");

@@ -149,17 +149,17 @@ pub fn incoming(
     ReceiverStream::new(stream)
 }
 
-fn certificates(what: &'static str, pem: &str) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+pub(crate) fn certificates(what: &'static str, pem: &str) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     CertificateDer::pem_slice_iter(pem.as_bytes())
         .collect::<Result<_, _>>()
         .map_err(|source| TlsError::Pem { what, source })
 }
 
-fn private_key(pem: &str) -> Result<PrivateKeyDer<'static>, TlsError> {
+pub(crate) fn private_key(pem: &str) -> Result<PrivateKeyDer<'static>, TlsError> {
     PrivateKeyDer::from_pem_slice(pem.as_bytes()).map_err(|source| TlsError::Pem { what: "private key", source })
 }
 
-fn roots(ca: &str) -> Result<RootCertStore, TlsError> {
+pub(crate) fn roots(ca: &str) -> Result<RootCertStore, TlsError> {
     let mut roots = RootCertStore::empty();
     for certificate in certificates("CA certificate", ca)? {
         roots.add(certificate).map_err(TlsError::Config)?;

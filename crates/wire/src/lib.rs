@@ -7,6 +7,9 @@ mod fields;
 mod keys;
 mod link;
 mod parts;
+mod peer_tls;
+mod peers;
+mod pool;
 mod push;
 mod resolve;
 mod resource;
@@ -20,6 +23,9 @@ pub use self::link::{
     Answer, FromControl, FromProxy, Heartbeat, Hello, PROTOCOL_HIGHEST, PROTOCOL_LOWEST, Refusal, Rejected,
 };
 pub use self::parts::{Joiner, TooLong};
+pub use self::peer_tls::{peer_client_tls, peer_server_tls};
+pub use self::peers::{Peer, peers_from_bytes, peers_to_bytes};
+pub use self::pool::{PeerError, pool_of, pool_uri};
 pub use self::push::{CollectError, Collected, Collector, MESSAGE_LIMIT, Packed, Push, PushHead, Upsert};
 pub use self::resolve::{
     Challenge, ClientCertificate, Evidence, HeaderLines, KeyEvidence, Report, ResolveQuestion, Resolved, Unresolved,

@@ -4,13 +4,13 @@ use model::{Digest, IssuerId, ResourceName, Revision};
 
 use crate::fields::{digest, held, held_messages, parsed, revision, revision_message};
 use crate::generated::{self, from_control, from_proxy};
-use crate::{Command, CommandAnswer, Malformed, Push};
+use crate::{Command, CommandAnswer, Malformed, Peer, Push};
 
 /// The oldest revision of this protocol that this build speaks: 1 had no packed pushes and another digest of tables,
-/// 2 knew of no users, issuers and scopes.
-pub const PROTOCOL_LOWEST: u32 = 4;
+/// 2 knew of no users, issuers and scopes, 4 of no toolsets, peers and eras.
+pub const PROTOCOL_LOWEST: u32 = 5;
 /// The newest revision of this protocol that this build speaks.
-pub const PROTOCOL_HIGHEST: u32 = 4;
+pub const PROTOCOL_HIGHEST: u32 = 5;
 
 /// What a proxy says.
 #[derive(Debug, Clone, PartialEq)]
@@ -38,6 +38,8 @@ pub enum FromControl {
     Heartbeat(Heartbeat),
     /// Something to do.
     Command(Command),
+    /// Every proxy of the pool that is there.
+    Peers(Vec<Peer>),
 }
 
 /// Who a proxy is and what it holds.
@@ -57,6 +59,8 @@ pub struct Hello {
     pub revision: Revision,
     /// What its table holds; empty asks for a snapshot.
     pub held: Vec<(ResourceName, Digest)>,
+    /// `host:port` where other proxies of the pool reach it; `None` for nowhere.
+    pub peer_address: Option<String>,
 }
 
 /// How a push went.
@@ -142,6 +146,7 @@ impl From<FromControl> for generated::FromControl {
             FromControl::Push(push) => Body::Push(push.into()),
             FromControl::Heartbeat(heartbeat) => Body::Heartbeat(heartbeat.into()),
             FromControl::Command(command) => Body::Command(command.into()),
+            FromControl::Peers(peers) => Body::Peers(peers.into()),
         };
         Self { body: Some(body) }
     }
@@ -156,6 +161,7 @@ impl TryFrom<generated::FromControl> for FromControl {
             Body::Push(push) => Self::Push(push.try_into()?),
             Body::Heartbeat(heartbeat) => Self::Heartbeat(heartbeat.try_into()?),
             Body::Command(command) => Self::Command(command.try_into()?),
+            Body::Peers(peers) => Self::Peers(peers.into()),
         })
     }
 }
@@ -171,6 +177,7 @@ impl From<Hello> for generated::Hello {
             protocol_highest: hello.protocol.1,
             revision: revision_message(hello.revision),
             held: held_messages(&hello.held),
+            peer_address: hello.peer_address,
         }
     }
 }
@@ -187,6 +194,7 @@ impl TryFrom<generated::Hello> for Hello {
             protocol: (message.protocol_lowest, message.protocol_highest),
             revision: revision(message.revision)?,
             held: held(&message.held)?,
+            peer_address: message.peer_address,
         })
     }
 }
@@ -269,9 +277,15 @@ mod tests {
 
     proptest! {
         #[test]
-        fn hello_survives_the_wire(texts in any::<[String; 4]>(), protocol: (u32, u32), revision in revisions(), held in held()) {
+        fn hello_survives_the_wire(
+            texts in any::<[String; 4]>(),
+            protocol: (u32, u32),
+            revision in revisions(),
+            held in held(),
+            peer_address: Option<String>,
+        ) {
             let [node, boot, instance, build] = texts;
-            let hello = FromProxy::Hello(Hello { node, boot, instance, build, protocol, revision, held });
+            let hello = FromProxy::Hello(Hello { node, boot, instance, build, protocol, revision, held, peer_address });
             prop_assert_eq!(FromProxy::try_from(generated::FromProxy::from(hello.clone())).unwrap(), hello);
         }
 
@@ -292,6 +306,12 @@ mod tests {
             let from_control = FromControl::Heartbeat(beat.clone());
             prop_assert_eq!(FromControl::try_from(generated::FromControl::from(from_control.clone())).unwrap(), from_control);
         }
+    }
+
+    #[test]
+    fn peers_survive_the_wire() {
+        let peers = FromControl::Peers(vec![Peer { node: "default/1".into(), address: "10.0.0.1:5015".into() }]);
+        assert_eq!(FromControl::try_from(generated::FromControl::from(peers.clone())).unwrap(), peers);
     }
 
     #[test]

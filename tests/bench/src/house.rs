@@ -55,6 +55,7 @@ impl House {
             ("--metrics-listen", free()?),
             ("--mcp-listen", mcp),
             ("--mcp-metrics-listen", free()?),
+            ("--mcp-peer-listen", free()?),
         ] {
             init.arg(flag).arg(address.to_string());
         }

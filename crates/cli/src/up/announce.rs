@@ -118,6 +118,7 @@ mod tests {
             link: at(5012),
             control_metrics: at(5014),
             mcp_metrics: at(5013),
+            mcp_peers: at(5015),
         };
         let keys = Keys { admin: Secret::new("ghk_admin".to_owned()), client: Secret::new("ghk_client".to_owned()) };
         let link = Secret::new("http://127.0.0.1:5010/signin/link/l".to_owned());

@@ -39,6 +39,7 @@ pub(super) async fn run(programs: &Programs, home: &Home, ports: &Ports, new_key
         ("--metrics-listen", ports.control_metrics),
         ("--mcp-listen", ports.mcp),
         ("--mcp-metrics-listen", ports.mcp_metrics),
+        ("--mcp-peer-listen", ports.mcp_peers),
     ] {
         command.arg(flag).arg(address.to_string());
     }

@@ -60,7 +60,7 @@ fn count<F>(
 
 /// Whether a proxy that left us has come up at another replica since, as the same process or as a new one from
 /// the same data folder.
-fn superseded(name: &str, node: &Node, others: &[Other]) -> bool {
+pub(super) fn superseded(name: &str, node: &Node, others: &[Other]) -> bool {
     let follows = |other: &Other| {
         let same = other.node == name || (!node.instance.is_empty() && other.instance == node.instance);
         same && other.since > node.since
@@ -69,7 +69,7 @@ fn superseded(name: &str, node: &Node, others: &[Other]) -> bool {
 }
 
 /// Whether somebody else knows the proxy of a row better: we have it, or it has come back to a third.
-fn known_better(row: &Other, nodes: &HashMap<String, Node>, others: &[Other]) -> bool {
+pub(super) fn known_better(row: &Other, nodes: &HashMap<String, Node>, others: &[Other]) -> bool {
     let same_process = nodes.get(&row.node).is_some_and(|node| node.left.is_none() || node.since >= row.since);
     let same_folder =
         |instance: &str, since: i64| !row.instance.is_empty() && instance == row.instance && since > row.since;

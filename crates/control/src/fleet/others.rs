@@ -30,6 +30,8 @@ pub(super) struct Other {
     pub(super) since: i64,
     pub(super) applied: Revision,
     pub(super) rejected: Vec<(ResourceName, String)>,
+    /// Where other proxies of its pool reach it.
+    pub(super) peer_address: Option<String>,
     digest_matches: bool,
     mounts: u32,
 }
@@ -117,6 +119,7 @@ impl Others {
             applied: row.applied,
             digest_matches: row.digest_matches,
             mounts: row.mounts,
+            peer_address: row.peer_address,
         }
     }
 }

@@ -38,6 +38,8 @@ pub(crate) struct Roster {
     progress: watch::Sender<u64>,
     /// Counts up whenever a proxy attaches.
     attachments: watch::Sender<u64>,
+    /// Counts up whenever a proxy comes or goes.
+    members: watch::Sender<u64>,
     /// Wakes who writes the rows, when a proxy has come further.
     unwritten: Notify,
 }
@@ -54,6 +56,8 @@ struct Book {
 pub(super) struct Node {
     pub(super) pool: String,
     pub(super) instance: String,
+    /// Where other proxies of its pool reach it.
+    pub(super) peer_address: Option<String>,
     pub(super) since: i64,
     /// The stream that the entry belongs to.
     stream: u64,
@@ -78,6 +82,7 @@ pub(crate) struct Arrival<'a> {
     pub(crate) node: &'a str,
     pub(crate) pool: &'a str,
     pub(crate) instance: &'a str,
+    pub(crate) peer_address: Option<&'a str>,
     pub(crate) certificate_until: Option<i64>,
     pub(crate) queues: Queues,
 }
@@ -124,6 +129,7 @@ impl Roster {
             streams: AtomicU64::new(1),
             progress: watch::Sender::new(0),
             attachments: watch::Sender::new(0),
+            members: watch::Sender::new(0),
             unwritten: Notify::new(),
         }
     }
@@ -131,7 +137,7 @@ impl Roster {
     /// A stream of a node came. An older stream of the same node is closed; a node that left and was the
     /// same process or data folder is forgotten: it will not come back.
     pub(crate) fn enter(&self, arrival: Arrival<'_>) -> Entry {
-        let Arrival { node, pool, instance, certificate_until, queues } = arrival;
+        let Arrival { node, pool, instance, peer_address, certificate_until, queues } = arrival;
         let stream = self.streams.fetch_add(1, Ordering::Relaxed);
         let mut book = self.book();
         // Of two streams within one tick of the clock the later must be the newer one.
@@ -155,6 +161,7 @@ impl Roster {
         let entry = Node {
             pool: pool.to_owned(),
             instance: instance.to_owned(),
+            peer_address: peer_address.map(str::to_owned),
             since: now,
             stream,
             left: None,
@@ -175,6 +182,7 @@ impl Roster {
         drop(book);
         self.unwritten.notify_one();
         self.attachments.send_modify(|count| *count += 1);
+        self.members.send_modify(|count| *count += 1);
         Entry { node: node.to_owned(), stream, replaced }
     }
 
@@ -195,6 +203,7 @@ impl Roster {
         drop(book);
         self.unwritten.notify_one();
         self.progress.send_modify(|count| *count += 1);
+        self.members.send_modify(|count| *count += 1);
     }
 
     /// A newer stream of the node is held by another replica: ours is closed.
@@ -229,6 +238,11 @@ impl Roster {
     /// Wakes whenever a proxy attaches.
     pub(crate) fn attachments(&self) -> watch::Receiver<u64> {
         self.attachments.subscribe()
+    }
+
+    /// Wakes whenever a proxy comes or goes.
+    pub(crate) fn members(&self) -> watch::Receiver<u64> {
+        self.members.subscribe()
     }
 
     /// Waits until there is something to write that another replica may wait for.
@@ -401,6 +415,7 @@ impl Node {
             mounts: self.mounts,
             last_seen: self.last_seen,
             rejected: serde_json::Value::Object(rejected).to_string(),
+            peer_address: self.peer_address.clone(),
         }
     }
 }

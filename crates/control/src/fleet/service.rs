@@ -15,6 +15,7 @@ use wire::frame::{
 use wire::server::Link;
 use wire::{Evidence, FromProxy, Hello, PROTOCOL_HIGHEST, PROTOCOL_LOWEST, Report, ResolveQuestion};
 
+use super::peers::Told;
 use super::roster::{Arrival, Queues};
 use super::session::Session;
 use super::stream::{OUTGOING, Stream, too_long};
@@ -28,6 +29,8 @@ use crate::timers::scaled;
 const HELLO: Duration = Duration::from_secs(10);
 /// Verdicts of one report.
 const VERDICTS: usize = 10_000;
+/// Longest address that other proxies are told: a host name has at most 253 characters.
+const ADDRESS: usize = 260;
 /// Commands that wait to be sent to one proxy.
 pub(super) const REQUESTS: usize = 64;
 
@@ -54,6 +57,7 @@ impl Link for Service {
         };
         self.counted(check_node(&hello.node, &pool).and_then(|()| check_protocol(&hello)))?;
         self.counted(check_instance(&hello.instance))?;
+        self.counted(check_address(hello.peer_address.as_deref()))?;
         self.counted(self.check_revision(&hello, &pool).await)?;
 
         let (outgoing, answers) = mpsc::channel(OUTGOING);
@@ -61,7 +65,8 @@ impl Link for Service {
         let (node, instance) = (hello.node.as_str(), hello.instance.as_str());
         let queues = Queues { requests, messages: outgoing.downgrade(), commands: Arc::default() };
         let commands = queues.commands.clone();
-        let arrival = Arrival { node, pool: &pool, instance, certificate_until, queues };
+        let peer_address = hello.peer_address.as_deref();
+        let arrival = Arrival { node, pool: &pool, instance, peer_address, certificate_until, queues };
         let entry = self.fleet.roster.enter(arrival);
         self.fleet.counters.sessions.add(1);
         tracing::info!(node = hello.node, build = hello.build, at = %hello.revision, held = hello.held.len(), "a proxy attached");
@@ -75,6 +80,7 @@ impl Link for Service {
             commands,
             pushing: None,
             intended: self.fleet.intended.subscribe(),
+            peers: Told::new(&self.fleet, &pool, peer_address.is_some()),
             pool,
             turn: None,
             shutdown: self.shutdown.clone(),
@@ -267,6 +273,22 @@ fn check_instance(instance: &str) -> Result<(), Status> {
     }
 }
 
+/// Other proxies connect to it, and only by what the certificate there says do they know whom they have.
+fn check_address(address: Option<&str>) -> Result<(), Status> {
+    let fits = |address: &str| {
+        let authority: Option<http::uri::Authority> = address.parse().ok();
+        let authority = authority.filter(|_| address.len() <= ADDRESS && !address.contains('@'));
+        authority
+            .is_some_and(|authority| !authority.host().is_empty() && authority.port_u16().is_some_and(|port| port > 0))
+    };
+    match address {
+        Some(address) if !fits(address) => {
+            Err(Status::invalid_argument("the address for other proxies must be host:port"))
+        }
+        _ => Ok(()),
+    }
+}
+
 fn check_protocol(hello: &Hello) -> Result<(), Status> {
     let (lowest, highest) = hello.protocol;
     if lowest <= PROTOCOL_HIGHEST && highest >= PROTOCOL_LOWEST {
@@ -307,6 +329,26 @@ mod tests {
     }
 
     #[test]
+    fn an_address_for_other_proxies_is_a_host_and_a_port() {
+        for (address, fits) in [
+            (None, true),
+            (Some("10.0.0.1:5015"), true),
+            (Some("proxy-1:5015"), true),
+            (Some("[fd00::1]:5015"), true),
+            (Some(""), false),
+            (Some("10.0.0.1"), false),
+            (Some("10.0.0.1:0"), false),
+            (Some(":5015"), false),
+            (Some("user@proxy-1:5015"), false),
+            (Some("https://proxy-1:5015"), false),
+            (Some("a b:1"), false),
+        ] {
+            assert_eq!(check_address(address).is_ok(), fits, "{address:?}");
+        }
+        assert!(check_address(Some(&format!("{}:5015", "x".repeat(256)))).is_err());
+    }
+
+    #[test]
     fn disjoint_protocols_are_refused_with_both_ranges() {
         let hello = |protocol| Hello {
             node: "default/1".into(),
@@ -316,6 +358,7 @@ mod tests {
             protocol,
             revision: Revision::default(),
             held: vec![],
+            peer_address: None,
         };
         let (lowest, highest) = (PROTOCOL_LOWEST, PROTOCOL_HIGHEST);
         assert!(check_protocol(&hello((lowest, highest + 2))).is_ok());

@@ -16,6 +16,7 @@ use wire::{Command, CommandAnswer, FromControl, FromProxy, Heartbeat, Joiner, Ou
 
 use super::Fleet;
 use super::intended::{Intended, View};
+use super::peers::Told;
 use super::roster::Entry;
 use super::session::{Plan, Session};
 use crate::timers::scaled;
@@ -58,6 +59,8 @@ pub(super) struct Stream {
     /// The span of the push whose answer is awaited.
     pub(super) pushing: Option<Span>,
     pub(super) intended: watch::Receiver<Option<Arc<Intended>>>,
+    /// What it is told of the other proxies of its pool.
+    pub(super) peers: Told,
     pub(super) pool: String,
     /// Held from a snapshot to its answer, so that a whole fleet that comes back is served in turns.
     pub(super) turn: Option<Turn>,
@@ -103,6 +106,11 @@ impl Stream {
                 Ok(false) => (),
                 Err(end) => return end,
             }
+            if let Some(peers) = self.peers.news()
+                && let Err(end) = self.send(FromControl::Peers(peers))
+            {
+                return end;
+            }
             let awaited = self.session.awaits_answer();
             let (sends, waits_for_turn) = (self.fleet.sends.clone(), self.waits_for_turn());
             let turn_ends = self.turn.as_ref().map_or_else(Instant::now, |turn| turn.until);
@@ -134,6 +142,7 @@ impl Stream {
                     self.turn = Some(Turn { _permit: permit, until: Instant::now() + TURN });
                 }
                 () = tokio::time::sleep_until(turn_ends), if self.turn.is_some() => self.turn = None,
+                () = self.peers.changed() => (),
                 changed = self.intended.changed() => if changed.is_err() { return End::Broken(None) },
                 Some(request) = self.requests.recv() => {
                     if waiting.len() < COMMANDS {

@@ -1,5 +1,6 @@
 //! The fleet over real mutual TLS and a real database, against proxies that a test can hold in its hand.
 
+mod peers;
 mod plane;
 mod pools;
 mod proxy;

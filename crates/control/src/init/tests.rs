@@ -10,8 +10,8 @@ fn at(port: u16) -> Option<SocketAddr> {
 }
 
 fn listeners(port: u16) -> Asked {
-    let [rest, mcp, link, mcp_metrics, metrics] = [0, 1, 2, 3, 4].map(|offset| at(port + offset));
-    Asked { rest, link, metrics, mcp, mcp_metrics }
+    let [rest, mcp, link, mcp_metrics, metrics, mcp_peers] = [0, 1, 2, 3, 4, 5].map(|offset| at(port + offset));
+    Asked { rest, link, metrics, mcp, mcp_metrics, mcp_peers }
 }
 
 async fn run(dir: &Path, port: u16, new_keys: bool) -> Option<(String, String)> {
@@ -34,7 +34,7 @@ async fn a_new_folder_gets_keys_once_and_a_known_one_keeps_them() {
     assert!(run(&dir, 6000, false).await.is_some());
     let read = || Config::parse(&fs::read_to_string(dir.join("control.toml")).unwrap()).unwrap();
     assert_eq!(Some(read().listen), at(6000));
-    assert!(read().dev && read().own_listeners.len() == 5);
+    assert!(read().dev && read().own_listeners.len() == 6);
 
     assert!(run(&dir, 7000, false).await.is_none());
     assert_eq!(Some(read().listen), at(7000));

@@ -38,7 +38,7 @@ pub(super) fn node(issuer: &Issuer<'static, KeyPair>, pool: &str, days: u32) -> 
     // Pools have the names that tenants have.
     let slug: model::TenantName = pool.parse().map_err(|_| PkiError::PoolName(pool.to_owned()))?;
     let mut params = params("Gatehouse proxy", days);
-    let uri = super::peer::uri(slug.as_str()).try_into().map_err(PkiError::Certificate)?;
+    let uri = wire::pool_uri(slug.as_str()).try_into().map_err(PkiError::Certificate)?;
     params.subject_alt_names = vec![SanType::URI(uri)];
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
     leaf(params, issuer)

@@ -1,45 +1,9 @@
-//! Which pool a peer's certificate names. The TLS handshake has already checked who signed it.
+//! What a peer's certificate says: its pool and its lifetime. The TLS handshake has already checked who signed it.
 
-use x509_parser::extensions::GeneralName;
+pub use wire::{PeerError, pool_of};
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
-const PREFIX: &str = "spiffe://gatehouse/pool/";
 const DAY_MICROS: i64 = 86_400_000_000;
-
-/// Why a certificate names no pool.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum PeerError {
-    /// Not a certificate.
-    #[error("the certificate can't be read")]
-    Unreadable,
-    /// No name of a pool in it.
-    #[error("the certificate names no pool")]
-    NoPool,
-    /// More than one.
-    #[error("the certificate names more than one pool")]
-    ManyPools,
-}
-
-/// The name that stands for a pool in a certificate.
-pub(super) fn uri(pool: &str) -> String {
-    format!("{PREFIX}{pool}")
-}
-
-/// The pool that a certificate (DER) names: exactly one, or none is believed.
-pub fn pool_of(der: &[u8]) -> Result<String, PeerError> {
-    let (_, certificate) = X509Certificate::from_der(der).map_err(|_| PeerError::Unreadable)?;
-    let names = certificate.subject_alternative_name().map_err(|_| PeerError::Unreadable)?;
-    let names = names.map(|names| names.value.general_names.as_slice()).unwrap_or_default();
-    let mut pools = names.iter().filter_map(|name| match name {
-        GeneralName::URI(uri) => uri.strip_prefix(PREFIX),
-        _ => None,
-    });
-    match (pools.next(), pools.next()) {
-        (Some(pool), None) => Ok(pool.to_owned()),
-        (None, _) => Err(PeerError::NoPool),
-        (Some(_), Some(_)) => Err(PeerError::ManyPools),
-    }
-}
 
 /// From when until when a certificate is valid, microseconds since 1970.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,22 +59,5 @@ mod tests {
             assert_eq!(lifetime.is_ripe(day * DAY_MICROS), ripe, "{day}");
         }
         assert_eq!(lifetime.days(), 90);
-    }
-
-    #[test]
-    fn other_bytes_name_no_pool() {
-        assert_eq!(pool_of(b"not a certificate"), Err(PeerError::Unreadable));
-        assert_eq!(pool_of(b""), Err(PeerError::Unreadable));
-    }
-
-    #[test]
-    fn two_pools_in_one_certificate_are_none() {
-        let mut params = rcgen::CertificateParams::default();
-        for pool in ["a", "b"] {
-            params.subject_alt_names.push(rcgen::SanType::URI(uri(pool).try_into().unwrap()));
-        }
-        let key = rcgen::KeyPair::generate().unwrap();
-        let certificate = params.self_signed(&key).unwrap();
-        assert_eq!(pool_of(certificate.der()), Err(PeerError::ManyPools));
     }
 }

@@ -29,6 +29,8 @@ pub(super) enum Purpose {
     Revocations = 2,
     /// The fleet's sealing keys.
     Keys = 3,
+    /// The other proxies of the pool.
+    Peers = 4,
 }
 
 /// The folder, and the key that authenticates its files.

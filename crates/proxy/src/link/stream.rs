@@ -23,6 +23,7 @@ use super::save::Saver;
 use super::work::{Perform, observe, perform, rejected};
 use super::{LinkStatus, apply, keys, spans};
 use crate::last_good::LastGood;
+use crate::peers::Peers;
 use crate::seal::Sealer;
 use crate::table::Tables;
 use crate::timers::scaled;
@@ -54,6 +55,7 @@ pub(super) struct Link<P> {
     pub(super) saver: Saver,
     pub(super) queues: Queues,
     pub(super) line: Line,
+    pub(super) peers: Arc<Peers>,
     pub(super) unknown_keys: UnknownKeys,
     pub(super) status: watch::Sender<LinkStatus>,
 }
@@ -138,6 +140,7 @@ impl<P: Perform> Link<P> {
             protocol: (PROTOCOL_LOWEST, PROTOCOL_HIGHEST),
             revision: self.saver.revision(),
             held,
+            peer_address: self.peers.address().map(str::to_owned),
         }
     }
 }
@@ -227,6 +230,14 @@ impl<P: Perform> Attached<'_, P> {
                 self.link.publish(true, self.current);
             }
             FromControl::Command(command) => self.command(command)?,
+            FromControl::Peers(peers) => {
+                self.link.peers.told(peers.clone());
+                let (kept, last_good) = (peers, self.link.last_good.clone());
+                let written = spawn_blocking(move || last_good.save_peers(&kept)).await;
+                if let Err(error) = written.map_err(std::io::Error::other).flatten() {
+                    tracing::error!(%error, "the list of the pool's proxies can't be kept on disk");
+                }
+            }
         }
         Ok(())
     }

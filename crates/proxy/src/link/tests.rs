@@ -21,6 +21,8 @@ use wire::{FromProxy, Outcome, Refusal, Work};
 use self::control::Control;
 use super::{Line, LinkConfig, LinkError, LinkStatus, Perform, Queues, run};
 use crate::last_good::LastGood;
+use crate::peers::Peers;
+use crate::peers::tests::alone;
 use crate::seal::Sealer;
 use crate::table::Tables;
 use crate::unknown_keys::UnknownKeys;
@@ -107,6 +109,21 @@ async fn a_restarted_proxy_serves_from_its_last_good_table() {
     let stream = control.accept().await;
     assert_eq!((stream.hello.revision, stream.hello.held.len()), (at(7), 2));
     assert_ne!(stream.hello.node, node);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_the_other_proxies_are_is_known_after_a_start_without_control() {
+    let control = Control::start().await;
+    let proxy = Proxy::start(&control);
+    let mut stream = control.accept().await;
+    assert_eq!(stream.hello.peer_address.as_deref(), Some("10.0.0.1:5015"));
+    let peer = |node: &str, address: &str| wire::Peer { node: node.to_owned(), address: address.to_owned() };
+    let list = vec![peer("default/1", "10.0.0.1:5015"), peer("default/2", "10.0.0.2:5015")];
+    stream.peers(list.clone());
+    stream.push(at(1), true, false, &[tenant()], vec![]).await;
+    assert_eq!(proxy.peers.len(), 1, "the other one");
+    let dir = proxy.stop().await;
+    assert_eq!(LastGood::open(dir.path()).unwrap().load_peers(), list);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -434,6 +451,7 @@ async fn a_link_without_files_or_addresses_says_so() {
         last_good,
         Queues::default(),
         Line::new("default"),
+        alone("default/1", None),
         UnknownKeys::default(),
         CancellationToken::new(),
     )
@@ -478,6 +496,7 @@ struct Proxy {
     sealer: Arc<Sealer>,
     status: watch::Receiver<LinkStatus>,
     unknown_keys: UnknownKeys,
+    peers: Arc<Peers>,
     shutdown: CancellationToken,
     running: Option<JoinHandle<()>>,
 }
@@ -510,10 +529,22 @@ impl Proxy {
         let unknown_keys = UnknownKeys::default();
         let (queues, unknown) = (Queues::default(), unknown_keys.clone());
         let line = Line::new("default");
-        let link =
-            run(config, tables.clone(), Hand, sealer.clone(), last_good, queues, line, unknown, shutdown.clone());
+        let peers = alone("default/1", Some("10.0.0.1:5015"));
+        let told = peers.clone();
+        let link = run(
+            config,
+            tables.clone(),
+            Hand,
+            sealer.clone(),
+            last_good,
+            queues,
+            line,
+            peers,
+            unknown,
+            shutdown.clone(),
+        );
         let running = Some(tokio::spawn(async move { link.await.unwrap() }));
-        Self { dir, tables, sealer, status, unknown_keys, shutdown, running }
+        Self { dir, tables, sealer, status, unknown_keys, peers: told, shutdown, running }
     }
 
     async fn status(&self, until: impl FnMut(&LinkStatus) -> bool) -> LinkStatus {

@@ -8,8 +8,10 @@ use tokio::sync::watch;
 
 use super::own::{self, Fill};
 use super::series::{MOST, OTHER};
+use crate::elsewhere::TELLING;
 use crate::gate::Gate;
 use crate::link::LinkStatus;
+use crate::peers;
 use crate::server::CONNECTIONS;
 use crate::table::Mount;
 
@@ -111,12 +113,24 @@ fn bounds(metrics: &Metrics, gate: &Arc<Gate>) {
     metrics.bound("merged_lists_bytes", most, used);
     let (most, used) = gate.tables.fill();
     metrics.bound("connection_lists_bytes", most, used);
+    sharing(metrics, gate);
     let egress = gate.egress.clone();
     metrics.bounds_by(move |fill| {
         if let Some((used, most)) = egress.lookups() {
             fill("dns_lookups", ["", ""], used, most);
         }
     });
+}
+
+/// What is between this proxy and the others of its pool.
+fn sharing(metrics: &Metrics, gate: &Arc<Gate>) {
+    let connections = gate.counters.peer_connections.clone();
+    let used = move || u64::try_from(connections.get()).unwrap_or_default();
+    metrics.bound("peer_connections", CONNECTIONS as u64, used);
+    let Some(elsewhere) = gate.elsewhere.clone() else { return };
+    let telling = elsewhere.clone();
+    metrics.bound("told_proxies", TELLING as u64, move || telling.telling() as u64);
+    metrics.bound("known_proxies", peers::MOST as u64, move || elsewhere.peers.len() as u64);
 }
 
 /// Of tenants and servers only what is in use: the others are as many as there are records.

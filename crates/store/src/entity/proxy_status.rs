@@ -19,6 +19,7 @@ pub struct Model {
     pub mounts: i32,
     pub digest_matches: bool,
     pub since: i64,
+    pub peer_address: Option<String>,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

@@ -38,6 +38,8 @@ pub struct ProxyStatus {
     pub last_seen: i64,
     /// What it rejected and why, as a JSON object.
     pub rejected: String,
+    /// `host:port` where other proxies of its pool reach it; `None` for nowhere.
+    pub peer_address: Option<String>,
 }
 
 impl PlatformStore {
@@ -56,6 +58,7 @@ impl PlatformStore {
             Column::Mounts,
             Column::DigestMatches,
             Column::Since,
+            Column::PeerAddress,
         ];
         let not_newer = Expr::col((Entity, Column::Since)).lte(Expr::col((Alias::new("excluded"), Column::Since)));
         let replace = OnConflict::column(Column::Node).update_columns(columns).action_and_where(not_newer).to_owned();
@@ -108,6 +111,7 @@ fn row(status: ProxyStatus) -> ActiveModel {
         mounts: Set(i32::try_from(status.mounts).unwrap_or(i32::MAX)),
         digest_matches: Set(status.digest_matches),
         since: Set(status.since),
+        peer_address: Set(status.peer_address),
     }
 }
 
@@ -125,6 +129,7 @@ impl From<Model> for ProxyStatus {
             mounts: u32::try_from(row.mounts).unwrap_or(0),
             last_seen: row.last_seen,
             rejected: row.rejected,
+            peer_address: row.peer_address,
         }
     }
 }

@@ -184,6 +184,7 @@ fn status(node: &str, replica: &str, last_seen: i64) -> ProxyStatus {
         mounts: 2,
         last_seen,
         rejected: "{}".to_owned(),
+        peer_address: Some(format!("{node}:5015")),
     }
 }
 

@@ -190,6 +190,7 @@ async fn attach(
             protocol: (wire::PROTOCOL_LOWEST, wire::PROTOCOL_HIGHEST),
             revision: proxy.at,
             held: proxy.table.iter().map(|(name, held)| (*name, held.digest)).collect(),
+            peer_address: None,
         }
     };
     outgoing.send(FromProxy::Hello(hello).into()).await?;
@@ -201,7 +202,7 @@ async fn attach(
             frame = incoming.message() => match frame? {
                 None => return Ok(()),
                 Some(frame) => match FromControl::try_from(frame)? {
-                    FromControl::Heartbeat(_) => { settled(); None }
+                    FromControl::Heartbeat(_) | FromControl::Peers(_) => { settled(); None }
                     FromControl::Push(chunk) => collector.take(chunk)?.map(|push| FromProxy::Answer(apply(&mut lock(proxy), push))),
                     FromControl::Command(command) => Some(FromProxy::Command(perform(&lock(proxy), command))),
                 },

@@ -29,6 +29,7 @@ impl Proxy {
             protocol: (wire::PROTOCOL_LOWEST, wire::PROTOCOL_HIGHEST),
             revision: self.at,
             held: self.held(),
+            peer_address: None,
         }
     }
 

@@ -1,6 +1,6 @@
 //! A proxy that speaks the link and keeps its table where a test can see it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use model::{Digest, Principal, Resource, ResourceName, Revision, ServerId};
@@ -36,6 +36,8 @@ pub(super) struct State {
     pub(super) probes: u32,
     /// The header lines that the last probe brought along.
     pub(super) lines: Vec<String>,
+    /// The proxies that it was told of last, and where they are reached.
+    pub(super) peers: BTreeMap<String, String>,
     /// Says nothing to calls and probes.
     pub(super) mute: bool,
     leaving: bool,
@@ -61,6 +63,8 @@ pub(super) struct Wants<'a> {
     pub(super) reject: Option<ResourceName>,
     /// A connection that others use too; one of its own otherwise.
     pub(super) channel: Option<LinkChannel>,
+    /// Where other proxies reach it.
+    pub(super) peer_address: Option<&'a str>,
 }
 
 impl<'a> Wants<'a> {
@@ -73,6 +77,7 @@ impl<'a> Wants<'a> {
             state: State::default(),
             reject: None,
             channel: None,
+            peer_address: None,
         }
     }
 }
@@ -100,7 +105,7 @@ impl Proxy {
     }
 
     pub(super) async fn start(plane: &Plane, wants: Wants<'_>) -> Result<Self, Status> {
-        let Wants { pool, node, protocol, mut state, reject, channel } = wants;
+        let Wants { pool, node, protocol, mut state, reject, channel, peer_address } = wants;
         plane.published().await;
         let channel = match channel {
             Some(channel) => channel,
@@ -116,6 +121,7 @@ impl Proxy {
             protocol,
             revision: state.at,
             held: state.resources.clone().into_iter().collect(),
+            peer_address: peer_address.map(str::to_owned),
         };
         outgoing.try_send(FromProxy::Hello(hello).into()).unwrap();
         let incoming = client.attach(ReceiverStream::new(sent)).await?.into_inner();
@@ -271,6 +277,10 @@ fn hear(
 ) -> Option<FromProxy> {
     match message {
         FromControl::Heartbeat(_) => None,
+        FromControl::Peers(peers) => {
+            state.send_modify(|state| state.peers = peers.into_iter().map(|peer| (peer.node, peer.address)).collect());
+            None
+        }
         FromControl::Push(chunk) => {
             let push = collector.take(chunk).unwrap()?;
             let mut answer = None;

@@ -115,6 +115,11 @@ impl Attached {
         self.outgoing.try_send(Ok(FromControl::Command(command).into())).unwrap();
     }
 
+    /// Says who the proxies of the pool are.
+    pub(super) fn peers(&self, peers: Vec<wire::Peer>) {
+        self.outgoing.try_send(Ok(FromControl::Peers(peers).into())).unwrap();
+    }
+
     /// Says what control believes of the table.
     pub(super) fn heartbeat(&self, revision: Revision, digest: Digest, sealing_key: u32) {
         let heartbeat = FromControl::Heartbeat(Heartbeat { revision, digest, sealing_key });
