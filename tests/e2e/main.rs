@@ -31,6 +31,7 @@ mod harbour;
 mod harness;
 mod kills;
 mod listener_tls;
+mod matrix;
 mod misbehaving;
 mod mounting;
 mod oauth_upstream;

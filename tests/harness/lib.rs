@@ -38,6 +38,7 @@ pub mod prometheus;
 pub mod redis;
 pub mod relay;
 pub mod replicas;
+pub mod rust_sdk;
 pub mod sse;
 pub mod tenant_handle;
 pub mod tools;
