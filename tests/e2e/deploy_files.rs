@@ -24,7 +24,7 @@ fn every_file_with_structure_can_be_read() {
 fn the_images_are_made_of_what_is_here() {
     let workspace: toml_like::Manifest = toml_like::read();
     for (file, package, ports) in
-        [("Dockerfile.control", "control", "5010 5012 5014"), ("Dockerfile.proxy", "proxy", "5011 5013")]
+        [("Dockerfile.control", "control", "5010 5012 5014"), ("Dockerfile.proxy", "proxy", "5011 5013 5015")]
     {
         let image = Dockerfile::read(file);
         let program = image.program();
@@ -119,7 +119,7 @@ fn the_compose_file_names_nothing_that_is_not_there() {
         let exposed = Dockerfile::read(dockerfile.strip_prefix("deploy/").unwrap());
         let exposed: Vec<&str> = exposed.last("EXPOSE").split(' ').collect();
         let listens = pairs(&service["environment"]);
-        let listens: Vec<&str> = ["LISTEN", "LINK_LISTEN", "METRICS_LISTEN"]
+        let listens: Vec<&str> = ["LISTEN", "LINK_LISTEN", "METRICS_LISTEN", "PEER_LISTEN"]
             .iter()
             .filter_map(|key| listens.get(&format!("GATEHOUSE_{key}")).and_then(|address| address.rsplit(':').next()))
             .collect();

@@ -102,7 +102,7 @@ fn ports_and_probes_are_those_of_the_program() {
         };
         let listens: Vec<String> =
             container["ports"].as_array().unwrap().iter().map(|found| port(&found["name"])).collect();
-        for listener in ["LISTEN", "LINK_LISTEN", "METRICS_LISTEN"] {
+        for listener in ["LISTEN", "LINK_LISTEN", "METRICS_LISTEN", "PEER_LISTEN"] {
             if let Some(address) = settings.get(&format!("GATEHOUSE_{listener}")) {
                 assert!(listens.contains(&address.rsplit(':').next().unwrap().to_owned()), "{who}: {listener}");
             }
@@ -185,6 +185,7 @@ fn what_the_maps_say_passes_check_config() {
         let here = format!("{}/", house.path().display());
         let environment = data(map).into_iter().map(|(name, value)| (name, value.replace("/etc/gatehouse/", &here)));
         let mut environment: BTreeMap<String, String> = environment.collect();
+        environment.extend(of_the_pod(map));
         // As if the services of the namespace were told all the same.
         environment.insert("GATEHOUSE_CONTROL_PORT_5010_TCP_ADDR".to_owned(), "10.0.0.1".to_owned());
         let output = run(program, &["check-config"], &environment);
@@ -202,6 +203,15 @@ fn what_the_maps_say_passes_check_config() {
             "{wrong}"
         );
     }
+}
+
+/// What a container is given beside its map, as the cluster would fill it in.
+fn of_the_pod(map: &str) -> BTreeMap<String, String> {
+    let deployments = of_kind("Deployment");
+    let deployment = deployments.iter().find(|found| name(found) == map).unwrap();
+    let given = pod(deployment)["containers"][0]["env"].as_array().cloned().unwrap_or_default();
+    let given = given.iter().filter_map(|one| Some((one["name"].as_str()?, one["value"].as_str()?)));
+    given.map(|(name, value)| (name.to_owned(), value.replace("$(POD_IP)", "10.0.0.9"))).collect()
 }
 
 fn set_private(path: &std::path::Path) {
