@@ -21,6 +21,7 @@ mod conformance;
 mod conformance_auth;
 mod connections;
 mod crash_points;
+mod crossing;
 mod deploy_files;
 mod deploy_kubernetes;
 mod deploy_topology;

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::sse::Events;
 use crate::{Answer, Http, canary};
 
-/// An MCP session over Streamable HTTP.
+/// An MCP session over Streamable HTTP, or a client of the stateless era, whose requests say everything themselves.
 pub struct Mcp {
     http: Http,
     url: String,
@@ -46,9 +46,15 @@ impl Listening {
 /// The newest revision of the session era.
 pub const REVISION: &str = "2025-11-25";
 
+/// The revision of the stateless era.
+pub const STATELESS: &str = "2026-07-28";
+
 /// The headers of a POST, before key and session.
 pub const POST: [(&str, &str); 2] =
     [("content-type", "application/json"), ("accept", "application/json, text/event-stream")];
+
+/// Methods whose requests repeat a name in a header in the stateless era.
+const NAMED: [&str; 6] = ["tools/call", "prompts/get", "resources/read", "tasks/get", "tasks/update", "tasks/cancel"];
 
 impl Mcp {
     /// Opens a session: `initialize`, then `notifications/initialized`.
@@ -94,6 +100,19 @@ impl Mcp {
         Ok(mcp)
     }
 
+    /// A client of the stateless era that can be asked nothing.
+    pub fn stateless(url: &str, key: &str) -> Self {
+        Self {
+            http: Http::default(),
+            url: url.to_owned(),
+            key: key.to_owned(),
+            session: String::new(),
+            revision: STATELESS.to_owned(),
+            next: AtomicU64::new(1),
+            server: Value::Null,
+        }
+    }
+
     /// The sealed session id that the server gave.
     pub fn session(&self) -> &str {
         &self.session
@@ -137,9 +156,20 @@ impl Mcp {
 
     /// The same with an id of the test's choice.
     pub async fn try_request_as(&self, id: Value, method: &str, params: Value) -> Result<(Vec<Value>, Value), String> {
-        let message = json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params});
+        let mut params = params;
+        let name = [&params["name"], &params["uri"], &params["taskId"]].into_iter().find_map(Value::as_str);
+        let name = name.filter(|_| NAMED.contains(&method)).map(str::to_owned);
         let bearer = format!("Bearer {}", self.key);
-        let response = self.http.open("POST", &self.url, &self.headers(&bearer), message.to_string()).await?;
+        let mut headers = self.headers(&bearer);
+        if self.revision == STATELESS {
+            params["_meta"]["io.modelcontextprotocol/protocolVersion"] = json!(STATELESS);
+            params["_meta"]["io.modelcontextprotocol/clientCapabilities"] = json!({});
+            params["_meta"]["io.modelcontextprotocol/clientInfo"] = json!({"name": "tests", "version": "1"});
+            headers.push(("mcp-method", method));
+            headers.extend(name.iter().map(|name| ("mcp-name", name.as_str())));
+        }
+        let message = json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params});
+        let response = self.http.open("POST", &self.url, &headers, message.to_string()).await?;
         read(response, &id).await
     }
 
