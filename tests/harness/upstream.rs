@@ -3,7 +3,8 @@
 //! `/mcp` speaks Streamable HTTP, `/sse` with `/message` the transport of 2024-11-05; any prefix before
 //! them is ignored, so one upstream can stand for many. Tools: `echo {text}`, `slow {text}` (answers when
 //! the test opens the gate), `progress {text, steps}`, `bad {how, text}`, `fail {text}`, and those that
-//! the test adds, which echo too, but for `told {…}`: it answers with its session and all arguments.
+//! the test adds, which echo too, but for `told {…}`: it answers with its session and all arguments, and
+//! `link {text}`: it answers with a link to that resource, and with one that comes along.
 
 use std::collections::{BTreeSet, HashMap};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -66,6 +67,9 @@ pub(crate) struct Script {
     pub(crate) hints: HashMap<String, &'static str>,
     pub(crate) as_events: bool,
     pub(crate) extra_tools: Vec<String>,
+    pub(crate) extra_resources: Vec<String>,
+    /// It keeps tasks of 2025-11-25.
+    pub(crate) tasks: bool,
     pub(crate) listeners: Vec<mpsc::Sender<Value>>,
     pub(crate) legacy: HashMap<String, mpsc::Sender<Value>>,
 }
@@ -141,6 +145,16 @@ impl Upstream {
     pub fn add_tool(&self, name: &str) {
         self.state.script.lock().unwrap().extra_tools.push(name.to_owned());
         self.state.tell("notifications/tools/list_changed");
+    }
+
+    /// Offers one more resource.
+    pub fn add_resource(&self, uri: &str) {
+        self.state.script.lock().unwrap().extra_resources.push(uri.to_owned());
+    }
+
+    /// Keeps a task for each call that asks for one; its id is `task`.
+    pub fn keep_tasks(&self) {
+        self.state.script.lock().unwrap().tasks = true;
     }
 
     /// Lets every `slow` call finish, now and later.

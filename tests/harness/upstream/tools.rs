@@ -14,8 +14,11 @@ pub(crate) fn initialize(state: &State, message: &Value) -> Value {
     let asked = message["params"]["protocolVersion"].as_str().unwrap_or("");
     let known = ["2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25"];
     let version = if known.contains(&asked) { asked } else { "2025-11-25" };
-    let capabilities = json!({"tools": {"listChanged": true}, "resources": {"listChanged": true},
+    let mut capabilities = json!({"tools": {"listChanged": true}, "resources": {"listChanged": true},
         "prompts": {"listChanged": true}, "logging": {}, "completions": {}});
+    if state.script.lock().unwrap().tasks {
+        capabilities["tasks"] = json!({"list": {}, "cancel": {}, "requests": {"tools": {"call": {}}}});
+    }
     result(
         message,
         &json!({"protocolVersion": version, "capabilities": capabilities,
@@ -66,11 +69,14 @@ pub(crate) async fn answer(state: Arc<State>, session: String, message: Value, e
         "ping" | "logging/setLevel" => result(&message, &json!({})),
         "tools/list" => result(&message, &json!({"tools": tools(&state)})),
         "tools/call" => call(&state, &session, &message, &emit).await,
-        "resources/list" => result(
-            &message,
-            &json!({"resources": [
-            {"uri": format!("test://{}/note", state.name), "name": "note", "mimeType": "text/plain"}]}),
-        ),
+        "resources/list" => result(&message, &json!({"resources": resources(&state)})),
+        "tasks/list" => result(&message, &json!({"tasks": [task("working")]})),
+        "tasks/get" | "tasks/cancel" if message["params"]["taskId"] == "task" => result(&message, &task("working")),
+        "tasks/result" if message["params"]["taskId"] == "task" => {
+            let related = json!({"io.modelcontextprotocol/related-task": {"taskId": "task"}});
+            let text = format!("the task of {}", state.name);
+            result(&message, &json!({"content": [{"type": "text", "text": text}], "_meta": related}))
+        }
         "resources/templates/list" => result(
             &message,
             &json!({"resourceTemplates": [
@@ -95,6 +101,17 @@ pub(crate) async fn answer(state: Arc<State>, session: String, message: Value, e
         method => error(&message, -32601, &format!("no method {method}")),
     };
     let _ = emit.send(answer).await;
+}
+
+fn task(status: &str) -> Value {
+    json!({"taskId": "task", "status": status, "ttl": 60_000, "createdAt": "2026-01-01T00:00:00Z",
+        "lastUpdatedAt": "2026-01-01T00:00:00Z"})
+}
+
+fn resources(state: &State) -> Vec<Value> {
+    let mut uris = vec![format!("test://{}/note", state.name)];
+    uris.extend(state.script.lock().unwrap().extra_resources.iter().cloned());
+    uris.iter().map(|uri| json!({"uri": uri, "name": "note", "mimeType": "text/plain"})).collect()
 }
 
 fn tools(state: &State) -> Vec<Value> {
@@ -123,7 +140,15 @@ async fn call(state: &State, session: &str, message: &Value, emit: &mpsc::Sender
         return error(message, -32602, &format!("Unknown tool: {name}"));
     }
     count(state, message);
+    if state.script.lock().unwrap().tasks && !message["params"]["task"].is_null() {
+        return result(message, &json!({"task": task("working")}));
+    }
     match name.as_str() {
+        "link" => {
+            let content = json!([{"type": "resource_link", "uri": text, "name": "link"},
+                {"type": "resource", "resource": {"uri": text, "text": format!("of {}", state.name)}}]);
+            return result(message, &json!({"content": content}));
+        }
         "slow" => {
             let mut gate = state.gate.subscribe();
             let _ = gate.wait_for(|open| *open).await;

@@ -1,6 +1,8 @@
 //! The data plane in this process, between a client and upstreams that count what they see.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
+mod batches;
+mod aggregate;
 mod bindings;
 mod certificates;
 mod disabled;
@@ -17,6 +19,7 @@ mod rules;
 mod scripted;
 mod sessions;
 mod sign_in;
+mod sse_clients;
 mod staleness;
 mod strangers;
 mod timeouts;
