@@ -19,8 +19,8 @@ const holds = (said, what) => {
 
 const operations = {
   async open() {
-    await ask('--method', 'logging/setLevel', '--log-level', 'info');
-    // It knows no other: setting a level is a method of sessions.
+    await ask('--method', 'tools/list');
+    // It knows no other.
     return 'session';
   },
   async list() {

@@ -26,6 +26,12 @@ def say(value: dict) -> None:
     print(json.dumps(value), flush=True)
 
 
+def words(error: BaseException) -> str:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return f"{type(error).__name__} {error}"[:400]
+
+
 def filled(schema: dict) -> dict:
     made = {"name": "Ada"}
     for field in schema.get("required", []):
@@ -234,9 +240,9 @@ async def main(url: str, profile: str, mode: str) -> None:
                 except Absent:
                     say({"op": op, "is": "-"})
                 except Exception as error:
-                    say({"op": op, "is": "no", "said": f"{type(error).__name__} {error}"[:400]})
+                    say({"op": op, "is": "no", "said": words(error)})
     except Exception as error:
-        say({"op": "open", "is": "no", "said": f"{type(error).__name__} {error}"[:400]})
+        say({"op": "open", "is": "no", "said": words(error)})
 
 
 asyncio.run(main(*sys.argv[1:]))

@@ -135,7 +135,7 @@ async fn met(client: &str, mcp: &str, sse: &str, profile: &Value) -> Seen {
 /// What the operation's cell would have to say.
 fn cell(op: &str, seen: &Seen) -> (String, String) {
     match seen.get(op) {
-        None => ("no".to_owned(), "nothing was said of it".to_owned()),
+        None => ("nothing".to_owned(), String::new()),
         Some((is, said)) if op == "open" && is == "ok" => (said.clone(), String::new()),
         Some(seen) => seen.clone(),
     }

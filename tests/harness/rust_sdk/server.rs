@@ -27,6 +27,8 @@ use tokio::sync::broadcast;
 use tokio::task::JoinHandle;
 
 const WATCHED: &str = "test://watched-resource";
+/// Between steps that are told: a client in between may pass on two messages in the order that it likes.
+const STEP: Duration = Duration::from_millis(20);
 /// Updates that a slow listener may be behind.
 const UPDATES: usize = 64;
 
@@ -136,6 +138,7 @@ impl Served {
                 let progress = ProgressNotificationParam::new(token, at).with_total(100.0);
                 context.peer.notify_progress(progress).await.map_err(failed)?;
             }
+            tokio::time::sleep(STEP).await;
         }
         Ok(said("Three steps"))
     }
