@@ -11,9 +11,9 @@ const NAME: usize = 2;
 const SUMMARY: usize = 2;
 /// Most bytes of a description that count.
 const DESCRIPTION: usize = 1200;
-/// Most bytes of its first sentence.
+/// Most bytes of its first sentence, and of a title.
 const SENTENCE: usize = 300;
-/// Most bytes of what is said of one parameter.
+/// Most bytes of a parameter's name, and of what is said of it.
 const ABOUT: usize = 100;
 /// Most parameters that count, nested ones included.
 const PARAMETERS: usize = 64;
@@ -29,7 +29,7 @@ pub(super) fn text(words: &Words, document: &Document<'_>) -> String {
     words.add(server, 1, &mut out);
     // What can't be read is found by its name.
     let Ok(tool) = serde_json::from_slice::<Value>(&tool.raw) else { return out };
-    words.add(text_of(&tool, "title"), SUMMARY, &mut out);
+    words.add(cut(text_of(&tool, "title"), SENTENCE), SUMMARY, &mut out);
     let description = cut(text_of(&tool, "description").trim(), DESCRIPTION);
     let (first, rest) = description.split_at_checked(sentence(description)).unwrap_or((description, ""));
     words.add(first, SUMMARY, &mut out);
@@ -49,7 +49,7 @@ fn parameters(words: &Words, schema: &Value, depth: usize, left: &mut usize, out
             return;
         }
         *left -= 1;
-        words.add(name, 1, out);
+        words.add(cut(name, ABOUT), 1, out);
         words.add(cut(text_of(property, "description"), ABOUT), 1, out);
         parameters(words, property, depth - 1, left, out);
         if let Some(items) = property.get("items") {

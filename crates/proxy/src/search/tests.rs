@@ -119,7 +119,7 @@ fn who_asks_for_nothing_or_among_nothing_finds_nothing() {
 
 #[test]
 fn what_a_server_says_in_strange_shapes_is_passed_over() {
-    let deep = format!("{}{}", r#"{"properties":{"x":"#.repeat(60), "1".to_owned() + &"}}".repeat(60));
+    let deep = format!("{}{}", r#"{"properties":{"x":"#.repeat(20), "1".to_owned() + &"}}".repeat(20));
     let long = "long ".repeat(100_000);
     let tools = [
         r#"{"name":"odd_a","description":7,"inputSchema":[1]}"#.to_owned(),
