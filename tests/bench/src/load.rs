@@ -20,16 +20,31 @@ pub(crate) enum Ask {
     Echo,
     /// The same, spread over `s0` to `s{n-1}` of the aggregate.
     EchoOver(usize),
+    /// The same as requests of the stateless era, each of which stands alone.
+    Stateless,
+    /// The same, spread over `s0` to `s{n-1}` of the aggregate.
+    StatelessOver(usize),
     /// tools/call with a text of 100 bytes, given back as an event.
     Sse,
     /// tools/call with a result of so many bytes.
     Big(usize),
     /// tools/list.
     List,
+    /// tools/list, page by page, until it has given so many tools.
+    Pages(usize),
+    /// gatehouse__search_tools, one question after another.
+    Search,
     /// initialize and initialized: a new session each time, never ended.
     Open,
     /// initialize at an upstream that is down: the honest error.
     Refused,
+}
+
+impl Ask {
+    /// Whether it is asked within one session, which is to be ended afterwards.
+    fn has_session(self) -> bool {
+        !matches!(self, Self::Open | Self::Refused | Self::Stateless | Self::StatelessOver(_))
+    }
 }
 
 /// What one run of a load gave.
@@ -84,7 +99,7 @@ pub(crate) async fn closed(
                     latencies.push(begin.elapsed());
                 }
             }
-            if ask != Ask::Open && ask != Ask::Refused {
+            if ask.has_session() {
                 session.close().await?;
             }
             Ok::<_, ClientError>(latencies)
@@ -128,7 +143,7 @@ pub(crate) async fn steady(
         latencies.push(due.elapsed());
     }
     let seen = watch.end()?;
-    if ask != Ask::Refused {
+    if ask.has_session() {
         session.close().await?;
     }
     Ok(seen.figures(latencies))
@@ -189,9 +204,17 @@ pub(crate) async fn leave(target: &Target, count: usize) -> Result<(), BenchErro
     Ok(())
 }
 
-async fn connect(target: &Target, ask: Ask) -> Result<Session, ClientError> {
+/// A session that is ready for `ask`, or a connection where that needs none.
+pub(crate) async fn connect(target: &Target, ask: Ask) -> Result<Session, ClientError> {
     match ask {
-        Ask::Open | Ask::Refused => Session::connect(target).await,
+        Ask::Open | Ask::Refused | Ask::Stateless => Session::connect(target).await,
+        Ask::StatelessOver(servers) => {
+            let mut connection = Session::connect(target).await?;
+            for server in 0..servers {
+                connection.echo_stateless(&format!("s{server}__"), &text(next_seed())).await?;
+            }
+            Ok(connection)
+        }
         Ask::EchoOver(servers) => {
             let mut session = Session::open(target).await?;
             // So that the sessions of all the upstreams are open before anything counts.
@@ -211,9 +234,20 @@ async fn once(session: &mut Session, ask: Ask) -> Result<(), ClientError> {
         Ask::EchoOver(servers) => {
             session.echo_at(&format!("s{}__", seed as usize % servers.max(1)), "echo", &text(seed)).await
         }
+        Ask::Stateless => session.stateless(&text(seed)).await,
+        Ask::StatelessOver(servers) => {
+            session.echo_stateless(&format!("s{}__", seed as usize % servers.max(1)), &text(seed)).await
+        }
         Ask::Sse => session.echo("sse", &text(seed)).await,
         Ask::Big(bytes) => session.big(bytes, &text(seed)).await,
         Ask::List => session.list(20).await,
+        Ask::Pages(tools) => session.pages(tools).await,
+        Ask::Search => {
+            const LOOKED_FOR: [&str; 4] =
+                ["open a ticket", "refund a payment", "rows of a table that match", "which tests fail now and then"];
+            let question = LOOKED_FOR.get(seed as usize % LOOKED_FOR.len()).copied().unwrap_or_default();
+            session.search(question).await
+        }
         Ask::Open => session.initialize().await,
         Ask::Refused => session.refused(&DOWN).await,
     }

@@ -35,6 +35,8 @@ pub(crate) struct Session {
 }
 
 const REVISION: &str = "2025-11-25";
+/// The revision without sessions.
+const STATELESS: &str = "2026-07-28";
 
 impl Session {
     /// Connects, without opening a session yet.
@@ -125,6 +127,66 @@ impl Session {
         Ok(())
     }
 
+    /// [`Session::echo`] as a request of the stateless era, for which only a connection is needed.
+    pub(crate) async fn stateless(&mut self, text: &str) -> Result<(), ClientError> {
+        let prefix = self.target.prefix;
+        self.echo_stateless(prefix, text).await
+    }
+
+    /// The same with another prefix than the target's.
+    pub(crate) async fn echo_stateless(&mut self, prefix: &str, text: &str) -> Result<(), ClientError> {
+        let id = self.take_id();
+        self.head = self.head_for_stateless("tools/call", &format!("{prefix}echo"));
+        self.body.clear();
+        let _ = write!(
+            self.body,
+            r#"{{"jsonrpc":"2.0","id":{id},"method":"tools/call","params":{{"_meta":{{"io.modelcontextprotocol/protocolVersion":"{STATELESS}","io.modelcontextprotocol/clientCapabilities":{{}},"io.modelcontextprotocol/clientInfo":{{"name":"bench","version":"1"}}}},"name":"{prefix}echo","arguments":{{"text":"{text}"}}}}}}"#
+        );
+        self.send("stateless echo", 200).await?;
+        self.check_id("stateless echo", id)?;
+        if memmem::find(&self.answer, br#""resultType":"complete""#).is_none() {
+            return Err(self.wrong("stateless echo: no resultType"));
+        }
+        self.check_text("stateless echo", text.as_bytes(), 0)
+    }
+
+    /// Lists the tools page by page and checks that there are at least `least` of them.
+    pub(crate) async fn pages(&mut self, least: usize) -> Result<(), ClientError> {
+        let mut listed = 0;
+        let mut cursor: Option<String> = None;
+        loop {
+            let id = self.take_id();
+            self.body.clear();
+            let _ = write!(self.body, r#"{{"jsonrpc":"2.0","id":{id},"method":"tools/list""#);
+            if let Some(cursor) = &cursor {
+                let _ = write!(self.body, r#","params":{{"cursor":"{cursor}"}}"#);
+            }
+            self.body.push('}');
+            self.send("pages", 200).await?;
+            self.check_id("pages", id)?;
+            listed += memmem::find_iter(&self.answer, b"\"inputSchema\"").count();
+            cursor = self.next_cursor();
+            if cursor.is_none() {
+                return if listed >= least { Ok(()) } else { Err(self.wrong("pages: tools are missing")) };
+            }
+        }
+    }
+
+    /// Looks for tools and checks that some were found.
+    pub(crate) async fn search(&mut self, question: &str) -> Result<(), ClientError> {
+        let id = self.take_id();
+        self.body.clear();
+        let _ = write!(
+            self.body,
+            r#"{{"jsonrpc":"2.0","id":{id},"method":"tools/call","params":{{"name":"gatehouse__search_tools","arguments":{{"query":"{question}"}}}}}}"#
+        );
+        self.send("search", 200).await?;
+        self.check_id("search", id)?;
+        let refused = memmem::find(&self.answer, br#""isError":true"#).is_some();
+        // Names of tools that were found, whether as text in text or as they are.
+        if refused || memmem::find(&self.answer, b"__").is_none() { Err(self.wrong("search")) } else { Ok(()) }
+    }
+
     /// Asks for `n` progress events, `gap_us` apart, and gives for each the nanoseconds from its
     /// making to its arrival.
     pub(crate) async fn ticks(&mut self, n: u32, gap_us: u64) -> Result<Vec<u64>, ClientError> {
@@ -204,6 +266,24 @@ impl Session {
         }
         head.push_str("content-length: ");
         head
+    }
+
+    /// Everything of a request of the stateless era up to the value of Content-Length.
+    fn head_for_stateless(&self, method: &str, name: &str) -> String {
+        let Target { path, address, key, .. } = &self.target;
+        format!(
+            "POST {path} HTTP/1.1\r\nhost: {address}\r\nauthorization: Bearer {key}\r\n\
+             content-type: application/json\r\naccept: application/json, text/event-stream\r\n\
+             mcp-protocol-version: {STATELESS}\r\nmcp-method: {method}\r\nmcp-name: {name}\r\ncontent-length: "
+        )
+    }
+
+    /// The cursor of the answer's next page.
+    fn next_cursor(&self) -> Option<String> {
+        const MEMBER: &[u8] = b"\"nextCursor\":\"";
+        let rest = self.answer.get(memmem::rfind(&self.answer, MEMBER)? + MEMBER.len()..)?;
+        let cursor = rest.get(..memchr::memchr(b'"', rest)?)?;
+        String::from_utf8(cursor.to_vec()).ok()
     }
 
     fn take_id(&mut self) -> u64 {

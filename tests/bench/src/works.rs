@@ -1,6 +1,7 @@
 //! The works, by name, in the order in which they run.
 
 pub(crate) mod calls;
+pub(crate) mod eras;
 pub(crate) mod faults;
 pub(crate) mod identity;
 pub(crate) mod instructions;
@@ -8,13 +9,14 @@ pub(crate) mod link;
 pub(crate) mod memory;
 pub(crate) mod mounts;
 pub(crate) mod streams;
+pub(crate) mod tools;
 
 use crate::BenchError;
 use crate::report::Report;
 use crate::rig::{Plan, Rig};
 
 /// The names that `--only` takes.
-pub(crate) const NAMES: [&str; 20] = [
+pub(crate) const NAMES: [&str; 23] = [
     "call100",
     "steady",
     "bound",
@@ -23,12 +25,15 @@ pub(crate) const NAMES: [&str; 20] = [
     "sse",
     "ticks",
     "list",
+    "tools",
+    "search",
     "open",
     "allocations",
     "idle",
     "mounts",
     "cooling",
     "instructions",
+    "eras",
     "identity",
     "adds",
     "effective",
@@ -48,12 +53,15 @@ pub(crate) async fn run(name: &str, rig: &Rig, plan: &Plan, report: &mut Report)
         "sse" => streams::answers(rig, plan, report).await,
         "ticks" => streams::ticks(rig, plan, report).await,
         "list" => calls::list(rig, plan, report).await,
+        "tools" => tools::list(rig, plan, report).await,
+        "search" => tools::search(rig, plan, report).await,
         "open" => calls::open(rig, plan, report).await,
         "allocations" => memory::allocations(rig, plan, report).await,
         "idle" => memory::idle(rig, plan, report).await,
         "mounts" => mounts::mounts(rig, plan, report).await,
         "cooling" => faults::cooling(rig, plan, report).await,
         "instructions" => instructions::instructions(rig, report).await,
+        "eras" => eras::eras(rig, report).await,
         "identity" => identity::identity(plan, report),
         "adds" => link::adds(rig, plan, report).await,
         "effective" => link::effective(plan, report).await,

@@ -1,10 +1,11 @@
-//! A cheap MCP upstream: Streamable HTTP of 2025-11-25, answers put together from ready bytes.
+//! A cheap MCP upstream: Streamable HTTP of 2025-11-25, and of 2026-07-28 if told so; answers put together from ready bytes.
 //!
 //! One process plays any number of upstreams, one per port, and counts what it is asked at
 //! `GET /counters`. Sessions are handed out and not checked.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -32,30 +33,77 @@ struct Args {
     /// How many upstreams to play.
     #[arg(long, default_value_t = 1)]
     ports: usize,
+    /// A file with a list of tools for each upstream: as many are played as it has lists, and one more, `whole`, which has
+    /// the tools of all, by 1,000 to a page.
+    #[arg(long)]
+    offers: Option<PathBuf>,
+    /// Answer requests of the stateless era too.
+    #[arg(long)]
+    stateless: bool,
 }
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let args = Args::parse();
     bench::end_with_the_driver();
-    let upstream = Arc::new(Upstream::new());
+    let (lists, whole) = match &args.offers {
+        None => (vec![Tools::filled(); args.ports], None),
+        Some(file) => read_offers(&std::fs::read_to_string(file)?)?,
+    };
+    let upstream = Arc::new(Upstream::new(args.stateless));
     let mut addresses = Vec::new();
-    for _ in 0..args.ports {
+    for tools in lists.into_iter().chain(whole.clone()) {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         addresses.push(listener.local_addr()?.to_string());
-        tokio::spawn(listen(listener, Arc::clone(&upstream)));
+        tokio::spawn(listen(listener, Arc::clone(&upstream), Arc::new(tools)));
     }
-    bench::announce(&serde_json::json!({ "addresses": addresses }))?;
+    let whole = whole.and_then(|_| addresses.pop());
+    bench::announce(&serde_json::json!({ "addresses": addresses, "whole": whole }))?;
     std::future::pending().await
 }
 
-async fn listen(listener: TcpListener, upstream: Arc<Upstream>) {
+/// The tools of one upstream, page by page, each with commas between its tools.
+#[derive(Clone)]
+struct Tools(Vec<Bytes>);
+
+impl Tools {
+    /// The tools that the works call, and filler.
+    fn filled() -> Self {
+        let tools: Vec<String> = (0..TOOLS).map(tool).collect();
+        Self(vec![Bytes::from(tools.join(","))])
+    }
+
+    fn of(tools: &[&RawValue]) -> Self {
+        let page = |tools: &[&RawValue]| {
+            let tools: Vec<&str> = tools.iter().map(|tool| tool.get()).collect();
+            Bytes::from(tools.join(","))
+        };
+        Self(tools.chunks(PAGE).map(page).collect())
+    }
+
+    /// The page that a cursor names, which is its number, and what follows it in the result.
+    fn page(&self, cursor: Option<&str>) -> Option<(Bytes, String)> {
+        let at: usize = cursor.map_or(Some(0), |cursor| cursor.parse().ok())?;
+        let page = self.0.get(at)?.clone();
+        let more = at + 1 < self.0.len();
+        Some((page, if more { format!(r#"],"nextCursor":"{}"}}"#, at + 1) } else { "]}".to_owned() }))
+    }
+}
+
+/// The lists of a file, and all in one.
+fn read_offers(file: &str) -> Result<(Vec<Tools>, Option<Tools>), serde_json::Error> {
+    let offers: Vec<Vec<&RawValue>> = serde_json::from_str(file)?;
+    let all: Vec<&RawValue> = offers.iter().flatten().copied().collect();
+    Ok((offers.iter().map(|tools| Tools::of(tools)).collect(), Some(Tools::of(&all))))
+}
+
+async fn listen(listener: TcpListener, upstream: Arc<Upstream>, tools: Arc<Tools>) {
     while let Ok((stream, _)) = listener.accept().await {
         // Without it an answer waits for the acknowledgement of the one before.
         let _ = stream.set_nodelay(true);
-        let upstream = Arc::clone(&upstream);
+        let (upstream, tools) = (Arc::clone(&upstream), Arc::clone(&tools));
         tokio::spawn(async move {
-            let service = service_fn(|request| upstream.answer(request));
+            let service = service_fn(|request| upstream.answer(&tools, request));
             // A caller that goes away in the middle is no news here.
             let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
         });
@@ -66,9 +114,12 @@ async fn listen(listener: TcpListener, upstream: Arc<Upstream>) {
 const BIG_MAX: usize = 4 << 20;
 /// Tools in the list, filler included.
 const TOOLS: usize = 20;
+/// Tools of one page.
+const PAGE: usize = 1000;
 
 struct Upstream {
-    tools: Bytes,
+    /// Whether requests of the stateless era are answered.
+    stateless: bool,
     filler: Bytes,
     sessions: AtomicU64,
     counters: Counters,
@@ -106,6 +157,11 @@ struct Call<'a> {
     meta: Option<Meta<'a>>,
 }
 
+#[derive(Default, Deserialize)]
+struct Page<'a> {
+    cursor: Option<&'a str>,
+}
+
 #[derive(Deserialize)]
 struct Meta<'a> {
     #[serde(borrow, rename = "progressToken")]
@@ -131,17 +187,20 @@ struct Ticks {
 }
 
 impl Upstream {
-    fn new() -> Self {
-        let tools: Vec<String> = (0..TOOLS).map(tool).collect();
+    fn new(stateless: bool) -> Self {
         Self {
-            tools: Bytes::from(tools.join(",")),
+            stateless,
             filler: Bytes::from(vec![b'x'; BIG_MAX]),
             sessions: AtomicU64::new(1),
             counters: Counters::default(),
         }
     }
 
-    async fn answer(self: &Arc<Self>, request: Request<Incoming>) -> Result<Response<Answer>, Infallible> {
+    async fn answer(
+        self: &Arc<Self>,
+        tools: &Tools,
+        request: Request<Incoming>,
+    ) -> Result<Response<Answer>, Infallible> {
         let counters = &self.counters;
         if request.method() == Method::GET {
             if request.uri().path() == "/counters" {
@@ -158,6 +217,16 @@ impl Upstream {
         }
         if request.headers().contains_key("x-bench-injected") {
             count(&counters.injected);
+        }
+        let era = if request.headers().get("mcp-protocol-version").is_some_and(|version| version == STATELESS) {
+            Era::Stateless
+        } else {
+            Era::Session
+        };
+        if era == Era::Stateless && !self.stateless {
+            let mut refusal = error("null", -32000, "Bad Request: Server not initialized");
+            *refusal.status_mut() = StatusCode::BAD_REQUEST;
+            return Ok(refusal);
         }
         let Ok(body) = request.into_body().collect().await else {
             return Ok(status(StatusCode::BAD_REQUEST));
@@ -184,15 +253,21 @@ impl Upstream {
                 count(&counters.ping);
                 result(id, "{".into(), Bytes::new(), "}")
             }
+            "server/discover" if era == Era::Stateless => result(id, DISCOVERED.into(), Bytes::new(), "}"),
             "tools/list" => {
                 count(&counters.list);
-                result(id, "{\"tools\":[".into(), self.tools.clone(), "]}")
+                let params = message.params.map(RawValue::get).unwrap_or("{}");
+                let page = serde_json::from_str::<Page<'_>>(params).ok().and_then(|page| tools.page(page.cursor));
+                match page {
+                    Some((page, after)) => result(id, era.listing().into(), page, &after),
+                    None => error(id, -32602, "no such page"),
+                }
             }
             "tools/call" => {
                 count(&counters.call);
                 let params = message.params.map(RawValue::get).unwrap_or_default();
                 match serde_json::from_str::<Call<'_>>(params) {
-                    Ok(call) => self.call(id, &call),
+                    Ok(call) => self.call(id, era, &call),
                     Err(_) => error(id, -32602, "no tool named"),
                 }
             }
@@ -203,16 +278,17 @@ impl Upstream {
         })
     }
 
-    fn call(self: &Arc<Self>, id: &str, call: &Call<'_>) -> Response<Answer> {
+    fn call(self: &Arc<Self>, id: &str, era: Era, call: &Call<'_>) -> Response<Answer> {
+        let content = era.content();
         let arguments = call.arguments.map(RawValue::get).unwrap_or("{}");
         match call.name {
             "echo" | "hidden" => match serde_json::from_str::<Echo<'_>>(arguments) {
-                Ok(Echo { text }) => result(id, CONTENT.into(), Bytes::copy_from_slice(text.get().as_bytes()), "}]}"),
+                Ok(Echo { text }) => result(id, content.into(), Bytes::copy_from_slice(text.get().as_bytes()), "}]}"),
                 Err(_) => error(id, -32602, "text is missing"),
             },
             "sse" => match serde_json::from_str::<Echo<'_>>(arguments) {
                 Ok(Echo { text }) => {
-                    let event = format!("event: message\r\ndata: {}\r\n\r\n", echoed(id, text.get()));
+                    let event = format!("event: message\r\ndata: {}\r\n\r\n", echoed(id, era, text.get()));
                     events(Answer::Events(VecDeque::from([Bytes::from(event)])))
                 }
                 Err(_) => error(id, -32602, "text is missing"),
@@ -220,14 +296,14 @@ impl Upstream {
             "big" => match serde_json::from_str::<Big<'_>>(arguments) {
                 Ok(Big { bytes, tag }) if bytes <= BIG_MAX && tag.len() <= bytes => {
                     let filler = self.filler.slice(..bytes - tag.len());
-                    result(id, format!("{CONTENT}\"{tag}"), filler, "\"}]}")
+                    result(id, format!("{content}\"{tag}"), filler, "\"}]}")
                 }
                 _ => error(id, -32602, "bytes and tag are missing, or too many"),
             },
             "ticks" => {
                 let token = call.meta.as_ref().and_then(|meta| meta.progress_token).map(RawValue::get);
                 match (serde_json::from_str::<Ticks>(arguments), token) {
-                    (Ok(ticks), Some(token)) => tick(ticks, token.to_owned(), echoed(id, "\"done\"")),
+                    (Ok(ticks), Some(token)) => tick(ticks, token.to_owned(), echoed(id, era, "\"done\"")),
                     _ => error(id, -32602, "n, gap_us or _meta.progressToken is missing"),
                 }
             }
@@ -253,7 +329,33 @@ fn count(counter: &AtomicU64) {
 }
 
 const INITIALIZED: &str = r#"{"protocolVersion":"2025-11-25","capabilities":{"tools":{}},"serverInfo":{"name":"bench-upstream","version":"1"}"#;
-const CONTENT: &str = r#"{"content":[{"type":"text","text":"#;
+const DISCOVERED: &str = r#"{"resultType":"complete","supportedVersions":["2026-07-28","2025-11-25"],"capabilities":{"tools":{}},"ttlMs":60000,"cacheScope":"public","_meta":{"io.modelcontextprotocol/serverInfo":{"name":"bench-upstream","version":"1"}}"#;
+
+/// The revision without sessions.
+const STATELESS: &str = "2026-07-28";
+
+/// How a request came, and so how its result begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Era {
+    Session,
+    Stateless,
+}
+
+impl Era {
+    fn content(self) -> &'static str {
+        match self {
+            Self::Session => r#"{"content":[{"type":"text","text":"#,
+            Self::Stateless => r#"{"resultType":"complete","content":[{"type":"text","text":"#,
+        }
+    }
+
+    fn listing(self) -> &'static str {
+        match self {
+            Self::Session => r#"{"tools":["#,
+            Self::Stateless => r#"{"resultType":"complete","ttlMs":60000,"cacheScope":"public","tools":["#,
+        }
+    }
+}
 
 /// One tool of about 600 bytes. The first four work, the others only fill the list.
 fn tool(at: usize) -> String {
@@ -307,8 +409,8 @@ impl Body for Answer {
     }
 }
 
-fn echoed(id: &str, text: &str) -> String {
-    format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{CONTENT}{text}}}]}}}}"#)
+fn echoed(id: &str, era: Era, text: &str) -> String {
+    format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{}{text}}}]}}}}"#, era.content())
 }
 
 /// A result of which the middle is not copied when it is long.

@@ -7,7 +7,7 @@ use crate::child::{Child, ChildError, TESTED};
 use crate::load::{self, Ask};
 use crate::report::Report;
 use crate::rig::{self, Rig, Table, UPSTREAMS};
-use crate::session::{Session, Target};
+use crate::session::Target;
 
 /// Calls that count; as many as in the rule for claims of 10 % or less.
 const CALLS: u64 = 2_000;
@@ -18,8 +18,7 @@ const WARM: u64 = 300;
 /// session.
 /// Instructions in user space only: the kernel's share is the same sockets for all of them.
 pub(crate) async fn instructions(rig: &Rig, report: &mut Report) -> Result<(), BenchError> {
-    if std::process::Command::new("valgrind").arg("--version").output().is_err() {
-        report.notes.push("no valgrind here, so no instructions per call".into());
+    if !can_count(report) {
         return Ok(());
     }
     let bare = count("bench-bare", rig::bare_args(&rig.upstream)?, Ask::Echo, rig::bare).await?;
@@ -46,8 +45,17 @@ pub(crate) async fn instructions(rig: &Rig, report: &mut Report) -> Result<(), B
     Ok(())
 }
 
+/// Whether instructions can be counted here; the report says if not.
+pub(crate) fn can_count(report: &mut Report) -> bool {
+    let found = std::process::Command::new("valgrind").arg("--version").output().is_ok();
+    if !found {
+        report.notes.push("no valgrind here, so no instructions per call".into());
+    }
+    found
+}
+
 /// Instructions for each of [`CALLS`] calls: a run with them less a run without.
-async fn count(
+pub(crate) async fn count(
     program: &'static str,
     args: Vec<String>,
     ask: Ask,
@@ -64,7 +72,7 @@ async fn count(
             format!("--log-file={}", log.display()),
         ];
         let child = Child::start_under(&wrapper, program, TESTED, &args)?;
-        let mut session = Session::open(&target(&child)?).await?;
+        let mut session = load::connect(&target(&child)?, ask).await?;
         load::times(&mut session, ask, calls).await?;
         child.finish()?;
         let said = std::fs::read_to_string(&log)?;
