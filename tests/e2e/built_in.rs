@@ -5,7 +5,13 @@ use tests::{Gatehouse, Mcp, Upstream};
 
 use crate::ways::{mounted, nowhere};
 
-const BUILT_IN: [&str; 2] = ["gatehouse__echo", "gatehouse__servers"];
+const BUILT_IN: [&str; 5] = [
+    "gatehouse__echo",
+    "gatehouse__servers",
+    "gatehouse__search_tools",
+    "gatehouse__describe_tool",
+    "gatehouse__call_tool",
+];
 
 #[tokio::test]
 async fn the_built_in_tools_are_always_offered_and_answer() {

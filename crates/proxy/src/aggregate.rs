@@ -15,9 +15,10 @@ use crate::fault::Fault;
 use crate::gate::Gate;
 use crate::limits::Held;
 use crate::lists::listed;
+use crate::meta_tools::MetaTool;
 use crate::principal::Authenticated;
 use crate::relay::{Asked, Renamed, json_response, refused};
-use crate::table::{Mount, Offered};
+use crate::table::{Listed, Mount, Offered};
 use crate::upstream::Failure;
 use crate::views::unprefixed;
 
@@ -86,6 +87,9 @@ impl Gate {
         let unknown =
             Fault::Unknown { reason: if kind == ListKind::Tools { "unknown_tool" } else { "unknown_prompt" } };
         if kind == ListKind::Tools && names::server(&name) == Some(built_in::NAME) {
+            if let Some(tool) = MetaTool::called(&name) {
+                return Box::pin(self.meta_tool(asked, tool, None, call)).await;
+            }
             let tool = built_in::tools()
                 .iter()
                 .find(|tool| names::exposed(built_in::NAME, &tool.key) == name)
@@ -99,33 +103,43 @@ impl Gate {
                 Span::whole(asked.message),
                 &[write::Patch { span, with: &with }],
             );
-            return Ok(json_response(Box::pin(self.built_in.serve(self, asked.who, message.into())).await));
+            return Ok(Box::pin(self.by_built_in(asked, message.into())).await);
         }
         let slug = names::server(&name).ok_or(unknown.clone())?;
         let mount = asked.who.mount(slug).cloned().ok_or(unknown.clone())?;
         if kind == ListKind::Tools && mount.disabled.iter().any(|tool| names::exposed(slug, tool) == name) {
             return Ok(refused(self, &Fault::ToolDisabled, Some(&asked.id), Some(slug)));
         }
-        let listed = match asked.who.known(&mount, asked.session.client(), kind) {
-            Some(listed) if listed.find(&name).is_some() => listed,
-            // Not known, or not in it: it may be new over there.
-            known => {
-                if known.is_some_and(|known| known.may_be_asked_again())
-                    && let Ok(served) = asked.who.served(&mount)
-                {
-                    mount.invalidate(served.part, kind);
-                }
-                match Box::pin(listed(&self.sessions, &asked.behalf(), &mount, kind)).await {
-                    Ok(listed) => listed,
-                    Err(failure) => {
-                        return Ok(refused(self, &asked.fault(&failure, false), Some(&asked.id), Some(slug)));
-                    }
-                }
+        let listed = match self.holding(asked, &mount, kind, &name).await {
+            Ok(listed) => listed,
+            Err(failure) => {
+                return Ok(refused(self, &asked.fault(&failure, false), Some(&asked.id), Some(slug)));
             }
         };
         let item = listed.find(&name).ok_or(unknown)?;
         let renamed = renamed(span, &name, &item.key);
         Ok(self.relay(asked, &mount, renamed, Some(call)).await)
+    }
+
+    /// A mount's list, asked for anew if it does not have this exposed name: it may be new over there.
+    pub(crate) async fn holding(
+        &self,
+        asked: &Asked<'_>,
+        mount: &Arc<Mount>,
+        kind: ListKind,
+        name: &str,
+    ) -> Result<Arc<Listed>, Failure> {
+        match asked.who.known(mount, asked.session.client(), kind) {
+            Some(listed) if listed.find(name).is_some() => Ok(listed),
+            known => {
+                if known.is_some_and(|known| known.may_be_asked_again())
+                    && let Ok(served) = asked.who.served(mount)
+                {
+                    mount.invalidate(served.part, kind);
+                }
+                Box::pin(listed(&self.sessions, &asked.behalf(), mount, kind)).await
+            }
+        }
     }
 
     /// A request about one task, at the server whose it is.
@@ -175,7 +189,7 @@ impl Gate {
 
     /// The mount that a URI belongs to: by its prefix, by the lists, by the templates. Upstreams are
     /// asked only if none of what is known fits.
-    async fn owner(&self, asked: &Asked<'_>, uri: &str) -> Option<(Arc<Mount>, String)> {
+    pub(crate) async fn owner(&self, asked: &Asked<'_>, uri: &str) -> Option<(Arc<Mount>, String)> {
         if let Some((slug, original)) = unprefixed(uri) {
             return Some((asked.who.mount(slug)?.clone(), original.to_owned()));
         }
@@ -213,7 +227,7 @@ impl Gate {
     }
 }
 
-fn renamed(span: Span, name: &str, original: &str) -> Renamed {
+pub(crate) fn renamed(span: Span, name: &str, original: &str) -> Renamed {
     (name != original).then(|| {
         let mut with = Vec::with_capacity(original.len() + 2);
         write::string(&mut with, original);

@@ -2,11 +2,12 @@
 
 use std::convert::Infallible;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE};
 use http::request::Parts;
-use http::{HeaderValue, Method, Request};
+use http::{HeaderValue, Method, Request, Response};
 use http_body_util::Full;
 use mcp::write::Patch;
 use mcp::{Envelope, Item, List, ListKind, Span, Splicer};
@@ -17,16 +18,22 @@ use rmcp::transport::streamable_http_server::session::never::NeverSessionManager
 use rmcp::transport::{StreamableHttpServerConfig, StreamableHttpService};
 use rmcp::{ErrorData, ServerHandler, tool, tool_handler, tool_router};
 
-use crate::body;
+use crate::body::{self, Body};
 use crate::credentials::login_url;
 use crate::fault::Fault;
 use crate::gate::Gate;
+use crate::limits::Held;
+use crate::meta_tools::{self, MetaTool};
 use crate::principal::Authenticated;
+use crate::relay::{Asked, json_response};
 use crate::table::Table;
+use crate::views::Page;
 
 /// Its name, which no server can take.
 pub(crate) const NAME: &str = model::BUILT_IN;
 
+/// For how long its list is promised to be right: it is another one with another version of this program.
+const SAME: Duration = Duration::from_secs(3600);
 /// The id of every request to it.
 const OWN_ID: &str = "1";
 
@@ -154,8 +161,33 @@ pub(crate) fn tools() -> &'static [Item] {
     static TOOLS: OnceLock<Vec<Item>> = OnceLock::new();
     TOOLS.get_or_init(|| {
         let result = serde_json::json!({ "tools": Service::tool_router().list_all() }).to_string();
-        List::parse(ListKind::Tools, &Bytes::from(result), 64).map(|list| list.items).unwrap_or_default()
+        let own = List::parse(ListKind::Tools, &Bytes::from(result), 64).map(|list| list.items).unwrap_or_default();
+        own.into_iter().chain(meta_tools::items().iter().cloned()).collect()
     })
+}
+
+/// The result of their list at the service's own URL.
+fn listed() -> &'static Bytes {
+    static LISTED: OnceLock<Bytes> = OnceLock::new();
+    LISTED.get_or_init(|| {
+        let raw: Vec<&[u8]> = tools().iter().map(|tool| &*tool.raw).collect();
+        [&b"{\"tools\":["[..], &raw.join(&b','), b"]}"].concat().into()
+    })
+}
+
+impl Gate {
+    /// Serves a request at the service's own URL.
+    pub(crate) async fn on_built_in(&self, asked: &Asked<'_>, call: Held) -> Result<Response<Body>, Fault> {
+        let tool = || asked.name().and_then(|name| MetaTool::of_key(&name));
+        match asked.method() {
+            "tools/list" if asked.params().is_some_and(|params| params.cursor.is_some()) => {
+                Err(Fault::Params("this list has one page"))
+            }
+            "tools/list" => Ok(json_response(Page::whole(listed(), SAME).answer(&asked.id, asked.session.client()))),
+            "tools/call" if let Some(tool) = tool() => self.meta_tool(asked, tool, None, call).await,
+            _ => Ok(self.by_built_in(asked, asked.message.clone()).await),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -165,6 +197,8 @@ mod tests {
     #[test]
     fn the_tools_are_listed() {
         let names: Vec<&str> = tools().iter().map(|tool| &*tool.key).collect();
-        assert_eq!(names, ["echo", "servers"]);
+        assert_eq!(names, ["echo", "servers", "search_tools", "describe_tool", "call_tool"]);
+        let list = List::parse(ListKind::Tools, listed(), 9).unwrap();
+        assert_eq!(list.items.iter().map(|tool| &*tool.key).collect::<Vec<_>>(), names);
     }
 }

@@ -1,7 +1,7 @@
 //! Where a list goes on, sealed: a client can bring back nothing else, and nothing of another list.
 
 use mcp::{Era, ListKind};
-use model::TenantId;
+use model::{TenantId, ToolsetId};
 use sha2::{Digest as _, Sha256};
 
 use crate::client::Client;
@@ -24,6 +24,16 @@ impl Place {
             hash.update([0]);
             hash.update(name.as_bytes());
         }
+        let mut place = [0; 16];
+        place.iter_mut().zip(hash.finalize()).for_each(|(to, from)| *to = from);
+        Self(place)
+    }
+
+    /// The same list of a toolset.
+    pub(crate) fn within(self, toolset: ToolsetId) -> Self {
+        let mut hash = Sha256::new();
+        hash.update(self.0);
+        hash.update(toolset.0.as_bytes());
         let mut place = [0; 16];
         place.iter_mut().zip(hash.finalize()).for_each(|(to, from)| *to = from);
         Self(place)
@@ -66,6 +76,7 @@ mod tests {
             Place::of(tenant, ListKind::Tools, Some(&notes), Client::GATEWAY),
             Place::of(tenant, ListKind::Tools, Some(&[]), Client::GATEWAY),
             Place::of(tenant, ListKind::Tools, None, stateless),
+            place.within(ToolsetId::fresh()),
         ] {
             assert_eq!(other.page(&sealer, &cursor), None, "{other:?}");
         }

@@ -18,8 +18,7 @@ use arc_swap::{ArcSwap, Guard};
 use egress::{Egress, Policy};
 use model::{
     ConnectionId, ConnectionStatus, Digest, EgressRule, EgressRuleId, GrantId, IssuerId, KeyId, KeyVerifier, Resource,
-    ResourceKind, ResourceName, RevokedGrant, ServerId, ServerSpec, SignerId, TenantId, ToolsetId, ToolsetSpec, UserId,
-    UserSpec, table_digest,
+    ResourceKind, ResourceName, RevokedGrant, ServerId, ServerSpec, SignerId, TenantId, UserId, UserSpec, table_digest,
 };
 
 pub(crate) use self::connections::Connections;
@@ -31,6 +30,7 @@ pub(crate) use self::mount::{Listed, Mount, Way};
 pub(crate) use self::offers::Offered;
 pub(crate) use self::people::{People, Unknown};
 pub(crate) use self::tenant::Tenant;
+pub(crate) use self::toolsets::{Plain, Toolset};
 use self::toolsets::Toolsets;
 use crate::answer::OVERTIME;
 use crate::limits::Rate;
@@ -134,20 +134,6 @@ impl Table {
     /// Which credentials there are.
     pub(crate) fn connections(&self) -> &Connections {
         &self.connections
-    }
-
-    /// A tenant's selection of tools, by what stands in its URL.
-    pub(crate) fn toolset_named(&self, tenant: TenantId, name: &str) -> Option<&Arc<ToolsetSpec>> {
-        self.toolsets.named(tenant, name)
-    }
-
-    /// The same by its id.
-    pub(crate) fn toolset(&self, id: ToolsetId) -> Option<&Arc<ToolsetSpec>> {
-        self.toolsets.get(id)
-    }
-
-    pub(crate) fn toolsets(&self) -> impl Iterator<Item = &Arc<ToolsetSpec>> {
-        self.toolsets.iter()
     }
 
     pub(crate) fn server(&self, id: ServerId) -> Option<&Arc<Mount>> {
@@ -413,9 +399,11 @@ impl Tables {
         if !users.is_empty() {
             Arc::make_mut(&mut next.table.people).put(users);
         }
-        if !toolsets.is_empty() {
-            let refused = Arc::make_mut(&mut next.table.toolsets).put(toolsets);
-            rejected.extend(refused.into_iter().map(|(id, reason)| (ResourceName::Toolset(id), reason)));
+        for toolset in toolsets {
+            let name = ResourceName::Toolset(toolset.id);
+            if let Err(reason) = next.put_toolset(toolset) {
+                rejected.push((name, reason));
+            }
         }
         next.close_ways(&old, &self.egress);
         let next = Arc::new(next.finish(&old));
@@ -459,7 +447,7 @@ impl Tables {
         let signers = table.signers.values().map(|signer| Resource::Signer(signer.spec.clone()));
         let revoked = table.revoked.values().map(|grant| Resource::Revoked(*grant));
         let connections = table.connections.iter().map(|spec| Resource::Connection((**spec).clone()));
-        let toolsets = table.toolsets.iter().map(|toolset| Resource::Toolset(toolset.as_ref().clone()));
+        let toolsets = table.toolsets.iter().map(|toolset| Resource::Toolset(toolset.clone()));
         let pushed = tenants.chain(servers).chain(keys).chain(rules).chain(toolsets);
         pushed.chain(users).chain(issuers).chain(signers).chain(revoked).chain(connections).collect()
     }

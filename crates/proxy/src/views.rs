@@ -28,9 +28,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// How many upstreams are asked at once for one list.
 const AT_ONCE: usize = 64;
 /// How long a merged list is served before the lists it is made of are looked at again.
-const FRESH: Duration = Duration::from_secs(60);
+pub(crate) const FRESH: Duration = Duration::from_secs(60);
 /// The same while something is missing in it.
-const FRESH_PARTIAL: Duration = Duration::from_secs(1);
+pub(crate) const FRESH_PARTIAL: Duration = Duration::from_secs(1);
 /// Most bytes of merged lists that are kept.
 const VIEWS: u64 = 128 << 20;
 /// Items of one page. Many clients ask for no second one: nearly every list fits into the first.
@@ -102,27 +102,38 @@ impl Page {
         out.into()
     }
 
-    fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.members.len() + self.missing.len()
     }
 }
 
 impl View {
-    /// The page of a cursor, or the first one; `None` if the cursor is not of this list. A list that has become
-    /// shorter meanwhile ends with an empty page.
+    /// The page of a cursor, or the first one; `None` if the cursor is not of this list.
     pub(crate) fn page(&self, sealer: &Sealer, kind: ListKind, cursor: Option<&str>) -> Option<Page> {
-        let at = match cursor {
-            None => 0,
-            Some(cursor) => self.place.page(sealer, cursor)? as usize,
-        };
-        Some(match self.pages.get(at) {
-            Some(page) => Page { members: page.members.clone(), missing: page.missing.clone(), ttl: page.ttl },
-            None => {
-                let members = format!("\"{}\":[]", kind.member()).into();
-                Page { members, missing: Bytes::new(), ttl: Duration::ZERO }
-            }
-        })
+        page_at(&self.pages, self.place, sealer, kind, cursor)
     }
+}
+
+/// The page of a cursor, or the first one; `None` if the cursor is not of this list. A list that has become shorter
+/// meanwhile ends with an empty page.
+pub(crate) fn page_at(
+    pages: &[Page],
+    place: Place,
+    sealer: &Sealer,
+    kind: ListKind,
+    cursor: Option<&str>,
+) -> Option<Page> {
+    let at = match cursor {
+        None => 0,
+        Some(cursor) => place.page(sealer, cursor)? as usize,
+    };
+    Some(match pages.get(at) {
+        Some(page) => Page { members: page.members.clone(), missing: page.missing.clone(), ttl: page.ttl },
+        None => {
+            let members = format!("\"{}\":[]", kind.member()).into();
+            Page { members, missing: Bytes::new(), ttl: Duration::ZERO }
+        }
+    })
 }
 
 impl Views {
@@ -204,7 +215,7 @@ pub(crate) async fn gathered(
 
 /// What tells the lists of this caller from those of others: as whom each server that takes a credential is used, if at
 /// all. Zeros where there is none.
-fn parts(who: &Authenticated) -> [u8; 16] {
+pub(crate) fn parts(who: &Authenticated) -> [u8; 16] {
     let mut digest = [0; 16];
     if who.tenant.bound.is_empty() {
         return digest;
@@ -271,47 +282,83 @@ fn merge(
     parts: &[(Arc<Mount>, Option<Arc<Listed>>)],
     cursor: impl Fn(u32) -> Option<String>,
 ) -> Vec<Page> {
-    let missing = missing(parts);
-    let ttl = parts.iter().filter_map(|(_, listed)| Some(listed.as_ref()?.ttl)).min().unwrap_or_default();
-    let page = |members: Vec<u8>| Page { members: members.into(), missing: missing.clone(), ttl };
-    let begin = || format!("\"{}\":[", kind.member()).into_bytes();
-    let (mut pages, mut out, mut items) = (Vec::new(), begin(), 0usize);
-    let mut next = |out: &mut Vec<u8>| {
-        if items == PAGE
-            && let Some(cursor) = cursor(pages.len() as u32 + 1)
-        {
-            out.extend_from_slice(b"],\"nextCursor\":");
-            write::string(out, &cursor);
-            pages.push(page(std::mem::replace(out, begin())));
-            items = 0;
-        }
-        if items > 0 {
-            out.push(b',');
-        }
-        items += 1;
-    };
+    let mut paging = Paging::new(kind, parts, cursor);
     let mut uris = HashSet::new();
     for (mount, listed) in parts {
         for item in listed.iter().flat_map(|listed| &listed.items) {
-            next(&mut out);
+            let out = paging.item();
             match kind {
-                ListKind::Tools | ListKind::Prompts => item.renamed(&names::exposed(mount.name(), &item.key), &mut out),
+                ListKind::Tools | ListKind::Prompts => item.renamed(&names::exposed(mount.name(), &item.key), out),
                 ListKind::Resources | ListKind::Templates if uris.insert(item.key.clone()) => {
                     out.extend_from_slice(&item.raw)
                 }
-                ListKind::Resources | ListKind::Templates => item.renamed(&prefixed(mount.name(), &item.key), &mut out),
+                ListKind::Resources | ListKind::Templates => item.renamed(&prefixed(mount.name(), &item.key), out),
             }
         }
     }
     if kind == ListKind::Tools {
         for tool in built_in::tools() {
-            next(&mut out);
-            tool.renamed(&names::exposed(built_in::NAME, &tool.key), &mut out);
+            tool.renamed(&names::exposed(built_in::NAME, &tool.key), paging.item());
         }
     }
-    out.push(b']');
-    pages.push(page(out));
-    pages
+    paging.finish()
+}
+
+/// A list in the making, cut into pages.
+pub(crate) struct Paging<C> {
+    kind: ListKind,
+    /// The cursor of a page, counted from 0.
+    cursor: C,
+    missing: Bytes,
+    ttl: Duration,
+    pages: Vec<Page>,
+    out: Vec<u8>,
+    /// Items of the page in the making.
+    items: usize,
+}
+
+impl<C: Fn(u32) -> Option<String>> Paging<C> {
+    /// A list that is made of these.
+    pub(crate) fn new(kind: ListKind, parts: &[(Arc<Mount>, Option<Arc<Listed>>)], cursor: C) -> Self {
+        let ttl = parts.iter().filter_map(|(_, listed)| Some(listed.as_ref()?.ttl)).min().unwrap_or_default();
+        let (missing, out) = (missing(parts), begun(kind));
+        Self { kind, cursor, missing, ttl, pages: Vec::new(), out, items: 0 }
+    }
+
+    /// Where the next item is to be written.
+    pub(crate) fn item(&mut self) -> &mut Vec<u8> {
+        if self.items == PAGE
+            && let Some(cursor) = (self.cursor)(self.pages.len() as u32 + 1)
+        {
+            self.out.extend_from_slice(b"],\"nextCursor\":");
+            write::string(&mut self.out, &cursor);
+            let page = std::mem::replace(&mut self.out, begun(self.kind));
+            self.close(page);
+        }
+        if self.items > 0 {
+            self.out.push(b',');
+        }
+        self.items += 1;
+        &mut self.out
+    }
+
+    fn close(&mut self, members: Vec<u8>) {
+        self.pages.push(Page { members: members.into(), missing: self.missing.clone(), ttl: self.ttl });
+        self.items = 0;
+    }
+
+    /// All pages; one if there is no item.
+    pub(crate) fn finish(mut self) -> Vec<Page> {
+        let mut last = std::mem::take(&mut self.out);
+        last.push(b']');
+        self.close(last);
+        self.pages
+    }
+}
+
+/// The member that holds the items, up to the first of them.
+fn begun(kind: ListKind) -> Vec<u8> {
+    format!("\"{}\":[", kind.member()).into_bytes()
 }
 
 /// The member of `_meta` that names the servers whose part is missing.

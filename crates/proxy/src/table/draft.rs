@@ -4,7 +4,10 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, OnceLock};
 
 use egress::Egress;
-use model::{EgressRule, HostPattern, KeyVerifier, Resource, ResourceName, ServerId, ServerSpec, TenantId, TenantSpec};
+use model::{
+    EgressRule, HostPattern, KeyVerifier, Resource, ResourceName, ServerId, ServerSpec, TenantId, TenantSpec,
+    ToolsetSpec,
+};
 
 use super::issuer::Issuers;
 use super::mount::Partitions;
@@ -51,7 +54,9 @@ impl Draft {
                 let connections = Arc::make_mut(&mut table.connections);
                 connections.retain(|spec| stay.contains(&ResourceName::Connection(spec.id)));
             }
-            Toolsets::retain(&mut table.toolsets, |toolset| stay.contains(&ResourceName::Toolset(toolset.id)));
+            touched.extend(Toolsets::retain(&mut table.toolsets, |toolset| {
+                stay.contains(&ResourceName::Toolset(toolset.id))
+            }));
             People::retain(&mut table.people, |user| stay.contains(&ResourceName::User(user.id)));
             Issuers::retain(&mut table.issuers, |issuer| stay.contains(&ResourceName::Issuer(issuer.id)));
             table.servers.retain(|id, mount| {
@@ -72,7 +77,7 @@ impl Draft {
                 ResourceName::Signer(id) => drop(table.signers.remove(id)),
                 ResourceName::Revoked(id) => drop(table.revoked.remove(id)),
                 ResourceName::Connection(id) => Arc::make_mut(&mut table.connections).remove(*id),
-                ResourceName::Toolset(id) => Arc::make_mut(&mut table.toolsets).remove(*id),
+                ResourceName::Toolset(id) => touched.extend(Arc::make_mut(&mut table.toolsets).remove(*id)),
                 ResourceName::Server(id) => {
                     if let Some(mount) = table.servers.remove(id) {
                         touched.push(mount.spec.tenant);
@@ -110,6 +115,11 @@ impl Draft {
                 *key = Arc::new(Key { verifier: key.verifier.clone(), rate: Rate::new(limits.key_rate) });
             }
         }
+    }
+
+    pub(super) fn put_toolset(&mut self, spec: ToolsetSpec) -> Result<(), String> {
+        self.touched.extend(Arc::make_mut(&mut self.table.toolsets).put(spec)?);
+        Ok(())
     }
 
     pub(super) fn forget_server(&mut self, id: ServerId) {
@@ -197,7 +207,7 @@ impl Draft {
         }
         for (id, mounts) in mounts {
             if let Some(tenant) = self.table.tenants.get(&id) {
-                let tenant = tenant.with_mounts(mounts);
+                let tenant = tenant.with(mounts, self.table.toolsets.of(id));
                 self.table.tenants.insert(id, Arc::new(tenant));
             }
         }
@@ -210,7 +220,7 @@ impl Draft {
         if self.table.connections.iter().any(|spec| !tenants.contains_key(&spec.tenant)) {
             Arc::make_mut(&mut self.table.connections).retain(|spec| tenants.contains_key(&spec.tenant));
         }
-        Toolsets::retain(&mut self.table.toolsets, |toolset| tenants.contains_key(&toolset.tenant));
+        _ = Toolsets::retain(&mut self.table.toolsets, |toolset| tenants.contains_key(&toolset.tenant));
         People::retain_tenants(&mut self.table.people, |tenant| tenants.contains_key(&tenant));
         Issuers::retain(&mut self.table.issuers, |issuer| tenants.contains_key(&issuer.tenant));
         self.table.tenant_names =
@@ -218,7 +228,10 @@ impl Draft {
         for id in old.tenants.keys().filter(|id| !tenants.contains_key(*id)).chain(&self.touched) {
             let before = old.tenants.get(id);
             match (tenants.get(id), before) {
-                (Some(tenant), _) => tenant.mounts_changed(before.map(Arc::as_ref)),
+                (Some(tenant), _) => {
+                    tenant.mounts_changed(before.map(Arc::as_ref));
+                    tenant.toolsets_changed();
+                }
                 (None, Some(before)) => before.hub.end_all(),
                 (None, None) => (),
             }

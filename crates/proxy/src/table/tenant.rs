@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use model::TenantSpec;
 
-use super::Mount;
+use super::{Mount, Toolset};
 use crate::hub::Hub;
 use crate::limits::TenantUse;
 
@@ -20,6 +20,8 @@ pub(crate) struct Tenant {
     pub(crate) mounts: BTreeMap<Box<str>, Arc<Mount>>,
     /// Those of them that take a credential.
     pub(crate) bound: Box<[Arc<Mount>]>,
+    /// By slug.
+    pub(crate) toolsets: BTreeMap<Box<str>, Arc<Toolset>>,
 }
 
 impl Tenant {
@@ -29,14 +31,23 @@ impl Tenant {
             Some(before) => Arc::new(before.usage.limited(spec.limits)),
             None => Arc::new(TenantUse::new(spec.limits)),
         };
-        let (hub, mounts, bound) = before
-            .map_or_else(Default::default, |before| (before.hub.clone(), before.mounts.clone(), before.bound.clone()));
-        Self { spec, usage, hub, mounts, bound }
+        // What else belongs to it is collected when the change is finished.
+        let hub = before.map_or_else(Default::default, |before| before.hub.clone());
+        Self { spec, usage, hub, mounts: BTreeMap::new(), bound: Box::default(), toolsets: BTreeMap::new() }
     }
 
-    pub(super) fn with_mounts(&self, mounts: BTreeMap<Box<str>, Arc<Mount>>) -> Self {
+    pub(super) fn with(
+        &self,
+        mounts: BTreeMap<Box<str>, Arc<Mount>>,
+        toolsets: BTreeMap<Box<str>, Arc<Toolset>>,
+    ) -> Self {
         let bound = mounts.values().filter(|mount| mount.spec.binding.is_some()).cloned().collect();
-        Self { spec: self.spec.clone(), usage: self.usage.clone(), hub: self.hub.clone(), mounts, bound }
+        Self { spec: self.spec.clone(), usage: self.usage.clone(), hub: self.hub.clone(), mounts, bound, toolsets }
+    }
+
+    /// Tells those who listen at toolsets what these hold now; streams at one that is gone end.
+    pub(super) fn toolsets_changed(&self) {
+        self.hub.toolsets_changed(|id| self.toolsets.values().find(|toolset| toolset.spec.id == id).map(Arc::as_ref));
     }
 
     /// Tells those who listen of every mount that came, went or changed since `before`; streams on a

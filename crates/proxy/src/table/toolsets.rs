@@ -1,79 +1,139 @@
-//! The toolsets that were pushed, found by tenant and name.
+//! The toolsets that were pushed, ready to be asked what a name stands for.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use model::{TenantId, ToolsetId, ToolsetSpec};
+use mcp::names;
+use model::{ServerId, TenantId, ToolsetError, ToolsetId, ToolsetSpec, ToolsetTool};
 
-/// Toolsets by their ids, and by what stands in their URLs.
-#[derive(Clone, Default)]
-pub(crate) struct Toolsets {
-    by_id: HashMap<ToolsetId, Arc<ToolsetSpec>>,
-    by_name: HashMap<TenantId, HashMap<Box<str>, ToolsetId>>,
+/// One toolset.
+pub(crate) struct Toolset {
+    pub(crate) spec: ToolsetSpec,
+    /// Entries with a name of their own, by it.
+    called: HashMap<Box<str>, usize>,
+    servers: HashMap<ServerId, OfServer>,
 }
 
-impl Toolsets {
-    /// Takes over toolsets in place of those with the same ids; two of them may have traded names. One that nobody
-    /// could serve is refused and keeps its last good version.
-    pub(super) fn put(&mut self, specs: Vec<ToolsetSpec>) -> Vec<(ToolsetId, String)> {
-        let mut refused = Vec::new();
-        let specs = specs.into_iter().filter_map(|spec| match ToolsetSpec::check(&spec.tools) {
-            Ok(()) => Some(Arc::new(spec)),
-            Err((at, error)) => {
-                refused.push((spec.id, format!("its entry {at} can't be served: {error}")));
-                None
+/// What a toolset has of one server.
+#[derive(Default)]
+struct OfServer {
+    /// All tools that have no entry of their own.
+    every: bool,
+    /// Entries by the server's own name of the tool, in their order.
+    tools: HashMap<Box<str>, Vec<usize>>,
+}
+
+/// What a name at a server stands for in a toolset.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Plain<'a> {
+    /// This entry.
+    Entry(&'a ToolsetTool),
+    /// Whatever tool the server has under it, if it has no entry of its own.
+    Every,
+}
+
+impl Toolset {
+    /// What was pushed, or which of its entries can't be served and why.
+    pub(crate) fn new(spec: ToolsetSpec) -> Result<Self, (usize, ToolsetError)> {
+        ToolsetSpec::check(&spec.tools)?;
+        let (mut called, mut servers) = (HashMap::new(), HashMap::<ServerId, OfServer>::new());
+        for (at, entry) in spec.tools.iter().enumerate() {
+            let of_server = servers.entry(entry.server).or_default();
+            if entry.is_every() {
+                of_server.every = true;
+                continue;
             }
+            of_server.tools.entry(entry.tool.as_str().into()).or_default().push(at);
+            if let Some(name) = &entry.name {
+                called.insert(name.as_str().into(), at);
+            }
+        }
+        Ok(Self { spec, called, servers })
+    }
+
+    /// The entry that was given this name.
+    pub(crate) fn called(&self, name: &str) -> Option<&ToolsetTool> {
+        self.spec.tools.get(*self.called.get(name)?)
+    }
+
+    /// What the exposed name of a tool of a server stands for, if it is not given to another one.
+    pub(crate) fn plain(&self, server: ServerId, slug: &str, name: &str) -> Option<Plain<'_>> {
+        let of_server = self.servers.get(&server)?;
+        let rest = name.strip_prefix(slug).and_then(|rest| rest.strip_prefix("__"))?;
+        let is_plain = |at: &usize| self.spec.tools.get(*at).filter(|entry| entry.name.is_none());
+        let entry_of = |tool: &str| of_server.tools.get(tool)?.iter().find_map(is_plain);
+        let exact = entry_of(rest).filter(|entry| names::exposed(slug, &entry.tool) == name);
+        // Names that were cleaned or cut lead back only by trying them.
+        let found = exact.or_else(|| {
+            let entries = of_server.tools.values().flatten().filter_map(is_plain);
+            entries.into_iter().find(|entry| names::exposed(slug, &entry.tool) == name)
         });
-        let specs: Vec<_> = specs.collect();
-        for spec in &specs {
-            self.remove(spec.id);
-        }
-        for spec in specs {
-            self.by_name.entry(spec.tenant).or_default().insert(spec.name.as_str().into(), spec.id);
-            self.by_id.insert(spec.id, spec);
-        }
-        refused
-    }
-
-    pub(super) fn remove(&mut self, id: ToolsetId) {
-        let Some(spec) = self.by_id.remove(&id) else { return };
-        let Some(names) = self.by_name.get_mut(&spec.tenant) else { return };
-        // Another one may have taken its name before it was removed.
-        if names.get(spec.name.as_str()) == Some(&id) {
-            names.remove(spec.name.as_str());
-        }
-        if names.is_empty() {
-            self.by_name.remove(&spec.tenant);
+        match found {
+            Some(entry) => Some(Plain::Entry(entry)),
+            None => of_server.every.then_some(Plain::Every),
         }
     }
 
-    /// Without a copy where all stay.
-    pub(super) fn retain(this: &mut Arc<Self>, stays: impl Fn(&ToolsetSpec) -> bool) {
+    /// Whether a tool has an entry of its own, and so is not among all of its server.
+    pub(crate) fn has_own(&self, server: ServerId, tool: &str) -> bool {
+        self.servers.get(&server).is_some_and(|of_server| of_server.tools.contains_key(tool))
+    }
+
+    /// Whether a name was given to an entry.
+    pub(crate) fn is_given(&self, name: &str) -> bool {
+        self.called.contains_key(name)
+    }
+
+    /// The servers that it has anything of.
+    pub(crate) fn servers(&self) -> impl Iterator<Item = ServerId> {
+        self.servers.keys().copied()
+    }
+}
+
+/// Toolsets by their ids.
+#[derive(Clone, Default)]
+pub(super) struct Toolsets(HashMap<ToolsetId, Arc<Toolset>>);
+
+impl Toolsets {
+    /// Takes over a toolset in place of the one with the same id; says whose were touched. One that can't be served
+    /// changes nothing.
+    pub(super) fn put(&mut self, spec: ToolsetSpec) -> Result<Vec<TenantId>, String> {
+        let (id, tenant) = (spec.id, spec.tenant);
+        let toolset = Toolset::new(spec).map_err(|(at, error)| format!("its entry {at} can't be served: {error}"))?;
+        let before = self.0.insert(id, Arc::new(toolset)).map(|before| before.spec.tenant);
+        Ok(std::iter::once(tenant).chain(before).collect())
+    }
+
+    /// Takes one away; says whose it was.
+    pub(super) fn remove(&mut self, id: ToolsetId) -> Option<TenantId> {
+        self.0.remove(&id).map(|toolset| toolset.spec.tenant)
+    }
+
+    /// Without a copy where all stay. Says whose went.
+    pub(super) fn retain(this: &mut Arc<Self>, stays: impl Fn(&ToolsetSpec) -> bool) -> Vec<TenantId> {
         let gone: Vec<ToolsetId> = this.iter().filter(|spec| !stays(spec)).map(|spec| spec.id).collect();
-        if !gone.is_empty() {
-            let toolsets = Arc::make_mut(this);
-            gone.into_iter().for_each(|id| toolsets.remove(id));
+        if gone.is_empty() {
+            return Vec::new();
         }
+        let toolsets = Arc::make_mut(this);
+        gone.into_iter().filter_map(|id| toolsets.remove(id)).collect()
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<ToolsetSpec>> {
-        self.by_id.values()
+    pub(super) fn iter(&self) -> impl Iterator<Item = &ToolsetSpec> {
+        self.0.values().map(|toolset| &toolset.spec)
     }
 
-    /// By its id, whoever's it is.
-    pub(crate) fn get(&self, id: ToolsetId) -> Option<&Arc<ToolsetSpec>> {
-        self.by_id.get(&id)
-    }
-
-    /// By what stands in its URL.
-    pub(crate) fn named(&self, tenant: TenantId, name: &str) -> Option<&Arc<ToolsetSpec>> {
-        self.by_id.get(self.by_name.get(&tenant)?.get(name)?)
+    /// Those of one tenant by what stands in their URLs; of two with one name the later one.
+    pub(super) fn of(&self, tenant: TenantId) -> BTreeMap<Box<str>, Arc<Toolset>> {
+        let mut own: Vec<_> = self.0.values().filter(|toolset| toolset.spec.tenant == tenant).collect();
+        own.sort_unstable_by_key(|toolset| toolset.spec.id);
+        own.into_iter().map(|toolset| (toolset.spec.name.as_str().into(), toolset.clone())).collect()
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use model::{Generation, Listing, ServerId, ToolsetTool};
+    use model::{Generation, Listing};
     use uuid::Uuid;
 
     use super::*;
@@ -86,7 +146,11 @@ mod tests {
         ToolsetId(Uuid::from_u128(number))
     }
 
-    fn toolset(number: u128, of: u128, name: &str) -> ToolsetSpec {
+    fn server(number: u128) -> ServerId {
+        ServerId(Uuid::from_u128(number))
+    }
+
+    fn toolset(number: u128, of: u128, name: &str, tools: Vec<ToolsetTool>) -> ToolsetSpec {
         ToolsetSpec {
             id: id(number),
             tenant: tenant(of),
@@ -95,60 +159,79 @@ mod tests {
             description: None,
             generation: Generation(1),
             listing: Listing::Tools,
-            tools: vec![],
+            tools,
         }
     }
 
+    fn entry(of: u128, tool: &str, name: Option<&str>) -> ToolsetTool {
+        ToolsetTool { server: server(of), tool: tool.to_owned(), name: name.map(str::to_owned), description: None }
+    }
+
     fn found(toolsets: &Toolsets, of: u128, name: &str) -> Option<ToolsetId> {
-        toolsets.named(tenant(of), name).map(|spec| spec.id)
+        toolsets.of(tenant(of)).get(name).map(|toolset| toolset.spec.id)
     }
 
     #[test]
     fn a_name_leads_to_the_toolset_of_its_tenant() {
         let mut toolsets = Toolsets::default();
-        toolsets.put(vec![toolset(1, 1, "office"), toolset(2, 2, "office")]);
+        for (number, of) in [(1, 1), (2, 2)] {
+            assert_eq!(toolsets.put(toolset(number, of, "office", vec![])), Ok(vec![tenant(of)]));
+        }
         assert_eq!((found(&toolsets, 1, "office"), found(&toolsets, 2, "office")), (Some(id(1)), Some(id(2))));
         assert_eq!((found(&toolsets, 3, "office"), found(&toolsets, 1, "other")), (None, None));
-        toolsets.remove(id(1));
+        assert_eq!((toolsets.remove(id(1)), toolsets.remove(id(1))), (Some(tenant(1)), None));
         assert_eq!((found(&toolsets, 1, "office"), found(&toolsets, 2, "office")), (None, Some(id(2))));
-    }
-
-    #[test]
-    fn toolsets_may_trade_names_and_one_may_take_the_name_of_one_that_goes() {
-        let mut toolsets = Toolsets::default();
-        toolsets.put(vec![toolset(1, 1, "a"), toolset(2, 1, "b")]);
-        toolsets.put(vec![toolset(1, 1, "b"), toolset(2, 1, "a")]);
-        assert_eq!((found(&toolsets, 1, "a"), found(&toolsets, 1, "b")), (Some(id(2)), Some(id(1))));
-        toolsets.put(vec![toolset(3, 1, "a")]);
-        toolsets.remove(id(2));
-        assert_eq!(found(&toolsets, 1, "a"), Some(id(3)));
     }
 
     #[test]
     fn what_cannot_be_served_keeps_its_last_good_version() {
         let mut toolsets = Toolsets::default();
-        toolsets.put(vec![toolset(1, 1, "a")]);
-        let entry = ToolsetTool {
-            server: ServerId::fresh(),
-            tool: "x".to_owned(),
-            name: Some(String::new()),
-            description: None,
-        };
-        let bad = ToolsetSpec { tools: vec![entry], ..toolset(1, 1, "b") };
-        let refused = toolsets.put(vec![bad]);
-        assert_eq!(refused.iter().map(|(id, _)| *id).collect::<Vec<_>>(), [id(1)]);
+        toolsets.put(toolset(1, 1, "a", vec![])).unwrap();
+        let refused = toolsets.put(toolset(1, 1, "b", vec![entry(1, "x", Some(""))])).unwrap_err();
+        assert!(refused.starts_with("its entry 0"), "{refused}");
         assert_eq!((found(&toolsets, 1, "a"), found(&toolsets, 1, "b")), (Some(id(1)), None));
     }
 
     #[test]
     fn those_that_stay_are_not_copied() {
         let mut toolsets = Arc::new(Toolsets::default());
-        Arc::make_mut(&mut toolsets).put(vec![toolset(1, 1, "a"), toolset(2, 2, "a")]);
+        for (number, of) in [(1, 1), (2, 2)] {
+            Arc::make_mut(&mut toolsets).put(toolset(number, of, "a", vec![])).unwrap();
+        }
         let before = toolsets.clone();
-        Toolsets::retain(&mut toolsets, |_| true);
+        assert_eq!(Toolsets::retain(&mut toolsets, |_| true), []);
         assert!(Arc::ptr_eq(&before, &toolsets));
-        Toolsets::retain(&mut toolsets, |spec| spec.tenant == tenant(2));
+        assert_eq!(Toolsets::retain(&mut toolsets, |spec| spec.tenant == tenant(2)), [tenant(1)]);
         assert_eq!((found(&toolsets, 1, "a"), found(&toolsets, 2, "a")), (None, Some(id(2))));
-        assert_eq!(before.iter().count(), 2);
+    }
+
+    #[test]
+    fn a_name_stands_for_the_entry_that_has_it_or_for_what_the_server_lists() {
+        let tools = vec![
+            entry(1, "search", Some("find")),
+            entry(1, "read.all", None),
+            entry(1, "write", None),
+            entry(1, "write", Some("put")),
+            entry(2, "*", None),
+            entry(2, "drop", Some("remove")),
+        ];
+        let toolset = Toolset::new(toolset(1, 1, "a", tools.clone())).unwrap();
+        assert_eq!(toolset.called("find"), Some(&tools[0]));
+        assert_eq!((toolset.called("search"), toolset.called("notes__write")), (None, None));
+        let cleaned = names::exposed("notes", "read.all");
+        for (server_id, slug, name, expected) in [
+            (1, "notes", "notes__write", Some(Plain::Entry(&tools[2]))),
+            (1, "notes", cleaned.as_str(), Some(Plain::Entry(&tools[1]))),
+            (1, "notes", "notes__search", None),
+            (1, "notes", "notes__read.all", None),
+            (1, "notes", "wiki__write", None),
+            (2, "wiki", "wiki__anything", Some(Plain::Every)),
+            (3, "mail", "mail__send", None),
+        ] {
+            assert_eq!(toolset.plain(server(server_id), slug, name), expected, "{name}");
+        }
+        assert!(toolset.has_own(server(2), "drop") && !toolset.has_own(server(2), "anything"));
+        assert!(toolset.is_given("put") && !toolset.is_given("write"));
+        assert_eq!(toolset.servers().count(), 2);
     }
 }
