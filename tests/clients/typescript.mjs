@@ -1,15 +1,17 @@
-// The TypeScript client: node typescript.mjs URL KEY legacy|auto PREFIX; prints what it saw as JSON.
+// The TypeScript client: node typescript.mjs URL KEY legacy|auto PREFIX; prints what it saw as JSON. A URL that ends in /sse is
+// one of HTTP+SSE.
 import { createRequire } from 'node:module';
 import { pathToFileURL } from 'node:url';
 
 const require = createRequire(`${process.env.GATEHOUSE_NODE_MODULES}/x.js`);
-const { Client, StreamableHTTPClientTransport } = await import(
+const { Client, SSEClientTransport, StreamableHTTPClientTransport } = await import(
   pathToFileURL(require.resolve('@modelcontextprotocol/client')).href
 );
 
 const [url, key, mode, prefix] = process.argv.slice(2);
 const client = new Client({ name: 'gatehouse-tests', version: '1' }, { versionNegotiation: { mode } });
-const transport = new StreamableHTTPClientTransport(new URL(url), {
+const Transport = url.endsWith('/sse') ? SSEClientTransport : StreamableHTTPClientTransport;
+const transport = new Transport(new URL(url), {
   requestInit: { headers: { Authorization: `Bearer ${key}` } },
 });
 await client.connect(transport);

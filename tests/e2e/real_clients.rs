@@ -56,6 +56,21 @@ async fn the_typescript_client_uses_everything_in_both_modes() {
 }
 
 #[tokio::test]
+async fn the_typescript_client_of_the_older_transport_uses_everything() {
+    if skipped("node") {
+        return;
+    }
+    let house = Gatehouse::start().await;
+    let _everything = everything(&house).await;
+    for (path, prefix) in
+        [("/sse", "everything__"), ("/sse", "older__"), ("/servers/everything/sse", ""), ("/servers/older/sse", "")]
+    {
+        let seen = run_node(&script("typescript.mjs"), &[&house.at(path), house.client_key(), "legacy", prefix]).await;
+        saw_everything(&seen, prefix, "typescript");
+    }
+}
+
+#[tokio::test]
 async fn the_python_client_uses_everything_in_both_modes() {
     if skipped("node") || skipped("python") {
         return;

@@ -9,6 +9,10 @@ pub(crate) enum Path<'a> {
     Health(bool),
     /// MCP; `tenant` if the path names one.
     Mcp { tenant: Option<&'a str>, target: Target<'a> },
+    /// The stream of HTTP+SSE (2024-11-05) at an endpoint.
+    Stream { tenant: Option<&'a str>, target: Target<'a> },
+    /// Where the clients of such a stream post.
+    Posts { tenant: Option<&'a str>, target: Target<'a> },
     /// What a client must know to sign in at the MCP endpoint after it (RFC 9728).
     Metadata { tenant: Option<&'a str>, target: Target<'a> },
     /// One of the seed's four internal calls.
@@ -74,7 +78,10 @@ impl<'a> Path<'a> {
             Some((tenant, rest)) => (Some(tenant), rest),
             None => (None, path.strip_prefix('/').unwrap_or(path)),
         };
-        let Some(place) = rest.strip_suffix("mcp") else { return Self::Other };
+        let kinds = ["mcp", "sse", "message"];
+        let Some((kind, place)) = kinds.into_iter().find_map(|kind| Some((kind, rest.strip_suffix(kind)?))) else {
+            return Self::Other;
+        };
         let target = match place.strip_suffix('/').map(|place| place.split_once('/')) {
             None if place.is_empty() => Target::Aggregate,
             Some(Some(("servers", BUILT_IN))) => Target::BuiltIn,
@@ -82,7 +89,11 @@ impl<'a> Path<'a> {
             Some(Some(("toolsets", name))) if !name.contains('/') => Target::Toolset(name),
             _ => return Self::Other,
         };
-        Self::Mcp { tenant, target }
+        match kind {
+            "sse" => Self::Stream { tenant, target },
+            "message" => Self::Posts { tenant, target },
+            _ => Self::Mcp { tenant, target },
+        }
     }
 }
 
@@ -102,6 +113,15 @@ mod tests {
             ("/servers/gatehouse/mcp", mcp(None, Target::BuiltIn)),
             ("/toolsets/support/mcp", mcp(None, Target::Toolset("support"))),
             ("/t/acme/toolsets/support/mcp", mcp(Some("acme"), Target::Toolset("support"))),
+            ("/sse", Path::Stream { tenant: None, target: Target::Aggregate }),
+            ("/t/acme/sse", Path::Stream { tenant: Some("acme"), target: Target::Aggregate }),
+            ("/servers/notes/sse/", Path::Stream { tenant: None, target: Target::Server("notes") }),
+            ("/servers/gatehouse/sse", Path::Stream { tenant: None, target: Target::BuiltIn }),
+            ("/message", Path::Posts { tenant: None, target: Target::Aggregate }),
+            ("/toolsets/support/message", Path::Posts { tenant: None, target: Target::Toolset("support") }),
+            ("/.well-known/oauth-protected-resource/sse", Path::Other),
+            ("/xsse", Path::Other),
+            ("/messages", Path::Other),
             ("/xmcp", Path::Other),
             ("/servers/mcp", Path::Other),
             ("/elsewhere/notes/mcp", Path::Other),

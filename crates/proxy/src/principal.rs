@@ -172,8 +172,13 @@ impl Authenticated {
 
     /// Who this is if what let them in is shown again now; `None` if it lets nobody in any more.
     pub(crate) fn again(&self, table: &Table, now: i64) -> Option<Self> {
-        let tenant = table.tenant(self.tenant.spec.id)?.clone();
-        let caller = self.caller.again(table, now).filter(Caller::speaks_mcp)?;
+        Self::of_caller(table, self.tenant.spec.id, &self.caller, now)
+    }
+
+    /// The same, of whom only the caller was kept.
+    pub(crate) fn of_caller(table: &Table, tenant: TenantId, caller: &Caller, now: i64) -> Option<Self> {
+        let tenant = table.tenant(tenant)?.clone();
+        let caller = caller.again(table, now).filter(Caller::speaks_mcp)?;
         Some(Self { tenant, caller })
     }
 

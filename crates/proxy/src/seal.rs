@@ -99,31 +99,4 @@ fn open(key: &FleetKey) -> Option<Opened> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_was_sealed_opens_under_the_same_purpose_and_key_only() {
-        let sealer = Sealer::with_own_key();
-        let text = sealer.seal("session", b"hello").unwrap();
-        assert_eq!(sealer.open("session", text.as_bytes()).as_deref(), Some(&b"hello"[..]));
-        assert_eq!(sealer.open("cursor", text.as_bytes()), None);
-        let mut broken = text.clone().into_bytes();
-        broken[20] ^= 1;
-        assert_eq!(sealer.open("session", &broken), None);
-        assert_eq!(Sealer::with_own_key().open("session", text.as_bytes()), None);
-        assert_ne!(sealer.seal("session", b"hello").unwrap(), text);
-    }
-
-    #[test]
-    fn the_previous_key_still_opens() {
-        let sealer = Sealer::default();
-        assert!(!sealer.is_ready());
-        sealer.set_keys(FleetKey { id: 1, key: [1; 32] }, None);
-        let text = sealer.seal("session", b"x").unwrap();
-        sealer.set_keys(FleetKey { id: 2, key: [2; 32] }, Some(FleetKey { id: 1, key: [1; 32] }));
-        assert!(sealer.open("session", text.as_bytes()).is_some());
-        sealer.set_keys(FleetKey { id: 3, key: [3; 32] }, Some(FleetKey { id: 2, key: [2; 32] }));
-        assert!(sealer.open("session", text.as_bytes()).is_none());
-    }
-}
+mod tests;
