@@ -10,6 +10,7 @@ import { load } from './packages.mjs';
 import { plainTools } from './conforming/tools.mjs';
 import { questionPrompts, questionTools } from './conforming/questions.mjs';
 import { prompts, resources, template } from './conforming/reading.mjs';
+import { EXTENSION, answer as ofTasks, taskTools } from './conforming/tasks.mjs';
 
 const {
   McpServer, ResourceTemplate, completable, createMcpHandler, createRequestStateCodec, fromJsonSchema, isLegacyRequest,
@@ -47,7 +48,7 @@ const inputSchema = ({ schema, input = {}, required = Object.keys(input) }) =>
   fromJsonSchema(schema ?? { type: 'object', properties: input, required });
 
 function offer(server) {
-  for (const [name, tool] of Object.entries({ ...plainTools(changed), ...questionTools(codec) })) {
+  for (const [name, tool] of Object.entries({ ...plainTools(changed), ...questionTools(codec), ...taskTools })) {
     server.registerTool(name, { description: words(name), inputSchema: inputSchema(tool) }, tool.run);
   }
   for (const [name, { uri, mimeType, of }] of Object.entries(resources)) {
@@ -65,12 +66,12 @@ function offer(server) {
   }
 }
 
-function made(watched = new Set()) {
+function made(watched = new Set(), extensions = undefined) {
   const listChanged = { listChanged: true };
   const server = new McpServer(
     { name: 'conforming', version: '1' },
     {
-      capabilities: { tools: listChanged, prompts: listChanged, resources: { subscribe: true, ...listChanged }, logging: {}, completions: {} },
+      capabilities: { tools: listChanged, prompts: listChanged, resources: { subscribe: true, ...listChanged }, logging: {}, completions: {}, extensions },
       cacheHints: Object.fromEntries(
         ['tools/list', 'prompts/list', 'resources/list', 'resources/templates/list', 'resources/read', 'server/discover'].map((method) => [
           method, { ttlMs: 1000, cacheScope: 'public' },
@@ -86,7 +87,8 @@ function made(watched = new Set()) {
 }
 
 const how = process.argv[2];
-const modern = createMcpHandler(() => made(), { legacy: how === 'plain' ? 'stateless' : 'reject' });
+const tasks = { [EXTENSION]: {} };
+const modern = createMcpHandler(({ era }) => made(undefined, era === 'modern' ? tasks : undefined), { legacy: how === 'plain' ? 'stateless' : 'reject' });
 
 // Events of one session's streams, to be sent again to who comes back.
 function events() {
@@ -153,6 +155,12 @@ async function serve(req, res) {
     body = raw ? JSON.parse(raw) : undefined;
   } catch {
     return refuse(res, 400, -32700, 'No JSON');
+  }
+  const own = ofTasks(body ?? {}, req.headers);
+  if (own) {
+    const { status = 200, ...said } = own;
+    res.writeHead(status, { 'content-type': 'application/json' });
+    return void res.end(JSON.stringify({ jsonrpc: '2.0', id: body.id, ...said }));
   }
   const session = !how && (await isLegacyRequest(await toWebRequest(req, body), body));
   await (session ? inSession(req, res, body) : stateless(req, res, body));
