@@ -9,7 +9,7 @@ use bytes::Bytes;
 use egress::{EgressError, Sent};
 use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, Response, StatusCode};
-use mcp::Revision;
+use mcp::{Era, Revision};
 
 use crate::credentials::NoCredential;
 use crate::upstream::Failure;
@@ -57,6 +57,12 @@ pub(crate) enum Fault {
     Envelope { reason: &'static str, message: Cow<'static, str> },
     /// A revision that is not spoken here.
     Version { requested: String },
+    /// A header of the stateless era is missing, or does not say what the body says.
+    Headers(Cow<'static, str>),
+    /// `_meta` lacks what each request of the stateless era says of its client.
+    Meta(&'static str),
+    /// The client can't be asked what this takes: the capabilities that it would have to declare, a raw object.
+    Capability(Box<str>),
     /// No session where one is needed.
     SessionMissing,
     /// Unknown, ended or another principal's session.
@@ -87,6 +93,8 @@ pub(crate) enum Fault {
     NoCredential(Arc<NoCredential>),
     /// The same, for a client that opens the URL where its user can connect.
     Elicited(Arc<NoCredential>),
+    /// The same, for such a client without a session: no error, but a result that asks for it.
+    InputRequired(Arc<NoCredential>),
     /// The address policy forbids the upstream, or the upstream sent us elsewhere.
     Blocked(&'static str),
     /// The connection broke after the call may have been executed.
@@ -200,6 +208,14 @@ impl Fault {
         }
     }
 
+    /// The same, for one that has no session.
+    pub(crate) fn input_required(self) -> Self {
+        match self {
+            Self::NoCredential(why) if why.login_url.is_some() => Self::InputRequired(why),
+            fault => fault,
+        }
+    }
+
     /// The stable word for bodies, metrics and logs.
     pub(crate) fn reason(&self) -> &'static str {
         self.face().reason
@@ -278,6 +294,16 @@ impl Fault {
             Self::Version { .. } => {
                 face(bad, -32022, "unsupported_protocol_version", "this protocol version is not supported here")
             }
+            Self::Headers(message) => {
+                Face { status: bad, code: -32020, reason: "header_mismatch", message: message.clone() }
+            }
+            Self::Meta(message) => face(bad, -32602, "invalid_meta", message),
+            Self::Capability(_) => face(
+                bad,
+                -32021,
+                "missing_client_capability",
+                "the client does not declare a capability that this needs",
+            ),
             Self::SessionMissing => face(bad, -32600, "session_missing", "Mcp-Session-Id is missing: initialize first"),
             Self::SessionUnknown => face(
                 StatusCode::NOT_FOUND,
@@ -324,7 +350,7 @@ impl Fault {
                 "connection_required",
                 "the server wants a credential and there is no connection for you",
             ),
-            Self::NoCredential(why) | Self::Elicited(why) => Face {
+            Self::NoCredential(why) | Self::Elicited(why) | Self::InputRequired(why) => Face {
                 status: here,
                 code: match self {
                     Self::Elicited(_) => -32042,
@@ -350,7 +376,7 @@ impl Fault {
         match self {
             Self::Quota { retry_after, .. } => Some(*retry_after),
             Self::Unavailable { retry_after, .. } => *retry_after,
-            Self::NoCredential(why) => why.retry_after,
+            Self::NoCredential(why) | Self::InputRequired(why) => why.retry_after,
             Self::AfterTheFact(fault) => fault.retry_after(),
             Self::Draining | Self::NotReady => Some(Duration::from_secs(1)),
             _ => None,
@@ -359,6 +385,9 @@ impl Fault {
 
     /// The JSON-RPC error body for the request with this id, about this server.
     pub(crate) fn body(&self, id: Option<&[u8]>, server: Option<&str>) -> Bytes {
+        if let (Self::InputRequired(why), Some(id)) = (self, id) {
+            return mcp::write::result(id, asking(why, server).to_string().as_bytes());
+        }
         let face = self.face();
         let mut data = serde_json::json!({ "origin": "gateway", "error": face.reason, "reason": face.reason, "trace_id": telemetry::trace::trace_id() });
         if let Some(map) = data.as_object_mut() {
@@ -370,11 +399,16 @@ impl Fault {
             }
             match self {
                 Self::Version { requested } => {
-                    map.insert(
-                        "supported".to_owned(),
-                        Revision::ALL.iter().map(|revision| revision.as_str()).collect(),
-                    );
+                    // Who asks without a session in a revision that has them is told of the ones that have none.
+                    let session = Revision::parse(requested).is_some_and(|known| known.era() == Era::Session);
+                    let spoken = |revision: &&Revision| !session || revision.era() == Era::Stateless;
+                    let supported = Revision::ALL.iter().filter(spoken).map(|revision| revision.as_str()).collect();
+                    map.insert("supported".to_owned(), supported);
                     map.insert("requested".to_owned(), requested.as_str().into());
+                }
+                Self::Capability(required) => {
+                    let required = serde_json::from_str(required).unwrap_or_default();
+                    map.insert("requiredCapabilities".to_owned(), required);
                 }
                 Self::Uncertain | Self::AfterTheFact(_) | Self::Timeout { uncertain: true } => {
                     map.insert("outcome_uncertain".to_owned(), true.into());
@@ -382,7 +416,7 @@ impl Fault {
                 Self::ConnectionRequired => {
                     map.insert("needs_reauth".to_owned(), true.into());
                 }
-                Self::NoCredential(why) | Self::Elicited(why) => {
+                Self::NoCredential(why) | Self::Elicited(why) | Self::InputRequired(why) => {
                     map.insert("reason".to_owned(), why.reason.into());
                     if why.needs_login {
                         map.insert("needs_reauth".to_owned(), true.into());
@@ -392,13 +426,8 @@ impl Fault {
                     }
                     if let (Self::Elicited(_), Some(url)) = (self, &why.login_url) {
                         let id = uuid::Uuid::new_v4().to_string();
-                        // A person reads this one.
-                        let message = format!(
-                            "Connect your account for the server \"{}\"; the call can be made again afterwards.",
-                            server.unwrap_or_default()
-                        );
                         let asked = serde_json::json!({
-                            "mode": "url", "elicitationId": id, "url": url, "message": message,
+                            "mode": "url", "elicitationId": id, "url": url, "message": invitation(server),
                         });
                         map.insert("elicitations".to_owned(), [asked].into_iter().collect());
                     }
@@ -415,6 +444,7 @@ impl Fault {
         let face = self.face();
         let mut response = Response::new(self.body(id, server));
         *response.status_mut() = face.status;
+        response.extensions_mut().insert(Code(i64::from(face.code)));
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         match self {
@@ -436,6 +466,43 @@ impl Fault {
         }
         response
     }
+}
+
+/// The code of the error that an answer carries: what its status is in the stateless era depends on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Code(pub(crate) i64);
+
+impl Code {
+    /// Of a raw JSON-RPC error.
+    pub(crate) fn of(error: &[u8]) -> Option<Self> {
+        std::str::from_utf8(mcp::member(error, "code")?.of(error)).ok()?.parse().ok().map(Self)
+    }
+
+    /// The status of a request without a session that ends so, if it is not that of an answer.
+    pub(crate) fn status(self) -> Option<StatusCode> {
+        match self.0 {
+            -32601 => Some(StatusCode::NOT_FOUND),
+            -32021 => Some(StatusCode::BAD_REQUEST),
+            _ => None,
+        }
+    }
+}
+
+/// What a person reads who is asked to connect.
+fn invitation(server: Option<&str>) -> String {
+    format!(
+        "Connect your account for the server \"{}\"; the call can be made again afterwards.",
+        server.unwrap_or_default()
+    )
+}
+
+/// The result that asks for it.
+fn asking(why: &NoCredential, server: Option<&str>) -> serde_json::Value {
+    let params = serde_json::json!({ "mode": "url", "url": why.login_url, "message": invitation(server) });
+    serde_json::json!({
+        "resultType": "input_required",
+        "inputRequests": { "connect": { "method": "elicitation/create", "params": params } },
+    })
 }
 
 impl Challenge {
@@ -510,6 +577,13 @@ mod tests {
             (Fault::Uncertain, 200, -31013),
             (Fault::ConnectionRequired, 200, -31006),
             (Fault::NoCredential(Arc::new(NoCredential::for_test("reauth_required"))), 200, -31006),
+            (Fault::Headers("Mcp-Method is missing".into()), 400, -32020),
+            (Fault::Meta("_meta is missing"), 400, -32602),
+            (Fault::Capability("{}".into()), 400, -32021),
+            (Fault::Version { requested: "1999-01-01".to_owned() }, 400, -32022),
+            (Fault::MethodUnknown, 200, -32601),
+            (Fault::Params("name is missing"), 200, -32602),
+            (Fault::Unknown { reason: "unknown_tool" }, 200, -32602),
         ] {
             let response = fault.response(Some(b"7"), Some("notes"));
             assert_eq!(response.status().as_u16(), status, "{fault:?}");
@@ -523,9 +597,56 @@ mod tests {
 
     #[test]
     fn a_refused_version_names_what_is_spoken() {
-        let fault = Fault::Version { requested: "2026-07-28".to_owned() };
+        for (requested, supported) in
+            [("2031-01-01", Revision::ALL.map(Revision::as_str).to_vec()), ("2025-11-25", vec!["2026-07-28"])]
+        {
+            let fault = Fault::Version { requested: requested.to_owned() };
+            let body: serde_json::Value = serde_json::from_slice(&fault.body(Some(b"1"), None)).unwrap();
+            assert_eq!(body["error"]["code"], -32022);
+            assert_eq!(body["error"]["data"]["supported"], serde_json::json!(supported));
+            assert_eq!(body["error"]["data"]["requested"], requested);
+        }
+    }
+
+    #[test]
+    fn what_is_missing_of_a_client_is_named_as_it_would_declare_it() {
+        let fault = Fault::Capability(r#"{"elicitation":{"url":{}}}"#.into());
         let body: serde_json::Value = serde_json::from_slice(&fault.body(Some(b"1"), None)).unwrap();
-        assert_eq!(body["error"]["code"], -32022);
-        assert!(!body["error"]["data"]["supported"].to_string().contains("2026"));
+        assert_eq!(body["error"]["data"]["requiredCapabilities"], serde_json::json!({ "elicitation": { "url": {} } }));
+    }
+
+    #[test]
+    fn a_client_without_a_session_is_asked_to_connect_and_comes_again() {
+        let mut why = NoCredential::for_test("reauth_required");
+        let fault = Fault::NoCredential(Arc::new(why.clone())).input_required();
+        assert!(matches!(fault, Fault::NoCredential(_)), "where there is no page there is nothing to ask for");
+        why.login_url = Some("https://gw.example/connect".to_owned());
+        let fault = Fault::NoCredential(Arc::new(why)).input_required();
+        let response = fault.response(Some(b"\"a\""), Some("notes"));
+        assert_eq!(response.status(), StatusCode::OK);
+        let body: serde_json::Value = serde_json::from_slice(response.body()).unwrap();
+        assert_eq!((&body["id"], &body["result"]["resultType"]), (&"a".into(), &"input_required".into()));
+        let asked = &body["result"]["inputRequests"]["connect"];
+        assert_eq!(asked["method"], "elicitation/create");
+        assert_eq!(asked["params"]["url"], "https://gw.example/connect");
+        assert!(asked["params"].get("elicitationId").is_none());
+    }
+
+    #[test]
+    fn the_status_of_an_error_without_a_session_depends_on_its_code() {
+        for (error, status) in [
+            (r#"{"code":-32601,"message":"x"}"#, Some(404)),
+            (r#"{"message":"x","code":-32021}"#, Some(400)),
+            (r#"{"code":-32602}"#, None),
+            (r#"{"code":-32603}"#, None),
+            (r#"{"code":-31001}"#, None),
+            (r#"{"code":-32000}"#, None),
+        ] {
+            let status_of = Code::of(error.as_bytes()).unwrap().status();
+            assert_eq!(status_of.map(|status| status.as_u16()), status, "{error}");
+        }
+        assert_eq!(Code::of(b"{}"), None);
+        let code = Fault::MethodUnknown.response(None, None).extensions().get::<Code>().copied();
+        assert_eq!(code.and_then(Code::status), Some(StatusCode::NOT_FOUND));
     }
 }

@@ -32,6 +32,16 @@ pub(crate) async fn listed(
     mount: &Arc<Mount>,
     kind: ListKind,
 ) -> Result<Arc<Listed>, Failure> {
+    let listed = listed_there(sessions, behalf, mount, kind).await?;
+    Ok(listed.for_client(behalf.client))
+}
+
+async fn listed_there(
+    sessions: &Arc<UpstreamSessions>,
+    behalf: &Behalf,
+    mount: &Arc<Mount>,
+    kind: ListKind,
+) -> Result<Arc<Listed>, Failure> {
     let part = part(sessions, behalf, mount)?;
     let cell = mount.list(part, mount.terms(behalf.client), kind);
     let Some(known) = cell.current.load_full() else { return refreshed(sessions, behalf, mount, part, kind).await };
@@ -101,8 +111,7 @@ async fn taken(
     part: Part,
     kind: ListKind,
 ) -> Result<(Vec<Item>, Arc<Listed>), Failure> {
-    let terms = mount.terms(behalf.client);
-    let cell = mount.list(part, terms, kind);
+    let cell = mount.list(part, mount.terms(behalf.client), kind);
     // Before it is asked whether this is the trial of a cooling upstream: it may come to nothing.
     let mut bearing = sessions.credentials.bearing(mount, behalf).await?;
     if bearing.part != part {
@@ -117,7 +126,9 @@ async fn taken(
         settle(mount, &late);
         late
     })?;
-    let listed = Arc::new(Listed::new(kind, mount, items.clone(), ttl, asking.at));
+    // Known for sure only now: it may have been asked in an era that it does not speak.
+    let terms = mount.terms(behalf.client);
+    let listed = Arc::new(Listed::new(kind, mount, terms.era, items.clone(), ttl, asking.at));
     match mount.put(part, terms, kind, listed.clone()) {
         None => behalf.hub.bump(),
         Some(true) => behalf.hub.lists_changed(Hub::bit(kind), mount, Some(part)),
@@ -143,8 +154,11 @@ async fn fetch(
     let mut lost = false;
     let fetched = loop {
         match pages(mount, &opened.connected.bearing(bearing.lines.as_ref()), kind, deadline).await {
-            Err(Failure::SessionLost) if !std::mem::replace(&mut lost, true) => {
+            Err(failure @ (Failure::SessionLost | Failure::OtherEra)) if !std::mem::replace(&mut lost, true) => {
                 sessions.forget(mount, behalf, bearing.part).await;
+                if matches!(failure, Failure::OtherEra) {
+                    mount.eras.proved_wrong(opened.connected.era());
+                }
                 opened = sessions.shared(mount, behalf, bearing).await?;
             }
             Err(failure @ Failure::Unauthorized(_)) => {

@@ -9,6 +9,7 @@ use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 use egress::{Egress, Refusal, Upstream};
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
+use mcp::param_headers::HeaderParams;
 use mcp::{Era, Item, ListKind, names};
 use model::{Digest, Limits, ServerSpec, Transport};
 use moka::policy::EvictionPolicy;
@@ -89,8 +90,15 @@ pub(crate) struct Listed {
     pub(crate) own: Bytes,
     /// Exposed name to index in `items` (tools and prompts), or the key itself (resources).
     pub(crate) by_name: HashMap<Box<str>, usize>,
+    /// The arguments that headers repeat, of tools that have any, by their own names.
+    pub(crate) header_params: HashMap<Box<str>, HeaderParams>,
     /// For how long the upstream promises it to be right.
     pub(crate) ttl: Duration,
+    kind: ListKind,
+    /// The era in which it was asked for.
+    era: Era,
+    /// As clients of the other era can have it, where that is another list.
+    bridged: OnceLock<Option<Arc<Listed>>>,
     since: Instant,
     /// [`ListCell::changed`] before the upstream was asked.
     at: u64,
@@ -141,7 +149,7 @@ impl Mount {
             places,
             disabled: spec.disabled_tools.iter().map(|tool| tool.as_str().into()).collect(),
             found: AtomicU8::new(0),
-            eras: eras(&spec),
+            eras: eras(&spec, before),
             offers: Offers::default(),
             lists: OnceLock::new(),
             partitions: OnceLock::new(),
@@ -351,21 +359,35 @@ impl Drop for Asking<'_> {
 }
 
 impl Listed {
-    pub(crate) fn new(kind: ListKind, mount: &Mount, mut items: Vec<Item>, ttl: Duration, at: u64) -> Self {
+    /// A list of an upstream that is spoken with in this era.
+    pub(crate) fn new(
+        kind: ListKind,
+        mount: &Mount,
+        era: Era,
+        mut items: Vec<Item>,
+        ttl: Duration,
+        at: u64,
+    ) -> Self {
+        let mut header_params = HashMap::new();
         if kind == ListKind::Tools {
-            items.retain(|item| !mount.disabled.contains(&item.key));
+            items.retain(|item| {
+                !mount.disabled.contains(&item.key)
+                    && match HeaderParams::of_tool(&item.raw) {
+                        Ok(params) if params.is_empty() => true,
+                        Ok(params) => {
+                            header_params.insert(item.key.clone(), params);
+                            true
+                        }
+                        // Where nobody asks for headers, they are no fault of the tool.
+                        Err(_) if era == Era::Session => true,
+                        Err(error) => {
+                            tracing::warn!(server = mount.name(), tool = &*item.key, %error, "a tool is left out");
+                            false
+                        }
+                    }
+            });
         }
-        let mut own = Vec::with_capacity(64 + items.iter().map(|item| item.raw.len() + 1).sum::<usize>());
-        own.extend_from_slice(b"{\"");
-        own.extend_from_slice(kind.member().as_bytes());
-        own.extend_from_slice(b"\":[");
-        for (at, item) in items.iter().enumerate() {
-            if at > 0 {
-                own.push(b',');
-            }
-            own.extend_from_slice(&item.raw);
-        }
-        own.extend_from_slice(b"]}");
+        let own = own(kind, items.iter().map(|item| &*item.raw));
         let by_name = items
             .iter()
             .enumerate()
@@ -374,7 +396,39 @@ impl Listed {
                 ListKind::Resources | ListKind::Templates => (item.key.clone(), at),
             })
             .collect();
-        Self { items, own: own.into(), by_name, ttl, since: Instant::now(), at }
+        let (bridged, since) = (OnceLock::new(), Instant::now());
+        Self { items, own, by_name, header_params, ttl, kind, era, bridged, since, at }
+    }
+
+    /// The list as such a client can have it: of tools, those of the other era say some things otherwise.
+    pub(crate) fn for_client(self: &Arc<Self>, client: Client) -> Arc<Self> {
+        if self.kind != ListKind::Tools || self.era == client.era() {
+            return self.clone();
+        }
+        self.bridged.get_or_init(|| self.bridged().map(Arc::new)).as_ref().unwrap_or(self).clone()
+    }
+
+    fn bridged(&self) -> Option<Self> {
+        let other = match self.era {
+            Era::Session => mcp::result::tool_for_stateless,
+            Era::Stateless => mcp::result::tool_for_sessions,
+        };
+        let changed: Vec<Option<Vec<u8>>> = self.items.iter().map(|item| other(&item.raw)).collect();
+        if changed.iter().all(Option::is_none) {
+            return None;
+        }
+        let raws = self.items.iter().zip(&changed).map(|(item, changed)| changed.as_deref().unwrap_or(&item.raw));
+        let own = own(self.kind, raws);
+        // Made of items that were read before.
+        let items = mcp::List::parse(self.kind, &own, self.items.len()).ok()?.items;
+        Some(Self {
+            items,
+            own,
+            by_name: self.by_name.clone(),
+            header_params: self.header_params.clone(),
+            bridged: OnceLock::new(),
+            ..*self
+        })
     }
 
     /// Whether it is time to ask again in the background.
@@ -398,9 +452,34 @@ impl Listed {
     }
 }
 
-/// What the transport alone says: HTTP+SSE is of the session era.
-fn eras(spec: &ServerSpec) -> Eras {
+/// The result of a list of these items.
+fn own<'a>(kind: ListKind, raws: impl Iterator<Item = &'a [u8]> + Clone) -> Bytes {
+    let mut own = Vec::with_capacity(64 + raws.clone().map(|raw| raw.len() + 1).sum::<usize>());
+    own.extend_from_slice(b"{\"");
+    own.extend_from_slice(kind.member().as_bytes());
+    own.extend_from_slice(b"\":[");
+    for (at, raw) in raws.enumerate() {
+        if at > 0 {
+            own.push(b',');
+        }
+        own.extend_from_slice(raw);
+    }
+    own.extend_from_slice(b"]}");
+    own.into()
+}
+
+/// What the record says, what was found out since if it is the same upstream, and what the transport alone says: HTTP+SSE
+/// is of the session era.
+fn eras(spec: &ServerSpec, before: Option<&Mount>) -> Eras {
     let eras = Eras::default();
+    let same = before.filter(|before| before.identity == identity(spec));
+    for known in [Some(spec.eras), same.map(|before| before.eras.known())].into_iter().flatten() {
+        for (era, spoken) in [(Era::Session, known.session), (Era::Stateless, known.stateless)] {
+            if let Some(spoken) = spoken {
+                eras.found(era, spoken);
+            }
+        }
+    }
     if spec.transport == Transport::Sse {
         eras.found(Era::Session, true);
         eras.found(Era::Stateless, false);
