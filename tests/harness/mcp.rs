@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde_json::{Value, json};
 
-use crate::sse::Events;
+use crate::sse::{Event, Events};
 use crate::{Answer, Http, canary};
 
 /// An MCP session over Streamable HTTP, or a client of the stateless era, whose requests say everything themselves.
@@ -17,6 +17,38 @@ pub struct Mcp {
     next: AtomicU64,
     /// The result of `initialize`.
     pub server: Value,
+}
+
+/// The stream of one request, event by event.
+pub struct Call {
+    /// The id of the request.
+    pub id: Value,
+    events: Events,
+}
+
+impl Call {
+    /// The next event, also one that has nothing but an id; `None` when the stream ended.
+    pub async fn event(&mut self) -> Option<Event> {
+        crate::patient("the next event of a call arrives", self.events.next_any()).await
+    }
+
+    /// The next message, and the id of its event; `None` when the stream ended.
+    pub async fn next(&mut self) -> Option<(Value, String)> {
+        let event = crate::patient("the next message of a call arrives", self.events.next()).await?;
+        Some((serde_json::from_str(&event.data).unwrap_or_else(|_| panic!("no JSON: {}", event.data)), event.id))
+    }
+
+    /// What comes before the answer, and the answer.
+    pub async fn answer(&mut self) -> (Vec<Value>, Value) {
+        let mut before = Vec::new();
+        loop {
+            let (message, _) = self.next().await.unwrap_or_else(|| panic!("no answer after {before:?}"));
+            if message["id"] == self.id && message.get("method").is_none() {
+                return (before, message);
+            }
+            before.push(message);
+        }
+    }
 }
 
 /// The open GET stream of a session.
@@ -69,6 +101,16 @@ impl Mcp {
 
     /// Opens a session, or says what came instead.
     pub async fn try_open(url: &str, key: &str, revision: &str) -> Result<Self, String> {
+        Self::try_able(url, key, revision, json!({})).await
+    }
+
+    /// Opens a session of a client that can be asked these.
+    pub async fn able(url: &str, key: &str, capabilities: Value) -> Self {
+        Self::try_able(url, key, REVISION, capabilities).await.unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// The same with a given revision, or what came instead.
+    pub async fn try_able(url: &str, key: &str, revision: &str, capabilities: Value) -> Result<Self, String> {
         let mut mcp = Self {
             http: Http::default(),
             url: url.to_owned(),
@@ -79,7 +121,7 @@ impl Mcp {
             server: Value::Null,
         };
         let hello = json!({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": {
-            "protocolVersion": revision, "capabilities": {}, "clientInfo": {"name": "tests", "version": "1"}}});
+            "protocolVersion": revision, "capabilities": capabilities, "clientInfo": {"name": "tests", "version": "1"}}});
         let bearer = format!("Bearer {key}");
         let mut headers = POST.to_vec();
         headers.push(("authorization", &bearer));
@@ -173,6 +215,42 @@ impl Mcp {
         read(response, &id).await
     }
 
+    /// Sends a request that is answered by events, and reads none of them.
+    pub async fn begin(&self, method: &str, params: Value) -> Call {
+        let id = json!(self.next.fetch_add(1, Ordering::Relaxed));
+        let message = json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params});
+        let bearer = format!("Bearer {}", self.key);
+        let headers = self.headers(&bearer);
+        let posting = self.http.open("POST", &self.url, &headers, message.to_string());
+        let response = crate::patient("a call is answered", posting).await.unwrap();
+        let kind = response.headers().get("content-type").map(|kind| kind.to_str().unwrap().to_owned());
+        assert_eq!(kind.as_deref(), Some("text/event-stream"), "{message}");
+        Call { id, events: Events::of(response.into_body()) }
+    }
+
+    /// Calls a tool that is answered by events.
+    pub async fn begin_call(&self, tool: &str, arguments: Value) -> Call {
+        self.begin("tools/call", json!({"name": tool, "arguments": arguments})).await
+    }
+
+    /// Comes back for what came after an event, of the request with this id; or the status that came instead.
+    pub async fn resume(&self, last: &str, id: Value) -> Result<Call, u16> {
+        let bearer = format!("Bearer {}", self.key);
+        let mut headers = self.headers(&bearer);
+        headers.retain(|(name, _)| !matches!(*name, "accept" | "content-type"));
+        headers.extend([("accept", "text/event-stream"), ("last-event-id", last)]);
+        let response = self.http.open("GET", &self.url, &headers, "").await.unwrap();
+        match response.status().as_u16() {
+            200 => Ok(Call { id, events: Events::of(response.into_body()) }),
+            status => Err(status),
+        }
+    }
+
+    /// Answers a question.
+    pub async fn respond(&self, id: &Value, result: Value) -> Answer {
+        self.post(&json!({"jsonrpc": "2.0", "id": id, "result": result})).await.unwrap()
+    }
+
     /// Sends a request and returns its answer, result or error, as a whole message.
     pub async fn request(&self, method: &str, params: Value) -> Value {
         let what = format!("{method} is answered");
@@ -238,6 +316,19 @@ impl Mcp {
     pub async fn delete(&self) -> Answer {
         let bearer = format!("Bearer {}", self.key);
         self.http.send("DELETE", &self.url, &self.headers(&bearer), "").await.unwrap()
+    }
+
+    /// The same session at another URL, as a balancer would lead it there.
+    pub fn at(&self, url: &str) -> Self {
+        Self {
+            http: Http::default(),
+            url: url.to_owned(),
+            key: self.key.clone(),
+            session: self.session.clone(),
+            revision: self.revision.clone(),
+            next: AtomicU64::new(1_000_000 + self.next.fetch_add(1_000, Ordering::Relaxed)),
+            server: self.server.clone(),
+        }
     }
 
     /// The same session id in the hands of another key.

@@ -30,8 +30,18 @@ impl Events {
     /// The next event that holds data; `None` when the stream ended, whether well or not.
     pub async fn next(&mut self) -> Option<Event> {
         loop {
+            let event = self.next_any().await?;
+            if !event.data.is_empty() {
+                return Some(event);
+            }
+        }
+    }
+
+    /// The next event that holds data or an id.
+    pub async fn next_any(&mut self) -> Option<Event> {
+        loop {
             while let Some(event) = self.take() {
-                if !event.data.is_empty() {
+                if !event.data.is_empty() || !event.id.is_empty() {
                     return Some(event);
                 }
             }

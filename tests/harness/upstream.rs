@@ -4,7 +4,8 @@
 //! them is ignored, so one upstream can stand for many. Tools: `echo {text}`, `slow {text}` (answers when
 //! the test opens the gate), `progress {text, steps}`, `bad {how, text}`, `fail {text}`, and those that
 //! the test adds, which echo too, but for `told {…}`: it answers with its session and all arguments, and
-//! `link {text}`: it answers with a link to that resource, and with one that comes along.
+//! `link {text}`: it answers with a link to that resource, and with one that comes along; `ask {…}`, which asks its client
+//! in between (see `asking`); and `paced {text}`, which says something, waits for the gate, says something again and answers.
 
 use std::collections::{BTreeSet, HashMap};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -16,11 +17,12 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::net::TcpListener;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::{Behaviour, Guard};
 
+mod asking;
 pub(crate) mod body;
 mod legacy;
 mod misbehave;
@@ -65,6 +67,10 @@ pub(crate) struct Script {
     pub(crate) ahead: HashMap<String, (u32, Behaviour)>,
     /// The hint that a tool carries, e.g. `readOnlyHint`.
     pub(crate) hints: HashMap<String, &'static str>,
+    /// The header that repeats a tool's `text`.
+    pub(crate) headers: HashMap<String, &'static str>,
+    /// Resources may be subscribed to.
+    pub(crate) subscribable: bool,
     pub(crate) as_events: bool,
     pub(crate) extra_tools: Vec<String>,
     pub(crate) extra_resources: Vec<String>,
@@ -72,6 +78,12 @@ pub(crate) struct Script {
     pub(crate) tasks: bool,
     pub(crate) listeners: Vec<mpsc::Sender<Value>>,
     pub(crate) legacy: HashMap<String, mpsc::Sender<Value>>,
+    /// The last GET stream of each session.
+    pub(crate) streams: HashMap<String, mpsc::Sender<Value>>,
+    /// What was asked of the client of a session, by the id it has there.
+    pub(crate) asked: HashMap<(String, u64), oneshot::Sender<Value>>,
+    /// How many questions each session was asked.
+    pub(crate) questions: HashMap<String, u64>,
 }
 
 impl Upstream {
@@ -134,6 +146,21 @@ impl Upstream {
     /// Lists a tool with a hint, e.g. `readOnlyHint`.
     pub fn hint(&self, tool: &str, hint: &'static str) {
         self.state.script.lock().unwrap().hints.insert(tool.to_owned(), hint);
+    }
+
+    /// Lists a tool whose `text` is repeated in this header (`x-mcp-header`).
+    pub fn annotate(&self, tool: &str, header: &'static str) {
+        self.state.script.lock().unwrap().headers.insert(tool.to_owned(), header);
+    }
+
+    /// Takes subscriptions to resources from now on.
+    pub fn allow_subscriptions(&self) {
+        self.state.script.lock().unwrap().subscribable = true;
+    }
+
+    /// Tells every listener something.
+    pub fn tell(&self, method: &str, params: Value) {
+        self.state.say(&serde_json::json!({"jsonrpc": "2.0", "method": method, "params": params}));
     }
 
     /// Answers requests with event streams instead of JSON.
@@ -220,6 +247,13 @@ impl Upstream {
         self.state.seen.lock().unwrap().connections
     }
 
+    /// How many questions wait for an answer.
+    pub fn asked(&self) -> usize {
+        let mut script = self.state.script.lock().unwrap();
+        script.asked.retain(|_, asked| !asked.is_closed());
+        script.asked.len()
+    }
+
     /// How many GET streams are open.
     pub fn listeners(&self) -> usize {
         let mut script = self.state.script.lock().unwrap();
@@ -250,7 +284,11 @@ impl State {
 
     /// Sends a notification to every open GET stream and legacy stream.
     pub(crate) fn tell(&self, method: &str) {
-        let message = serde_json::json!({"jsonrpc": "2.0", "method": method});
+        self.say(&serde_json::json!({"jsonrpc": "2.0", "method": method}));
+    }
+
+    /// Sends a message to all of them.
+    pub(crate) fn say(&self, message: &Value) {
         let mut script = self.script.lock().unwrap();
         script.listeners.retain(|listener| listener.try_send(message.clone()).is_ok());
         script.legacy.retain(|_, stream| stream.try_send(message.clone()).is_ok());

@@ -8,6 +8,9 @@ pub struct Span {
 }
 
 impl Span {
+    /// No place at all.
+    pub const NOWHERE: Self = Self { start: 0, end: 0 };
+
     pub(crate) fn new(start: usize, end: usize) -> Self {
         Self { start: start as u32, end: end as u32 }
     }
@@ -25,6 +28,12 @@ impl Span {
     /// One past the last byte.
     pub fn end(self) -> usize {
         self.end as usize
+    }
+
+    /// The same place, where it was found in what stands at `outer`.
+    #[must_use]
+    pub fn within(self, outer: Self) -> Self {
+        Self { start: self.start + outer.start, end: self.end + outer.start }
     }
 
     /// The bytes at this place.

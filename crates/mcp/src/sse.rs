@@ -164,6 +164,11 @@ fn milliseconds(value: &[u8]) -> Option<u64> {
 /// One `message` event; each line of the data becomes a line of its own.
 pub fn frame(data: &[u8]) -> Bytes {
     let mut event = BytesMut::with_capacity(data.len() + 24);
+    message(&mut event, data);
+    event.freeze()
+}
+
+fn message(event: &mut BytesMut, data: &[u8]) {
     event.extend_from_slice(b"event: message\n");
     for line in data.split(|byte| matches!(byte, b'\n' | b'\r')) {
         event.extend_from_slice(b"data: ");
@@ -171,7 +176,21 @@ pub fn frame(data: &[u8]) -> Bytes {
         event.extend_from_slice(b"\n");
     }
     event.extend_from_slice(b"\n");
+}
+
+/// The same with an id, which must be one line.
+pub fn frame_with_id(id: &str, data: &[u8]) -> Bytes {
+    let mut event = BytesMut::with_capacity(data.len() + id.len() + 29);
+    event.extend_from_slice(b"id: ");
+    event.extend_from_slice(id.as_bytes());
+    event.extend_from_slice(b"\n");
+    message(&mut event, data);
     event.freeze()
+}
+
+/// An event without data, which gives a stream an id to come back with, and says after how many milliseconds.
+pub fn primer(id: &str, retry: u64) -> Bytes {
+    Bytes::from(format!("id: {id}\nretry: {retry}\ndata: \n\n"))
 }
 
 /// A comment: keeps the connection from falling silent.
@@ -269,5 +288,9 @@ mod tests {
     fn what_is_framed_reads_back() {
         assert_eq!(decode(&[&frame(b"{\"a\":1}")]).unwrap(), vec![data("{\"a\":1}")]);
         assert_eq!(decode(&[&frame(b"a\nb")]).unwrap(), vec![data("a\nb")]);
+        let identified = Event { id: Some(Bytes::from_static(b"x.1")), ..data("a\nb") };
+        assert_eq!(decode(&[&frame_with_id("x.1", b"a\nb")]).unwrap(), vec![identified.clone()]);
+        let primed = Event { retry: Some(500), data: Bytes::new(), ..identified };
+        assert_eq!(decode(&[&primer("x.1", 500)]).unwrap(), vec![primed]);
     }
 }

@@ -14,15 +14,22 @@ use futures::future::BoxFuture;
 use http::{HeaderMap, HeaderValue, Method};
 use http_body::Body as _;
 use http_body_util::BodyExt;
+use mcp::references::may_hold;
 use mcp::{Envelope, Kind, ListKind, Span, Splicer, sse, write};
+use tokio::sync::mpsc;
 use tokio::time::{Instant, Sleep};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use crate::account::{Account, Ended};
 use crate::credentials::Part;
+use crate::events::Recorder;
 use crate::fault::Fault;
 use crate::hub::{Hub, Tie};
+use crate::questions::asking::{asked_in, withdrawn};
+use crate::questions::words;
+use crate::questions::{Answer as ClientsAnswer, Asking, ClientSide, Question};
 use crate::relay::give_up;
+use crate::shape::{Shape, Shaped};
 use crate::table::Mount;
 use crate::timers::scaled;
 use crate::upstream::http::{Answer, HttpSession, LEAST, PACE, judge, send};
@@ -36,6 +43,8 @@ use crate::upstream_sessions::settle;
 const WINDOW: usize = 128 << 10;
 /// Largest event.
 const EVENT: usize = 4 << 20;
+/// Messages between two rounds that may wait for a slow client.
+const SAID: usize = 16;
 /// Most bytes of one event stream that answers a call.
 const STREAM: usize = 64 << 20;
 /// How often a silent stream is looked after.
@@ -135,6 +144,20 @@ impl StreamedAnswer {
         self.account = Some(account);
     }
 
+    /// Whether something of the upstream's may be named in it, as far as it is there.
+    pub(crate) fn may_name_something(&self) -> bool {
+        self.ready.iter().any(|piece| may_hold(piece))
+    }
+
+    /// All of it, once it is there.
+    pub(crate) async fn whole(mut self: Box<Self>) -> Result<Vec<Bytes>, Failure> {
+        let mut pieces = Vec::new();
+        while let Some(piece) = std::future::poll_fn(|cx| self.poll_chunk(cx)).await {
+            pieces.push(piece.map_err(|CutShort| Failure::Egress(Arc::new(EgressError::Truncated)))?);
+        }
+        Ok(pieces)
+    }
+
     pub(crate) fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, CutShort>>> {
         loop {
             if let Some(piece) = self.ready.pop_front() {
@@ -209,19 +232,43 @@ pub(crate) enum Source {
     Legacy(Exchange),
     /// The upstream hung up and wants to be asked for the rest.
     Resuming(BoxFuture<'static, Result<egress::Body, Failure>>),
+    /// The gateway itself, which asks the client and the upstream in turn.
+    Rounds(mpsc::Receiver<Said>, BoxFuture<'static, Result<ClientsAnswer, Failure>>),
     /// Nothing more.
     Over,
 }
 
 impl Source {
+    /// What `answer` says on the way and in the end: the raw result, or the raw error object. It is made with what asks
+    /// the client of this call.
+    pub(crate) fn rounds<A>(call: &Call, answer: impl FnOnce(Asking) -> A) -> Self
+    where
+        A: Future<Output = Result<ClientsAnswer, Failure>> + Send + 'static,
+    {
+        let (stream, said) = mpsc::channel(SAID);
+        Self::Rounds(said, Box::pin(answer(Asking::new(call.side.clone(), stream, call.deadline))))
+    }
+
     /// The events of a body, each of at most `largest` bytes.
     pub(crate) fn http(body: egress::Body, largest: usize) -> Self {
         Self::Http(body, sse::Decoder::new(EVENT.min(largest)))
     }
 }
 
+/// What is said on the stream of a call that is answered in rounds.
+pub(crate) enum Said {
+    /// A message as the client is to have it.
+    Ready(Bytes),
+    /// What an upstream said.
+    Upstream(sse::Event),
+}
+
 /// What an event relay must know of the call it answers.
 pub(crate) struct Call {
+    /// Who gets the answer.
+    pub(crate) side: ClientSide,
+    /// What becomes of it on the way.
+    pub(crate) shape: Shape,
     pub(crate) mount: Arc<Mount>,
     pub(crate) connected: Connected,
     /// As whom the caller uses the mount.
@@ -246,7 +293,7 @@ pub(crate) struct Call {
 pub(crate) struct EventRelay {
     call: Call,
     source: Source,
-    events: VecDeque<sse::Event>,
+    events: VecDeque<Said>,
     last_id: Option<Bytes>,
     retry: Duration,
     resumes: u32,
@@ -260,11 +307,21 @@ pub(crate) struct EventRelay {
     tie: Option<(Tie, Pin<Box<WaitForCancellationFutureOwned>>, Option<Instant>)>,
     answered: bool,
     account: Option<Account>,
+    /// Keeps the events for who comes back.
+    recorder: Option<Recorder>,
+    /// What the stream begins with.
+    primer: Option<Bytes>,
+    /// What the upstream has asked and nobody has answered yet, and some that was.
+    questions: Vec<Question>,
 }
 
 impl EventRelay {
     pub(crate) fn boxed(call: Call, source: Source) -> Box<Self> {
+        let mut recorder = call.side.recorder(call.mount.name());
         Box::new(Self {
+            primer: recorder.as_mut().and_then(Recorder::primer),
+            recorder,
+            questions: Vec::new(),
             cancelled: Box::pin(call.cancelled.clone().cancelled_owned()),
             call,
             source,
@@ -299,13 +356,20 @@ impl EventRelay {
     }
 
     pub(crate) fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        if let Some(primer) = self.primer.take() {
+            return Poll::Ready(Some(primer));
+        }
         // Before anything else: of an upstream that always has more to say, nobody would ever come to wait.
         if !self.answered && self.tie.as_ref().is_some_and(|(tie, ..)| tie.ended().is_cancelled()) {
             return self.cut_off();
         }
         loop {
-            while let Some(event) = self.events.pop_front() {
-                if let Some(out) = self.take(event) {
+            while let Some(said) = self.events.pop_front() {
+                let out = match said {
+                    Said::Upstream(event) => self.take(event),
+                    Said::Ready(message) => Some(self.framed(&message)),
+                };
+                if let Some(out) = out {
                     return Poll::Ready(Some(out));
                 }
             }
@@ -347,7 +411,51 @@ impl EventRelay {
         self.over(Ended::Cancelled);
         self.source = Source::Over;
         self.events.clear();
+        if let Some(recorder) = &self.recorder {
+            recorder.clear();
+        }
         Poll::Ready(None)
+    }
+
+    /// Whether somebody came back for this answer and gets the rest of it elsewhere.
+    pub(crate) fn is_taken(&self, cx: &Context<'_>) -> bool {
+        self.recorder.as_ref().is_some_and(|recorder| recorder.is_taken(cx))
+    }
+
+    /// The client's connection is gone. What becomes of the rest of the answer: somebody may come back for it, or nobody,
+    /// and of the stateless era the upstream hears so.
+    pub(crate) fn is_awaited(&self) -> bool {
+        if self.answered {
+            return false;
+        }
+        if self.call.side.client.is_stateless() {
+            give_up(self.call.mount.clone(), self.call.connected.clone(), self.call.id);
+        }
+        self.recorder.is_some()
+    }
+
+    /// Goes on alone, and keeps what comes for who comes back: up to the answer, the deadline of the call, or the end of
+    /// the client's session.
+    pub(crate) async fn drained(mut self: Box<Self>) {
+        std::future::poll_fn(|cx| {
+            loop {
+                if self.recorder.as_ref().is_none_or(|recorder| recorder.is_forgotten(cx)) {
+                    return Poll::Ready(());
+                }
+                if ready!(self.poll_event(cx)).is_none() {
+                    return Poll::Ready(());
+                }
+            }
+        })
+        .await;
+    }
+
+    /// A message as an event for the client.
+    fn framed(&self, message: &[u8]) -> Bytes {
+        match &self.recorder {
+            Some(recorder) => recorder.frame(message),
+            None => sse::frame(message),
+        }
     }
 
     /// The event that answers in the upstream's stead.
@@ -356,12 +464,13 @@ impl EventRelay {
         self.over(Ended::Failed(&failure));
         self.source = Source::Over;
         let fault = Fault::of(&failure, self.call.unsafe_call);
-        sse::frame(&fault.body(Some(&self.call.client_id), Some(self.call.mount.name())))
+        self.framed(&fault.body(Some(&self.call.client_id), Some(self.call.mount.name())))
     }
 
     /// Nothing more comes; the outcome is known.
     fn over(&mut self, ended: Ended<'_>) {
         self.answered = true;
+        self.questions.clear();
         if let Some(account) = self.account.take() {
             account.end(ended);
         }
@@ -380,8 +489,8 @@ impl EventRelay {
         match &mut self.source {
             Source::Over => Poll::Ready(Err(Failure::BadResponse("the stream ended without an answer"))),
             Source::Legacy(exchange) => {
-                if let Poll::Ready(Some(progress)) = exchange.progress.poll_recv(cx) {
-                    self.events.push_back(sse::Event { data: progress, ..sse::Event::default() });
+                if let Poll::Ready(Some(data)) = exchange.poll_message(cx) {
+                    self.events.push_back(Said::Upstream(sse::Event { data, ..sse::Event::default() }));
                     return Poll::Ready(Ok(()));
                 }
                 let answer = ready!(Pin::new(&mut exchange.answer).poll(cx));
@@ -389,7 +498,25 @@ impl EventRelay {
                 if data.len() > self.call.largest {
                     return Poll::Ready(Err(Failure::TooLarge));
                 }
-                self.events.push_back(sse::Event { data, ..sse::Event::default() });
+                self.events.push_back(Said::Upstream(sse::Event { data, ..sse::Event::default() }));
+                Poll::Ready(Ok(()))
+            }
+            Source::Rounds(said, answer) => {
+                let (answer, before) = (answer.as_mut().poll(cx), self.events.len());
+                // What was said on the way stands before the answer.
+                while let Poll::Ready(Some(said)) = said.poll_recv(cx) {
+                    self.events.push_back(said);
+                }
+                let id = self.call.id.to_string();
+                let data = match answer {
+                    Poll::Ready(Ok(Ok(result))) => write::result(id.as_bytes(), &result),
+                    Poll::Ready(Ok(Err(error))) => write::raw_error(id.as_bytes(), &error),
+                    Poll::Ready(Err(failure)) => return Poll::Ready(Err(failure)),
+                    Poll::Pending if self.events.len() > before => return Poll::Ready(Ok(())),
+                    Poll::Pending => return Poll::Pending,
+                };
+                self.source = Source::Over;
+                self.events.push_back(Said::Upstream(sse::Event { data, ..sse::Event::default() }));
                 Poll::Ready(Ok(()))
             }
             Source::Resuming(resume) => {
@@ -417,7 +544,7 @@ impl EventRelay {
                 if !events.is_empty() || !decoder.pending() {
                     self.growing = 0;
                 }
-                self.events.extend(events);
+                self.events.extend(events.into_iter().map(Said::Upstream));
                 Poll::Ready(Ok(()))
             }
         }
@@ -462,27 +589,50 @@ impl EventRelay {
                 self.call.mount.cooldown.succeeded();
                 let failed = self.account.is_some() && tool_failed(&data, &envelope);
                 self.over(Ended::answered(envelope.error.is_some(), failed));
-                Some(sse::frame(&for_client(&data, &envelope, &self.call.client_id)))
+                Some(self.framed(&match self.call.shape.whole(&data, &envelope, &self.call.client_id) {
+                    Shaped::Answer(answer) => answer,
+                    // Asked before it comes here, up to the bound of rounds.
+                    Shaped::AsksBack(_) => write::error(Some(&self.call.client_id), -32603, "it asks back", None),
+                }))
             }
             Kind::Notification => self.notification(&data, &envelope),
             Kind::Request => {
-                refuse(&self.call.mount, &self.call.connected, &data, &envelope);
-                None
+                let (question, out) = asked_in(&self.call, &data, &envelope)?;
+                self.questions.push(question);
+                Some(self.framed(&out))
             }
         }
     }
 
-    fn notification(&self, data: &Bytes, envelope: &Envelope) -> Option<Bytes> {
+    fn notification(&mut self, data: &Bytes, envelope: &Envelope) -> Option<Bytes> {
         note_change(&self.call.mount, self.call.part, &self.call.hub, data, envelope);
+        if !self.call.shape.passes(data, envelope) {
+            return None;
+        }
+        match envelope.method(data) {
+            "notifications/cancelled" => {
+                let out = withdrawn(&mut self.questions, data, envelope)?;
+                return Some(self.framed(&out));
+            }
+            "notifications/elicitation/complete" if self.call.side.several => {
+                return Some(self.framed(&words::completed(data, envelope, self.call.mount.name())));
+            }
+            _ => (),
+        }
         let token = envelope
             .params
             .as_ref()
             .and_then(|params| Some((params.progress_token_here?, progress_token(params, data))));
-        let Some((span, token)) = token else { return Some(sse::frame(data)) };
+        let Some((span, token)) = token else {
+            return Some(match self.call.shape.exposed().map(|exposed| exposed.notification(data, envelope)) {
+                Some(out) => self.framed(&out),
+                None => self.framed(data),
+            });
+        };
         let client_token = self.call.client_token.as_ref().filter(|_| token == Some(self.call.id))?;
         let mut out = Vec::with_capacity(data.len() + client_token.len());
         write::patched(&mut out, data, Span::whole(data), &[write::Patch { span, with: client_token }]);
-        Some(sse::frame(&out))
+        Some(self.framed(&out))
     }
 
     /// The answer is out. An upstream that has ended its stream gets its connection back into the
@@ -522,15 +672,6 @@ pub(crate) fn tool_failed(message: &[u8], envelope: &Envelope) -> bool {
     result.is_some_and(|result| mcp::member(result, "isError").is_some_and(|span| span.of(result) == b"true"))
 }
 
-/// A response as the client may have it: with its own id, whatever stood there.
-pub(crate) fn for_client(message: &Bytes, envelope: &Envelope, id: &[u8]) -> Bytes {
-    match (envelope.result, envelope.error) {
-        (Some(result), _) => write::result(id, result.of(message)),
-        (None, Some(error)) => write::raw_error(id, error.of(message)),
-        (None, None) => message.clone(),
-    }
-}
-
 /// If the notification says that a list changed: forget the list as this part sees it and wake those who do too.
 pub(crate) fn note_change(mount: &Mount, part: Part, hub: &Arc<Hub>, message: &[u8], envelope: &Envelope) {
     let kinds: &[ListKind] = match envelope.method(message) {
@@ -545,7 +686,7 @@ pub(crate) fn note_change(mount: &Mount, part: Part, hub: &Arc<Hub>, message: &[
     hub.lists_changed(kinds.iter().fold(0, |bits, kind| bits | Hub::bit(*kind)), mount, Some(part));
 }
 
-/// Answers a request of an upstream: no capability was declared that would allow it to ask.
+/// Answers a request of an upstream that no client can take.
 pub(crate) fn refuse(mount: &Arc<Mount>, connected: &Connected, message: &Bytes, envelope: &Envelope) {
     let Some(id) = envelope.id else { return };
     let ping = envelope.method(message) == "ping";
@@ -569,5 +710,5 @@ pub(crate) fn refuse(mount: &Arc<Mount>, connected: &Connected, message: &Bytes,
 
 /// For sessions whose stream nobody listens to.
 pub(crate) fn refuse_nothing() -> crate::upstream::legacy::Notify {
-    Arc::new(|_, _| ())
+    Arc::new(|_, _, _| ())
 }

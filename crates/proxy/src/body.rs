@@ -1,22 +1,30 @@
 //! What clients get to read: bytes that are ready, an answer that streams by, events, or a stream of
 //! notifications.
 
+use std::collections::VecDeque;
+use std::future::Future as _;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use futures::stream::{BoxStream, StreamExt as _};
 use http_body::{Frame, SizeHint};
 use mcp::sse;
 use telemetry::trace::Span;
 use tokio::time::{Instant, Interval, MissedTickBehavior, Sleep};
+use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use crate::answer::{EventRelay, StreamedAnswer};
+use crate::events::{Recorder, Replay};
 use crate::flights::Flight;
 use crate::head_timeout::Serving;
-use crate::hub::Stream;
+use crate::hub::{Stream, Tie};
 use crate::limits::{Held, Place};
 use crate::peers::Passed;
+
+/// Why a body ended early.
+pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Largest answer that is copied into one piece.
 const JOINED: usize = 16 << 10;
@@ -33,8 +41,10 @@ enum Kind {
     Ready(Option<Bytes>),
     Pieces(std::vec::IntoIter<Bytes>, usize),
     Answer(Box<StreamedAnswer>),
-    Events(Box<EventRelay>),
+    Events(Answering),
+    Again(Box<Again>),
     Listening(Box<Listening>),
+    Stream(BoxStream<'static, Result<Bytes, BoxError>>),
     Passed(Box<Passed>),
 }
 
@@ -50,9 +60,76 @@ pub(crate) struct Guards {
     pub(crate) serving: Option<Serving>,
 }
 
+/// An answer as events. When its reader goes away before the end, it goes on alone if somebody may come back for it.
+struct Answering {
+    relay: Option<Box<EventRelay>>,
+    /// What the call holds, wherever it goes on.
+    held: Guards,
+}
+
+impl Answering {
+    fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        let Some(relay) = &mut self.relay else { return Poll::Ready(None) };
+        if relay.is_taken(cx) {
+            self.go_on_alone();
+            return Poll::Ready(None);
+        }
+        relay.poll_event(cx)
+    }
+
+    fn go_on_alone(&mut self) {
+        let Some(relay) = self.relay.take().filter(|relay| relay.is_awaited()) else { return };
+        // Without a runtime the process is ending.
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        let held = std::mem::take(&mut self.held);
+        runtime.spawn(async move {
+            relay.drained().await;
+            drop(held);
+        });
+    }
+}
+
+impl Drop for Answering {
+    fn drop(&mut self) {
+        self.go_on_alone();
+    }
+}
+
+/// An answer that somebody came back for.
+struct Again {
+    replay: Replay,
+    keep_alive: Interval,
+    ended: Pin<Box<WaitForCancellationFutureOwned>>,
+    /// Until the key or token of the reader expires.
+    until: Option<Pin<Box<Sleep>>>,
+    _tie: Tie,
+    _gauge: Gauge,
+}
+
+impl Again {
+    fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        let late = self.until.as_mut().is_some_and(|until| until.as_mut().poll(cx).is_ready());
+        if late || self.ended.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(None);
+        }
+        if let Poll::Ready(event) = self.replay.poll_event(cx) {
+            self.keep_alive.reset();
+            return Poll::Ready(event);
+        }
+        self.keep_alive.poll_tick(cx).map(|_| Some(sse::KEEP_ALIVE))
+    }
+}
+
+/// What a session heard before, and what it gets first of what it missed.
+pub(crate) struct Heard {
+    pub(crate) recorder: Option<Recorder>,
+    pub(crate) missed: VecDeque<Bytes>,
+}
+
 /// An open GET stream.
 pub(crate) struct Listening {
     stream: Stream,
+    heard: Heard,
     keep_alive: Interval,
     opened: bool,
     /// Until the key or token of the listener expires.
@@ -118,7 +195,26 @@ impl Body {
 
     /// Events of an upstream.
     pub(crate) fn events(events: Box<EventRelay>, guards: Guards) -> Self {
-        Self { kind: Kind::Events(events), guards }
+        // What is the connection's ends with it, what is the call's with the call.
+        let mut held = guards;
+        let guards =
+            Guards { span: std::mem::take(&mut held.span), serving: held.serving.take(), ..Guards::default() };
+        Self { kind: Kind::Events(Answering { relay: Some(events), held }), guards }
+    }
+
+    /// An answer that somebody came back for: whom it is tied to, and until when.
+    pub(crate) fn again(
+        replay: Replay,
+        tie: Tie,
+        gauge: &telemetry::IntGauge,
+        call: Option<Held>,
+        until: Option<Instant>,
+    ) -> Self {
+        let ended = Box::pin(tie.ended().clone().cancelled_owned());
+        let until = until.map(|until| Box::pin(tokio::time::sleep_until(until)));
+        let again =
+            Again { replay, keep_alive: keep_alive(), ended, until, _tie: tie, _gauge: Gauge::one_more(gauge) };
+        Self { kind: Kind::Again(Box::new(again)), guards: Guards { call, ..Guards::default() } }
     }
 
     /// What another proxy answers. `broken` is said to the client of an event stream that breaks off.
@@ -132,25 +228,33 @@ impl Body {
         self
     }
 
+    /// Whatever comes out of a stream; an error cuts the connection.
+    pub(crate) fn stream<E: Into<BoxError>>(
+        stream: impl futures::Stream<Item = Result<Bytes, E>> + Send + 'static,
+    ) -> Self {
+        let stream = stream.map(|bytes| bytes.map_err(Into::into)).boxed();
+        Self { kind: Kind::Stream(stream), guards: Guards::default() }
+    }
+
     /// The notifications of a GET stream.
     pub(crate) fn listening(
         stream: Stream,
+        heard: Heard,
         gauge: telemetry::IntGauge,
         call: Option<Held>,
         until: Option<Instant>,
     ) -> Self {
-        let mut keep_alive = tokio::time::interval(KEEP_ALIVE);
-        keep_alive.set_missed_tick_behavior(MissedTickBehavior::Delay);
         gauge.inc();
         let until = until.map(|until| Box::pin(tokio::time::sleep_until(until)));
-        let listening = Listening { stream, keep_alive, opened: false, until, _gauge: Gauge(gauge) };
+        let listening =
+            Listening { stream, heard, keep_alive: keep_alive(), opened: false, until, _gauge: Gauge(gauge) };
         Self { kind: Kind::Listening(Box::new(listening)), guards: Guards { call, ..Guards::default() } }
     }
 }
 
 impl http_body::Body for Body {
     type Data = Bytes;
-    type Error = Box<dyn std::error::Error + Send + Sync>;
+    type Error = BoxError;
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         let Self { kind, guards } = self.get_mut();
@@ -171,6 +275,8 @@ impl http_body::Body for Body {
             Kind::Passed(passed) => {
                 passed.poll_chunk(cx).map(|chunk| chunk.map(|chunk| chunk.map(Frame::data).map_err(Into::into)))
             }
+            Kind::Stream(stream) => stream.poll_next_unpin(cx).map(|bytes| bytes.map(|bytes| bytes.map(Frame::data))),
+            Kind::Again(again) => again.poll_event(cx).map(|event| event.map(|event| Ok(Frame::data(event)))),
             Kind::Listening(listening) => {
                 listening.poll_event(cx).map(|event| event.map(|event| Ok(Frame::data(event))))
             }
@@ -204,12 +310,39 @@ impl Listening {
             let _first = self.keep_alive.poll_tick(cx);
             return Poll::Ready(Some(sse::KEEP_ALIVE));
         }
+        let Heard { recorder, missed } = &mut self.heard;
+        if recorder.as_ref().is_some_and(|recorder| recorder.is_taken(cx)) {
+            return Poll::Ready(None);
+        }
+        if let Some(event) = missed.pop_front() {
+            return Poll::Ready(Some(event));
+        }
         if let Poll::Ready(event) = self.stream.events.poll_recv(cx) {
             self.keep_alive.reset();
-            return Poll::Ready(event);
+            return Poll::Ready(event.map(|event| match recorder {
+                Some(recorder) => recorder.identified(&event),
+                None => event,
+            }));
         }
         self.keep_alive.poll_tick(cx).map(|_| Some(sse::KEEP_ALIVE))
     }
+}
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        let Some(recorder) = &mut self.heard.recorder else { return };
+        // What came and was not sent any more is there for who comes back.
+        while let Ok(event) = self.stream.events.try_recv() {
+            recorder.identified(&event);
+        }
+        recorder.at_epoch(self.stream.hub().epoch());
+    }
+}
+
+fn keep_alive() -> Interval {
+    let mut every = tokio::time::interval(KEEP_ALIVE);
+    every.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    every
 }
 
 /// Turns a body of axum's or rmcp's into bytes that are ready.
@@ -241,7 +374,8 @@ mod tests {
         let stream = hub.listen(Uid([1; 8]), key, Hears::All(None)).unwrap();
         let gauge = telemetry::IntGauge::new("streams", "open").unwrap();
         let until = Instant::now() + Duration::from_secs(1);
-        let mut body = Body::listening(stream, gauge, None, Some(until));
+        let heard = Heard { recorder: None, missed: VecDeque::new() };
+        let mut body = Body::listening(stream, heard, gauge, None, Some(until));
         assert!(body.frame().await.is_some(), "the first comment");
         assert!(body.frame().await.is_none());
         assert_eq!(Instant::now(), until, "the end waited for the next comment");

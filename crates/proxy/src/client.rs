@@ -111,6 +111,11 @@ impl Capabilities {
         self.0 & Self::SAMPLING != 0
     }
 
+    /// Whether its model may use tools meanwhile.
+    pub(crate) fn samples_with_tools(self) -> bool {
+        self.0 & Self::SAMPLING_TOOLS != 0
+    }
+
     /// Whether it says which folders it works in.
     pub(crate) fn has_roots(self) -> bool {
         self.0 & Self::ROOTS != 0

@@ -1,21 +1,30 @@
 //! GET and DELETE: the stream of a session, and its end.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, Response};
 
-use crate::body::Body;
+use crate::body::{Body, Heard};
 use crate::credentials::Behalf;
+use crate::events::{Recorder, Replay, Resumed, id::Kind};
 use crate::fault::Fault;
 use crate::gate::Gate;
 use crate::hub::Hears;
+use crate::limits::Held;
 use crate::path::Target;
 use crate::pipeline::{accepts, shown};
 use crate::principal::Authenticated;
 use crate::relay::{event_response, own_session};
-use crate::session::Scope;
+use crate::session::{Scope, Session};
+use crate::toolsets;
 use crate::upstream_sessions::end;
+
+/// Names the last event that a client got.
+const LAST_EVENT: &str = "last-event-id";
+/// What a client is told that comes back for an answer that is not kept.
+const GONE: &str = "the answer after this event is not kept any more";
 
 impl Gate {
     /// Opens the stream of a session: what upstreams say unasked, and changes of the lists.
@@ -34,14 +43,31 @@ impl Gate {
             .usage
             .stream()
             .ok_or(Fault::Quota { what: "open streams", retry_after: Duration::from_secs(5) })?;
+        // Whoever comes back for an answer gets the rest of it, and nothing else.
+        let resumed = headers.get(LAST_EVENT).map(|last| self.events.resume(last.as_bytes(), &session));
+        let (recorder, missed, broken_off) = match resumed {
+            Some(Resumed::Answer(replay)) => return self.answer_again(who, replay, place),
+            Some(Resumed::Gone) => return Err(Fault::Envelope { reason: "event_unknown", message: GONE.into() }),
+            Some(Resumed::Listening(recorder, missed, broken_off)) => {
+                // Its connection may not be known to be gone.
+                who.tenant.hub.end(session.uid);
+                (Some(recorder), missed, broken_off)
+            }
+            Some(Resumed::Fresh) | None => (None, VecDeque::new(), None),
+        };
         let (server, hears) = match &session.scope {
             Scope::Server { server, .. } => (Some(*server), Hears::Server(*server)),
             Scope::Aggregate => (None, Hears::All(who.view())),
-            Scope::Toolset(_) => (None, Hears::All(who.view())),
+            Scope::Toolset(id) => (None, toolsets::hears(who, *id)?),
             Scope::BuiltIn => (None, Hears::Nothing),
         };
         let stream =
             who.tenant.hub.listen(session.uid, who.caller().clone(), hears.clone()).ok_or(Fault::StreamTaken)?;
+        who.tenant.hub.can_be_asked(session.uid, session.capabilities);
+        let heard = self.heard(&session, recorder, missed);
+        if broken_off.is_some_and(|epoch| epoch != who.tenant.hub.epoch()) {
+            who.tenant.hub.owes_changes(session.uid);
+        }
         // Only who is known to the hub is found when something is taken away; it may have been a moment ago.
         if !self.is_as_before(who) {
             return Err(Fault::invalid("unauthenticated"));
@@ -58,17 +84,37 @@ impl Gate {
             },
             None if hears == Hears::Nothing => (),
             None => {
-                for mount in who.mounts() {
+                for mount in who.mounts().filter(|mount| hears.of(mount.spec.id, mount.name())) {
                     self.sessions.watch(mount, &behalf).await;
                 }
             }
         }
         let until = self.until(who);
-        Ok(event_response(Body::listening(stream, self.counters.streams.clone(), Some(place), until)))
+        Ok(event_response(Body::listening(stream, heard, self.counters.streams.clone(), Some(place), until)))
+    }
+
+    /// What a session gets first on its stream, and what keeps the rest.
+    fn heard(&self, session: &Session, recorder: Option<Recorder>, mut missed: VecDeque<Bytes>) -> Heard {
+        let begin = || self.events.begin(session.uid, session.revision, Kind::Listening, "");
+        let mut recorder = recorder.or_else(begin);
+        missed.extend(recorder.as_mut().and_then(Recorder::primer));
+        Heard { recorder, missed }
+    }
+
+    /// The rest of an answer whose client lost its connection.
+    fn answer_again(&self, who: &Authenticated, replay: Replay, place: Held) -> Result<Response<Body>, Fault> {
+        let tie = who.tenant.hub.tie(who.caller().clone(), replay.server());
+        // Only what is tied is found when something is taken away; it may have been since the call was made.
+        let now = self.clock.now_micros();
+        if !who.caller().may_still_use(&self.tables.load(), now, replay.server()) {
+            return Err(Fault::Envelope { reason: "event_unknown", message: GONE.into() });
+        }
+        let until = self.until(who);
+        Ok(event_response(Body::again(replay, tie, &self.counters.streams, Some(place), until)))
     }
 
     /// Whether nothing was taken from the caller since its request was judged.
-    fn is_as_before(&self, who: &Authenticated) -> bool {
+    pub(crate) fn is_as_before(&self, who: &Authenticated) -> bool {
         let table = self.tables.load();
         table.tenant(who.tenant.spec.id).is_some() && who.caller().is_as_before(&table, self.clock.now_micros())
     }
@@ -89,8 +135,7 @@ impl Gate {
         headers: &HeaderMap,
     ) -> Result<Response<Body>, Fault> {
         let session = self.session(who, target, headers)?;
-        self.ended.insert(session.uid, ());
-        who.tenant.hub.end(session.uid);
+        let ended = self.ended(who, &session);
         if let Scope::Server { server, .. } = &session.scope
             && let Some(mount) = who.mounts().find(|mount| mount.spec.id == *server)
             && let Ok(bearing) =
@@ -100,7 +145,14 @@ impl Gate {
         {
             end(mount, id, revision, upstream.lines);
         }
-        Ok(Response::new(Body::full(Bytes::new())))
+        Ok(ended)
+    }
+
+    /// A session is over here: its id opens nothing any more.
+    pub(crate) fn ended(&self, who: &Authenticated, session: &Session) -> Response<Body> {
+        self.client_sessions.end_here(session.uid);
+        self.forget_session(Some(&*who.tenant.hub), session.uid);
+        Response::new(Body::full(Bytes::new()))
     }
 }
 

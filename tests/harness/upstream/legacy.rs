@@ -18,7 +18,10 @@ pub(crate) fn open(state: &State) -> Response<Body> {
         format!("legacy-{}", seen.minted)
     };
     let (stream, mut messages) = mpsc::channel::<Value>(1024);
-    state.script.lock().unwrap().legacy.insert(id.clone(), stream);
+    let mut script = state.script.lock().unwrap();
+    script.streams.insert(id.clone(), stream.clone());
+    script.legacy.insert(id.clone(), stream);
+    drop(script);
     let (feed, response) = body::fed("text/event-stream");
     tokio::spawn(async move {
         let hello = format!("event: endpoint\ndata: /message?sessionId={id}\n\n");
@@ -50,6 +53,8 @@ pub(crate) fn post(state: Arc<State>, query: &str, message: Value) -> Response<B
         tokio::spawn(async move { stream.send(answer).await });
     } else if message.get("id").is_some() && message.get("method").is_some() {
         tokio::spawn(tools::answer(state, id.to_owned(), message, stream));
+    } else {
+        state.answered(id, &message);
     }
     body::whole(202, "text/plain", "Accepted")
 }

@@ -89,6 +89,7 @@ async fn post(state: Arc<State>, headers: &HeaderMap, message: Value, caller: Ca
         return refusal;
     }
     if message.get("id").is_none() || message.get("method").is_none() {
+        state.answered(session(headers), &message);
         return body::whole(202, "text/plain", "");
     }
     if let Some(behaviour) = tools::asked_to_misbehave(&state, &message) {
@@ -116,6 +117,9 @@ fn listen(state: &State, headers: &HeaderMap) -> Response<Body> {
         return refusal;
     }
     let (listener, messages) = mpsc::channel(1024);
-    state.script.lock().unwrap().listeners.push(listener);
+    let mut script = state.script.lock().unwrap();
+    script.streams.insert(session(headers).to_owned(), listener.clone());
+    script.listeners.push(listener);
+    drop(script);
     body::events(messages)
 }

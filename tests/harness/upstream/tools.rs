@@ -40,7 +40,8 @@ fn argument<'a>(message: &'a Value, name: &str) -> &'a str {
 
 /// Whether this request sends something else before its answer, which needs a stream.
 pub(crate) fn speaks_before_answering(message: &Value) -> bool {
-    message["method"] == "tools/call" && message["params"]["name"] == "progress"
+    let asks = message["params"]["name"] == "ask" && message["params"]["arguments"]["outside"] != true;
+    message["method"] == "tools/call" && (asks || message["params"]["name"] == "progress")
 }
 
 /// What a call of `bad` asks for; counted like any call.
@@ -98,6 +99,9 @@ pub(crate) async fn answer(state: Arc<State>, session: String, message: Value, e
             result(&message, &json!({"messages": [{"role": "user", "content": {"type": "text", "text": text}}]}))
         }
         "completion/complete" => result(&message, &json!({"completion": {"values": ["alice", "bob"], "total": 2}})),
+        "resources/subscribe" | "resources/unsubscribe" if state.script.lock().unwrap().subscribable => {
+            result(&message, &json!({}))
+        }
         method => error(&message, -32601, &format!("no method {method}")),
     };
     let _ = emit.send(answer).await;
@@ -120,11 +124,15 @@ fn tools(state: &State) -> Vec<Value> {
     names.extend(state.guard.as_ref().map(|_| "whoami".to_owned()));
     names.extend(state.script.lock().unwrap().extra_tools.iter().cloned());
     let hints = state.script.lock().unwrap().hints.clone();
+    let headers = state.script.lock().unwrap().headers.clone();
     let described = |name: &String| {
         let mut tool = json!({"name": name, "description": format!("{name} of {}", state.name), "inputSchema": text,
             "x-unknown": {"kept": true}});
         if let Some(hint) = hints.get(name) {
             tool["annotations"] = json!({*hint: true});
+        }
+        if let Some(header) = headers.get(name) {
+            tool["inputSchema"]["properties"]["text"]["x-mcp-header"] = json!(header);
         }
         tool
     };
@@ -163,6 +171,24 @@ async fn call(state: &State, session: &str, message: &Value, emit: &mpsc::Sender
                     let _ = emit.send(note).await;
                 }
             }
+        }
+        "ask" => {
+            let arguments = &message["params"]["arguments"];
+            let answered = super::asking::ask(state, session, arguments, emit).await;
+            if let Some(error) = arguments.get("error") {
+                return json!({"jsonrpc": "2.0", "id": message["id"], "error": error});
+            }
+            return said(answered.to_string());
+        }
+        "paced" => {
+            let say = |what: &str| {
+                let params = json!({"level": "info", "data": format!("{what} {text}")});
+                json!({"jsonrpc": "2.0", "method": "notifications/message", "params": params})
+            };
+            let _ = emit.send(say("before")).await;
+            let mut gate = state.gate.subscribe();
+            let _ = gate.wait_for(|open| *open).await;
+            let _ = emit.send(say("after")).await;
         }
         "told" => {
             let arguments = &message["params"]["arguments"];

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,6 +15,7 @@ use tokio::task::AbortHandle;
 use super::http::{Answer, HttpSession, bearable, drain, judge, send};
 use super::{Failure, ours, progress_token};
 use crate::credentials::Lines;
+use crate::session::Uid;
 use crate::table::Mount;
 
 /// How long the upstream may take to name its endpoint.
@@ -26,11 +28,11 @@ const LOOK: Duration = Duration::from_secs(10);
 const EVENT: usize = 4 << 20;
 /// Most requests that wait on one stream.
 const PENDING: usize = 1024;
-/// Progress notifications that may wait for a slow client.
-const PROGRESS: usize = 64;
+/// Messages of one request that may wait for a slow client.
+const MESSAGES: usize = 64;
 
-/// Gets every notification of the stream that belongs to no request under way.
-pub(crate) type Notify = Arc<dyn Fn(&Bytes, &Envelope) + Send + Sync>;
+/// Gets every notification and every question of the stream that belongs to no request under way.
+pub(crate) type Notify = Arc<dyn Fn(&Arc<LegacySession>, &Bytes, &Envelope) + Send + Sync>;
 
 /// An open stream with its endpoint. Dropped, it closes the stream.
 pub(crate) struct LegacySession {
@@ -46,14 +48,18 @@ struct Waiting {
 }
 
 struct Pending {
-    progress: mpsc::Sender<Bytes>,
+    messages: mpsc::Sender<Bytes>,
     answer: oneshot::Sender<Bytes>,
+    /// The client session that can be asked on the stream of its answer.
+    asks: Option<Uid>,
 }
 
 /// What comes back for one request.
 pub(crate) struct Exchange {
-    /// Progress notifications, as they came.
-    pub(crate) progress: mpsc::Receiver<Bytes>,
+    /// Progress, and questions, as they came.
+    messages: mpsc::Receiver<Bytes>,
+    /// One of them that was waited for.
+    early: Option<Bytes>,
     /// The whole response message, with our id.
     pub(crate) answer: oneshot::Receiver<Bytes>,
     waiting: Arc<Mutex<Waiting>>,
@@ -92,9 +98,11 @@ impl LegacySession {
             .ok_or(Failure::BadResponse("its stream names no endpoint of its own origin"))?;
         let waiting = Arc::new(Mutex::new(Waiting::default()));
         let early = events.split_off(1);
-        let reading = read(body, decoder, early, waiting.clone(), notify, Arc::downgrade(mount));
-        let reader = tokio::spawn(reading).abort_handle();
-        Ok(Arc::new(Self { endpoint, waiting, reader }))
+        Ok(Arc::new_cyclic(|session| {
+            let told = Told { session: session.clone(), waiting: waiting.clone(), notify };
+            let reading = read(body, decoder, early, told, Arc::downgrade(mount));
+            Self { endpoint, waiting, reader: tokio::spawn(reading).abort_handle() }
+        }))
     }
 
     /// Whether the stream is still open.
@@ -118,15 +126,16 @@ impl LegacySession {
         Ok(())
     }
 
-    /// Posts a request that expects an answer.
+    /// Posts a request that expects an answer. `asks`: the client session that can be asked meanwhile.
     pub(crate) async fn exchange(
         &self,
         mount: &Mount,
         lines: Option<&Arc<Lines>>,
         id: u64,
         body: Bytes,
+        asks: Option<Uid>,
     ) -> Result<Exchange, Failure> {
-        let (progress, progress_events) = mpsc::channel(PROGRESS);
+        let (messages, said) = mpsc::channel(MESSAGES);
         let (answer, answered) = oneshot::channel();
         {
             let mut waiting = lock(&self.waiting);
@@ -136,9 +145,9 @@ impl LegacySession {
             if waiting.requests.len() >= PENDING {
                 return Err(Failure::Busy);
             }
-            waiting.requests.insert(id, Pending { progress, answer });
+            waiting.requests.insert(id, Pending { messages, answer, asks });
         }
-        let exchange = Exchange { progress: progress_events, answer: answered, waiting: self.waiting.clone(), id };
+        let exchange = Exchange { messages: said, early: None, answer: answered, waiting: self.waiting.clone(), id };
         self.post(mount, lines, body).await?;
         Ok(exchange)
     }
@@ -151,7 +160,7 @@ impl LegacySession {
         id: u64,
         body: Bytes,
     ) -> Result<Result<Bytes, Bytes>, Failure> {
-        let mut exchange = self.exchange(mount, lines, id, body).await?;
+        let mut exchange = self.exchange(mount, lines, id, body, None).await?;
         let message = tokio::time::timeout(ASKING, &mut exchange.answer).await.map_err(|_| Failure::Deadline)?;
         let message = message.map_err(|_| Failure::SessionLost)?;
         super::response_in(&message, id)?.ok_or(Failure::BadResponse("it answers something else"))
@@ -161,6 +170,28 @@ impl LegacySession {
 impl Drop for LegacySession {
     fn drop(&mut self) {
         self.reader.abort();
+    }
+}
+
+impl Exchange {
+    /// Waits for the answer; `None` if something comes before it, which is the first of its messages then.
+    pub(crate) async fn answered_at_once(&mut self) -> Option<Result<Bytes, oneshot::error::RecvError>> {
+        tokio::select! {
+            biased;
+            Some(message) = self.messages.recv() => {
+                self.early = Some(message);
+                None
+            }
+            answer = &mut self.answer => Some(answer),
+        }
+    }
+
+    /// What comes before the answer.
+    pub(crate) fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        match self.early.take() {
+            Some(message) => Poll::Ready(Some(message)),
+            None => self.messages.poll_recv(cx),
+        }
     }
 }
 
@@ -188,17 +219,23 @@ fn resolve(mount: &Mount, data: &[u8]) -> Option<Uri> {
     }
 }
 
+/// Who is told of what comes on a stream.
+struct Told {
+    session: Weak<LegacySession>,
+    waiting: Arc<Mutex<Waiting>>,
+    notify: Notify,
+}
+
 async fn read(
     mut body: egress::Body,
     mut decoder: sse::Decoder,
     mut events: Vec<sse::Event>,
-    waiting: Arc<Mutex<Waiting>>,
-    notify: Notify,
+    told: Told,
     mount: Weak<Mount>,
 ) {
     loop {
         for event in events.drain(..) {
-            deliver(&event.data, &waiting, &notify);
+            told.deliver(&event.data);
         }
         let frame = match tokio::time::timeout(LOOK, body.frame()).await {
             Ok(Some(Ok(frame))) => frame,
@@ -213,35 +250,59 @@ async fn read(
         }
     }
     // The stream is the session: whoever waits on it hears that it is over.
-    let mut waiting = lock(&waiting);
+    let mut waiting = lock(&told.waiting);
     waiting.closed = true;
     waiting.requests.clear();
 }
 
-fn deliver(message: &Bytes, waiting: &Mutex<Waiting>, notify: &Notify) {
-    let Ok(envelope) = Envelope::scan(message) else { return };
-    match envelope.kind {
-        Kind::Response => {
-            let id = envelope.id.and_then(|span| ours(span.of(message)));
-            if let Some(pending) = id.and_then(|id| lock(waiting).requests.remove(&id)) {
-                let _gone = pending.answer.send(message.clone());
-            }
-        }
-        Kind::Notification => {
-            let token = envelope.params.as_ref().and_then(|params| progress_token(params, message));
-            let waiting = lock(waiting);
-            match token.and_then(|token| waiting.requests.get(&token)) {
-                Some(pending) => {
-                    let _slow = pending.progress.try_send(message.clone());
+impl Told {
+    fn deliver(&self, message: &Bytes) {
+        let Ok(envelope) = Envelope::scan(message) else { return };
+        let mut waiting = lock(&self.waiting);
+        match envelope.kind {
+            Kind::Response => {
+                let id = envelope.id.and_then(|span| ours(span.of(message)));
+                if let Some(pending) = id.and_then(|id| waiting.requests.remove(&id)) {
+                    let _gone = pending.answer.send(message.clone());
                 }
-                None => {
-                    drop(waiting);
-                    notify(message, &envelope);
+                return;
+            }
+            // Only the relay that passed a question on knows which one is meant.
+            Kind::Notification if envelope.method(message) == "notifications/cancelled" => {
+                for pending in waiting.requests.values().filter(|pending| pending.asks.is_some()) {
+                    let _slow = pending.messages.try_send(message.clone());
                 }
             }
+            Kind::Notification => {
+                let token = envelope.params.as_ref().and_then(|params| progress_token(params, message));
+                if let Some(pending) = token.and_then(|token| waiting.requests.get(&token)) {
+                    let _slow = pending.messages.try_send(message.clone());
+                    return;
+                }
+            }
+            Kind::Request => {
+                let ping = envelope.method(message) == "ping";
+                let taker = waiting.taker().filter(|_| !ping);
+                if taker.is_some_and(|pending| pending.messages.try_send(message.clone()).is_ok()) {
+                    return;
+                }
+            }
         }
-        // No capability was declared that would allow an upstream to ask.
-        Kind::Request => (),
+        drop(waiting);
+        if let Some(session) = self.session.upgrade() {
+            (self.notify)(&session, message, &envelope);
+        }
+    }
+}
+
+impl Waiting {
+    /// The request that a question belongs to. Nothing on this transport says which, so it is known only where a single
+    /// client session has requests under way on which it can be asked; of several of its own the oldest has the stream,
+    /// since whichever it is, the same client is asked. With more than one session the question belongs to no call.
+    fn taker(&self) -> Option<&Pending> {
+        let can = || self.requests.iter().filter_map(|(id, pending)| Some((id, pending, pending.asks?)));
+        let (_, oldest, whose) = can().min_by_key(|(id, ..)| **id)?;
+        can().all(|(.., other)| other == whose).then_some(oldest)
     }
 }
 
