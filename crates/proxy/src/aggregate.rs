@@ -1,11 +1,12 @@
 //! `/mcp`: everything that a caller may use as one server, and the way from its names back to the servers'.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::Response;
-use mcp::{ListKind, Params, Revision, Span, names, write};
+use mcp::{Era, ListKind, Params, Revision, Span, names, write};
 use serde_json::json;
 
 use crate::body::Body;
@@ -19,7 +20,8 @@ use crate::meta_tools::MetaTool;
 use crate::principal::Authenticated;
 use crate::relay::{Asked, Renamed, json_response, refused};
 use crate::table::{Listed, Mount, Offered};
-use crate::upstream::Failure;
+use crate::upstream::{Connected, Failure};
+use crate::upstream_sessions::Shared;
 use crate::views::unprefixed;
 
 /// How long the upstreams may take to list their tasks.
@@ -55,6 +57,9 @@ impl Gate {
                     .ok_or(Fault::Params("uri is missing"))?;
                 let (mount, original) =
                     Box::pin(self.owner(asked, &uri)).await.ok_or(Fault::Unknown { reason: "unknown_resource" })?;
+                if !self.subscribes_or_not(asked, &mount, &original, &uri)? {
+                    return Ok(json_response(write::result(&asked.id, b"{}")));
+                }
                 Ok(self.relay(asked, &mount, renamed(span, &uri, &original), Some(call)).await)
             }
             "completion/complete" => {
@@ -208,22 +213,42 @@ impl Gate {
 
     /// Tells every upstream that the principal has a session with, all at once, and waits a moment.
     async fn set_level(&self, asked: &Asked<'_>) {
-        let Some(params) = asked.params() else { return };
-        let params = params.all.of(asked.message);
+        self.remember_level(asked);
         let told = asked.who.mounts().map(async |mount| {
             let Ok(bearing) = self.credentials().bearing(mount, &asked.behalf()).await else { return };
             let Some(opened) = self.sessions.known(mount, &asked.behalf(), bearing.part).await else { return };
-            if mount.cooldown.remaining(Instant::now()).is_some() {
-                return;
-            }
-            let connected = opened.connected.bearing(bearing.lines.as_ref());
-            let asking = crate::upstream::ask(mount, &connected, "logging/setLevel", params);
-            let told = tokio::time::timeout(LEVEL, asking).await.unwrap_or(Err(Failure::Deadline));
-            if let Err(failure) = told {
-                tracing::debug!(server = mount.name(), class = failure.class(), "a log level could not be passed on");
+            if mount.cooldown.remaining(Instant::now()).is_none() {
+                self.tell_level(asked, mount, &opened, &opened.connected.bearing(bearing.lines.as_ref())).await;
             }
         });
         futures::future::join_all(told).await;
+    }
+
+    /// From which level on a client with a session wants to be told what servers log.
+    pub(crate) fn remember_level(&self, asked: &Asked<'_>) {
+        if let Some(level) = asked.params().and_then(|params| params.level) {
+            self.client_sessions.set_level(asked.session, level.of(asked.message));
+        }
+    }
+
+    /// Tells an upstream the level that the client wants, if it has said one. Sessions that share the upstream's share
+    /// the level: the last word counts.
+    pub(crate) async fn tell_level(
+        &self,
+        asked: &Asked<'_>,
+        mount: &Arc<Mount>,
+        shared: &Shared,
+        connected: &Connected,
+    ) {
+        let logs = connected.era() == Era::Session && mount.offers.known().is_some_and(|offered| offered.logging);
+        let Some(level) = self.client_sessions.level(asked.session).filter(|_| logs) else { return };
+        shared.level_told.store(true, Ordering::Release);
+        let params = [&b"{\"level\":"[..], &level, b"}"].concat();
+        let asking = crate::upstream::ask(mount, connected, "logging/setLevel", &params);
+        let told = tokio::time::timeout(LEVEL, asking).await.unwrap_or(Err(Failure::Deadline));
+        if let Err(failure) = told {
+            tracing::debug!(server = mount.name(), class = failure.class(), "a log level could not be passed on");
+        }
     }
 }
 

@@ -5,20 +5,23 @@
 //! Who does not use a session for half an hour has left it: it ends, over there too, and looks unknown from then on.
 
 use std::collections::hash_map::Entry;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use http::HeaderValue;
-use model::{ServerId, TenantId};
+use model::{ServerId, Subject, TenantId};
 use moka::policy::EvictionPolicy;
 
 use crate::farewell::Farewell;
+use crate::fault::Fault;
 use crate::gate::Gate;
 use crate::principal::Authenticated;
+use crate::relay::{Asked, is_own};
 use crate::session::{Scope, Session, Uid};
+use crate::table::Mount;
 use crate::timers::scaled;
 use crate::upstream::http::HttpSession;
 
@@ -47,6 +50,7 @@ pub(crate) struct ClientSessions {
 /// What is kept of one session.
 pub(crate) struct Kept {
     tenant: TenantId,
+    subject: Subject,
     /// Milliseconds since the process began.
     used: AtomicU64,
     /// When the owner was told last that it is used here; of sessions of others.
@@ -59,7 +63,8 @@ pub(crate) struct Kept {
 struct Says {
     /// From which level on it wants to be told what servers log; raw JSON.
     level: Option<Box<[u8]>>,
-    subscriptions: BTreeSet<(ServerId, Box<str>)>,
+    /// Resources by server and the server's own URI, and what the client calls them.
+    subscriptions: BTreeMap<(ServerId, Box<str>), Box<str>>,
     /// Ends the upstream's session that was opened for this one.
     farewell: Option<Farewell>,
 }
@@ -110,7 +115,8 @@ impl ClientSessions {
     pub(crate) fn is_to_be_told(&self, session: &Session) -> bool {
         let (kept, now) = (self.kept(session), self.now());
         let told = kept.told.load(Ordering::Relaxed);
-        let due = told == 0 || now.saturating_sub(told) > self.idle.as_millis() as u64 * TELL.as_secs() / IDLE.as_secs();
+        let due =
+            told == 0 || now.saturating_sub(told) > self.idle.as_millis() as u64 * TELL.as_secs() / IDLE.as_secs();
         // One of those who ask at once.
         due && kept.told.compare_exchange(told, now.max(1), Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
@@ -167,27 +173,56 @@ impl ClientSessions {
         self.kept(session).says().level = Some(level.into());
     }
 
-    /// The client subscribed to a resource of a server.
-    pub(crate) fn subscribe(&self, session: &Session, server: ServerId, uri: &str) -> Result<(), TooMany> {
+    /// The client subscribed to a resource of a server, which it calls `called`.
+    pub(crate) fn subscribe(
+        &self,
+        session: &Session,
+        server: ServerId,
+        uri: &str,
+        called: &str,
+    ) -> Result<(), TooMany> {
         let kept = self.kept(session);
         let mut says = kept.says();
-        if says.subscriptions.len() >= SUBSCRIPTIONS && !says.subscriptions.contains(&(server, uri.into())) {
+        if says.subscriptions.len() >= SUBSCRIPTIONS && !says.subscriptions.contains_key(&(server, uri.into())) {
             return Err(TooMany);
         }
-        says.subscriptions.insert((server, uri.into()));
+        says.subscriptions.insert((server, uri.into()), called.into());
         Ok(())
     }
 
-    /// It wants no more of it.
-    pub(crate) fn unsubscribe(&self, session: &Session, server: ServerId, uri: &str) {
-        self.kept(session).says().subscriptions.remove(&(server, uri.into()));
+    /// It wants no more of it. Whether nobody else of its principal wants it either: the session upstream is theirs, too.
+    pub(crate) fn unsubscribe(&self, session: &Session, server: ServerId, uri: &str) -> bool {
+        let place = (server, uri.into());
+        self.kept(session).says().subscriptions.remove(&place);
+        let wants = |kept: &Arc<Kept>| {
+            kept.subject == session.subject
+                && kept.tenant == session.tenant
+                && kept.says().subscriptions.contains_key(&place)
+        };
+        !self.shards.iter().any(|shard| shard.lock().unwrap_or_else(PoisonError::into_inner).values().any(wants))
     }
 
-    /// What the session subscribed to at a server.
-    pub(crate) fn subscriptions(&self, session: &Session, server: ServerId) -> Vec<Box<str>> {
-        let kept = self.kept(session);
-        let says = kept.says();
-        says.subscriptions.iter().filter(|(of, _)| *of == server).map(|(_, uri)| uri.clone()).collect()
+    /// What the session subscribed to at a server, by the server's own URIs; with `of_all`, what all sessions of that
+    /// principal did.
+    pub(crate) fn subscribed(&self, session: &Session, of_all: Option<Subject>, server: ServerId) -> BTreeSet<Box<str>> {
+        let kept = match of_all {
+            None => vec![self.kept(session)],
+            Some(subject) => {
+                let shards = self.shards.iter().map(|shard| shard.lock().unwrap_or_else(PoisonError::into_inner));
+                let of = |kept: &&Arc<Kept>| kept.tenant == session.tenant && kept.subject == subject;
+                shards.flat_map(|shard| shard.values().filter(of).cloned().collect::<Vec<_>>()).collect()
+            }
+        };
+        let at_server = |says: &Says| -> Vec<Box<str>> {
+            says.subscriptions.keys().filter(|(of, _)| *of == server).map(|(_, uri)| uri.clone()).collect()
+        };
+        kept.iter().flat_map(|kept| at_server(&kept.says())).collect()
+    }
+
+    /// What a session calls a resource of a server that it subscribed to.
+    pub(crate) fn called(&self, uid: Uid, server: ServerId, uri: &str) -> Option<Box<str>> {
+        let kept = self.shard(uid).get(&uid).cloned()?;
+        kept.says().subscriptions.get(&(server, uri.into())).cloned()
     }
 
     /// Names of the bounds, the bounds, and how much of each is in use.
@@ -221,7 +256,13 @@ impl ClientSessions {
 
     fn fresh(&self, session: &Session) -> Arc<Kept> {
         let used = AtomicU64::new(self.now());
-        Arc::new(Kept { tenant: session.tenant, used, told: AtomicU64::new(0), says: Mutex::default() })
+        Arc::new(Kept {
+            tenant: session.tenant,
+            subject: session.subject,
+            used,
+            told: AtomicU64::new(0),
+            says: Mutex::default(),
+        })
     }
 
     fn now(&self) -> u64 {
@@ -254,6 +295,31 @@ impl Gate {
             self.sessions.farewell(mount, &HttpSession { id, revision, lines: None }, *part)
         });
         self.client_sessions.begin(session, farewell);
+    }
+}
+
+impl Gate {
+    /// Remembers what a client with a session subscribes to, or no more, and what it calls it. Whether the upstream has to
+    /// hear of it: in a session that several share, somebody else may want it still.
+    pub(crate) fn subscribes_or_not(
+        &self,
+        asked: &Asked<'_>,
+        mount: &Mount,
+        uri: &str,
+        called: &str,
+    ) -> Result<bool, Fault> {
+        let (session, server) = (asked.session, mount.spec.id);
+        match asked.method() {
+            "resources/subscribe" => {
+                let full = Fault::Quota { what: "resource subscriptions of this session", retry_after: IDLE };
+                self.client_sessions.subscribe(session, server, uri, called).map(|()| true).map_err(|TooMany| full)
+            }
+            "resources/unsubscribe" => {
+                let last = self.client_sessions.unsubscribe(session, server, uri);
+                Ok(last || asked.who.served(mount).is_ok_and(|served| is_own(session, mount, served.part)))
+            }
+            _ => Ok(true),
+        }
     }
 }
 
@@ -301,15 +367,17 @@ mod tests {
         sessions.set_level(&one, b"\"debug\"");
         assert_eq!((sessions.level(&one).as_deref(), sessions.level(&other)), (Some(&b"\"debug\""[..]), None));
         for uri in ["note://b", "note://a", "note://a"] {
-            sessions.subscribe(&one, server, uri).unwrap();
+            sessions.subscribe(&one, server, uri, &format!("my {uri}")).unwrap();
         }
-        sessions.subscribe(&one, ServerId::fresh(), "note://c").unwrap();
-        let subscribed = |session| sessions.subscriptions(session, server).iter().map(|uri| uri.to_string()).collect();
-        let both: Vec<String> = subscribed(&one);
-        assert_eq!(both, ["note://a", "note://b"]);
-        sessions.unsubscribe(&one, server, "note://b");
-        let left: Vec<String> = subscribed(&one);
-        assert_eq!((left, sessions.subscriptions(&other, server)), (vec!["note://a".to_owned()], vec![]));
+        sessions.subscribe(&other, server, "note://a", "note://a").unwrap();
+        let called = |session: &Session, uri: &str| sessions.called(session.uid, server, uri);
+        assert_eq!(called(&one, "note://b").as_deref(), Some("my note://b"));
+        assert_eq!(sessions.called(one.uid, ServerId::fresh(), "note://b"), None, "another server's");
+        let both = |of_all| sessions.subscribed(&one, of_all, server).len();
+        assert_eq!((both(None), both(Some(one.subject)), both(Some(other.subject))), (2, 2, 1));
+        assert!(sessions.unsubscribe(&one, server, "note://b"), "nobody wants it any more");
+        assert!(!sessions.unsubscribe(&one, server, "note://a"), "the other session does");
+        assert_eq!((called(&one, "note://a"), called(&other, "note://a").as_deref()), (None, Some("note://a")));
         sessions.end(one.uid);
         assert!(!sessions.uses(&one) && sessions.uses(&other));
     }
@@ -319,10 +387,10 @@ mod tests {
         let sessions = ClientSessions::default();
         let (session, server) = (session(1), ServerId::fresh());
         for number in 0..SUBSCRIPTIONS {
-            sessions.subscribe(&session, server, &number.to_string()).unwrap();
+            sessions.subscribe(&session, server, &number.to_string(), "").unwrap();
         }
-        assert_eq!(sessions.subscribe(&session, server, "more"), Err(TooMany));
-        assert_eq!(sessions.subscribe(&session, server, "7"), Ok(()), "that is no more");
+        assert_eq!(sessions.subscribe(&session, server, "more", ""), Err(TooMany));
+        assert_eq!(sessions.subscribe(&session, server, "7", ""), Ok(()), "that is no more");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What one of several servers behind one URL names in its answers, as the client may bring it back: URIs that would
 //! lead to another server carry this one's name, ids of tasks are sealed with it.
 
+use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -25,6 +26,12 @@ pub(crate) struct Exposed {
     pub(crate) sealer: Arc<Sealer>,
     /// The client asked for a URI that carries the server's name: what comes of it does, too.
     pub(crate) by_name: bool,
+}
+
+impl fmt::Debug for Exposed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Exposed({})", self.mount.name())
+    }
 }
 
 impl Exposed {
