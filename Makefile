@@ -51,7 +51,7 @@ conformance: setup build ## MCP's conformance suite in both its versions, direct
 	build/conformance/* || status=1; exit $$status
 
 matrix: setup build ## Every real client with every real server, beside the table of what is expected
-	@rm -rf build/matrix; status=0; GATEHOUSE_MATRIX=all $(NEXTEST) -E 'package(tests) & test(/^matrix::/)' $(ARGS) || status=$$?; \
+	@rm -rf build/matrix; status=0; MATRIX=all $(NEXTEST) -E 'package(tests) & test(/^matrix::/)' $(ARGS) || status=$$?; \
 	cat build/matrix/* || status=1; exit $$status
 
 long: setup build ## The end-to-end tests and the store's with the full counts of operations

@@ -1,7 +1,7 @@
 //! Every real client with every real server through Gatehouse, held against tests/fixtures/matrix.md.
 //!
 //! `make matrix` tries all of them. Otherwise `everything` and `conforming` meet every client, and the other servers two.
-//! GATEHOUSE_MATRIX=direct leaves Gatehouse out: what differs then is due to the client or the server.
+//! MATRIX=direct leaves Gatehouse out: what differs then is due to the client or the server.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -150,7 +150,7 @@ async fn house(url: &str) -> Gatehouse {
 }
 
 async fn every_client_meets(server: &str, url: &str, all: bool) {
-    let wanted = std::env::var("GATEHOUSE_MATRIX").unwrap_or_default();
+    let wanted = std::env::var("MATRIX").unwrap_or_default();
     let all = all || !wanted.is_empty();
     let house = if wanted == "direct" { None } else { Some(house(url).await) };
     let profile = profile(server);
