@@ -11,6 +11,7 @@ mod m0005_sign_in;
 mod m0006_connections;
 mod m0007_toolsets;
 mod m0008_peers;
+mod m0009_eras;
 
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend};
@@ -30,6 +31,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0006_connections::Migration),
             Box::new(m0007_toolsets::Migration),
             Box::new(m0008_peers::Migration),
+            Box::new(m0009_eras::Migration),
         ]
     }
 }

@@ -82,6 +82,8 @@ pub struct ProbeReport {
     pub transport: Transport,
     /// The MCP revision that was agreed.
     pub revision: String,
+    /// Which eras of the protocol it speaks.
+    pub eras: model::Eras,
     /// The upstream's own name and version, a JSON object.
     pub server_info: String,
     /// Its tools, a JSON array.

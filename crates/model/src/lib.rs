@@ -37,7 +37,7 @@ pub use self::name::{
 pub use self::principal::{Principal, Subject};
 pub use self::resource::{Resource, ResourceKind, ResourceName};
 pub use self::secret::Secret;
-pub use self::server::{ServerLimits, ServerSpec, Transport, TransportError, UpstreamUrl, UrlError};
+pub use self::server::{Eras, ServerLimits, ServerSpec, Transport, TransportError, UpstreamUrl, UrlError};
 pub use self::tenant::{Limits, TenantSpec};
 pub use self::toolset::{
     Listing, MAX_TOOLSET_DESCRIPTION, MAX_TOOLSET_TOOLS, ToolsetError, ToolsetSpec, ToolsetTool,

@@ -175,6 +175,46 @@ pub struct ServerSpec {
     pub limits: ServerLimits,
     /// How it is authenticated to; `None`: it is called without a credential.
     pub binding: Option<Binding>,
+    /// Which eras the upstream spoke when it was looked at. A hint: who speaks with it finds out when it is wrong, so it is
+    /// no part of the digest.
+    pub eras: Eras,
+}
+
+/// Which eras of the protocol an upstream speaks; `None` where nobody has found out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Eras {
+    /// `initialize` opens a session (2024-11-05 to 2025-11-25).
+    pub session: Option<bool>,
+    /// Each request says everything itself (2026-07-28).
+    pub stateless: Option<bool>,
+}
+
+impl Eras {
+    /// One small number, 0 to 10: two bits for each era.
+    pub fn code(self) -> u8 {
+        let bits = |spoken| match spoken {
+            None => 0,
+            Some(true) => 1,
+            Some(false) => 2,
+        };
+        bits(self.session) | bits(self.stateless) << 2
+    }
+
+    /// Reads [`Eras::code`]; what is none says nothing.
+    pub fn from_code(code: u32) -> Self {
+        let spoken = |bits| match bits & 3 {
+            1 => Some(true),
+            2 => Some(false),
+            _ => None,
+        };
+        Self { session: spoken(code), stateless: spoken(code >> 2) }
+    }
+
+    /// The words for the eras that it is known to speak.
+    pub fn words(self) -> impl Iterator<Item = &'static str> {
+        let words = [("session", self.session), ("stateless", self.stateless)];
+        words.into_iter().filter(|(_, spoken)| *spoken == Some(true)).map(|(word, _)| word)
+    }
 }
 
 impl ServerSpec {

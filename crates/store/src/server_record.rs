@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use model::{Binding, Generation, ServerId, ServerLimits, ServerName, ServerSpec, TenantId, Transport, UpstreamUrl};
+use model::{Binding, Eras, Generation, ServerId, ServerLimits, ServerName, ServerSpec, TenantId, Transport, UpstreamUrl};
 use sea_orm::ActiveValue::Set;
 use serde_json::{Value, json};
 
@@ -137,6 +137,8 @@ pub struct NewServer {
     pub retry_delay: Duration,
     /// Its share of the tenant's limits.
     pub limits: ServerLimits,
+    /// Which eras its upstream speaks, as far as somebody has looked.
+    pub eras: Eras,
     /// See [`ServerRecord::description`].
     pub description: Option<String>,
     /// See [`ServerRecord::tags`].
@@ -166,6 +168,7 @@ impl NewServer {
             retry_count: 0,
             retry_delay: Duration::from_secs(1),
             limits: ServerLimits::default(),
+            eras: Eras::default(),
             description: None,
             tags: Vec::new(),
             icon: None,
@@ -202,6 +205,8 @@ pub struct ServerPatch {
     pub retry_delay: Option<Duration>,
     /// Each limit by itself.
     pub limits: ServerLimitsPatch,
+    /// See [`NewServer::eras`]. Unknown again where nothing is said and the upstream is another one.
+    pub eras: Option<Eras>,
     /// See [`ServerRecord::description`].
     pub description: Option<Option<String>>,
     /// See [`ServerRecord::tags`]: replaces all of them.
@@ -278,6 +283,7 @@ impl ServerRecord {
             retry_delay: whole_millis(new.retry_delay),
             limits: new.limits,
             binding: None,
+            eras: new.eras,
         };
         let record = Self {
             spec,
@@ -320,6 +326,8 @@ impl ServerRecord {
     /// The record with the patch applied; generation, time and who changed it are left alone. Fails as `new` does.
     pub(crate) fn patched(&self, patch: ServerPatch) -> Result<Self, StoreError> {
         let Self { spec: old, enabled, description, tags, icon, .. } = self.clone();
+        let elsewhere = patch.url.as_ref().is_some_and(|url| *url != old.url)
+            || patch.transport.is_some_and(|transport| transport != old.transport);
         let spec = ServerSpec {
             id: old.id,
             tenant: old.tenant,
@@ -337,6 +345,8 @@ impl ServerRecord {
             retry_delay: patch.retry_delay.map_or(old.retry_delay, whole_millis),
             limits: patch.limits.over(old.limits),
             binding: old.binding,
+            // Of another upstream nobody knows.
+            eras: patch.eras.unwrap_or(if elsewhere { Eras::default() } else { old.eras }),
         };
         let record = Self {
             spec,
@@ -397,6 +407,7 @@ impl ServerRecord {
             "auth": row_text::kind_of_auth(&self.auth),
             "auth_secret": self.auth_secret.is_some(),
             "auth_secret_version": self.auth_secret_version,
+            "eras": self.spec.eras.words().collect::<Vec<_>>(),
             "scopes": self.spec.binding.iter().flat_map(|it| &it.scopes).map(|it| it.as_str()).collect::<Vec<_>>(),
             "description": self.description,
             "tags": self.tags,
@@ -436,6 +447,7 @@ impl ServerRecord {
             auth_secret: Set(self.auth_secret),
             auth_secret_version: Set(self.auth_secret_version),
             binding: Set(spec.binding.as_ref().map(|binding| row_text::binding(binding).to_string())),
+            eras: Set(i32::from(spec.eras.code())),
         }
     }
 }
@@ -465,6 +477,7 @@ impl TryFrom<server::Model> for ServerRecord {
                 .binding
                 .map(|text| row_text::read_binding(&text).ok_or(corrupt("server.binding")))
                 .transpose()?,
+            eras: Eras::from_code(u32::try_from(row.eras).map_err(|_| corrupt("server.eras"))?),
         };
         Ok(Self {
             spec,

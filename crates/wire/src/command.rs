@@ -132,6 +132,8 @@ pub struct Probed {
     pub transport: Transport,
     /// The protocol revision it speaks.
     pub revision: String,
+    /// Which eras of the protocol it speaks.
+    pub eras: model::Eras,
     /// What it says of itself, JSON.
     pub server_info: String,
     /// Its tools, a JSON array.
@@ -276,6 +278,7 @@ impl From<CommandAnswer> for generated::CommandAnswer {
                 tools: probed.tools,
                 latency_ms: probed.latency_ms,
                 challenge: probed.challenge.as_ref().map(Into::into),
+                eras: probed.eras.code().into(),
             }),
             Outcome::Listed(tools) => Body::Listed(tools),
             Outcome::Called(result) => Body::Called(result),
@@ -303,6 +306,7 @@ impl TryFrom<generated::CommandAnswer> for CommandAnswer {
                 tools: probed.tools,
                 latency_ms: probed.latency_ms,
                 challenge: probed.challenge.map(challenge).transpose()?,
+                eras: model::Eras::from_code(probed.eras),
             }),
             Body::Listed(tools) => Outcome::Listed(tools),
             Body::Called(result) => Outcome::Called(result),
@@ -446,8 +450,8 @@ mod tests {
                         scope,
                         error,
                     });
-                    let transport = Transport::Sse;
-                    Outcome::Probed(Probed { transport, revision, server_info, tools, latency_ms, challenge })
+                    let (transport, eras) = (Transport::Sse, model::Eras::from_code(latency_ms as u32));
+                    Outcome::Probed(Probed { transport, revision, eras, server_info, tools, latency_ms, challenge })
                 }
             ),
             any::<Vec<u8>>().prop_map(Outcome::Listed),

@@ -293,6 +293,7 @@ mod tests {
                 retry_delay: std::time::Duration::from_secs(1),
                 limits: model::ServerLimits::default(),
                 binding: None,
+                eras: model::Eras::default(),
             })
         };
         let servers: Vec<_> = (0..100).map(server).collect();

@@ -124,6 +124,7 @@ impl From<&ServerSpec> for generated::Server {
             retry_delay_ms: millis(server.retry_delay),
             limits: Some(server.limits.into()),
             binding: server.binding.as_ref().map(Into::into),
+            eras: server.eras.code().into(),
         }
     }
 }
@@ -184,6 +185,7 @@ pub(crate) fn server(id: model::ServerId, body: generated::Server) -> Result<Ser
         retry_delay: Duration::from_millis(body.retry_delay_ms),
         limits: body.limits.unwrap_or_default().into(),
         binding: body.binding.map(connection::binding).transpose()?,
+        eras: model::Eras::from_code(body.eras),
     })
 }
 
@@ -315,6 +317,7 @@ pub(crate) mod tests {
                     retry_delay: Duration::from_millis(more.1.into()),
                     limits: ServerLimits { concurrent: more.2[0], response_bytes: more.2[1], call_secs: more.2[2] },
                     binding: more.3,
+                    eras: model::Eras::from_code(more.1.into()),
                 })
             },
         )

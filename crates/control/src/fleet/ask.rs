@@ -72,6 +72,7 @@ impl Fleet {
             Outcome::Probed(probed) => Ok(ProbeReport {
                 transport: probed.transport,
                 revision: probed.revision,
+                eras: probed.eras,
                 server_info: probed.server_info,
                 tools: probed.tools,
                 latency_ms: probed.latency_ms,

@@ -100,6 +100,7 @@ async fn create(store: &Store, actor: &Actor, spec: &ServerSpec) -> Result<(Serv
             read_timeout: spec.read_timeout,
             disabled_tools: spec.disabled_tools.clone(),
             trust_hints: spec.trust_hints,
+            eras: spec.eras,
             ..NewServer::new(name, title, spec.url.clone())
         };
         match store.tenant(spec.tenant).create_server(actor, new).await {
@@ -162,6 +163,7 @@ mod tests {
                 retry_delay: new.retry_delay,
                 limits: new.limits,
                 binding: None,
+                eras: model::Eras::default(),
             };
             ObservedMount {
                 tenant: self.tenant,

@@ -153,6 +153,10 @@ async fn create(
             retry_count: add.retry_count,
             retry_delay: add.retry_delay,
             limits: add.limits,
+            eras: match probe {
+                Probe::Spoke(report) => report.eras,
+                Probe::Skipped | Probe::NeedsAuth { .. } => model::Eras::default(),
+            },
             description: add.description.clone(),
             tags: add.tags.clone(),
             icon: add.icon.clone(),

@@ -39,6 +39,7 @@ fn server(number: usize) -> Resource {
         retry_delay: Duration::from_secs(1),
         limits: model::ServerLimits::default(),
         binding: None,
+        eras: model::Eras::default(),
     })
 }
 

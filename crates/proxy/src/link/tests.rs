@@ -604,6 +604,7 @@ fn server(name: &str, id: u128) -> Resource {
         retry_delay: Duration::from_secs(1),
         limits: model::ServerLimits::default(),
         binding: None,
+        eras: model::Eras::default(),
     })
 }
 

@@ -56,6 +56,7 @@ fn probed(probed: crate::commands::Probed) -> Outcome {
     Outcome::Probed(wire::Probed {
         transport: probed.transport,
         revision: probed.revision,
+        eras: probed.eras,
         server_info: text(&probed.server_info),
         tools: text(&probed.tools),
         latency_ms: u64::try_from(probed.latency.as_millis()).unwrap_or(u64::MAX),

@@ -20,6 +20,11 @@ impl Eras {
         }
     }
 
+    /// What is known of both, for a record.
+    pub(crate) fn known(&self) -> model::Eras {
+        model::Eras { session: self.speaks(Era::Session), stateless: self.speaks(Era::Stateless) }
+    }
+
     /// Remembers what was found out, in place of what was thought before.
     pub(crate) fn found(&self, era: Era, spoken: bool) {
         let bits = if spoken { SPOKEN } else { NOT_SPOKEN };
@@ -28,14 +33,27 @@ impl Eras {
         _ = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, put);
     }
 
+    /// It was spoken with in this era, and does not know it: so nothing is known of the other either, if that was not
+    /// spoken before.
+    pub(crate) fn proved_wrong(&self, era: Era) {
+        self.found(era, false);
+        if self.speaks(other(era)) == Some(false) {
+            self.0.fetch_and(!(3 << shift(other(era))), Ordering::Relaxed);
+        }
+    }
+
     /// The era to speak with it for a client of `era`: the same, unless it is known not to be spoken while the other
     /// may be.
     pub(crate) fn for_client(&self, era: Era) -> Era {
-        let other = match era {
-            Era::Session => Era::Stateless,
-            Era::Stateless => Era::Session,
-        };
+        let other = other(era);
         if self.speaks(era) == Some(false) && self.speaks(other) != Some(false) { other } else { era }
+    }
+}
+
+fn other(era: Era) -> Era {
+    match era {
+        Era::Session => Era::Stateless,
+        Era::Stateless => Era::Session,
     }
 }
 
@@ -49,6 +67,19 @@ fn shift(era: Era) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_upstream_that_changed_its_era_is_asked_anew() {
+        let eras = Eras::default();
+        eras.found(Era::Session, true);
+        eras.found(Era::Stateless, false);
+        eras.proved_wrong(Era::Session);
+        assert_eq!((eras.speaks(Era::Session), eras.speaks(Era::Stateless)), (Some(false), None));
+        assert_eq!(eras.for_client(Era::Session), Era::Stateless);
+        eras.found(Era::Stateless, true);
+        eras.proved_wrong(Era::Session);
+        assert_eq!((eras.speaks(Era::Session), eras.speaks(Era::Stateless)), (Some(false), Some(true)));
+    }
 
     #[test]
     fn the_clients_own_era_is_spoken_where_it_can_be() {

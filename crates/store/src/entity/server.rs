@@ -36,6 +36,7 @@ pub struct Model {
     pub auth_secret: Option<Vec<u8>>,
     pub auth_secret_version: i64,
     pub binding: Option<String>,
+    pub eras: i32,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

@@ -126,6 +126,7 @@ async fn a_patch_changes_the_named_fields_and_no_others() {
     assert_eq!(tenant.server(old.spec.id).await.unwrap(), Some(expected));
 
     let everything = ServerPatch {
+        eras: Some(model::Eras { session: Some(true), stateless: Some(false) }),
         name: Some("renamed".parse().unwrap()),
         title: Some("Renamed".to_owned()),
         transport: Some(Transport::Sse),

@@ -137,6 +137,7 @@ fn server(tenant: TenantId, name: &str, upstream: SocketAddr) -> Result<ServerSp
         retry_delay: Duration::from_secs(1),
         limits: model::ServerLimits::default(),
         binding: None,
+        eras: model::Eras::default(),
     })
 }
 

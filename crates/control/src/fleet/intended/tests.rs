@@ -40,6 +40,7 @@ fn server(of: u8, number: u128, title: &str) -> Resource {
         retry_delay: Duration::from_secs(1),
         limits: ServerLimits::default(),
         binding: None,
+        eras: model::Eras::default(),
     })
 }
 

@@ -24,6 +24,7 @@ fn spec(tenant: TenantId, name: &str) -> ServerSpec {
         retry_delay: Duration::from_secs(1),
         limits: model::ServerLimits::default(),
         binding: None,
+        eras: model::Eras::default(),
     }
 }
 

@@ -233,7 +233,7 @@ pub(crate) struct ServerLimitsBody {
 /// Reads a create; `None` when something is wrong, which `fields` then knows.
 pub(crate) fn create(fields: &mut Fields) -> Option<AddServer> {
     fields.given_by_us();
-    fields.immutable(&["created_by", "updated_by", "required_secrets"]);
+    fields.immutable(&["created_by", "updated_by", "required_secrets", "eras"]);
     let name = fields.optional("name", slug);
     let title = fields.optional("title", words(MAX_TITLE));
     let url = fields.required("url", url);
@@ -356,6 +356,7 @@ pub(crate) fn change(fields: &mut Fields) -> ChangeServer {
 
 fn patch(fields: &mut Fields) -> ServerPatch {
     ServerPatch {
+        eras: None,
         name: fields.replace("name", slug),
         title: fields.replace("title", words(MAX_TITLE)),
         transport: fields.change("transport", transport).or_default(|| Transport::Auto),

@@ -298,6 +298,7 @@ async fn what_was_read_and_sent_back_changes_no_secret_and_raises_no_version() {
             "updated_at",
             "deleted_at",
             "required_secrets",
+            "eras",
         ] {
             read.as_object_mut().unwrap().remove(given);
         }

@@ -134,6 +134,7 @@ impl Proxies for Double {
         Ok(ProbeReport {
             transport,
             revision: "2025-11-25".to_owned(),
+            eras: model::Eras { session: Some(true), stateless: Some(false) },
             server_info,
             tools,
             latency_ms: 1,

@@ -29,6 +29,9 @@ pub(crate) struct ServerView {
     #[schema(required)]
     description: Option<String>,
     transport: TransportView,
+    /// Which eras of the protocol its upstream spoke when it was looked at: `session` (2024-11-05 to 2025-11-25),
+    /// `stateless` (2026-07-28). Empty where nobody has looked.
+    eras: Vec<&'static str>,
     /// Where the upstream is.
     url: String,
     /// Public headers sent with every request.
@@ -100,6 +103,7 @@ impl From<&ServerRecord> for ServerView {
             title: spec.title.clone(),
             description: record.description.clone(),
             transport: spec.transport.into(),
+            eras: spec.eras.words().collect(),
             url: spec.url.as_str().to_owned(),
             headers: spec.headers.iter().cloned().collect(),
             connect_timeout_ms: millis(spec.connect_timeout),
@@ -209,6 +213,8 @@ pub(crate) struct ProbeView {
     /// The MCP revision that was agreed.
     #[schema(required)]
     revision: Option<String>,
+    /// Which eras of the protocol it speaks: `session`, `stateless`, as far as it was found out.
+    eras: Vec<&'static str>,
     /// The upstream's own name and version.
     server_info: Value,
     /// Its tools as it describes them.
@@ -228,6 +234,7 @@ impl ProbeView {
             Probe::NeedsAuth { .. } => Some(Self {
                 transport: None,
                 revision: None,
+                eras: Vec::new(),
                 server_info: Value::Null,
                 tools: Value::Array(Vec::new()),
                 latency_ms: None,
@@ -236,6 +243,7 @@ impl ProbeView {
             Probe::Spoke(report) => Some(Self {
                 transport: Some(report.transport.into()),
                 revision: Some(report.revision.clone()),
+                eras: report.eras.words().collect(),
                 server_info: raw(&report.server_info),
                 tools: raw(&report.tools),
                 latency_ms: Some(report.latency_ms),
@@ -265,6 +273,8 @@ pub(crate) struct TestView {
     /// The MCP revision that was agreed.
     #[schema(required)]
     revision: Option<String>,
+    /// Which eras of the protocol it speaks: `session`, `stateless`, as far as it was found out.
+    eras: Vec<&'static str>,
     /// The upstream's own name and version.
     server_info: Value,
     /// Its tools as it describes them.
@@ -304,6 +314,7 @@ impl TestView {
             latency_ms: Some(report.latency_ms),
             transport: Some(report.transport.into()),
             revision: Some(report.revision.clone()),
+            eras: report.eras.words().collect(),
             server_info: raw(&report.server_info),
             tools: raw(&report.tools),
             needs_auth: false,
@@ -326,6 +337,7 @@ impl TestView {
             latency_ms: None,
             transport: None,
             revision: None,
+            eras: Vec::new(),
             server_info: Value::Null,
             tools: Value::Array(Vec::new()),
         })
