@@ -26,6 +26,7 @@ mod asking;
 pub(crate) mod body;
 mod legacy;
 mod misbehave;
+mod stateless;
 mod streamable;
 mod tools;
 
@@ -57,6 +58,10 @@ pub(crate) struct Seen {
     pub(crate) deletes: u32,
     pub(crate) sessions: BTreeSet<String>,
     pub(crate) minted: u32,
+    /// States that were given without a session and did not come back yet.
+    pub(crate) states: BTreeSet<String>,
+    /// Streams of `slow` without a session that were closed before their answer.
+    pub(crate) hung_up: u32,
 }
 
 /// What the upstream was told by the test.
@@ -71,6 +76,12 @@ pub(crate) struct Script {
     pub(crate) headers: HashMap<String, &'static str>,
     /// Resources may be subscribed to.
     pub(crate) subscribable: bool,
+    /// It opens no sessions.
+    pub(crate) no_sessions: bool,
+    /// It answers without sessions.
+    pub(crate) stateless: bool,
+    /// The header that repeats the argument of `region` without a session.
+    pub(crate) region: String,
     pub(crate) as_events: bool,
     pub(crate) extra_tools: Vec<String>,
     pub(crate) extra_resources: Vec<String>,
@@ -161,6 +172,29 @@ impl Upstream {
     /// Tells every listener something.
     pub fn tell(&self, method: &str, params: Value) {
         self.state.say(&serde_json::json!({"jsonrpc": "2.0", "method": method, "params": params}));
+    }
+
+    /// Speaks with sessions, without them, or both, from now on, as a restart with another program would.
+    pub fn speak(&self, sessions: bool, stateless: bool) {
+        {
+            let mut script = self.state.script.lock().unwrap();
+            (script.no_sessions, script.stateless) = (!sessions, stateless);
+            if script.region.is_empty() {
+                script.region = "region".to_owned();
+            }
+        }
+        self.forget_sessions();
+        self.hang_up();
+    }
+
+    /// Wants the argument of `region` repeated in another header from now on.
+    pub fn rename_region(&self, header: &str) {
+        self.state.script.lock().unwrap().region = header.to_owned();
+    }
+
+    /// How many streams of `slow` were closed before their answer, without a session.
+    pub fn hung_up(&self) -> u32 {
+        self.state.seen.lock().unwrap().hung_up
     }
 
     /// Answers requests with event streams instead of JSON.

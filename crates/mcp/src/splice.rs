@@ -1,10 +1,12 @@
 //! Puts the client's id back into a JSON answer while it streams by, without copying it.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
 use crate::json::MAX_DEPTH;
+use crate::result::Additions;
 use crate::scalar::Scalar;
 use crate::utf8::Utf8;
 
@@ -93,6 +95,21 @@ pub struct Splicer {
     seen_result: bool,
     seen_error: bool,
     tool_error: bool,
+    adding: Option<Box<Adding>>,
+}
+
+/// Members to be put behind those of the result.
+#[derive(Debug)]
+struct Adding {
+    additions: Arc<Additions>,
+    /// Which of them the result has by itself, one bit each.
+    seen: u32,
+    /// It has a `_meta` of its own.
+    seen_meta: bool,
+    /// Inside of that, and it is an object.
+    in_meta: bool,
+    /// It says by itself what would be added.
+    meta_says: bool,
 }
 
 impl Splicer {
@@ -113,7 +130,14 @@ impl Splicer {
             seen_result: false,
             seen_error: false,
             tool_error: false,
+            adding: None,
         }
+    }
+
+    /// The same, and the result gets these members behind its own, unless it has them.
+    pub fn adding(self, additions: Arc<Additions>) -> Self {
+        let adding = Adding { additions, seen: 0, seen_meta: false, in_meta: false, meta_says: false };
+        Self { adding: Some(Box::new(adding)), ..self }
     }
 
     /// Takes the next chunk and appends what is to be passed on to `out`.
@@ -235,13 +259,20 @@ impl Splicer {
             (Expect::Colon, b':') => {
                 if self.depth == 1 {
                     self.member = self.open_member()?;
+                } else if self.adding.is_some() {
+                    self.note_name();
                 }
                 self.expect = Expect::Value;
             }
             (Expect::CommaOrEnd, b',') => {
                 self.expect = if self.stack & 1 == 1 { Expect::Key } else { Expect::Value };
             }
-            (Expect::CommaOrEnd | Expect::FirstKeyOrEnd, b'}') if self.stack & 1 == 1 => self.close(),
+            (Expect::CommaOrEnd | Expect::FirstKeyOrEnd, b'}') if self.stack & 1 == 1 => {
+                if self.adding.is_some() {
+                    self.add(at, chunk, from, out);
+                }
+                self.close();
+            }
             (Expect::CommaOrEnd | Expect::FirstValueOrEnd, b']') if self.stack & 1 == 0 => self.close(),
             (Expect::Value | Expect::FirstValueOrEnd, first) => {
                 if self.depth == 0 && first != b'{' {
@@ -256,6 +287,12 @@ impl Splicer {
                         self.depth += 1;
                         self.stack = (self.stack << 1) | u64::from(first == b'{');
                         self.expect = if first == b'{' { Expect::FirstKeyOrEnd } else { Expect::FirstValueOrEnd };
+                        if let Some(adding) = &mut self.adding
+                            && self.depth == 3
+                            && self.member == Member::Result
+                        {
+                            adding.in_meta = first == b'{' && self.stack & 2 == 2 && *self.name == *b"_meta";
+                        }
                     }
                     b'"' => self.inside = Inside::String { key: false },
                     _ => {
@@ -277,6 +314,79 @@ impl Splicer {
             _ => return Err(SpliceError::Syntax),
         }
         Ok(())
+    }
+
+    /// The name of a member of the result, or of its `_meta`, was read.
+    fn note_name(&mut self) {
+        let (in_result, in_meta) = (self.in_result_object(), self.in_meta());
+        if !in_result && !in_meta {
+            return;
+        }
+        let name = self.plain_name().into_owned();
+        let Some(adding) = &mut self.adding else { return };
+        if in_meta {
+            adding.meta_says |= adding.additions.meta.as_ref().is_some_and(|(own, _)| own.as_bytes() == name);
+            return;
+        }
+        let known = adding.additions.members.iter().position(|(own, _)| own.as_bytes() == name);
+        adding.seen |= known.map_or(0, |at| 1 << at);
+        if name == b"_meta" {
+            adding.seen_meta = true;
+            // As it is compared when its value begins, however it was escaped.
+            self.name = name;
+        }
+    }
+
+    /// Before an object is closed: what is to stand behind its own members.
+    fn add(&mut self, at: usize, chunk: &Bytes, from: &mut Option<usize>, out: &mut Vec<Bytes>) {
+        let (in_result, in_meta) = (self.in_result_object(), self.in_meta());
+        let empty = self.expect == Expect::FirstKeyOrEnd;
+        let Some(adding) = &mut self.adding else { return };
+        let mut more = Vec::new();
+        let mut add = |name: &str, value: &[u8], wrapped: Option<&str>| {
+            if !(empty && more.is_empty()) {
+                more.push(b',');
+            }
+            let (open, close) = if wrapped.is_some() { (&b"{"[..], &b"}"[..]) } else { (&b""[..], &b""[..]) };
+            if let Some(outer) = wrapped {
+                crate::write::string(&mut more, outer);
+                more.push(b':');
+            }
+            more.extend_from_slice(open);
+            crate::write::string(&mut more, name);
+            more.push(b':');
+            more.extend_from_slice(value);
+            more.extend_from_slice(close);
+        };
+        if in_meta {
+            adding.in_meta = false;
+            if let Some((name, value)) = adding.additions.meta.as_ref().filter(|_| !adding.meta_says) {
+                add(name, value, None);
+            }
+        } else if in_result {
+            for (bit, (name, value)) in adding.additions.members.iter().enumerate() {
+                if adding.seen & (1 << bit) == 0 {
+                    add(name, value, None);
+                }
+            }
+            if let Some((name, value)) = adding.additions.meta.as_ref().filter(|_| !adding.seen_meta) {
+                add(name, value, Some("_meta"));
+            }
+        }
+        if more.is_empty() {
+            return;
+        }
+        if let Some(from) = from.replace(at)
+            && from < at
+        {
+            out.push(chunk.slice(from..at));
+        }
+        out.push(more.into());
+    }
+
+    /// Right inside of the `_meta` of the result, where that matters.
+    fn in_meta(&self) -> bool {
+        self.depth == 3 && self.adding.as_ref().is_some_and(|adding| adding.in_meta)
     }
 
     /// Right inside of the result, and that is an object.
@@ -342,7 +452,7 @@ impl Splicer {
             return Err(SpliceError::Syntax);
         }
         if key {
-            if self.depth == 1 || self.in_result_object() {
+            if self.depth == 1 || self.in_result_object() || self.in_meta() {
                 self.name.extend(part.iter().take((MAX_NAME + 1).saturating_sub(self.name.len())));
             }
         } else if self.in_id() {
@@ -397,6 +507,50 @@ mod tests {
             let bytes: Vec<&str> = (0..message.len()).map(|at| &message[at..=at]).collect();
             assert_eq!(splice(&bytes), Ok((expected.to_owned(), false)));
         }
+    }
+
+    #[test]
+    fn a_result_gets_its_additions_however_it_is_cut() {
+        let additions = Additions::of(&[("resultType", "\"complete\""), ("ttlMs", "0")]);
+        let additions = Arc::new(additions.with_meta("info", Bytes::from_static(b"{\"a\":1}")));
+        for (result, expected) in [
+            ("{}", r#"{"resultType":"complete","ttlMs":0,"_meta":{"info":{"a":1}}}"#),
+            (
+                r#"{ "content":[{"ttlMs":1,"_meta":{"info":1}}] }"#,
+                r#"{ "content":[{"ttlMs":1,"_meta":{"info":1}}] ,"resultType":"complete","ttlMs":0,"_meta":{"info":{"a":1}}}"#,
+            ),
+            (
+                r#"{"_meta":{"b":{}},"ttl\u004ds":5}"#,
+                r#"{"_meta":{"b":{},"info":{"a":1}},"ttl\u004ds":5,"resultType":"complete"}"#,
+            ),
+            (r#"{"_m\u0065ta":{}}"#, r#"{"_m\u0065ta":{"info":{"a":1}},"resultType":"complete","ttlMs":0}"#),
+            (
+                r#"{"_meta":{"info":7},"x":{"y":{}},"resultType":"task"}"#,
+                r#"{"_meta":{"info":7},"x":{"y":{}},"resultType":"task","ttlMs":0}"#,
+            ),
+            (r#"{"_meta":null}"#, r#"{"_meta":null,"resultType":"complete","ttlMs":0}"#),
+            ("[{}]", "[{}]"),
+            ("7", "7"),
+        ] {
+            let message = format!(r#"{{"x":{{"_meta":{{}}}},"id":17,"result":{result}}}"#);
+            let expected = format!(r#"{{"x":{{"_meta":{{}}}},"id":"c","result":{expected}}}"#);
+            for cut in 0..message.len() {
+                let splicer = Splicer::new(Bytes::from_static(b"17"), Bytes::from_static(b"\"c\""));
+                let mut splicer = splicer.adding(additions.clone());
+                let (left, right) = message.split_at(cut);
+                let mut out = Vec::new();
+                for part in [left, right] {
+                    splicer.push(&Bytes::copy_from_slice(part.as_bytes()), &mut out).unwrap();
+                }
+                assert_eq!(splicer.finish(), Ok(false));
+                assert_eq!(String::from_utf8(out.concat()).unwrap(), expected, "cut at {cut}");
+            }
+        }
+        let error = r#"{"id":17,"error":{"code":1,"message":"","data":{"_meta":{}}}}"#;
+        let mut splicer = Splicer::new(Bytes::from_static(b"17"), Bytes::from_static(b"17")).adding(additions);
+        let mut out = Vec::new();
+        splicer.push(&Bytes::from_static(error.as_bytes()), &mut out).unwrap();
+        assert_eq!(out.concat(), error.as_bytes(), "an error stays as it is");
     }
 
     #[test]

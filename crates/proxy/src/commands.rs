@@ -23,7 +23,7 @@ use crate::principal::Authenticated;
 use crate::relay::Asked;
 use crate::session::{Scope, Session, Uid};
 use crate::table::Mount;
-use crate::upstream::{Connected, Failure, OWN_INFO, Opened, Opening, Refusal, open};
+use crate::upstream::{Connected, Failure, OWN_INFO, Opened, Opening, Refusal, look_for_stateless, open};
 use crate::upstream_sessions::end;
 
 /// No try of a probe begins later than this.
@@ -53,8 +53,10 @@ pub struct ProbeSpec {
 pub struct Probed {
     /// The transport that answered; never `Auto`.
     pub transport: Transport,
-    /// The revision that the upstream chose.
+    /// The revision that the upstream chose, or that it speaks without a session.
     pub revision: String,
+    /// Which eras it speaks.
+    pub eras: model::Eras,
     /// Its `serverInfo`, raw JSON.
     pub server_info: Bytes,
     /// Its tools, a raw JSON array; empty array if it has none.
@@ -189,6 +191,7 @@ impl Gate {
             retry_delay: Duration::from_secs(1),
             limits: model::ServerLimits::default(),
             binding: None,
+            eras: model::Eras::default(),
         };
         let mount = Mount::new(server, &self.egress, &Limits::default(), false, None)
             .map_err(|refusal| CommandFailure { class: "address_blocked", message: refusal.to_string() })?;
@@ -208,7 +211,8 @@ impl Gate {
         let challenged = |refusal: &Refusal, opened: Option<&Opened>| Probed {
             transport: mount.transport(),
             revision: opened.map(|opened| opened.revision.as_str().to_owned()).unwrap_or_default(),
-            server_info: opened.map_or(Bytes::from_static(b"{}"), server_info),
+            eras: mount.eras.known(),
+            server_info: opened.map_or(Bytes::from_static(b"{}"), Opened::server_info),
             tools: Bytes::from_static(b"[]"),
             latency: began.elapsed(),
             challenge: Some(refusal.challenge.clone()),
@@ -216,6 +220,18 @@ impl Gate {
         // Control bounds the time of the whole command.
         let deadline = tokio::time::Instant::now() + PROBE;
         let opened = match open(&mount, &opening, refuse_nothing(), deadline).await {
+            // It has no sessions.
+            Err(Failure::OtherEra) => {
+                let terms = Client::GATEWAY.terms(Era::Stateless);
+                open(&mount, &Opening { terms, ..opening }, refuse_nothing(), deadline).await
+            }
+            Ok(opened) => {
+                look_for_stateless(&mount, &opening).await;
+                Ok(opened)
+            }
+            opened => opened,
+        };
+        let opened = match opened {
             Ok(opened) => opened,
             Err(Failure::Unauthorized(refusal)) => return Ok(challenged(&refusal, None)),
             Err(failure) => return Err(failed(&failure)),
@@ -237,7 +253,8 @@ impl Gate {
         Ok(Probed {
             transport: mount.transport(),
             revision: opened.revision.as_str().to_owned(),
-            server_info: server_info(&opened),
+            eras: mount.eras.known(),
+            server_info: opened.server_info(),
             tools: array(&items),
             latency: began.elapsed(),
             challenge: None,
@@ -361,12 +378,6 @@ fn answer_in(body: &Bytes, events: bool) -> Option<Bytes> {
     out.extend_from_slice(span.of(&message));
     out.push(b'}');
     Some(out.into())
-}
-
-/// What an upstream says of itself.
-fn server_info(opened: &Opened) -> Bytes {
-    mcp::member(&opened.result, "serverInfo")
-        .map_or(Bytes::from_static(b"{}"), |span| opened.result.slice(span.start()..span.end()))
 }
 
 fn array(items: &[mcp::Item]) -> Bytes {

@@ -2,30 +2,32 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use model::{Clock, ConnectionStatus};
-use moka::policy::EvictionPolicy;
 use telemetry::Metrics;
 
 use crate::built_in::BuiltIn;
+use crate::client_sessions::ClientSessions;
 use crate::credentials::{Control, Credentials, Part};
+use crate::events::Events;
 use crate::elsewhere::Elsewhere;
 use crate::flights::Flights;
 use crate::hosts::Hosts;
+use crate::hub::Hub;
 use crate::metrics::Counters;
 use crate::peers::Peers;
 use crate::principal::Tokens;
+use crate::questions::Questions;
 use crate::readiness::Readiness;
 use crate::seal::Sealer;
 use crate::session::{NodeTag, Uid};
+use crate::shelf::Shelves;
+use crate::sse_clients::SseClients;
+use crate::subscriptions::Subscribers;
 use crate::table::{Table, Tables};
 use crate::unknown_keys::UnknownKeys;
 use crate::upstream_sessions::UpstreamSessions;
 use crate::views::Views;
-
-/// Most sessions of which it is known that their clients ended them.
-pub(crate) const ENDED: u64 = 100_000;
 
 /// Everything that requests share.
 pub struct Gate {
@@ -39,13 +41,23 @@ pub struct Gate {
     pub(crate) readiness: Arc<Readiness>,
     pub(crate) sessions: Arc<UpstreamSessions>,
     pub(crate) flights: Arc<Flights>,
+    /// What upstreams asked clients.
+    pub(crate) questions: Arc<Questions>,
+    /// What clients may come back for.
+    pub(crate) events: Arc<Events>,
     pub(crate) views: Views,
+    /// What can be searched, and what toolsets hold.
+    pub(crate) shelves: Shelves,
     pub(crate) built_in: BuiltIn,
     pub(crate) counters: Arc<Counters>,
-    /// Sessions that their clients ended.
-    pub(crate) ended: moka::sync::Cache<Uid, ()>,
+    /// What is kept of clients' sessions beside their ids.
+    pub(crate) client_sessions: Arc<ClientSessions>,
+    /// What is subscribed to upstream for clients without sessions.
+    pub(crate) subscribers: Arc<Subscribers>,
     pub(crate) draining: AtomicBool,
     pub(crate) egress: egress::Egress,
+    /// The streams of clients of 2024-11-05.
+    pub(crate) sse_clients: SseClients,
     /// What names this node in ids that clients bring back.
     pub(crate) node: NodeTag,
     /// The other proxies; `None` where this one shares sessions with nobody.
@@ -65,9 +77,12 @@ impl Gate {
     ) -> Self {
         let unknown_keys = UnknownKeys::default();
         let told = unknown_keys.clone();
+        let questions = Arc::<Questions>::default();
+        let client_sessions = Arc::<ClientSessions>::default();
         let credentials = Credentials::new(tables.clone(), clock.clone(), egress.clone());
         Self {
             views: Views::new(sealer.clone()),
+            shelves: Shelves::new(sealer.clone()),
             tables,
             sealer,
             clock,
@@ -75,18 +90,17 @@ impl Gate {
             tokens: Tokens::new(move |issuer, now| told.note(issuer, now)),
             unknown_keys,
             readiness,
-            sessions: Arc::new(UpstreamSessions::new(credentials)),
+            sessions: Arc::new(UpstreamSessions::new(credentials, questions.clone(), client_sessions.clone())),
             flights: Arc::default(),
+            questions,
+            events: Arc::default(),
             built_in: BuiltIn::default(),
             counters: Arc::new(Counters::new(metrics)),
-            ended: moka::sync::Cache::builder()
-                .max_capacity(ENDED)
-                // The default would rather not take a new one in than lose one that is asked for often.
-                .eviction_policy(EvictionPolicy::lru())
-                .time_to_live(Duration::from_secs(24 * 3600))
-                .build(),
+            client_sessions,
+            subscribers: Arc::default(),
             draining: AtomicBool::new(false),
             egress,
+            sse_clients: SseClients::default(),
             node: NodeTag::default(),
             elsewhere: None,
         }
@@ -95,7 +109,10 @@ impl Gate {
     /// The gate of this node, by the name under which control and its peers know it.
     #[must_use]
     pub fn of_node(self, node: &str) -> Self {
-        Self { node: NodeTag::of(node), ..self }
+        let node = NodeTag::of(node);
+        self.questions.of_node(node);
+        self.events.of_node(node);
+        Self { node, ..self }
     }
 
     /// The same, which shares sessions with these.
@@ -115,7 +132,29 @@ impl Gate {
         }
         table.end_streams(now);
         self.sessions.credentials.tidy();
+        self.questions.tidy();
+        self.events.tidy();
+        self.leave_sessions(&table);
         self.end_sessions(&table).await;
+    }
+
+    /// Ends clients' sessions that nobody uses any more.
+    fn leave_sessions(&self, table: &Table) {
+        let flying = self.flights.sessions();
+        let listens = |tenant, uid| table.tenant(tenant).is_some_and(|tenant| tenant.hub.is_open(uid));
+        for (tenant, uid) in self.client_sessions.sweep(|tenant, uid| flying.contains(&uid) || listens(tenant, uid)) {
+            self.forget_session(table.tenant(tenant).map(|tenant| &*tenant.hub), uid);
+        }
+    }
+
+    /// Lets go of what streams kept of a session that is over.
+    pub(crate) fn forget_session(&self, hub: Option<&Hub>, uid: Uid) {
+        if let Some(hub) = hub {
+            hub.end(uid);
+        }
+        self.questions.forget(uid);
+        self.events.forget(uid);
+        self.sessions.listening.left(uid);
     }
 
     /// Ends sessions with upstreams whose caller or connection is gone.

@@ -63,6 +63,17 @@ async fn listed_there(
     Ok(known)
 }
 
+/// Looks at the lists that are known of a mount, which may be others now: who listens hears of those that are.
+pub(crate) async fn look_again(sessions: &UpstreamSessions, behalf: &Behalf, mount: &Arc<Mount>, part: Part) {
+    let terms = mount.terms(behalf.client);
+    for kind in ListKind::ALL.into_iter().filter(|kind| mount.known(part, terms, *kind).is_some()) {
+        mount.invalidate(part, kind);
+        if let Err(failure) = refreshed(sessions, behalf, mount, part, kind).await {
+            tracing::debug!(server = mount.name(), class = failure.class(), "a list could not be looked at again");
+        }
+    }
+}
+
 /// What the upstream offers now, disabled tools included: for those who disable them.
 pub(crate) async fn offered(
     sessions: &UpstreamSessions,

@@ -5,16 +5,17 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response};
-use mcp::{Envelope, ListKind, Params, Revision, Span, write};
+use mcp::{Envelope, Era, ListKind, Params, Revision, Span, write};
 use serde_json::json;
 
 use crate::account::{Account, Ended};
 use crate::aggregate;
 use crate::answer::refuse_nothing;
 use crate::body::Body;
+use crate::bridge::initialized;
 use crate::built_in;
 use crate::client::{Capabilities, Client};
-use crate::credentials::{Behalf, NoCredential};
+use crate::credentials::{Bearing, Behalf, NoCredential};
 use crate::fault::Fault;
 use crate::gate::Gate;
 use crate::limits::Held;
@@ -89,6 +90,7 @@ impl Gate {
             scope,
         );
         let session = session.able_to(client.capabilities).owned_by(self.node);
+        self.began(who, &session);
         let sealed = session.seal(&self.sealer).ok_or(Fault::NotReady)?;
         let mut response = json_response(write::result(&id, &result));
         response.headers_mut().insert(SESSION, HeaderValue::try_from(sealed).map_err(|_| Fault::Internal)?);
@@ -107,12 +109,9 @@ impl Gate {
         let server = mount.spec.id;
         let mut bearing = self.credentials().bearing(mount, behalf).await?;
         let part = bearing.part;
-        if mount.transport() == model::Transport::Sse {
+        if mount.transport() == model::Transport::Sse || mount.terms(behalf.client).era == Era::Stateless {
             mount.cooldown.admit(Instant::now()).map_err(Failure::Cooling)?;
-            let opened = self.sessions.shared(mount, behalf, &mut bearing).await?;
-            let (identity, upstream_revision) = (mount.identity, opened.revision);
-            let scope = Scope::Server { server, identity, upstream_revision, upstream: None, part };
-            return Ok((scope, with_version(&opened.result, revision)));
+            return self.in_shared(behalf, mount, revision, &mut bearing).await;
         }
         let _place = mount.places.take().await.ok_or(Failure::Busy)?;
         mount.cooldown.admit(Instant::now()).map_err(Failure::Cooling)?;
@@ -124,12 +123,16 @@ impl Gate {
                 let opening = Opening { client_info, revision, terms, passed, lines, complete: false };
                 match open(mount, &opening, refuse_nothing(), deadline).await {
                     Ok(opened) => break Ok::<Opened, Failure>(opened),
+                    Err(Failure::OtherEra) => break Err(Failure::OtherEra),
                     Err(failure) => self.credentials().renewed(mount, behalf, &mut bearing, failure).await?,
                 }
             }
         };
         let opened = tokio::time::timeout_at(deadline, opening).await.unwrap_or(Err(Failure::Deadline));
         settle(mount, &opened);
+        if matches!(opened, Err(Failure::OtherEra)) {
+            return self.in_shared(behalf, mount, revision, &mut bearing).await;
+        }
         let opened = opened?;
         self.credentials().accepted(mount, &bearing);
         mount.offers.said(&opened.result);
@@ -143,15 +146,36 @@ impl Gate {
         Ok((scope, with_version(&opened.result, revision)))
     }
 
+    /// A session that begins with what all of the principal's share: the upstream has none that could be its own.
+    async fn in_shared(
+        &self,
+        behalf: &Behalf,
+        mount: &Arc<Mount>,
+        revision: Revision,
+        bearing: &mut Bearing,
+    ) -> Result<(Scope, Bytes), Failure> {
+        let opened = self.sessions.shared(mount, behalf, bearing).await?;
+        let scope = Scope::Server {
+            server: mount.spec.id,
+            identity: mount.identity,
+            upstream_revision: opened.revision,
+            upstream: None,
+            part: bearing.part,
+        };
+        let result = match opened.connected.era() {
+            Era::Session => with_version(&opened.result, revision),
+            Era::Stateless => initialized(&opened.result, revision, mount.name()),
+        };
+        Ok((scope, result))
+    }
+
     /// Serves a request inside a session.
     pub(crate) async fn request(&self, asked: &Asked<'_>, call: Held) -> Response<Body> {
         if asked.method() == "ping" {
             return json_response(write::result(&asked.id, b"{}"));
         }
         let served = match &asked.session.scope {
-            Scope::BuiltIn => {
-                Ok(json_response(Box::pin(self.built_in.serve(self, asked.who, asked.message.clone())).await))
-            }
+            Scope::BuiltIn => Box::pin(self.on_built_in(asked, call)).await,
             Scope::Toolset(id) => Box::pin(self.on_toolset(asked, *id, call)).await,
             Scope::Server { server, .. } => match asked.who.mounts().find(|mount| mount.spec.id == *server).cloned() {
                 Some(mount) => return self.on_server(asked, &mount, call).await,
@@ -182,6 +206,16 @@ impl Gate {
                 return refused(self, &Fault::ToolDisabled, Some(&asked.id), Some(mount.name()));
             }
         }
+        if asked.method() == "logging/setLevel" {
+            self.remember_level(asked);
+        }
+        if let Some(uri) = asked.params().and_then(|params| Params::text(params.uri, asked.message)) {
+            match self.subscribes_or_not(asked, mount, &uri, &uri) {
+                Ok(true) => (),
+                Ok(false) => return json_response(write::result(&asked.id, b"{}")),
+                Err(fault) => return refused(self, &fault, Some(&asked.id), Some(mount.name())),
+            }
+        }
         self.relay(asked, mount, None, Some(call)).await
     }
 
@@ -201,8 +235,8 @@ impl Gate {
                     self.notify(asked, &mount, body).await;
                 }
             }
-            // Roots were not declared upstream, progress answers nothing that was asked of the client.
-            "notifications/roots/list_changed" | "notifications/progress" => (),
+            "notifications/roots/list_changed" => self.roots_changed(asked).await,
+            "notifications/progress" => self.progress_of_client(asked).await,
             method => {
                 if let Some(mount) = self.server_of(asked) {
                     let all = asked.params().map(|params| params.all);
@@ -253,10 +287,6 @@ fn with_version(result: &Bytes, revision: Revision) -> Bytes {
 
 /// What a server is taken to offer before anybody has connected: whatever it turns out to have, and that this changes.
 fn waiting_result(revision: Revision, mount: &Mount, why: &NoCredential) -> Bytes {
-    let way = match &why.login_url {
-        Some(url) => format!("The user has to open {url} and sign in."),
-        None => "The user, or an administrator, has to give it a working credential.".to_owned(),
-    };
     let changes = json!({ "listChanged": true });
     let result = json!({
         "protocolVersion": revision.as_str(),
@@ -266,12 +296,26 @@ fn waiting_result(revision: Revision, mount: &Mount, why: &NoCredential) -> Byte
         },
         "serverInfo": { "name": mount.name(), "version": env!("CARGO_PKG_VERSION") },
         "instructions": format!(
-            "The server \"{}\" was not connected when this session began. {way} The session can be used afterwards as it \
+            "The server \"{}\" was not connected when this session began. {} The session can be used afterwards as it \
              is: its lists are those of the server from then on.",
-            mount.name()
+            mount.name(),
+            way(why),
         ),
     });
     result.to_string().into()
+}
+
+/// The same for who begins no session.
+pub(crate) fn waiting(mount: &Mount, why: &NoCredential) -> String {
+    format!("The server \"{}\" is not connected. {} What it has is known from then on.", mount.name(), way(why))
+}
+
+/// How a server comes to be connected.
+fn way(why: &NoCredential) -> String {
+    match &why.login_url {
+        Some(url) => format!("The user has to open {url} and sign in."),
+        None => "The user, or an administrator, has to give it a working credential.".to_owned(),
+    }
 }
 
 fn built_in_result(revision: Revision) -> Bytes {

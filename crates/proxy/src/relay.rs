@@ -3,20 +3,25 @@
 use std::borrow::Cow;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use bytes::Bytes;
 use egress::EgressError;
+use futures::FutureExt as _;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Response};
-use mcp::{Envelope, ListKind, Params, Span, Splicer, write};
+use mcp::references::may_hold;
+use mcp::{Envelope, Era, ListKind, Params, Span, Splicer, write};
 
 use crate::account::{Account, Ended};
 use crate::answer::{self, Call, EventRelay, Json, Source, StreamedAnswer};
 use crate::body::{Body, Guards};
+use crate::bridge;
+use crate::bridge::rounds::{Begun, Rounds};
 use crate::credentials::{Bearing, Behalf, Credentials, Part, Showing};
 use crate::exposed::Exposed;
-use crate::fault::Fault;
+use crate::fault::{Code, Fault};
 use crate::flights::{Flight, Route};
 use crate::gate::Gate;
 use crate::limits::Held;
@@ -24,10 +29,13 @@ use crate::principal::Authenticated;
 use crate::retry::Tries;
 use crate::seal::Sealer;
 use crate::session::{Scope, Session};
+use crate::shape::{Cell, Shape, Shaped};
 use crate::table::Mount;
 use crate::upstream::http::{self as streamable, Answer, HttpSession};
-use crate::upstream::{Connected, Failure, Refusal, mint_id};
+use crate::upstream::stateless::{Stateless, knows_no_sessions};
+use crate::upstream::{Connected, Failure, Refusal, answers, mint_id};
 use crate::upstream_sessions::settle;
+use crate::views::unprefixed;
 
 /// One request of a client, read and admitted.
 pub(crate) struct Asked<'a> {
@@ -68,9 +76,11 @@ impl Asked<'_> {
     /// What a failure of an upstream means for this request.
     pub(crate) fn fault(&self, failure: &Failure, unsafe_call: bool) -> Fault {
         let fault = Fault::of(failure, unsafe_call);
-        match self.method() == "tools/call" && self.session.capabilities.opens_urls() {
-            true => fault.elicited(),
-            false => fault,
+        match (self.method(), self.session.client().is_stateless()) {
+            _ if !self.session.capabilities.opens_urls() => fault,
+            ("tools/call", false) => fault.elicited(),
+            ("tools/call" | "prompts/get" | "resources/read", true) => fault.input_required(),
+            _ => fault,
         }
     }
 
@@ -92,8 +102,9 @@ impl Gate {
         let account = Account::begin(&self.counters, mount);
         match self.exchange(asked, mount, renamed, call).await {
             Ok((Answered::Whole(pieces, ended), _)) => {
+                let code = matches!(ended, Ended::Rejected).then(|| code(&pieces)).flatten();
                 account.end(ended);
-                with_type(Body::pieces(pieces), "application/json")
+                coded(with_type(Body::pieces(pieces), "application/json"), code)
             }
             Ok((Answered::Streamed(mut streamed), guards)) => {
                 streamed.told_to(account);
@@ -112,7 +123,11 @@ impl Gate {
             }
             Err(Failure::Status { error: Some(error), status, .. }) if status < 500 && status != 429 => {
                 account.end(Ended::Rejected);
-                json_response(write::raw_error(&asked.id, &error))
+                let client = asked.session.client();
+                let shape = Shape::of(client, mount.terms(client).era, asked.method());
+                let answer = shape.error(&error, &asked.id);
+                let code = if client.is_stateless() { code(&[answer.clone()]) } else { None };
+                coded(json_response(answer), code)
             }
             // The stream that would have carried the answer ends without one.
             Err(Failure::Cancelled) => {
@@ -143,7 +158,9 @@ impl Gate {
         let deadline = tokio::time::Instant::from_std(now) + mount.call_time(&asked.who.tenant.usage.limits);
         let flight = self.flights.begin(asked.session.uid, asked.id.clone(), mount, mint_id());
         let cancelled = flight.cancelled();
-        let (answer, place) = {
+        // Without a session a client that has gone away wants no answer any more.
+        let leaving = Leaving(asked.session.client().is_stateless().then_some(&flight));
+        let outcome = {
             // Pinned where they stand, here and below: moving the future of a call costs more than polling it.
             let waiting = pin!(async {
                 // Before the place: whoever waits for control keeps nobody from the upstream.
@@ -177,11 +194,13 @@ impl Gate {
             });
             tokio::select! {
                 biased;
-                answered = waiting => answered?,
+                answered = waiting => answered,
                 // Nobody counts it: an upstream must not answer what was cancelled.
-                () = cancelled.cancelled() => return Err(Failure::Cancelled),
+                () = cancelled.cancelled() => Err(Failure::Cancelled),
             }
         };
+        leaving.stays();
+        let (answer, place) = outcome?;
         Ok((answer, Guards { call, place: Some(place), flight: Some(flight), ..Guards::default() }))
     }
 
@@ -190,6 +209,8 @@ impl Gate {
         let Sending { connected, mut bearing, renamed, flight, deadline } = sending;
         let token = asked.params().and_then(|params| params.progress_token);
         let mut call = Call {
+            side: self.client_side(asked.session),
+            shape: shape(asked, mount, &self.sealer, connected.era()),
             mount: mount.clone(),
             connected,
             part: bearing.part,
@@ -204,6 +225,7 @@ impl Gate {
         };
         let mut tries = Tries::of(mount, deadline);
         let mut sessions_lost = 0;
+        let (mut turned, mut looked_up) = (false, false);
         loop {
             // Taken away while it waited, or between two tries: what serves the caller now is another's session.
             if bearing.lines.as_ref().is_some_and(|lines| lines.are_withdrawn()) {
@@ -212,7 +234,10 @@ impl Gate {
                 call.part = bearing.part;
             }
             flight.goes_out(call.id, &call.connected);
-            let failure = match self.sent(asked, mount, &call, renamed.as_ref()).await {
+            if call.shape.upstream() != call.connected.era() {
+                call.shape = shape(asked, mount, &self.sealer, call.connected.era());
+            }
+            let failure = match self.sent(asked, mount, &call, &renamed, &bearing).await {
                 Ok(came) => {
                     if bearing.lines.is_some() {
                         self.credentials().accepted(mount, &bearing);
@@ -240,6 +265,23 @@ impl Gate {
                 call.connected = Box::pin(self.connected_anew(asked, mount, &mut bearing)).await?;
                 continue;
             }
+            // Spoken to in an era that it does not know, it did nothing with the request: once more in the other one.
+            if matches!(failure, Failure::OtherEra) && !std::mem::replace(&mut turned, true) {
+                call.connected = self.connected_otherwise(asked, mount, &mut bearing, &call).boxed().await?;
+                call.id = mint_id();
+                continue;
+            }
+            // Its tools are not what they were when they were listed.
+            if call.connected.era() == Era::Stateless
+                && bridge::misses_headers(&failure)
+                && asked.method() == "tools/call"
+                && !std::mem::replace(&mut looked_up, true)
+            {
+                mount.invalidate(call.part, ListKind::Tools);
+                crate::lists::listed(&self.sessions, &asked.behalf(), mount, ListKind::Tools).boxed().await?;
+                call.id = mint_id();
+                continue;
+            }
             let late = failure.is_late();
             Box::pin(tries.next(failure, !call.unsafe_call)).await?;
             if late {
@@ -256,21 +298,39 @@ impl Gate {
         asked: &Asked<'_>,
         mount: &Arc<Mount>,
         call: &Call,
-        renamed: Option<&(Span, Vec<u8>)>,
+        renamed: &Renamed,
+        bearing: &Bearing,
     ) -> Result<Came, Failure> {
-        let text = call.id.to_string();
-        let body = self.request_body(asked, &text, renamed);
-        match self.send(asked, mount, call, body).await? {
+        if call.shape.cell() == Cell::LM {
+            return self.bridged(asked, mount, call, renamed, bearing).boxed().await;
+        }
+        let bridge::Outgoing { id, body, headers, .. } =
+            bridge::outgoing(asked, mount, &call.connected, call.part, call.id, renamed, None)?;
+        match self.send(asked, mount, call, headers, body).await? {
+            Sent::Http(Answer::Json(body)) if call.shape.holds_back() => {
+                Box::pin(async { whole(streamable::read(body, call.largest).await?, asked, call) }).await
+            }
             Sent::Http(Answer::Json(body)) => {
-                let splicer = Splicer::new(text.into(), asked.id.clone());
+                let mut splicer = Splicer::new(id.into(), asked.id.clone());
+                if let Some(additions) = call.shape.additions() {
+                    splicer = splicer.adding(additions);
+                }
                 Ok(match answer::json(body, splicer, call).await? {
                     Json::Whole(pieces, Ended::Rejected) if call.connected.bears() => {
                         if let Some(refusal) = folded(&pieces) {
                             return Err(Failure::Unauthorized(Arc::new(refusal)));
                         }
-                        Came::Whole(pieces, Ended::Rejected)
+                        Came::Whole(reworded(pieces, asked, call), Ended::Rejected)
                     }
-                    Json::Whole(pieces, ended) => Came::Whole(pieces, ended),
+                    Json::Whole(pieces, Ended::Rejected) => {
+                        Came::Whole(reworded(pieces, asked, call), Ended::Rejected)
+                    }
+                    Json::Whole(pieces, ended) => Came::Whole(exposed(pieces, call), ended),
+                    // Too large to be looked at, but something in it may have to be renamed.
+                    Json::Streamed(streamed) if call.shape.exposed().is_some() && streamed.may_name_something() => {
+                        Box::pin(async { Ok::<_, Failure>(Came::Whole(exposed(streamed.whole().await?, call), Ended::Answered)) })
+                            .await?
+                    }
                     Json::Streamed(streamed) => Came::Streamed(streamed),
                 })
             }
@@ -278,34 +338,126 @@ impl Gate {
             Sent::Http(Answer::Nothing) => Err(Failure::BadResponse("it is empty")),
             Sent::Legacy(exchange) if call.client_token.is_some() => Ok(Came::Events(Source::Legacy(exchange))),
             Sent::Legacy(mut exchange) => {
-                let message = (&mut exchange.answer).await.map_err(|_| EgressError::Truncated)?;
+                let Some(message) = exchange.answered_at_once().await else {
+                    return Ok(Came::Events(Source::Legacy(exchange)));
+                };
+                let message = message.map_err(|_| EgressError::Truncated)?;
                 if message.len() > call.largest {
                     return Err(Failure::TooLarge);
                 }
-                let envelope =
-                    Envelope::scan(&message).map_err(|_| Failure::BadResponse("it is not a JSON-RPC message"))?;
-                if call.connected.bears()
-                    && let Some(refusal) = envelope.error.and_then(|error| Refusal::folded(error.of(&message)))
-                {
-                    return Err(Failure::Unauthorized(Arc::new(refusal)));
-                }
-                let ended = Ended::answered(envelope.error.is_some(), answer::tool_failed(&message, &envelope));
-                Ok(Came::Whole(vec![answer::for_client(&message, &envelope, &asked.id)], ended))
+                whole(message, asked, call)
             }
         }
     }
 
-    async fn send(&self, asked: &Asked<'_>, mount: &Arc<Mount>, call: &Call, body: Bytes) -> Result<Sent, Failure> {
-        match &call.connected {
-            Connected::Http(session) => {
-                let (answer, _) = streamable::post(mount, session, asked.passed, body).await?;
-                Ok(Sent::Http(answer))
+    /// The same for a client with a session and an upstream without one: its answer is held back, and may be questions.
+    async fn bridged(
+        &self,
+        asked: &Asked<'_>,
+        mount: &Arc<Mount>,
+        call: &Call,
+        renamed: &Renamed,
+        bearing: &Bearing,
+    ) -> Result<Came, Failure> {
+        let Connected::Stateless(stateless) = &call.connected else { return Err(Failure::OtherEra) };
+        if let Some(answer) = bridge::answered_here(&call.shape, asked.method()) {
+            let ended = Ended::answered(answer.is_err(), false);
+            return Ok(Came::Whole(vec![said(&asked.id, answer)], ended));
+        }
+        if let Some(answer) = Box::pin(self.subscribes(asked, mount, call.part, renamed)).await {
+            let ended = Ended::answered(answer.is_err(), false);
+            return Ok(Came::Whole(vec![said(&asked.id, answer)], ended));
+        }
+        let level = self.client_sessions.level(asked.session);
+        let outgoing =
+            bridge::outgoing(asked, mount, &call.connected, call.part, call.id, renamed, level.as_deref())?;
+        let headers = outgoing.headers.unwrap_or_default();
+        let rounds = || Rounds {
+            mount: mount.clone(),
+            stateless: stateless.clone(),
+            method: asked.method().into(),
+            headers: headers.clone(),
+            params: outgoing.params.clone(),
+            shape: call.shape.clone(),
+            largest: call.largest,
+            credentials: self.credentials().clone(),
+            behalf: asked.behalf(),
+            bearing: bearing.clone(),
+        };
+        let post = bridge::posted(
+            mount,
+            stateless,
+            headers.clone(),
+            outgoing.body,
+            call.largest,
+            call.deadline,
+            &call.cancelled,
+        );
+        let begun = match post.await? {
+            bridge::Held::Events(body) => Begun::Events(call.id, body),
+            bridge::Held::Whole(message) => {
+                let envelope = bridge::scanned(&message)?;
+                match call.shape.whole(&message, &envelope, &asked.id) {
+                    Shaped::AsksBack(questions) if answers(&envelope, &message, call.id) => Begun::Asked(questions),
+                    Shaped::AsksBack(_) | Shaped::Answer(_) => return whole(message, asked, call),
+                }
             }
+        };
+        Ok(Came::Events(Source::rounds(call, |asking| rounds().answer(begun, asking))))
+    }
+
+    /// A client with a session subscribes to a resource of an upstream without one, which is listened to instead: the raw
+    /// result or error. `None` for any other method.
+    async fn subscribes(
+        &self,
+        asked: &Asked<'_>,
+        mount: &Arc<Mount>,
+        part: Part,
+        renamed: &Renamed,
+    ) -> Option<Result<&'static [u8], &'static [u8]>> {
+        let begins = match asked.method() {
+            "resources/subscribe" => true,
+            "resources/unsubscribe" => false,
+            _ => return None,
+        };
+        let uri = match renamed {
+            Some((_, with)) => mcp::unescape(with),
+            None => Params::text(asked.params().and_then(|params| params.uri), asked.message),
+        };
+        let Some(uri) = uri else { return Some(Err(br#"{"code":-32602,"message":"uri is missing"}"#)) };
+        let (behalf, uid) = (asked.behalf(), asked.session.uid);
+        if !begins {
+            self.sessions.unwant(mount, &behalf, part, uid, &uri);
+            return Some(Ok(b"{}"));
+        }
+        Some(match self.sessions.want(mount, &behalf, part, uid, &uri).await {
+            Ok(()) => Ok(b"{}"),
+            Err(_too_many) => Err(br#"{"code":-31009,"message":"the limit of resource subscriptions is reached"}"#),
+        })
+    }
+
+    async fn send(
+        &self,
+        asked: &Asked<'_>,
+        mount: &Arc<Mount>,
+        call: &Call,
+        headers: Option<HeaderMap>,
+        body: Bytes,
+    ) -> Result<Sent, Failure> {
+        match &call.connected {
+            Connected::Http(session) => match streamable::post(mount, session, asked.passed, body).await {
+                Ok((answer, _)) => Ok(Sent::Http(answer)),
+                Err(failure) if knows_no_sessions(&failure) => Err(Failure::OtherEra),
+                Err(failure) => Err(failure),
+            },
             Connected::Legacy(session, lines) => {
-                let exchanging = session.exchange(mount, lines.as_ref(), call.id, body);
+                let asks = call.side.can_be_asked().then_some(call.side.uid);
+                let exchanging = session.exchange(mount, lines.as_ref(), call.id, body, asks);
                 Ok(Sent::Legacy(Box::pin(exchanging).await?))
             }
-            Connected::Stateless(_) => Err(Failure::OtherEra),
+            Connected::Stateless(stateless) => {
+                stateless.post(mount, &headers.unwrap_or_default(), body).await.map(Sent::Http)
+            }
         }
     }
 
@@ -320,7 +472,12 @@ impl Gate {
             return Ok(own);
         }
         let shared = Box::pin(self.sessions.shared(mount, &asked.behalf(), bearing)).await?;
-        Ok(shared.connected.bearing(bearing.lines.as_ref()))
+        let connected = shared.connected.bearing(bearing.lines.as_ref());
+        // A session that was opened after its client had said a level.
+        if !shared.level_told.swap(true, Ordering::AcqRel) {
+            Box::pin(self.tell_level(asked, mount, &shared, &connected)).await;
+        }
+        Ok(connected)
     }
 
     /// What the request bears to a mount that takes a credential.
@@ -342,8 +499,14 @@ impl Gate {
         &self.sessions.credentials
     }
 
-    /// The client session's own upstream session, where it still fits.
+    /// What needs nothing to be opened: the client session's own upstream session, where it still fits, or the way to an
+    /// upstream that is known to have none.
     fn own(&self, asked: &Asked<'_>, mount: &Mount, bearing: &Bearing) -> Option<Connected> {
+        let terms = mount.terms(asked.session.client());
+        if terms.era == Era::Stateless {
+            let stateless = || Stateless { capabilities: terms.capabilities, lines: bearing.lines.clone() };
+            return (mount.eras.speaks(Era::Stateless) == Some(true)).then(|| Connected::Stateless(stateless()));
+        }
         let session = own_session(asked.session, mount, bearing)?;
         (!self.sessions.is_replaced(asked.session.uid)).then_some(Connected::Http(session))
     }
@@ -354,30 +517,35 @@ impl Gate {
         mount: &Arc<Mount>,
         bearing: &mut Bearing,
     ) -> Result<Connected, Failure> {
-        if self.own(asked, mount, bearing).is_some() {
-            self.sessions.replace(asked.session.uid);
-        } else {
-            self.sessions.forget(mount, &asked.behalf(), bearing.part).await;
-        }
+        let own = self.own(asked, mount, bearing).is_some();
+        let first = match own {
+            true => self.sessions.replace(asked.session.uid),
+            false => self.sessions.forget(mount, &asked.behalf(), bearing.part).await,
+        };
         let shared = self.sessions.shared(mount, &asked.behalf(), bearing).await?;
-        Ok(shared.connected.bearing(bearing.lines.as_ref()))
+        let connected = shared.connected.bearing(bearing.lines.as_ref());
+        if first {
+            self.begun_anew(asked, mount, bearing.part, &connected, !own);
+        }
+        Ok(connected)
     }
 
-    /// The message for the upstream: a fresh envelope around the client's params.
-    fn request_body(&self, asked: &Asked<'_>, id: &str, renamed: Option<&(Span, Vec<u8>)>) -> Bytes {
-        let params = asked.params();
-        let renamed = renamed.map(|(span, with)| write::Patch { span: *span, with });
-        let token =
-            params.and_then(|params| params.progress_token).map(|span| write::Patch { span, with: id.as_bytes() });
-        let all = params.map(|params| params.all);
-        match (renamed, token) {
-            (None, None) => write::request(id, asked.method(), asked.message, all, &[]),
-            (Some(one), None) | (None, Some(one)) => write::request(id, asked.method(), asked.message, all, &[one]),
-            (Some(one), Some(two)) => {
-                let ordered = if one.span.start() < two.span.start() { [one, two] } else { [two, one] };
-                write::request(id, asked.method(), asked.message, all, &ordered)
-            }
+    /// The same in the other era than that of the call, which the upstream does not know.
+    async fn connected_otherwise(
+        &self,
+        asked: &Asked<'_>,
+        mount: &Arc<Mount>,
+        bearing: &mut Bearing,
+        call: &Call,
+    ) -> Result<Connected, Failure> {
+        let era = call.connected.era();
+        tracing::info!(server = mount.name(), ?era, "it does not speak the era in which it was spoken to");
+        if era == Era::Session && own_session(asked.session, mount, bearing).is_some() {
+            _ = self.sessions.replace(asked.session.uid);
         }
+        _ = self.sessions.forget(mount, &asked.behalf(), bearing.part).await;
+        mount.eras.proved_wrong(era);
+        self.connected(asked, mount, bearing).await
     }
 
     /// Passes a notification of the client on; nobody waits for more than its acceptance.
@@ -429,6 +597,26 @@ enum Came {
     Events(Source),
 }
 
+/// Tells the upstream of a request under way when its client goes away: dropped, it has.
+struct Leaving<'a>(Option<&'a Flight>);
+
+impl Leaving<'_> {
+    /// It has waited for what came, which sees to the rest by itself.
+    fn stays(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Leaving<'_> {
+    fn drop(&mut self) {
+        if let Some(flight) = self.0
+            && let Some(Route { connected: Some(connected), id, mount, .. }) = flight.route()
+        {
+            give_up(mount, connected, id);
+        }
+    }
+}
+
 /// Tells an upstream that nobody waits for its answer any more; nobody waits for that either.
 pub(crate) fn give_up(mount: Arc<Mount>, connected: Connected, id: u64) {
     tokio::spawn(async move {
@@ -453,6 +641,7 @@ pub(crate) fn own_session(session: &Session, mount: &Mount, bearing: &Bearing) -
     match &session.scope {
         Scope::Server { identity, upstream_revision, upstream, part, .. }
             if *identity == mount.identity
+                && upstream_revision.era() == Era::Session
                 && part.is(&bearing.part)
                 && mount.transport() != model::Transport::Sse
                 // Of a session without an id only the transport tells what it was, and `auto` forgets it.
@@ -501,6 +690,85 @@ fn hinted_safe(asked: &Asked<'_>, mount: &Mount, name: &str) -> bool {
         .is_ok_and(|tool| tool.annotations.read_only || tool.annotations.idempotent)
 }
 
+/// What becomes of an answer that comes in this era.
+fn shape(asked: &Asked<'_>, mount: &Arc<Mount>, sealer: &Arc<Sealer>, upstream: Era) -> Shape {
+    let level = asked.params().and_then(|params| params.meta_log_level).map(|span| span.of(asked.message));
+    let exposed = matches!(asked.session.scope, Scope::Aggregate | Scope::Toolset(_)).then(|| {
+        let uri = asked.params().and_then(|params| Params::text(params.uri, asked.message));
+        asked.exposed(sealer, mount, uri.is_some_and(|uri| unprefixed(&uri).is_some()))
+    });
+    Shape::of(asked.session.client(), upstream, asked.method()).telling(level).exposing(exposed)
+}
+
+/// A whole response as the client may have it.
+fn whole(message: Bytes, asked: &Asked<'_>, call: &Call) -> Result<Came, Failure> {
+    let envelope = bridge::scanned(&message)?;
+    if envelope.kind != mcp::Kind::Response || !answers(&envelope, &message, call.id) {
+        return Err(Failure::BadResponse("it answers something else"));
+    }
+    if call.connected.bears()
+        && let Some(refusal) = envelope.error.and_then(|error| Refusal::folded(error.of(&message)))
+    {
+        return Err(Failure::Unauthorized(Arc::new(refusal)));
+    }
+    let ended = Ended::answered(envelope.error.is_some(), answer::tool_failed(&message, &envelope));
+    match call.shape.whole(&message, &envelope, &asked.id) {
+        Shaped::Answer(answer) => Ok(Came::Whole(vec![answer], ended)),
+        Shaped::AsksBack(_) => Err(Failure::BadResponse("it asks back where nothing may be asked")),
+    }
+}
+
+/// An error in the words of the client's era.
+fn reworded(pieces: Vec<Bytes>, asked: &Asked<'_>, call: &Call) -> Vec<Bytes> {
+    if !call.shape.rewrites_errors() {
+        return pieces;
+    }
+    let message = Bytes::from(pieces.concat());
+    let Ok(envelope) = Envelope::scan(&message) else { return pieces };
+    match call.shape.whole(&message, &envelope, &asked.id) {
+        Shaped::Answer(answer) => vec![answer],
+        Shaped::AsksBack(_) => pieces,
+    }
+}
+
+/// An answer with what it names as the client may bring it back.
+fn exposed(pieces: Vec<Bytes>, call: &Call) -> Vec<Bytes> {
+    let Some(exposed) = call.shape.exposed().filter(|_| pieces.iter().any(|piece| may_hold(piece))) else {
+        return pieces;
+    };
+    let message = Bytes::from(pieces.concat());
+    let result = Envelope::scan(&message).ok().and_then(|envelope| envelope.result);
+    let Some((span, with)) = result.and_then(|span| Some((span, exposed.rewritten(span.of(&message))?))) else {
+        return vec![message];
+    };
+    let mut out = Vec::with_capacity(message.len() + with.len());
+    write::patched(&mut out, &message, Span::whole(&message), &[write::Patch { span, with: &with }]);
+    vec![out.into()]
+}
+
+/// A raw result or error of our own as a message.
+fn said(id: &[u8], answer: Result<&[u8], &[u8]>) -> Bytes {
+    match answer {
+        Ok(result) => write::result(id, result),
+        Err(error) => write::raw_error(id, error),
+    }
+}
+
+/// The code of an answer that is an error.
+fn code(pieces: &[Bytes]) -> Option<Code> {
+    let message = pieces.concat();
+    let envelope = Envelope::scan(&message).ok()?;
+    Code::of(envelope.error?.of(&message))
+}
+
+/// The same answer, known to carry this error.
+pub(crate) fn coded(mut response: Response<Body>, code: Option<Code>) -> Response<Body> {
+    if let Some(code) = code {
+        response.extensions_mut().insert(code);
+    }
+    response
+}
+
 /// The refusal of a credential in an answer that is an error.
 fn folded(pieces: &[Bytes]) -> Option<Refusal> {
     let message = pieces.concat();
@@ -521,7 +789,8 @@ pub(crate) fn event_response(body: Body) -> Response<Body> {
     response
 }
 
-fn with_type(body: Body, kind: &'static str) -> Response<Body> {
+/// An answer of this type.
+pub(crate) fn with_type(body: Body, kind: &'static str) -> Response<Body> {
     let mut response = Response::new(body);
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     response

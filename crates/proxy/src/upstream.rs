@@ -97,6 +97,23 @@ impl Connected {
         }
     }
 
+    /// The era that is spoken in it.
+    pub(crate) fn era(&self) -> Era {
+        match self {
+            Self::Http(_) | Self::Legacy(..) => Era::Session,
+            Self::Stateless(_) => Era::Stateless,
+        }
+    }
+
+    /// Whether it is the same session, whatever its requests bear.
+    pub(crate) fn is_session(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Http(one), Self::Http(other)) => one.id == other.id,
+            (Self::Legacy(one, _), Self::Legacy(other, _)) => Arc::ptr_eq(one, other),
+            _ => false,
+        }
+    }
+
     /// Whether a request in it bears a credential.
     pub(crate) fn bears(&self) -> bool {
         match self {
@@ -120,7 +137,7 @@ impl Connected {
 /// An opened session and what the upstream said of itself.
 pub(crate) struct Opened {
     pub(crate) connected: Connected,
-    /// The raw InitializeResult.
+    /// The raw InitializeResult, or the raw DiscoverResult of an upstream without sessions.
     pub(crate) result: Bytes,
     pub(crate) revision: Revision,
     /// Which lists it declared, one bit each as [`ListKind`] counts them.
@@ -131,12 +148,22 @@ pub(crate) struct Opened {
 impl Opened {
     fn new(connected: Connected, result: Bytes, revision: Revision) -> Result<Self, Failure> {
         let said: Said = serde_json::from_slice(&result)
-            .map_err(|_| Failure::BadResponse("its answer to initialize is malformed"))?;
+            .map_err(|_| Failure::BadResponse("what it says of itself is malformed"))?;
         let lists = ListKind::ALL
             .into_iter()
             .filter(|kind| said.capabilities.contains_key(kind.capability()))
             .fold(0, |bits, kind| bits | 1 << (kind as u8));
         Ok(Self { connected, result, revision, lists, watched: AtomicBool::new(false) })
+    }
+
+    /// What the upstream says of itself, raw; an empty object if it says nothing.
+    pub(crate) fn server_info(&self) -> Bytes {
+        let result = mcp::Object::read(&self.result);
+        let info = result.as_ref().and_then(|result| match self.connected.era() {
+            Era::Session => result.get("serverInfo"),
+            Era::Stateless => mcp::Object::read(result.get("_meta")?)?.get(mcp::meta::SERVER_INFO),
+        });
+        info.filter(|info| info.starts_with(b"{")).map_or(Bytes::from_static(b"{}"), |info| self.result.slice_ref(info))
     }
 
     /// Whether the upstream has such a list.
@@ -168,10 +195,10 @@ impl Opened {
     }
 }
 
-/// What is read of an InitializeResult.
+/// What is read of an InitializeResult or a DiscoverResult.
 #[derive(serde::Deserialize)]
 struct Said {
-    #[serde(rename = "protocolVersion")]
+    #[serde(rename = "protocolVersion", default)]
     protocol_version: String,
     #[serde(default)]
     capabilities: std::collections::BTreeMap<String, serde::de::IgnoredAny>,
@@ -294,22 +321,68 @@ pub(crate) async fn open(
     }
 }
 
+/// One try. What it shows of the upstream's eras is remembered; the other one than that of the terms is
+/// [`Failure::OtherEra`].
 async fn open_once(mount: &Arc<Mount>, opening: &Opening<'_>, notify: legacy::Notify) -> Result<Opened, Failure> {
-    match mount.transport() {
+    if opening.terms.era == Era::Stateless {
+        return discovered(mount, opening).await;
+    }
+    let opened = match mount.transport() {
         Transport::Sse => open_legacy(mount, opening, notify).await,
-        Transport::StreamableHttp => open_http(mount, opening).await,
-        Transport::Auto => match open_http(mount, opening).await {
-            Ok(opened) => {
-                mount.found(Transport::StreamableHttp);
-                Ok(opened)
-            }
-            Err(Failure::Status { status: 400 | 404 | 405, .. }) => {
+        transport => match open_http(mount, opening).await {
+            Err(failure) if stateless::may_know_no_sessions(&failure) => {
+                if knows_stateless(mount, opening).await {
+                    mount.eras.proved_wrong(Era::Session);
+                    mount.eras.found(Era::Stateless, true);
+                    return Err(Failure::OtherEra);
+                }
+                if transport == Transport::StreamableHttp {
+                    return Err(failure);
+                }
                 let opened = open_legacy(mount, opening, notify).await?;
                 mount.found(Transport::Sse);
                 Ok(opened)
             }
-            Err(failure) => Err(failure),
+            opened => {
+                if opened.is_ok() {
+                    mount.found(Transport::StreamableHttp);
+                }
+                opened
+            }
         },
+    }?;
+    mount.eras.found(Era::Session, true);
+    Ok(opened)
+}
+
+/// Whether the upstream turns out to speak the stateless era; what shows nothing is no.
+async fn knows_stateless(mount: &Mount, opening: &Opening<'_>) -> bool {
+    mount.transport() != Transport::Sse && discovered(mount, opening).await.is_ok()
+}
+
+/// `server/discover` in place of a session.
+async fn discovered(mount: &Mount, opening: &Opening<'_>) -> Result<Opened, Failure> {
+    let stateless = Stateless { capabilities: opening.terms.capabilities, lines: opening.lines.cloned() };
+    match stateless.discover(mount, opening.passed).await {
+        Ok(result) => {
+            mount.eras.found(Era::Stateless, true);
+            Opened::new(Connected::Stateless(stateless), result, Revision::STATELESS)
+        }
+        Err(Failure::OtherEra) => {
+            mount.eras.proved_wrong(Era::Stateless);
+            Err(Failure::OtherEra)
+        }
+        Err(failure) => Err(failure),
+    }
+}
+
+/// Finds out whether an upstream with sessions speaks without them, too, for a record of it. What shows nothing leaves it
+/// unknown.
+pub(crate) async fn look_for_stateless(mount: &Mount, opening: &Opening<'_>) {
+    if mount.eras.speaks(Era::Stateless).is_none()
+        && let Err(failure) = discovered(mount, opening).await
+    {
+        tracing::debug!(class = failure.class(), "it was not found to speak without sessions");
     }
 }
 
@@ -384,15 +457,23 @@ pub(crate) async fn ask(
     let body = write::request(&text, method, params, Some(Span::whole(params)), &[]);
     match connected {
         Connected::Http(session) => {
-            let (answer, _) = http::post(mount, session, &HeaderMap::new(), body).await?;
+            let posted = http::post(mount, session, &HeaderMap::new(), body).await;
+            let (answer, _) = posted.map_err(|failure| match stateless::knows_no_sessions(&failure) {
+                true => Failure::OtherEra,
+                false => failure,
+            })?;
             unfolded(answer_of(answer, id).await?, session.lines.as_ref())
         }
         Connected::Legacy(session, lines) => {
             unfolded(session.ask(mount, lines.as_ref(), id, body).await?, lines.as_ref())
         }
         Connected::Stateless(stateless) => {
-            let answer = stateless.ask(mount, id, method, params).await?;
-            unfolded(answer_of(answer, id).await?, stateless.lines.as_ref())
+            match stateless.ask(mount, id, method, params).await {
+                // Where there are no sessions, errors have a status of their own.
+                Err(Failure::Status { status: ..429, error: Some(error), .. }) => Ok(Err(error)),
+                Err(failure) => Err(failure),
+                Ok(answer) => unfolded(answer_of(answer, id).await?, stateless.lines.as_ref()),
+            }
         }
     }
 }

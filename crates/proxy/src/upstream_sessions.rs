@@ -2,28 +2,35 @@
 //! bounded, watched for notifications only while somebody listens, and ended over there when nobody
 //! will use them again.
 
+mod listening;
+
 use std::ops::Deref;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method};
 use http_body_util::BodyExt;
-use mcp::{Envelope, Kind, Revision, sse};
+use mcp::{Envelope, Era, Kind, Revision, Span, sse, write};
 use model::{KeyId, Subject};
 use moka::future::Cache;
 use tokio::sync::Semaphore;
 
-use crate::answer::{note_change, refuse};
+use self::listening::Listening;
+use crate::answer::note_change;
+use crate::client_sessions::ClientSessions;
 use crate::client::Terms;
-use crate::credentials::{Bearing, Behalf, Credentials, Finder, Lines, Part};
+use crate::credentials::{Bearing, Behalf, Credentials, Lines, Part};
+use crate::farewell::{Farewell, say_goodbye};
 use crate::principal::Caller;
+use crate::questions::{Heard, Questions, words};
 use crate::session::Uid;
-use crate::table::{Mount, Way};
+use crate::subscriptions::updated;
+use crate::table::Mount;
 use crate::timers::scaled;
-use crate::upstream::http::{Answer, HttpSession, bearable, drain, judge, send};
-use crate::upstream::legacy::Notify;
+use crate::upstream::http::{Answer, HttpSession, bearable, judge, send};
+use crate::upstream::legacy::{LegacySession, Notify};
 use crate::upstream::{Connected, Failure, OWN_INFO, Opened, Opening, open};
 
 /// Most client sessions of which it is known that their own upstream session is gone.
@@ -45,10 +52,14 @@ const GOODBYES: usize = 64;
 /// credential.
 pub(crate) struct UpstreamSessions {
     pub(crate) credentials: Arc<Credentials>,
+    pub(crate) questions: Arc<Questions>,
+    pub(crate) client_sessions: Arc<ClientSessions>,
     open: Cache<Key, Arc<Shared>>,
     goodbyes: Arc<Semaphore>,
     /// Client sessions whose own upstream session is gone; they use the shared one since.
     replaced: moka::sync::Cache<Uid, ()>,
+    /// What is heard of upstreams without sessions.
+    pub(crate) listening: Arc<Listening>,
 }
 
 /// Mount, principal, as whom, and on what terms.
@@ -69,21 +80,17 @@ fn control() -> Subject {
     Subject::of_key("0control0control".parse::<KeyId>().expect("a literal id"))
 }
 
-/// A session that all requests of one principal to one mount share. Dropped, it is ended over there
-/// too, unless it is over already, or what it bore is not there any more.
+/// A session that all requests of one principal to one mount share. Dropped, it is ended over there too.
 pub(crate) struct Shared {
     opened: Opened,
-    /// The upstream's session is known to be gone.
-    over: AtomicBool,
+    farewell: Option<Farewell>,
     mount: Weak<Mount>,
     /// Who opened it; `None` for control.
     caller: Option<Caller>,
     part: Part,
     pub(crate) terms: Terms,
-    /// Where the lines for its goodbye are; `None` where it needs none.
-    lines: Option<Finder>,
-    way: Arc<Way>,
-    goodbyes: Arc<Semaphore>,
+    /// The upstream has heard a log level, or there was none to tell when the session was first used.
+    pub(crate) level_told: AtomicBool,
 }
 
 impl Deref for Shared {
@@ -94,54 +101,41 @@ impl Deref for Shared {
     }
 }
 
-impl Drop for Shared {
-    fn drop(&mut self) {
-        let Connected::Http(session) = &self.opened.connected else { return };
-        let (false, Some(id), Some(revision)) = (*self.over.get_mut(), &session.id, session.revision) else { return };
-        // Without a runtime the process is ending.
-        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
-        let lines = match &self.lines {
-            None => None,
-            Some(finder) => match finder.find() {
-                Some(lines) => Some(lines),
-                // A credential that is gone is not used for a goodbye either.
-                None => return,
-            },
-        };
-        let (way, id, goodbyes) = (self.way.clone(), id.clone(), self.goodbyes.clone());
-        runtime.spawn(async move {
-            let _one_of_few = goodbyes.acquire().await;
-            say_goodbye(&way, id, revision, lines).await;
-        });
-    }
-}
-
 impl UpstreamSessions {
     /// Sessions that bear these.
-    pub(crate) fn new(credentials: Arc<Credentials>) -> Self {
-        Self::resting(credentials, scaled(IDLE))
+    pub(crate) fn new(
+        credentials: Arc<Credentials>,
+        questions: Arc<Questions>,
+        client_sessions: Arc<ClientSessions>,
+    ) -> Self {
+        Self { questions, client_sessions, ..Self::resting(credentials, scaled(IDLE)) }
     }
 
     /// Sessions that may rest for so long.
     fn resting(credentials: Arc<Credentials>, idle: Duration) -> Self {
         Self {
             credentials,
+            questions: Arc::default(),
+            client_sessions: Arc::default(),
             open: Cache::builder().max_capacity(MOST).time_to_idle(idle).build(),
             goodbyes: Arc::new(Semaphore::new(GOODBYES)),
             replaced: moka::sync::Cache::builder()
                 .max_capacity(REPLACED)
                 .time_to_live(Duration::from_secs(24 * 3600))
                 .build(),
+            listening: Arc::default(),
         }
     }
 
     /// Names of the bounds, the bounds, and what tells how much of each is in use.
-    pub(crate) fn fill(&self) -> [Fill; 3] {
+    pub(crate) fn fill(&self) -> [Fill; 4] {
         let (open, replaced, goodbyes) = (self.open.clone(), self.replaced.clone(), self.goodbyes.clone());
+        let watched = self.listening.clone();
         [
             ("upstream_sessions", MOST, Box::new(move || open.entry_count())),
             ("replaced_sessions", REPLACED, Box::new(move || replaced.entry_count())),
             ("goodbyes", GOODBYES as u64, Box::new(move || (GOODBYES - goodbyes.available_permits()) as u64)),
+            ("watched_resources", listening::MOST as u64, Box::new(move || watched.len() as u64)),
         ]
     }
 
@@ -165,8 +159,24 @@ impl UpstreamSessions {
         behalf: &Behalf,
         bearing: &mut Bearing,
     ) -> Result<Arc<Shared>, Failure> {
+        match Box::pin(self.shared_on(mount, behalf, bearing, mount.terms(behalf.client))).await {
+            // It does not know the era in which it was spoken to: once more in the other one.
+            Err(Failure::OtherEra) => {
+                Box::pin(self.shared_on(mount, behalf, bearing, mount.terms(behalf.client))).await
+            }
+            shared => shared,
+        }
+    }
+
+    async fn shared_on(
+        &self,
+        mount: &Arc<Mount>,
+        behalf: &Behalf,
+        bearing: &mut Bearing,
+        terms: Terms,
+    ) -> Result<Arc<Shared>, Failure> {
         let subject = behalf.subject();
-        let key = (mount.uid, subject, bearing.part, mount.terms(behalf.client));
+        let key = (mount.uid, subject, bearing.part, terms);
         if let Some(opened) = self.open.get(&key).await {
             if opened.is_usable() {
                 // A watch that ended, or never began because nobody listened then.
@@ -199,16 +209,18 @@ impl UpstreamSessions {
                 // Each request brings its own.
                 opened.connected = opened.connected.bearing(None);
                 mount.offers.said(&opened.result);
+                let farewell = match &opened.connected {
+                    Connected::Http(session) => self.farewell(mount, session, own.part),
+                    Connected::Legacy(..) | Connected::Stateless(..) => None,
+                };
                 Arc::new(Shared {
                     opened,
-                    over: AtomicBool::new(false),
+                    farewell,
                     mount: Arc::downgrade(mount),
                     caller: behalf.caller.clone(),
                     part: own.part,
                     terms,
-                    lines: mount.spec.binding.is_some().then(|| self.credentials.finder(mount, own.part)),
-                    way: mount.way.clone(),
-                    goodbyes: self.goodbyes.clone(),
+                    level_told: AtomicBool::new(false),
                 })
             })
         };
@@ -239,7 +251,7 @@ impl UpstreamSessions {
                 lines: bearing.lines.as_ref(),
                 complete: true,
             };
-            match open(mount, &opening, notify(mount, behalf, bearing.part), deadline).await {
+            match open(mount, &opening, self.notify(mount, behalf, bearing.part), deadline).await {
                 Ok(opened) => {
                     self.credentials.accepted(mount, bearing);
                     return Ok(opened);
@@ -249,22 +261,28 @@ impl UpstreamSessions {
         }
     }
 
+    /// What ends an upstream's session when nobody needs it any more.
+    pub(crate) fn farewell(&self, mount: &Mount, session: &HttpSession, part: Part) -> Option<Farewell> {
+        let lines = mount.spec.binding.is_some().then(|| self.credentials.finder(mount, part));
+        Farewell::to(session, &mount.way, lines, &self.goodbyes)
+    }
+
     /// The session, if there is one.
     pub(crate) async fn known(&self, mount: &Mount, behalf: &Behalf, part: Part) -> Option<Arc<Shared>> {
         self.open.get(&(mount.uid, behalf.subject(), part, mount.terms(behalf.client))).await
     }
 
-    /// The shared session turned out to be lost.
-    pub(crate) async fn forget(&self, mount: &Mount, behalf: &Behalf, part: Part) {
+    /// The shared session turned out to be lost; whether nobody had found that before.
+    pub(crate) async fn forget(&self, mount: &Mount, behalf: &Behalf, part: Part) -> bool {
         let key = (mount.uid, behalf.subject(), part, mount.terms(behalf.client));
-        if let Some(lost) = self.open.remove(&key).await {
-            lost.over.store(true, Ordering::Release);
-        }
+        let lost = self.open.remove(&key).await;
+        lost.iter().flat_map(|lost| &lost.farewell).for_each(Farewell::is_said);
+        lost.is_some()
     }
 
-    /// A client session's own upstream session turned out to be lost.
-    pub(crate) fn replace(&self, uid: Uid) {
-        self.replaced.insert(uid, ());
+    /// A client session's own upstream session turned out to be lost; whether nobody had found that before.
+    pub(crate) fn replace(&self, uid: Uid) -> bool {
+        self.replaced.entry(uid).or_insert(()).is_fresh()
     }
 
     /// Whether that happened.
@@ -275,6 +293,10 @@ impl UpstreamSessions {
     /// Listens to the shared session for as long as somebody listens here.
     pub(crate) async fn watch(&self, mount: &Arc<Mount>, behalf: &Behalf) {
         let Ok(served) = behalf.served(mount) else { return };
+        let terms = mount.terms(behalf.client);
+        if terms.era == Era::Stateless {
+            return self.watch_stateless(mount, behalf, served.part, terms);
+        }
         let Some(opened) = self.known(mount, behalf, served.part).await else { return };
         if let Connected::Http(session) = &opened.connected
             && opened.begin_watch()
@@ -297,8 +319,33 @@ impl UpstreamSessions {
         part: Part,
         only: Option<Uid>,
     ) -> Watched {
-        let credentials = self.credentials.clone();
-        Watched { mount: Arc::downgrade(mount), session, behalf: behalf.afterwards(), part, only, credentials }
+        Watched {
+            mount: Arc::downgrade(mount),
+            session,
+            behalf: behalf.afterwards(),
+            part,
+            only,
+            credentials: self.credentials.clone(),
+            questions: self.questions.clone(),
+            client_sessions: self.client_sessions.clone(),
+        }
+    }
+
+    /// What a 2024-11-05 stream says on its own, and what it asks outside of any call.
+    fn notify(&self, mount: &Arc<Mount>, behalf: &Behalf, part: Part) -> Notify {
+        // Weak: the stream belongs to the mount's session, it must not keep the mount alive.
+        let (mount, behalf) = (Arc::downgrade(mount), behalf.afterwards());
+        let (credentials, questions) = (self.credentials.clone(), self.questions.clone());
+        let client_sessions = self.client_sessions.clone();
+        Arc::new(move |session: &Arc<LegacySession>, message: &Bytes, envelope: &Envelope| {
+            let Some(mount) = mount.upgrade() else { return };
+            let lines = mount.spec.binding.is_some().then(|| credentials.lines_of(&mount, part, None)).flatten();
+            let connected = Connected::Legacy(session.clone(), lines);
+            let (questions, client_sessions, only) = (&questions, &client_sessions, None);
+            let speaking =
+                Speaking { mount: &mount, connected, behalf: &behalf, part, only, questions, client_sessions };
+            speaking.said(message, envelope);
+        })
     }
 }
 
@@ -312,6 +359,8 @@ struct Watched {
     /// The client session whose own it is.
     only: Option<Uid>,
     credentials: Arc<Credentials>,
+    questions: Arc<Questions>,
+    client_sessions: Arc<ClientSessions>,
 }
 
 /// Counts what became of a request towards the cooldown of its mount.
@@ -333,25 +382,72 @@ fn jitter() -> f64 {
     f64::from(uuid::Uuid::new_v4().as_fields().0) / f64::from(u32::MAX)
 }
 
-/// What a 2024-11-05 stream says on its own.
-fn notify(mount: &Arc<Mount>, behalf: &Behalf, part: Part) -> Notify {
-    // Weak: the stream belongs to the mount's session, it must not keep the mount alive.
-    let (mount, behalf) = (Arc::downgrade(mount), behalf.afterwards());
-    Arc::new(move |message: &Bytes, envelope: &Envelope| {
-        if let Some(mount) = mount.upgrade() {
-            pass_on(&mount, &behalf, part, None, message, envelope);
-        }
-    })
+/// A session with an upstream that is heard outside of any call.
+struct Speaking<'a> {
+    mount: &'a Arc<Mount>,
+    connected: Connected,
+    behalf: &'a Behalf,
+    part: Part,
+    /// The client session whose own it is.
+    only: Option<Uid>,
+    questions: &'a Questions,
+    client_sessions: &'a ClientSessions,
 }
 
-fn pass_on(mount: &Mount, behalf: &Behalf, part: Part, only: Option<Uid>, message: &Bytes, envelope: &Envelope) {
-    note_change(mount, part, &behalf.hub, message, envelope);
-    // What says that a list changed goes to all who have the list, a moment later, from the hub itself.
-    // Progress that belongs to no request under way carries a token of ours: nobody knows it.
-    let method = envelope.method(message);
-    if !method.ends_with("/list_changed") && method != "notifications/progress" {
-        behalf.hub.tell(behalf.subject(), mount, only, &sse::frame(message));
+impl Speaking<'_> {
+    /// Whoever is meant hears or is asked what the upstream said.
+    fn said(self, message: &Bytes, envelope: &Envelope) {
+        let Self { mount, connected, behalf, part, only, questions, client_sessions } = self;
+        let (hub, subject) = (&behalf.hub, behalf.subject());
+        match (envelope.kind, envelope.method(message)) {
+            (Kind::Response, _) => (),
+            (Kind::Request, _) => {
+                let heard = Heard { mount, connected, subject, part, hub, only };
+                questions.ask_outside(heard, message, envelope);
+            }
+            (Kind::Notification, "notifications/cancelled") => {
+                let heard = Heard { mount, connected, subject, part, hub, only };
+                questions.withdraw_outside(heard, message, envelope);
+            }
+            (Kind::Notification, "notifications/elicitation/complete") => {
+                hub.tell_each(subject, mount, only, |_, several| {
+                    Some(match several {
+                        true => sse::frame(&words::completed(message, envelope, mount.name())),
+                        false => sse::frame(message),
+                    })
+                });
+            }
+            (Kind::Notification, method) => {
+                note_change(mount, part, hub, message, envelope);
+                // Who has no session subscribed in the one that all of the principal's share.
+                if only.is_none()
+                    && let Some(uri) = updated(message, envelope)
+                {
+                    hub.updated(subject, mount, &uri);
+                    // And of several sessions each hears of its own, by the name that it knows.
+                    return hub.tell_each(subject, mount, None, |uid, _| {
+                        let called = client_sessions.called(uid, mount.spec.id, &uri)?;
+                        Some(sse::frame(&renamed_update(message, envelope, &called)))
+                    });
+                }
+                // What says that a list changed goes to all who have the list, a moment later, from the hub itself.
+                // Progress that belongs to no request under way carries a token of ours: nobody knows it.
+                if !method.ends_with("/list_changed") && method != "notifications/progress" {
+                    hub.tell(subject, mount, only, &sse::frame(message));
+                }
+            }
+        }
     }
+}
+
+/// What says that a resource changed, by the name that a client knows it under.
+fn renamed_update(message: &Bytes, envelope: &Envelope, called: &str) -> Bytes {
+    let Some(span) = envelope.params.as_ref().and_then(|params| params.uri) else { return message.clone() };
+    let mut with = Vec::with_capacity(called.len() + 2);
+    write::string(&mut with, called);
+    let mut out = Vec::with_capacity(message.len() + with.len());
+    write::patched(&mut out, message, Span::whole(message), &[write::Patch { span, with: &with }]);
+    out.into()
 }
 
 /// Listens again and again. Holds no mount while it waits: one that is unmounted is let go.
@@ -432,13 +528,12 @@ impl Watched {
             let Some(mount) = self.heard() else { return Ok(()) };
             for event in events.drain(..) {
                 let Ok(envelope) = Envelope::scan(&event.data) else { continue };
-                match envelope.kind {
-                    Kind::Notification => {
-                        pass_on(&mount, &self.behalf, self.part, self.only, &event.data, &envelope);
-                    }
-                    Kind::Request => refuse(&mount, &Connected::Http(session.clone()), &event.data, &envelope),
-                    Kind::Response => (),
-                }
+                let connected = Connected::Http(session.clone());
+                let Self { behalf, part, only, questions, client_sessions, .. } = self;
+                let (part, only) = (*part, *only);
+                let speaking =
+                    Speaking { mount: &mount, connected, behalf, part, only, questions, client_sessions };
+                speaking.said(&event.data, &envelope);
             }
         }
     }
@@ -448,18 +543,6 @@ impl Watched {
 pub(crate) fn end(mount: &Arc<Mount>, id: HeaderValue, revision: Revision, lines: Option<Arc<Lines>>) {
     let way = mount.way.clone();
     tokio::spawn(async move { say_goodbye(&way, id, revision, lines).await });
-}
-
-async fn say_goodbye(way: &Way, id: HeaderValue, revision: Revision, lines: Option<Arc<Lines>>) {
-    let session = HttpSession { id: Some(id), revision: Some(revision), lines };
-    if bearable(&session).is_err() {
-        return;
-    }
-    let sent = send(way, Method::DELETE, way.path.clone(), &session, &HeaderMap::new(), Bytes::new()).await;
-    match sent {
-        Ok(answer) => drain(answer.into_body()).await,
-        Err(error) => tracing::debug!(class = error.class(), "an upstream session could not be ended"),
-    }
 }
 
 #[cfg(test)]
@@ -488,6 +571,7 @@ mod tests {
             retry_delay: Duration::ZERO,
             limits: model::ServerLimits::default(),
             binding: None,
+            eras: model::Eras::default(),
         };
         let egress = egress::Egress::new(egress::Policy { dev: true, ..egress::Policy::default() }).unwrap();
         let mount = Arc::new(Mount::new(spec, &egress, &model::Limits::default(), false, None).unwrap());

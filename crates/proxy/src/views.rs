@@ -195,7 +195,11 @@ pub(crate) async fn gathered(
     let deadline = tokio::time::Instant::now() + PATIENCE;
     let asked = stream::iter(mounts.into_iter().enumerate()).map(|(at, mount)| {
         let (sessions, behalf) = (sessions.clone(), behalf.clone());
-        async move { (at, patiently(sessions, behalf, &mount, kind, deadline).await, mount) }
+        async move {
+            let client = behalf.client;
+            let listed = patiently(sessions, behalf, &mount, kind, deadline).await;
+            (at, listed.map(|listed| listed.for_client(client)), mount)
+        }
     });
     let mut parts: Vec<_> = asked.buffer_unordered(AT_ONCE).collect().await;
     parts.sort_unstable_by_key(|(at, _, _)| *at);

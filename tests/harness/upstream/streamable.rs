@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use super::body::{self, Body};
-use super::{State, legacy, misbehave, tools};
+use super::{State, legacy, misbehave, stateless, tools};
 use crate::guard::Caller;
 
 /// Answers one HTTP request.
@@ -65,6 +65,9 @@ fn refused(state: &State, headers: &HeaderMap) -> Option<Response<Body>> {
 }
 
 async fn post(state: Arc<State>, headers: &HeaderMap, message: Value, caller: Caller) -> Response<Body> {
+    if let Some(answer) = stateless::post(&state, headers, &message).await {
+        return answer;
+    }
     if headers.get("mcp-protocol-version").is_some_and(|version| version == "2026-07-28") {
         let error = json!({"code": -32000, "message": "Bad Request: Server not initialized"});
         return body::whole(400, "application/json", json!({"jsonrpc": "2.0", "id": null, "error": error}).to_string());
