@@ -82,7 +82,7 @@ impl Shelf {
         if self.index.get().is_none() {
             // Thousands of tools take a moment, in which others are served.
             let shelf = self.clone();
-            let made = tokio::task::spawn_blocking(move || drop(shelf.index()));
+            let made = tokio::task::spawn_blocking(move || shelf.index().search("", 1));
             if made.await.is_err() {
                 return Vec::new();
             }
@@ -301,6 +301,7 @@ mod tests {
             retry_delay: std::time::Duration::from_secs(1),
             limits: model::ServerLimits::default(),
             binding: None,
+            eras: model::Eras::default(),
         };
         let policy = egress::Policy { dev: false, own: Vec::new(), rules: Vec::new(), revision: 1 };
         Mount::new(spec, &egress::Egress::new(policy).unwrap(), &model::Limits::default(), false, None).unwrap()

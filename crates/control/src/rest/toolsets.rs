@@ -32,7 +32,7 @@ pub(crate) async fn create(State(app): State<App>, Admin(caller): Admin, body: B
     fields.finish()?;
     let bodies::Create { name, title, description, listing, tools } = given.ok_or(Problem::Internal)?;
     let tenant = caller.store(&app);
-    let tools = found(&caller, &tenant, tools, &[]).await?;
+    let tools = found(&tenant, tools, &[]).await?;
     let title = title.unwrap_or_else(|| name.to_string());
     let new = NewToolset { name, title, description, listing, tools };
     let (by, who) = (app.clone(), caller.clone());
@@ -88,11 +88,7 @@ pub(crate) async fn change(
     let record = find(&tenant, &named).await?.ok_or(Problem::NotFound)?;
     let tools = match given.tools {
         None => None,
-        Some(tools) => {
-            let mut tools = found(&caller, &tenant, tools, &record.spec.tools).await?;
-            tools.extend(hidden(&caller, &tenant, &record).await?);
-            Some(checked(tools)?)
-        }
+        Some(tools) => Some(found(&tenant, tools, &record.spec.tools).await?),
     };
     let (name, title, description, listing) = (given.name, given.title, given.description, given.listing);
     let patch = ToolsetPatch { name, title, description, listing, tools };
@@ -169,23 +165,8 @@ fn may_see(caller: &Caller, server: Option<&ServerName>) -> bool {
     caller.servers().is_none_or(|names| server.is_some_and(|server| names.iter().any(|name| name == server.as_str())))
 }
 
-/// What a restricted key does not see of a toolset stays in it.
-async fn hidden(caller: &Caller, tenant: &TenantStore, record: &ToolsetRecord) -> Result<Vec<ToolsetTool>, StoreError> {
-    if caller.servers().is_none() {
-        return Ok(Vec::new());
-    }
-    let names = names(tenant, std::slice::from_ref(record)).await?;
-    let entries = record.spec.tools.iter().filter(|entry| !may_see(caller, names.get(&entry.server)));
-    Ok(entries.cloned().collect())
-}
-
 /// Entries with the servers that they name. Deleted ones are known as far as they are in the toolset already.
-async fn found(
-    caller: &Caller,
-    tenant: &TenantStore,
-    entries: Vec<Entry>,
-    before: &[ToolsetTool],
-) -> Result<Vec<ToolsetTool>, Problem> {
+async fn found(tenant: &TenantStore, entries: Vec<Entry>, before: &[ToolsetTool]) -> Result<Vec<ToolsetTool>, Problem> {
     let (mut ids, mut tools, mut wrong): (HashMap<Named, Option<ServerId>>, Vec<ToolsetTool>, Vec<FieldError>) =
         Default::default();
     for (at, entry) in entries.into_iter().enumerate() {
@@ -193,7 +174,7 @@ async fn found(
         let id = match ids.get(&server) {
             Some(known) => *known,
             None => {
-                let id = look_up(caller, tenant, &server, before).await?;
+                let id = look_up(tenant, &server, before).await?;
                 ids.insert(server, id);
                 id
             }
@@ -203,19 +184,14 @@ async fn found(
             None => wrong.push(FieldError {
                 field: format!("tools[{at}].server"),
                 code: Code::Server,
-                detail: "is no server of this tenant that the key may use".to_owned(),
+                detail: "is no server of this tenant".to_owned(),
             }),
         }
     }
     if wrong.is_empty() { checked(tools) } else { Err(wrong.into()) }
 }
 
-async fn look_up(
-    caller: &Caller,
-    tenant: &TenantStore,
-    server: &Named,
-    before: &[ToolsetTool],
-) -> Result<Option<ServerId>, Problem> {
+async fn look_up(tenant: &TenantStore, server: &Named, before: &[ToolsetTool]) -> Result<Option<ServerId>, Problem> {
     let found = match server {
         Named::Id(id) => tenant.server(*id).await?,
         Named::Word(word) => match servers::find(tenant, word).await {
@@ -224,14 +200,12 @@ async fn look_up(
             Err(other) => return Err(other),
         },
     };
-    if let Some(record) = found {
-        return Ok(may_see(caller, Some(&record.spec.name)).then_some(record.spec.id));
-    }
     let id = match server {
         Named::Id(id) => Some(*id),
         Named::Word(word) => word.parse().ok(),
     };
-    Ok(id.filter(|id| caller.servers().is_none() && before.iter().any(|entry| entry.server == *id)))
+    let stays = || id.filter(|id| before.iter().any(|entry| entry.server == *id));
+    Ok(found.map(|record| record.spec.id).or_else(stays))
 }
 
 /// Entries that can be served.

@@ -93,7 +93,7 @@ fn each_mistake_is_told_with_its_line_and_path() {
         ),
         (
             "serves: {}",
-            "line 1: serves: unknown field; known are tenants, egress_rules, departments, users, servers, issuers, keys",
+            "line 1: serves: unknown field; known are tenants, egress_rules, departments, users, servers, toolsets, issuers, keys",
         ),
         ("tenants:\n  a:\n    uzers: {}", "line 3: tenants.a.uzers: unknown field"),
         ("users:\n  ann: {}\n  bob: {}\n  ann: {}\n", "line 4: users.ann: stands twice"),

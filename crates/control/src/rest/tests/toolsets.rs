@@ -55,7 +55,12 @@ async fn a_toolset_is_made_read_changed_and_deleted() {
 async fn an_entry_that_cannot_be_served_is_refused_by_its_place() {
     let house = with_servers().await;
     house
-        .ask(&house.other_admin, "POST", "/api/v1/servers", r#"{"name":"theirs","url":"http://127.0.0.1:9003/mcp"}"#)
+        .ask(
+            &house.other_admin,
+            "POST",
+            "/api/v1/servers",
+            r#"{"name":"theirs","url":"http://127.0.0.1:9003/mcp","skip_validation":true}"#,
+        )
         .await;
     let theirs = house.ask(&house.other_admin, "GET", "/api/v1/servers/theirs", "").await.json();
     let theirs = theirs["id"].as_str().unwrap();
@@ -99,32 +104,19 @@ async fn a_deleted_server_keeps_its_place_until_it_is_restored() {
 }
 
 #[tokio::test]
-async fn a_restricted_key_sees_and_changes_the_entries_of_its_servers_alone() {
+async fn a_restricted_key_sees_the_entries_of_its_servers_alone() {
     let house = with_servers().await;
     let body = json!({"name": "office", "tools": [entry("notes", "list"), entry("wiki", "read")]});
     let made = house.admin("POST", "/api/v1/toolsets", &body.to_string()).await;
     assert_eq!(made.status, 201, "{}", made.text);
-    let minted = json!({"role": "tenant_admin", "servers": ["wiki"]}).to_string();
-    let key = house.admin("POST", "/api/v1/keys", &minted).await.json();
+    let key = house.admin("POST", "/api/v1/keys", r#"{"role":"user","servers":["wiki"]}"#).await.json();
     let key = key["key"].as_str().unwrap_or_else(|| panic!("{key}"));
-    let servers = |reply: Value| -> Vec<String> {
-        reply["tools"].as_array().unwrap().iter().map(|tool| tool["server"].as_str().unwrap().to_owned()).collect()
-    };
-    let shown = house.ask(key, "GET", "/api/v1/toolsets/office", "").await.json();
-    assert_eq!(servers(shown), ["wiki"]);
-    let change = async |body: Value| {
-        let reply = house
-            .send("PATCH", "/api/v1/toolsets/office", &body.to_string(), |headers| {
-                super::house::bearer(headers, key);
-                headers.insert("if-match", "*".parse().unwrap());
-            })
-            .await;
-        reply.told()
-    };
-    assert_eq!(change(json!({"tools": [entry("notes", "other")]})).await, (422, "server".to_owned()));
-    assert_eq!(change(json!({"tools": []})).await.0, 200);
-    let left = house.admin("GET", "/api/v1/toolsets/office", "").await.json();
-    assert_eq!(servers(left), ["notes"], "what it does not see stays");
+    let one = house.ask(key, "GET", "/api/v1/toolsets/office", "").await.json();
+    let listed = house.ask(key, "GET", "/api/v1/toolsets", "").await.json();
+    for shown in [&one, &listed["items"][0]] {
+        let servers: Vec<_> = shown["tools"].as_array().unwrap().iter().map(|tool| &tool["server"]).collect();
+        assert_eq!(servers, ["wiki"], "{shown}");
+    }
 }
 
 #[tokio::test]
