@@ -9,7 +9,7 @@ use std::sync::LazyLock;
 use bytes::Bytes;
 use http::header::{ACCEPT, HeaderName};
 use http::{HeaderMap, HeaderValue, Response};
-use mcp::{Additions, Envelope, Era, Kind, ListKind, Params, Revision, meta, param_headers, write};
+use mcp::{Additions, Envelope, Era, Kind, ListKind, Object, Params, Revision, meta, param_headers, write};
 
 use crate::aggregate;
 use crate::body::Body;
@@ -29,6 +29,8 @@ use crate::upstream::{OWN_INFO, mint_id};
 
 const METHOD: HeaderName = HeaderName::from_static("mcp-method");
 const NAME: HeaderName = HeaderName::from_static("mcp-name");
+/// The extension of tasks.
+const TASKS: &str = "io.modelcontextprotocol/tasks";
 
 /// Whether a message is of the stateless era (protocol.md 1.4): what its `_meta` says, else its header.
 pub(crate) fn is_stateless(headers: &HeaderMap, envelope: &Envelope) -> bool {
@@ -202,6 +204,7 @@ impl Gate {
             "server/discover" => Ok(Ahead::Discover),
             "subscriptions/listen" => Ok(Ahead::Listen),
             "tools/call" => self.known_arguments_agree(asked, headers),
+            "tasks/get" | "tasks/update" | "tasks/cancel" => tasks(asked).map(|()| Ahead::Serve),
             method if is_removed(method) => Err(Fault::MethodUnknown),
             _ => match ListKind::of_method(method) {
                 Some(kind) if !has(&self.offered(asked), kind) => Err(Fault::MethodUnknown),
@@ -255,6 +258,28 @@ fn has(offered: &Offered, kind: ListKind) -> bool {
         ListKind::Tools => offered.tools,
         ListKind::Prompts => offered.prompts,
         ListKind::Resources | ListKind::Templates => offered.resources,
+    }
+}
+
+/// The tasks of this era are an extension: a client declares it, and a server of sessions means others by their names.
+fn tasks(asked: &Asked<'_>) -> Result<(), Fault> {
+    let there = match &asked.session.scope {
+        Scope::Aggregate => true,
+        Scope::Server { server, .. } => asked
+            .who
+            .mounts()
+            .find(|mount| mount.spec.id == *server)
+            .is_some_and(|mount| mount.terms(asked.session.client()).era == Era::Stateless),
+        Scope::BuiltIn | Scope::Toolset(_) => false,
+    };
+    if !there {
+        return Err(Fault::MethodUnknown);
+    }
+    let declared = asked.params().and_then(|params| params.meta_capabilities).map(|span| span.of(asked.message));
+    let extensions = declared.and_then(Object::read).and_then(|declared| declared.get("extensions"));
+    match extensions.and_then(Object::read).is_some_and(|extensions| extensions.get(TASKS).is_some()) {
+        true => Ok(()),
+        false => Err(Fault::Capability(format!(r#"{{"extensions":{{"{TASKS}":{{}}}}}}"#).into())),
     }
 }
 

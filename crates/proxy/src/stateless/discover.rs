@@ -8,6 +8,7 @@ use mcp::meta::SERVER_INFO;
 use mcp::{Era, Revision, write};
 use serde_json::{Value, json};
 
+use super::TASKS;
 use crate::aggregate;
 use crate::body::Body;
 use crate::built_in;
@@ -24,9 +25,6 @@ use crate::upstream::{Failure, OWN_INFO, Opened};
 const TTL: u64 = 60_000;
 /// How long a server may take to say what it has.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// Tasks of 2026-07-28, which a server of a session era can't mean.
-const TASKS: &str = "io.modelcontextprotocol/tasks";
-
 /// What is told.
 struct Told {
     capabilities: Value,

@@ -30,7 +30,11 @@ pub(super) struct Filter {
 impl Filter {
     /// Reads the raw object. What it names beside is of extensions that are not spoken here.
     pub(super) fn read(raw: &[u8]) -> Result<Self, Fault> {
-        let filter: Self = serde_json::from_slice(raw).map_err(|_| Fault::Params("notifications is malformed"))?;
+        let malformed = Fault::Params("notifications is malformed");
+        // An array would be taken for one without names.
+        let object = Some(raw).filter(|raw| raw.first() == Some(&b'{'));
+        let filter: Option<Self> = object.and_then(|raw| serde_json::from_slice(raw).ok());
+        let filter = filter.ok_or(malformed)?;
         if filter.resources.len() > RESOURCES {
             return Err(Fault::Params("one stream subscribes to 256 resources at most"));
         }

@@ -1,7 +1,5 @@
 //! Clients without sessions (2026-07-28), in front of a server that has them.
 
-use std::time::Duration;
-
 use model::{KeyRole, Resource};
 use serde_json::{Value, json};
 use tests::mcp::POST;
@@ -182,6 +180,21 @@ async fn methods_that_there_are_not_are_not_found() {
     for method in removed.iter().filter(|method| **method != "initialize") {
         assert_eq!(upstream.messages(method), Vec::<Value>::new(), "no server is asked what it does in sessions");
     }
+    // Tasks are there for who declares them, where a server can have them.
+    for (path, capabilities, status, code) in [
+        ("/mcp", json!({}), 400, -32021),
+        ("/mcp", json!({"extensions": {}}), 400, -32021),
+        ("/mcp", json!({"extensions": {"io.modelcontextprotocol/tasks": {}}}), 200, -32602),
+    ] {
+        let answer =
+            Client::at(&house, path).ask("tasks/get", json!({"taskId": "7", "_meta": meta(capabilities)})).await;
+        let error = answer.expect(status).json()["error"].clone();
+        assert_eq!(error["code"], code, "{path} {error}");
+        if status == 400 {
+            let required = &error["data"]["requiredCapabilities"];
+            assert_eq!(*required, json!({"extensions": {"io.modelcontextprotocol/tasks": {}}}));
+        }
+    }
     let client = Client::at(&house, "/servers/gatehouse/mcp");
     assert_eq!(client.ask("prompts/list", json!({})).await.expect(404).json()["error"]["code"], -32601);
     // In a session the methods of the other era are none.
@@ -306,16 +319,17 @@ async fn a_client_that_goes_away_wants_no_answer_any_more() {
         }
         let client = Client::at(&house, "/servers/notes/mcp");
         let text = format!("call {at}");
-        let request = tokio::spawn({
-            let params = json!({"name": "slow", "arguments": {"text": text}});
-            async move { client.ask("tools/call", params).await }
+        let call = message("tools/call", json!({"name": "slow", "arguments": {"text": text}}));
+        let request = tokio::spawn(async move {
+            let headers = client.headers(&call);
+            client.http.open("POST", &client.url, &headers, call.to_string()).await.unwrap()
         });
         eventually("the call is under way", async || (upstream.calls(&text) == 1).then_some(())).await;
-        if as_events {
+        match as_events {
             // Its answer has begun.
-            tokio::time::sleep(Duration::from_millis(50)).await;
+            true => drop(request.await.unwrap()),
+            false => request.abort(),
         }
-        request.abort();
         let cancelled = async || {
             let sent = upstream.messages("tools/call").pop()?;
             let told = upstream.messages("notifications/cancelled").get(at)?.clone();
@@ -395,8 +409,6 @@ async fn a_stream_says_what_it_does_and_hears_of_that_alone() {
             "notifications/prompts/list_changed",
             "and no other before"
         );
-        drop((tools, prompts));
-        eventually("nobody listens any more", async || (upstream.listeners() == 0).then_some(())).await;
     }
 }
 
