@@ -8,14 +8,16 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use mcp::ListKind;
-use model::{ServerId, Subject};
+use model::{Generation, ServerId, Subject, ToolsetId};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use crate::client::Capabilities;
 use crate::credentials::{Part, Served, Unserved, departments, served};
 use crate::principal::Caller;
 use crate::session::Uid;
-use crate::table::{Connections, Mount, People};
+use crate::subscriptions::Wanted;
+use crate::table::{Connections, Mount, People, Toolset};
 
 /// Changes within this time become one notification.
 const DEBOUNCE: Duration = Duration::from_millis(100);
@@ -74,17 +76,40 @@ pub(crate) enum Hears {
     All(Option<Arc<[Box<str>]>>),
     /// The server of its URL.
     Server(ServerId),
+    /// The tools of a toolset, as far as they are of servers of these names.
+    Toolset {
+        /// Which one.
+        id: ToolsetId,
+        /// Which version of it.
+        generation: Generation,
+        /// The servers that it has anything of.
+        servers: Arc<[ServerId]>,
+        /// `None` for all.
+        allowed: Option<Arc<[Box<str>]>>,
+    },
     /// Nothing: the built-in service never changes.
     Nothing,
 }
 
 impl Hears {
-    fn of(&self, server: ServerId, name: &str) -> bool {
+    /// Whether it is about this server.
+    pub(crate) fn of(&self, server: ServerId, name: &str) -> bool {
+        let is_among = |names: &Option<Arc<[Box<str>]>>| {
+            names.as_ref().is_none_or(|names| names.iter().any(|allowed| &**allowed == name))
+        };
         match self {
-            Self::All(None) => true,
-            Self::All(Some(names)) => names.iter().any(|allowed| &**allowed == name),
+            Self::All(names) => is_among(names),
             Self::Server(only) => *only == server,
+            Self::Toolset { servers, allowed, .. } => servers.contains(&server) && is_among(allowed),
             Self::Nothing => false,
+        }
+    }
+
+    /// The kinds of lists that there are.
+    pub(crate) fn lists(&self) -> u8 {
+        match self {
+            Self::Toolset { .. } => Hub::bit(ListKind::Tools),
+            Self::All(_) | Self::Server(_) | Self::Nothing => Hub::ALL_LISTS,
         }
     }
 }
@@ -93,9 +118,25 @@ struct Listener {
     subject: Subject,
     caller: Caller,
     hears: Hears,
+    /// What its client can be asked.
+    capabilities: Capabilities,
+    /// Later ones have higher numbers.
+    number: u64,
     /// Kinds of lists that changed since its last notification, one bit each.
     changed: u8,
+    /// What a client without a session asked for.
+    wanted: Option<Arc<Wanted>>,
     events: mpsc::Sender<Bytes>,
+}
+
+impl Listener {
+    /// The events that say that these kinds of lists changed.
+    fn notifications(&self, kinds: u8) -> Vec<Bytes> {
+        match &self.wanted {
+            Some(wanted) => wanted.changed(kinds),
+            None => notifications(kinds),
+        }
+    }
 }
 
 /// An open stream: the events to send, and the place that is given back on drop.
@@ -155,18 +196,24 @@ impl Hub {
             let Some((earlier, _)) = parts.into_iter().find(|(earlier, later)| earlier != later) else { return true };
             // Who was not served heard nobody.
             if matches!(listener.hears, Hears::Server(_)) && earlier.is_ok() {
-                let told = notifications(Self::ALL_LISTS).into_iter().map(|event| listener.events.try_send(event));
+                let told = listener.notifications(Self::ALL_LISTS);
+                let told = told.into_iter().map(|event| listener.events.try_send(event));
                 // Who reads too slowly for it has to come again all the same.
                 told.for_each(|_full| ());
                 return false;
             }
-            listener.changed |= Self::ALL_LISTS;
+            listener.changed |= listener.hears.lists();
             changed = true;
             true
         });
         if changed {
             self.wake();
         }
+    }
+
+    /// The notifications that say that these kinds of lists changed.
+    pub(crate) fn methods(kinds: u8) -> Vec<&'static str> {
+        methods(kinds)
     }
 
     /// The bit of one kind of list.
@@ -176,15 +223,70 @@ impl Hub {
 
     /// Opens the stream of a session; `None` if the session has one.
     pub(crate) fn listen(self: &Arc<Self>, uid: Uid, caller: Caller, hears: Hears) -> Option<Stream> {
+        self.listen_for(uid, caller, hears, None)
+    }
+
+    /// The same for a client without a session, that hears of what it wants alone.
+    pub(crate) fn listen_for(
+        self: &Arc<Self>,
+        uid: Uid,
+        caller: Caller,
+        hears: Hears,
+        wanted: Option<Arc<Wanted>>,
+    ) -> Option<Stream> {
         let (sender, events) = mpsc::channel(BACKLOG);
         let mut listeners = self.lock();
         if listeners.get(&uid).is_some_and(|listener| !listener.events.is_closed()) {
             return None;
         }
         let subject = caller.subject();
-        listeners.insert(uid, Listener { subject, caller, hears, changed: 0, events: sender });
+        let (capabilities, number) = (Capabilities::NONE, self.next.fetch_add(1, Ordering::Relaxed));
+        let (changed, events_to) = (0, sender);
+        let listener = Listener { subject, caller, hears, capabilities, number, changed, wanted, events: events_to };
+        listeners.insert(uid, listener);
         self.count.store(listeners.len(), Ordering::Release);
         Some(Stream { events, hub: self.clone(), uid })
+    }
+
+    /// The client of this session's stream can be asked these.
+    pub(crate) fn can_be_asked(&self, uid: Uid, capabilities: Capabilities) {
+        if let Some(listener) = self.lock().get_mut(&uid) {
+            listener.capabilities = capabilities;
+        }
+    }
+
+    /// The session whose stream takes a question of this server that belongs to no call: of several of the subject the one
+    /// that was opened last; with `only`, that session or none. Whether its URL is one of several servers.
+    pub(crate) fn who_takes(
+        &self,
+        subject: Subject,
+        mount: &Mount,
+        only: Option<Uid>,
+        takes: impl Fn(Capabilities) -> bool,
+    ) -> Option<(Uid, bool)> {
+        let listeners = self.lock();
+        let meant = listeners.iter().filter(|(uid, listener)| {
+            only.is_none_or(|only| **uid == only)
+                && listener.subject == subject
+                && listener.hears.of(mount.spec.id, mount.name())
+                && takes(listener.capabilities)
+                && !listener.events.is_closed()
+        });
+        let (uid, listener) = meant.max_by_key(|(_, listener)| listener.number)?;
+        Some((*uid, !matches!(listener.hears, Hears::Server(_))))
+    }
+
+    /// Puts an event on the stream of one session; false if it has none, or its reader is too far behind.
+    pub(crate) fn put(&self, uid: Uid, event: Bytes) -> bool {
+        self.lock().get(&uid).is_some_and(|listener| listener.events.try_send(event).is_ok())
+    }
+
+    /// Whoever reads the stream of this session has missed something: it hears that its lists may have changed.
+    pub(crate) fn owes_changes(self: &Arc<Self>, uid: Uid) {
+        if let Some(listener) = self.lock().get_mut(&uid).filter(|listener| listener.hears != Hears::Nothing) {
+            listener.changed |= listener.hears.lists();
+        }
+        self.wake();
     }
 
     /// Notes an answer of a server that streams to `caller`.
@@ -219,12 +321,37 @@ impl Hub {
 
     /// Passes an event of a server's on to the streams of one subject; with `only`, to that session.
     pub(crate) fn tell(&self, subject: Subject, mount: &Mount, only: Option<Uid>, event: &Bytes) {
+        self.tell_each(subject, mount, only, |_, _| Some(event.clone()));
+    }
+
+    /// The same where the event depends on the session and on whether its URL is one of several servers; `None` for those
+    /// that are not meant.
+    pub(crate) fn tell_each(
+        &self,
+        subject: Subject,
+        mount: &Mount,
+        only: Option<Uid>,
+        event: impl Fn(Uid, bool) -> Option<Bytes>,
+    ) {
         for (uid, listener) in self.lock().iter() {
             let meant = only.is_none_or(|only| *uid == only) && listener.hears.of(mount.spec.id, mount.name());
-            if meant && listener.subject == subject {
+            if meant && listener.subject == subject && listener.wanted.is_none() {
                 // A reader that is 256 events behind loses this one; it can always ask again.
-                let _full = listener.events.try_send(event.clone());
+                let event = event(*uid, !matches!(listener.hears, Hears::Server(_)));
+                let _full = event.map(|event| listener.events.try_send(event));
             }
+        }
+    }
+
+    /// A resource of a server changed, says the server to this subject: told to its streams without a session that want it.
+    pub(crate) fn updated(&self, subject: Subject, mount: &Mount, uri: &str) {
+        if self.count.load(Ordering::Acquire) == 0 {
+            return;
+        }
+        for listener in self.lock().values().filter(|listener| listener.subject == subject) {
+            let event = listener.wanted.as_ref().and_then(|wanted| wanted.updated(mount.spec.id, uri));
+            // Like any other event: a reader that is too far behind can always ask again.
+            let _full = event.map(|event| listener.events.try_send(event));
         }
     }
 
@@ -238,7 +365,7 @@ impl Hub {
         for listener in self.lock().values_mut().filter(|listener| listener.hears.of(mount.spec.id, mount.name())) {
             let own = || self.served(mount, Some(&listener.caller)).map(|served| served.part.of_lists());
             if part.is_none_or(|part| own() == Ok(part.of_lists())) {
-                listener.changed |= kinds;
+                listener.changed |= kinds & listener.hears.lists();
             }
         }
         self.wake();
@@ -256,7 +383,7 @@ impl Hub {
             // A reader that is too far behind to be told that a list changed has to come again.
             hub.retain(|listener| {
                 let kinds = std::mem::take(&mut listener.changed);
-                notifications(kinds).into_iter().all(|event| listener.events.try_send(event).is_ok())
+                listener.notifications(kinds).into_iter().all(|event| listener.events.try_send(event).is_ok())
             });
         });
     }
@@ -265,8 +392,30 @@ impl Hub {
     pub(crate) fn end_streams_of_absent(&self, present: impl Fn(ServerId) -> bool) {
         self.retain(|listener| match &listener.hears {
             Hears::Server(server) => present(*server),
-            Hears::All(_) | Hears::Nothing => true,
+            Hears::All(_) | Hears::Toolset { .. } | Hears::Nothing => true,
         });
+    }
+
+    /// Which toolsets there are from now on: streams at one that has changed hear that their list has, streams at one
+    /// that is gone end.
+    pub(crate) fn toolsets_changed<'a>(self: &Arc<Self>, now: impl Fn(ToolsetId) -> Option<&'a Toolset>) {
+        if self.count.load(Ordering::Acquire) == 0 {
+            return;
+        }
+        let mut changed = false;
+        self.retain(|listener| {
+            let Hears::Toolset { id, generation, servers, .. } = &mut listener.hears else { return true };
+            let Some(toolset) = now(*id) else { return false };
+            if std::mem::replace(generation, toolset.spec.generation) != toolset.spec.generation {
+                *servers = toolset.servers().collect();
+                listener.changed |= Self::bit(ListKind::Tools);
+                changed = true;
+            }
+            true
+        });
+        if changed {
+            self.wake();
+        }
     }
 
     /// Ends every stream of this session.
@@ -311,6 +460,13 @@ impl Hub {
     }
 }
 
+impl Stream {
+    /// Where it comes from.
+    pub(crate) fn hub(&self) -> &Arc<Hub> {
+        &self.hub
+    }
+}
+
 impl Drop for Stream {
     fn drop(&mut self) {
         self.events.close();
@@ -323,7 +479,12 @@ impl Drop for Stream {
 }
 
 fn notifications(kinds: u8) -> Vec<Bytes> {
-    let mut methods: Vec<&str> = ListKind::ALL
+    let framed = |method| mcp::sse::frame(&mcp::write::notification(method, b"", None, &[]));
+    Hub::methods(kinds).into_iter().map(framed).collect()
+}
+
+fn methods(kinds: u8) -> Vec<&'static str> {
+    let mut methods: Vec<&'static str> = ListKind::ALL
         .into_iter()
         .filter(|kind| kinds & Hub::bit(*kind) != 0)
         .map(|kind| match kind {
@@ -333,7 +494,7 @@ fn notifications(kinds: u8) -> Vec<Bytes> {
         })
         .collect();
     methods.dedup();
-    methods.into_iter().map(|method| mcp::sse::frame(&mcp::write::notification(method, b"", None, &[]))).collect()
+    methods
 }
 
 #[cfg(test)]
@@ -362,6 +523,7 @@ mod tests {
             retry_delay: Duration::from_secs(1),
             limits: model::ServerLimits::default(),
             binding: None,
+            eras: model::Eras::default(),
         };
         let policy = egress::Policy { dev: false, own: Vec::new(), rules: Vec::new(), revision: 1 };
         Mount::new(spec, &egress::Egress::new(policy).unwrap(), &model::Limits::default(), false, None).unwrap()
