@@ -4,6 +4,7 @@
 //! health → hosts → route → authenticate → rates → read → scan → session → serve. Plain steps instead
 //! of boxed layers: a step costs nothing, and the closed [`Fault`] is the only way to say no.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -12,13 +13,15 @@ use http::header::{ACCEPT, AUTHORIZATION, CONNECTION, CONTENT_LENGTH, CONTENT_TY
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use mcp::{Envelope, EnvelopeError, Kind, Revision};
+use mcp::{Envelope, EnvelopeError, JsonError, Kind, Revision};
 use model::Limits;
 use telemetry::trace;
 
+use crate::batch::is_batch;
 use crate::body::Body;
 use crate::credentials::Showing;
 use crate::elsewhere::{Arrival, Hop, Told};
+use crate::events;
 use crate::fault::Fault;
 use crate::gate::Gate;
 use crate::limits::Held;
@@ -28,7 +31,7 @@ use crate::principal::{Authenticated, Endpoint, Judges, authenticate, looks_like
 use crate::relay::{Asked, refused};
 use crate::session::{Scope, Session};
 use crate::spans;
-use crate::stateless::is_stateless;
+use crate::stateless::{is_stateless, says_stateless};
 use crate::timers::scaled;
 use crate::toolsets;
 use crate::upstream::http::{SESSION, VERSION};
@@ -41,9 +44,9 @@ const SWALLOWED: usize = 8 << 20;
 const SWALLOWING: Duration = Duration::from_secs(2);
 
 /// Why a request is refused, and its id if it was read so far.
-struct Refused {
-    fault: Fault,
-    id: Option<Bytes>,
+pub(crate) struct Refused {
+    pub(crate) fault: Fault,
+    pub(crate) id: Option<Bytes>,
 }
 
 impl From<Fault> for Refused {
@@ -54,7 +57,7 @@ impl From<Fault> for Refused {
 
 impl Gate {
     /// Answers one request.
-    pub(crate) async fn serve(&self, request: Request<Incoming>, hop: Hop) -> Response<Body> {
+    pub(crate) async fn serve(self: &Arc<Self>, request: Request<Incoming>, hop: Hop) -> Response<Body> {
         self.counters.active.inc();
         let _active = crate::body::Gauge(self.counters.active.clone());
         // If a length stood beside it, hyper has dropped that: who counts otherwise must not get a second answer.
@@ -75,7 +78,7 @@ impl Gate {
         response.map(|body| body.under(span))
     }
 
-    async fn admit(&self, request: Request<Incoming>, hop: Hop) -> Result<Response<Body>, Refused> {
+    async fn admit(self: &Arc<Self>, request: Request<Incoming>, hop: Hop) -> Result<Response<Body>, Refused> {
         let (head, body) = request.into_parts();
         let path = Path::parse(head.uri.path());
         match hop {
@@ -88,8 +91,8 @@ impl Gate {
             // The names under which its client came were looked at there.
             Hop::Second => match path {
                 _ if !self.is_meant(&head.headers) => return Ok(self.not_served("another")),
-                Path::Mcp { .. } if !self.is_ready() => return Ok(self.not_served("stopping")),
-                Path::Mcp { .. } => (),
+                Path::Mcp { .. } | Path::Posts { .. } if !self.is_ready() => return Ok(self.not_served("stopping")),
+                Path::Mcp { .. } | Path::Posts { .. } => (),
                 _ => return Err(Fault::NotFound.into()),
             },
         }
@@ -102,7 +105,7 @@ impl Gate {
             Path::Metadata { tenant, target } => {
                 return Ok(self.metadata(&head.method, &head.headers, tenant, target)?);
             }
-            Path::Mcp { .. } | Path::Internal(_) | Path::Health(_) => (),
+            Path::Mcp { .. } | Path::Stream { .. } | Path::Posts { .. } | Path::Internal(_) | Path::Health(_) => (),
         }
         if self.draining.load(Ordering::Acquire) {
             return Err(Fault::Draining.into());
@@ -130,6 +133,7 @@ impl Gate {
                 }
             }
             // Boxed like everything that is not a call: the future of a call stays small, and is cheap to move.
+            Path::Stream { .. } | Path::Posts { .. } => Box::pin(self.of_sse_clients(who, path, &arrival, body)).await,
             Path::Internal(call) => {
                 self.within_limits(&who)?;
                 Ok(Box::pin(self.internal(who, call, head, body)).await?)
@@ -139,7 +143,7 @@ impl Gate {
     }
 
     /// The table is young enough to be trusted, and neither the caller nor the tenant asks too often.
-    fn within_limits(&self, who: &Authenticated) -> Result<(), Fault> {
+    pub(crate) fn within_limits(&self, who: &Authenticated) -> Result<(), Fault> {
         self.readiness.check(self.clock.now_micros(), who.tenant.spec.stale_after)?;
         if let Some(rate) = who.rate() {
             let caller = rate.take();
@@ -154,7 +158,9 @@ impl Gate {
             return Err(Fault::NotReady);
         }
         let (tenant, target) = match path {
-            Path::Mcp { tenant, target } => (tenant, Some(target)),
+            Path::Mcp { tenant, target } | Path::Stream { tenant, target } | Path::Posts { tenant, target } => {
+                (tenant, Some(target))
+            }
             _ => (None, None),
         };
         let endpoint = Endpoint { tenant, target, hosts: &self.hosts, headers };
@@ -164,14 +170,14 @@ impl Gate {
     }
 
     /// The same caller by the table of this moment: a body may take its time, in which what let somebody in can end.
-    fn still(
+    pub(crate) fn still(
         &self,
         who: &Authenticated,
         path: Path<'_>,
         target: Target<'_>,
         headers: &HeaderMap,
     ) -> Result<Authenticated, Fault> {
-        let tenant = if let Path::Mcp { tenant, .. } = path { tenant } else { None };
+        let tenant = if let Path::Mcp { tenant, .. } | Path::Posts { tenant, .. } = path { tenant } else { None };
         let again =
             who.again(&self.tables.load(), self.clock.now_micros()).ok_or_else(|| Fault::invalid("unauthenticated"));
         let who = again.map_err(|fault| fault.with_sign_in(|| self.sign_in(headers, tenant, target)))?;
@@ -214,20 +220,19 @@ impl Gate {
         let headers = &arrival.head.headers;
         acceptable(headers)?;
         // Before the body is read: it is what takes memory.
-        let call = who
-            .tenant
-            .usage
-            .call()
-            .ok_or(Fault::Quota { what: "concurrent requests", retry_after: Duration::from_secs(1) })?;
+        let call = call(&who)?;
         let limits = &who.tenant.usage.limits;
         let message = read_body(headers, body, limits).await?;
         let who = &self.still(&who, path, target, headers)?;
+        if is_batch(&message) {
+            return Ok(Box::pin(self.batch(who, target, arrival, &message, call)).await?);
+        }
         // Pinned where it stands: moving the future of a call costs more than polling it.
         std::pin::pin!(self.message(who, target, arrival, &message, call)).await
     }
 
     /// Serves one message.
-    async fn message(
+    pub(crate) async fn message(
         &self,
         who: &Authenticated,
         target: Target<'_>,
@@ -259,6 +264,7 @@ impl Gate {
             {
                 return Ok(answer.map(|body| body.holding(Some(call))));
             }
+            self.used_here(arrival, &session);
             session
         };
         let passed = passed(headers);
@@ -274,10 +280,12 @@ impl Gate {
         };
         match envelope.kind {
             Kind::Request => {
-                let answer = self.request(&asked, call).await;
+                let answer = self.served(&asked, headers, call).await;
                 self.counters.served(method, begun.elapsed());
                 Ok(answer)
             }
+            // Nothing that a client says unasked means anything without a session.
+            Kind::Notification if session.client().is_stateless() => Ok(accepted()),
             Kind::Notification => {
                 Box::pin(self.notification(&asked)).await;
                 Ok(accepted())
@@ -299,10 +307,14 @@ impl Gate {
     ) -> Result<Response<Body>, Fault> {
         let headers = &arrival.head.headers;
         let session = self.session(who, target, headers)?;
-        if let Some(answer) = self.elsewhere(arrival, &session, Told::bare(said)).await? {
+        let last = headers.get("last-event-id").filter(|_| said == Said::Listen);
+        let told = Told::bare(said).naming(last.and_then(|last| events::node_in(last.as_bytes())));
+        if let Some(answer) = self.elsewhere(arrival, &session, told).await? {
             return Ok(answer);
         }
         match said {
+            // Who told us has ended it over there.
+            Said::End if arrival.hop == Hop::Second => Ok(self.ended(who, &session)),
             Said::End => self.end(who, target, headers).await,
             _ => self.listen(who, target, headers).await,
         }
@@ -326,15 +338,21 @@ impl Gate {
             _ => false,
         };
         let own = session.tenant == who.tenant.spec.id && session.subject == who.subject();
-        if !fits || !own || self.ended.contains_key(&session.uid) {
+        if !fits || !own || !self.client_sessions.uses(&session) {
             return Err(Fault::SessionUnknown);
         }
         Ok(session)
     }
 }
 
+/// One call under way, until it is dropped.
+pub(crate) fn call(who: &Authenticated) -> Result<Held, Fault> {
+    let full = Fault::Quota { what: "concurrent requests", retry_after: Duration::from_secs(1) };
+    who.tenant.usage.call().ok_or(full)
+}
+
 /// Whether somebody may send messages to this endpoint.
-fn may_call(who: &Authenticated, target: Target<'_>) -> Result<(), Fault> {
+pub(crate) fn may_call(who: &Authenticated, target: Target<'_>) -> Result<(), Fault> {
     if !who.role().calls_mcp() {
         return Err(Fault::Viewer);
     }
@@ -358,7 +376,7 @@ pub(crate) fn accepted() -> Response<Body> {
 }
 
 /// Whether a query carries a key or a token, by the name of a parameter or by what it looks like.
-fn has_key(query: &str) -> bool {
+pub(crate) fn has_key(query: &str) -> bool {
     const NAMES: [&str; 12] = [
         "access_token",
         "id_token",
@@ -382,11 +400,21 @@ fn has_key(query: &str) -> bool {
     })
 }
 
-fn acceptable(headers: &HeaderMap) -> Result<(), Fault> {
+/// Whether the body says that it is JSON.
+pub(crate) fn is_json(headers: &HeaderMap) -> Result<(), Fault> {
     let kind = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
     let kind = kind.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
     if !kind.eq_ignore_ascii_case(b"application/json") {
         return Err(Fault::UnsupportedMediaType);
+    }
+    Ok(())
+}
+
+fn acceptable(headers: &HeaderMap) -> Result<(), Fault> {
+    is_json(headers)?;
+    // What is taken without a session depends on the method.
+    if says_stateless(headers) {
+        return Ok(());
     }
     if accepts(headers, "application/json") && accepts(headers, "text/event-stream") {
         Ok(())
@@ -408,7 +436,7 @@ pub(crate) fn accepts(headers: &HeaderMap, kind: &str) -> bool {
     })
 }
 
-async fn read_body(headers: &HeaderMap, mut body: Incoming, limits: &Limits) -> Result<Bytes, Fault> {
+pub(crate) async fn read_body(headers: &HeaderMap, mut body: Incoming, limits: &Limits) -> Result<Bytes, Fault> {
     let limit = limits.request_bytes as usize;
     let announced = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
     let reading = async {
@@ -451,15 +479,9 @@ async fn swallow(body: &mut Incoming) {
     let _late = tokio::time::timeout(SWALLOWING, reading).await;
 }
 
-fn scan(message: &[u8]) -> Result<Envelope, Fault> {
+pub(crate) fn scan(message: &[u8]) -> Result<Envelope, Fault> {
     Envelope::scan(message).map_err(|error| match error {
-        EnvelopeError::Json(mcp::JsonError::Trailing(_)) => {
-            Fault::Envelope { reason: "trailing_data", message: "something follows the message".into() }
-        }
-        EnvelopeError::Json(mcp::JsonError::TooDeep) => {
-            Fault::Envelope { reason: "too_deep", message: "the message is nested too deep".into() }
-        }
-        EnvelopeError::Json(_) => Fault::Parse,
+        EnvelopeError::Json(error) => unreadable(&error),
         EnvelopeError::Batch => Fault::Envelope { reason: "batch", message: "batches are not accepted".into() },
         EnvelopeError::Shape(what) => {
             Fault::Envelope { reason: "invalid_request", message: format!("not a JSON-RPC message: {what}").into() }
@@ -470,8 +492,19 @@ fn scan(message: &[u8]) -> Result<Envelope, Fault> {
     })
 }
 
+/// What is wrong with a body that can't be read.
+pub(crate) fn unreadable(error: &JsonError) -> Fault {
+    match error {
+        JsonError::Trailing(_) => {
+            Fault::Envelope { reason: "trailing_data", message: "something follows the message".into() }
+        }
+        JsonError::TooDeep => Fault::Envelope { reason: "too_deep", message: "the message is nested too deep".into() },
+        JsonError::Syntax(_) | JsonError::Truncated => Fault::Parse,
+    }
+}
+
 /// A revision in the header must be one that is spoken.
-fn spoken(headers: &HeaderMap) -> Result<(), Fault> {
+pub(crate) fn spoken(headers: &HeaderMap) -> Result<(), Fault> {
     let Some(version) = headers.get(VERSION) else { return Ok(()) };
     let text = version.to_str().unwrap_or_default();
     Revision::parse(text).map(drop).ok_or_else(|| Fault::Version { requested: text.chars().take(32).collect() })

@@ -212,20 +212,19 @@ impl Gate {
             return Err(refuse(Fault::Version { requested }));
         }
         let begins = envelope.kind == Kind::Request && envelope.method(&message) == "initialize";
-        if begins == open.session().is_some() {
-            let fault = if begins {
-                Fault::Envelope { reason: "initialized", message: "the session of this stream has begun".into() }
-            } else {
-                Fault::SessionMissing
-            };
-            return Err(refuse(fault));
+        if !begins && open.session().is_none() {
+            return Err(refuse(Fault::SessionMissing));
         }
         match id.clone().filter(|_| envelope.kind == Kind::Request) {
             Some(id) => {
                 let place = open.place().ok_or_else(|| {
                     refuse(Fault::Quota { what: "requests of one stream", retry_after: Duration::from_secs(1) })
                 })?;
-                let posting = Posting { who, head, message, id, _place: place };
+                if begins && !open.begins() {
+                    let message = "the session of this stream has begun".into();
+                    return Err(refuse(Fault::Envelope { reason: "initialized", message }));
+                }
+                let posting = Posting { who, head, message, id, begins, _place: place };
                 let (gate, target) = (self.clone(), open.clone());
                 open.tasks.spawn(async move { gate.answer(&target, posting, call).await });
             }
@@ -235,7 +234,7 @@ impl Gate {
                 Box::pin(self.message(&who, target, &arrival, &message, call)).await?;
                 if envelope.method(&message) == "notifications/initialized" {
                     let (gate, target) = (self.clone(), open.clone());
-                    open.tasks.spawn(async move { gate.hear(&target, &who, head.headers).await });
+                    open.tasks.spawn(async move { gate.hear_for(&target, &who, head.headers).await });
                 }
             }
         }
@@ -273,11 +272,11 @@ impl Gate {
         let mut served = std::pin::pin!(async {
             let arrival = Arrival { hop: Hop::First, head: &posting.head };
             let answer = Box::pin(self.message(&posting.who, target, &arrival, &posting.message, call)).await;
+            if posting.begins {
+                open.begun(answer.as_ref().ok().and_then(|response| response.headers().get(SESSION)));
+            }
             match answer {
                 Ok(response) => {
-                    if let Some(session) = response.headers().get(SESSION) {
-                        open.begun(session.clone());
-                    }
                     if self.told(open, response).await.is_err() {
                         // Nobody knows whether it was executed.
                         open.say(&Fault::Uncertain.body(Some(&posting.id), None)).await;
@@ -319,8 +318,10 @@ impl Gate {
     }
 
     /// Hears for a stream whose session has begun what a GET stream would hear, until it ends.
-    async fn hear(&self, open: &Open, who: &Authenticated, mut headers: HeaderMap) {
+    async fn hear_for(&self, open: &Open, who: &Authenticated, mut headers: HeaderMap) {
         headers.insert(ACCEPT, HeaderValue::from_static("text/event-stream"));
+        // Whatever was missed can't be asked for.
+        headers.remove("last-event-id");
         // From here on the place is what hears.
         if !open.gives_place() {
             return;

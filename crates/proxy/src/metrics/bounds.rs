@@ -12,14 +12,13 @@ use crate::elsewhere::TELLING;
 use crate::gate::Gate;
 use crate::link::LinkStatus;
 use crate::peers;
+use crate::questions;
 use crate::server::CONNECTIONS;
 use crate::table::Mount;
 
 /// Shows the state of the proxy in its metrics.
 pub(crate) fn expose(metrics: &Metrics, gate: &Arc<Gate>, link: watch::Receiver<LinkStatus>, dev: bool) {
-    table(metrics, gate.clone());
-    bounds(metrics, gate);
-    tenants(metrics, gate.clone());
+    gate.show(metrics);
     let shown = gate.clone();
     metrics.observe(
         &[
@@ -43,6 +42,15 @@ pub(crate) fn expose(metrics: &Metrics, gate: &Arc<Gate>, link: watch::Receiver<
             readings.put(5, &[], f64::from(u8::from(dev)));
         },
     );
+}
+
+impl Gate {
+    /// Shows what it has in its table, and how full its bounds are, in these metrics.
+    pub fn show(self: &Arc<Self>, metrics: &Metrics) {
+        table(metrics, self.clone());
+        bounds(metrics, self);
+        tenants(metrics, self.clone());
+    }
 }
 
 fn table(metrics: &Metrics, gate: Arc<Gate>) {
@@ -107,13 +115,29 @@ fn bounds(metrics: &Metrics, gate: &Arc<Gate>) {
     {
         metrics.bound(name, most, used);
     }
-    let ended = gate.ended.clone();
-    metrics.bound("ended_sessions", crate::gate::ENDED, move || ended.entry_count());
+    let sessions = gate.clone();
+    metrics.bounds_by(move |fill| {
+        for (name, most, used) in sessions.client_sessions.fill() {
+            fill(name, ["", ""], used, most);
+        }
+    });
+    let questions = gate.questions.clone();
+    metrics.bound("waiting_questions", questions::WAITING as u64, move || questions.len() as u64);
+    for (name, most, used) in gate.events.fill() {
+        metrics.bound(name, most, used);
+    }
     let (most, used) = gate.views.fill();
     metrics.bound("merged_lists_bytes", most, used);
+    let (most, used) = gate.shelves.fill();
+    metrics.bound("shelved_tools_bytes", most, used);
     let (most, used) = gate.tables.fill();
     metrics.bound("connection_lists_bytes", most, used);
     sharing(metrics, gate);
+    let posted = gate.clone();
+    metrics.bounds_by(move |fill| {
+        let (waiting, most) = posted.sse_clients.fill();
+        fill("sse_stream_events", ["", ""], waiting as u64, most as u64);
+    });
     let egress = gate.egress.clone();
     metrics.bounds_by(move |fill| {
         if let Some((used, most)) = egress.lookups() {

@@ -1,5 +1,6 @@
 //! One open stream, and what was posted to it.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -27,6 +28,8 @@ pub(super) struct Open {
     caller: Caller,
     pub(super) target: Owned,
     pub(super) events: mpsc::Sender<Bytes>,
+    /// Its session has begun, or is about to.
+    begins: AtomicBool,
     /// The sealed id of the session, once it has begun.
     session: Mutex<Option<HeaderValue>>,
     /// The place of a stream, until what hears for it has its own.
@@ -45,6 +48,8 @@ pub(super) struct Posting {
     pub(super) message: Bytes,
     /// The client's id, raw JSON.
     pub(super) id: Bytes,
+    /// It is the one with which the session begins.
+    pub(super) begins: bool,
     pub(super) _place: OwnedSemaphorePermit,
 }
 
@@ -55,6 +60,7 @@ impl Open {
             caller: who.caller().clone(),
             target,
             events,
+            begins: AtomicBool::new(false),
             session: Mutex::default(),
             place: Mutex::new(Some(place)),
             requests: Arc::new(Semaphore::new(REQUESTS)),
@@ -78,9 +84,15 @@ impl Open {
         self.session.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Its session has begun; the first one stays.
-    pub(super) fn begun(&self, id: HeaderValue) {
-        self.session.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(id);
+    /// Its session is about to begin; false if it has, or another one is.
+    pub(super) fn begins(&self) -> bool {
+        !self.begins.swap(true, Ordering::AcqRel)
+    }
+
+    /// What came of it: a session, or none.
+    pub(super) fn begun(&self, id: Option<&HeaderValue>) {
+        *self.session.lock().unwrap_or_else(PoisonError::into_inner) = id.cloned();
+        self.begins.store(id.is_some(), Ordering::Release);
     }
 
     /// A place for a request, until it is dropped; `None` at the bound.
