@@ -59,6 +59,22 @@ fn name() -> impl Strategy<Value = String> {
         "resources",
         "resourceTemplates",
         "isError",
+        "resultType",
+        "inputRequests",
+        "inputResponses",
+        "requestState",
+        "taskId",
+        "task",
+        "content",
+        "contents",
+        "messages",
+        "structuredContent",
+        "outputSchema",
+        "inputSchema",
+        "execution",
+        "taskSupport",
+        "properties",
+        "x-mcp-header",
     ]);
     prop_oneof![
         8 => known.clone().prop_map(|name| format!("\"{name}\"")),
@@ -109,6 +125,39 @@ fn list() -> impl Strategy<Value = String> {
     })
 }
 
+/// An object as they are rewritten: results with content, tools with schemas.
+fn rewritten() -> impl Strategy<Value = String> {
+    let text =
+        prop::sample::select(vec!["\"a:1\"", "\"resource_link\"", "\"audio\"", "\"string\"", "\"X\"", "7", "{}", "[]"]);
+    let pairs = |names: &'static [&'static str]| {
+        let text = text.clone();
+        prop::collection::vec((prop::sample::select(names), text), 0..5).prop_map(|members| {
+            object(
+                &members.into_iter().map(|(name, value)| (format!("\"{name}\""), value.to_owned())).collect::<Vec<_>>(),
+            )
+        })
+    };
+    let block = pairs(&["type", "uri", "name", "resource", "mimeType", "text"]);
+    let schema = pairs(&["type", "x-mcp-header", "description", "items"]);
+    let meta = pairs(&["info", "taskId", "io.modelcontextprotocol/logLevel", "a"]);
+    let blocks = prop::collection::vec(block.clone(), 0..3).prop_map(|blocks| format!("[{}]", blocks.join(",")));
+    let one = prop_oneof![
+        blocks.clone().prop_map(|blocks| format!("\"content\":{blocks}")),
+        block.clone().prop_map(|block| format!("\"contents\":[{block}]")),
+        blocks.prop_map(|blocks| format!("\"messages\":[{{\"role\":\"user\",\"content\":{blocks}}}]")),
+        block.prop_map(|block| format!("\"task\":{block}")),
+        meta.prop_map(|meta| format!("\"_meta\": {meta}")),
+        schema
+            .clone()
+            .prop_map(|schema| format!("\"inputSchema\":{{\"type\":\"object\",\"properties\":{{\"name\":{schema}}}}}")),
+        schema.prop_map(|schema| format!("\"outputSchema\":{schema}")),
+        text.clone().prop_map(|text| format!("\"name\":{text}")),
+        text.prop_map(|text| format!("\"structuredContent\":{text}")),
+        (name(), json()).prop_map(|(name, value)| format!("{name}:{value}")),
+    ];
+    prop::collection::vec(one, 0..6).prop_map(|members| format!("{{{}}}", members.join(" ,")))
+}
+
 /// One byte of a text taken away, doubled, or replaced by one that matters.
 fn hurt(text: String, at: prop::sample::Index, how: u8) -> Vec<u8> {
     let mut bytes = text.into_bytes();
@@ -144,6 +193,13 @@ proptest! {
         checks::splicer::check(&text);
         checks::list::check(&text);
         checks::batch::check(&text);
+        checks::rewrite::check(&text);
+    }
+
+    #[test]
+    fn what_is_rewritten_is_changed_nowhere_else(text in rewritten()) {
+        checks::rewrite::check(text.as_bytes());
+        checks::splicer::check(format!("{{\"id\":17,\"result\":{text}}}").as_bytes());
     }
 
     #[test]

@@ -6,6 +6,7 @@ pub(crate) mod header;
 pub(crate) mod list;
 pub(crate) mod names;
 pub(crate) mod reference;
+pub(crate) mod rewrite;
 pub(crate) mod splicer;
 pub(crate) mod sse;
 pub(crate) mod text;
@@ -17,6 +18,7 @@ pub(crate) const ALL: &[(&str, fn(&[u8]))] = &[
     ("header", header::check),
     ("list", list::check),
     ("names", names::check),
+    ("rewrite", rewrite::check),
     ("splicer", splicer::check),
     ("sse", sse::check),
     ("text", text::check),

@@ -1,7 +1,9 @@
 //! The splicer against serde_json: which answers pass, what becomes of them, and that chunks make no difference.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
-use mcp::{MAX_DEPTH, Splicer};
+use mcp::{Additions, MAX_DEPTH, Splicer};
 
 use super::chunkings;
 use super::reference::{Member, depth, members, value};
@@ -16,6 +18,7 @@ pub(crate) fn check(message: &[u8]) {
     let ought = read(message);
     let whole = splice(&[message]);
     assert_eq!(whole.as_ref().map(text), ought.as_ref().map(text), "as one chunk");
+    adding(message, whole.as_ref());
     for chunks in chunkings(message) {
         assert_eq!(splice(&chunks).as_ref().map(text), ought.as_ref().map(text), "in {} chunks", chunks.len());
     }
@@ -26,13 +29,72 @@ fn text((message, error, failed): &Spliced) -> (String, bool, bool) {
 }
 
 fn splice(chunks: &[&[u8]]) -> Option<Spliced> {
-    let mut splicer = Splicer::new(Bytes::from_static(EXPECTED.as_bytes()), Bytes::from_static(CLIENT.as_bytes()));
+    run(Splicer::new(Bytes::from_static(EXPECTED.as_bytes()), Bytes::from_static(CLIENT.as_bytes())), chunks)
+}
+
+fn run(mut splicer: Splicer, chunks: &[&[u8]]) -> Option<Spliced> {
     let mut out = Vec::new();
     for chunk in chunks {
         splicer.push(&Bytes::copy_from_slice(chunk), &mut out).ok()?;
     }
     let error = splicer.finish().ok()?;
     Some((out.concat(), error, splicer.is_tool_error()))
+}
+
+/// Members that are added while the answer streams by are those that are added to the whole of it.
+fn adding(message: &[u8], plain: Option<&Spliced>) {
+    let additions = Additions::of(&[("resultType", "\"complete\""), ("ttlMs", "0")]);
+    let additions = Arc::new(additions.with_meta("info", Bytes::from_static(b"{\"a\":1}")));
+    let mut ways = chunkings(message);
+    ways.push(vec![message]);
+    for chunks in ways {
+        let splicer = Splicer::new(Bytes::from_static(EXPECTED.as_bytes()), Bytes::from_static(CLIENT.as_bytes()));
+        let out = run(splicer.adding(additions.clone()), &chunks);
+        let (Some((plain, error, _)), Some((out, ..))) = (plain, &out) else {
+            assert_eq!(plain.is_some(), out.is_some());
+            return;
+        };
+        let result = |message: &[u8]| mcp::member(message, "result").map(|span| span.of(message).to_vec());
+        match result(plain).filter(|result| !error && twice_in(result).is_some_and(|twice| !twice)) {
+            None => assert!(!error || out == plain, "an error stays as it is"),
+            Some(before) => {
+                let parsed = |text: &[u8]| {
+                    members(value(text).expect("JSON"))
+                        .into_iter()
+                        .map(|member| (member.name, spaceless(member.value)))
+                        .collect::<Vec<_>>()
+                };
+                let ought = additions.to(&before).expect("an object");
+                assert_eq!(parsed(&result(out).expect("a result")), parsed(&ought), "{}", String::from_utf8_lossy(out));
+            }
+        }
+    }
+}
+
+/// Whether an object, or its `_meta`, has two members of one name; `None` if it is none.
+fn twice_in(object: &[u8]) -> Option<bool> {
+    let members = members(value(object).filter(|object| object.starts_with('{'))?);
+    let twice =
+        members.iter().enumerate().any(|(at, member)| members[..at].iter().any(|other| other.name == member.name));
+    let meta = members.iter().find(|member| is(member, "_meta")).and_then(|meta| twice_in(meta.value.as_bytes()));
+    Some(twice || meta.unwrap_or(false))
+}
+
+/// Where no string is, space says nothing.
+fn spaceless(text: &str) -> String {
+    let (mut in_string, mut escaped) = (false, false);
+    let keep = |ch: &char| {
+        if std::mem::take(&mut escaped) {
+            return true;
+        }
+        match ch {
+            '\\' => escaped = true,
+            '"' => in_string = !in_string,
+            _ => (),
+        }
+        in_string || !ch.is_ascii_whitespace()
+    };
+    text.chars().filter(keep).collect()
 }
 
 /// An answer is an object with our id and a result or an error, each once, in these letters.

@@ -1,7 +1,7 @@
 //! Event streams: against a reader that has the whole stream before it, in any chunks, and there and back.
 
 use bytes::Bytes;
-use mcp::sse::{Decoder, Event, frame};
+use mcp::sse::{Decoder, Event, frame, frame_with_id, primer};
 
 use super::chunkings;
 
@@ -17,6 +17,7 @@ pub(crate) fn check(stream: &[u8]) {
         assert_eq!((events, fits), ought, "in {} chunks", chunks.len());
     }
     there_and_back(stream);
+    identified(stream);
 }
 
 /// The same stream as data of an event of ours, between two others.
@@ -28,6 +29,16 @@ fn there_and_back(data: &[u8]) {
     for chunks in [vec![&stream[..]], stream.chunks(5).collect()] {
         assert_eq!(decode(&chunks, usize::MAX), (ought.clone(), true));
     }
+}
+
+/// Events with an id, and the primer of a stream.
+fn identified(data: &[u8]) {
+    let stream = [primer("n.1", 500), frame_with_id("n.2", data)].concat();
+    let (events, fits) = decode(&[&stream], usize::MAX);
+    assert!(fits);
+    let id = |id: &'static str| Some(Bytes::from_static(id.as_bytes()));
+    assert_eq!(events[0], Event { id: id("n.1"), retry: Some(500), ..Event::default() });
+    assert_eq!((events.len(), &events[1].id), (2, &id("n.2")));
 }
 
 fn event(data: &[u8]) -> Event {
