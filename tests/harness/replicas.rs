@@ -156,6 +156,21 @@ impl Replicas {
         format!("{}{path}", self.controls[control].url())
     }
 
+    /// Where a proxy listens for others.
+    pub fn peer_address(&self, proxy: usize) -> SocketAddr {
+        self.proxies[proxy].environment["GATEHOUSE_PEER_LISTEN"].parse().expect("an address")
+    }
+
+    /// From its next start on a control has another variable.
+    pub fn set_control(&mut self, at: usize, variable: &'static str, value: &str) {
+        self.controls[at].environment.insert(variable, value.to_owned());
+    }
+
+    /// Runs `gatehouse-control` with these arguments, in the folder of everything.
+    pub async fn control_job(&mut self, arguments: &[&str]) -> Vec<u8> {
+        self.controls[0].job(arguments, self.folder.path()).await
+    }
+
     /// `kill -9`.
     pub async fn kill_control(&mut self, at: usize) {
         self.controls[at].kill().await;
@@ -196,6 +211,11 @@ impl Replicas {
     pub async fn start_proxy(&mut self, at: usize) {
         self.proxies[at].start(self.folder.path());
         self.proxies[at].ready().await;
+    }
+
+    /// What a proxy logged.
+    pub fn log_of_proxy(&self, at: usize) -> String {
+        std::fs::read_to_string(self.folder.path().join(format!("proxy-{at}.log"))).unwrap_or_default()
     }
 
     /// What a process logged.
