@@ -177,7 +177,7 @@ fn hurt(text: String, at: prop::sample::Index, how: u8) -> Vec<u8> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 700, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn messages_are_read_as_another_reader_reads_them(text in message(), at in any::<prop::sample::Index>(), how: u8) {
@@ -274,8 +274,8 @@ fn fifty_thousand_junk_frames_hide_no_event_and_keep_no_memory() {
 fn brackets_without_end_are_refused_at_the_bound() {
     for open in ["[", "{\"a\":", "[{\"params\":"] {
         for around in [r#"{"jsonrpc":"2.0","id":1,"method":"x","params":{"arguments":"#, r#"{"id":17,"result":"#, ""] {
-            // As large as a request may be.
-            let bomb = format!("{around}{}", open.repeat((1 << 20) / open.len()));
+            // Far beyond the bound, and quick to try.
+            let bomb = format!("{around}{}", open.repeat((256 << 10) / open.len()));
             checks::envelope::check(bomb.as_bytes());
             assert!(mcp::Envelope::scan(bomb.as_bytes()).is_err());
             let mut splicer = mcp::Splicer::new(Bytes::from_static(b"17"), Bytes::from_static(b"1"));

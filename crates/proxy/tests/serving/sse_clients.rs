@@ -2,91 +2,18 @@
 
 use model::{KeyRole, Limits, Resource, ResourceName, TenantSpec};
 use serde_json::{Value, json};
-use tests::sse::Events;
-use tests::{Answer, Http, Upstream, eventually, patient};
+use tests::sse_session::hello;
+use tests::{Http, SseSession, Upstream, eventually, patient};
 
 use crate::house::{House, Key, server, tenant};
 
-/// A client as raw as can be.
-struct Old {
-    http: Http,
-    key: String,
-    events: Events,
-    /// Where to post.
-    posts: String,
+async fn open(house: &House, path: &str, key: &Key) -> SseSession {
+    SseSession::open(&house.at(""), path, &key.text).await
 }
 
-impl Old {
-    /// Opens the stream at a path.
-    async fn open(house: &House, path: &str, key: &Key) -> Self {
-        let (http, bearer) = (Http::default(), format!("Bearer {}", key.text));
-        let headers = [("authorization", bearer.as_str()), ("accept", "text/event-stream")];
-        let response = http.open("GET", &house.at(path), &headers, "").await.unwrap();
-        assert_eq!(response.status(), 200);
-        assert_eq!(response.headers()["content-type"], "text/event-stream");
-        let mut events = Events::of(response.into_body());
-        let endpoint = patient("the endpoint comes", events.next()).await.unwrap();
-        assert_eq!(endpoint.name, "endpoint");
-        assert!(endpoint.data.starts_with('/'), "{}", endpoint.data);
-        let posts = house.at(&endpoint.data);
-        Self { http, key: key.text.clone(), events, posts }
-    }
-
-    /// The same with a session.
-    async fn begin(house: &House, path: &str, key: &Key) -> Self {
-        let mut old = Self::open(house, path, key).await;
-        old.post(&hello()).await.expect(202);
-        let hello = old.answer(0).await;
-        assert_eq!(hello["result"]["protocolVersion"], "2024-11-05", "{hello}");
-        old.post(&json!({"jsonrpc": "2.0", "method": "notifications/initialized"})).await.expect(202);
-        old
-    }
-
-    async fn post(&self, message: &Value) -> Answer {
-        self.post_as(&self.key, message).await
-    }
-
-    async fn post_as(&self, key: &str, message: &Value) -> Answer {
-        let bearer = format!("Bearer {key}");
-        let headers = [("authorization", bearer.as_str()), ("content-type", "application/json")];
-        self.http.send("POST", &self.posts, &headers, message.to_string()).await.unwrap()
-    }
-
-    async fn call(&self, id: u64, tool: &str, text: &str) -> Answer {
-        self.post(&call(id, tool, text)).await
-    }
-
-    /// The next message; `None` when the stream has ended.
-    async fn next(&mut self) -> Option<Value> {
-        let event = patient("an event comes", self.events.next()).await?;
-        assert_eq!((event.name.as_str(), event.id.as_str()), ("message", ""));
-        Some(serde_json::from_str(&event.data).unwrap())
-    }
-
-    /// Reads on until the answer to this request.
-    async fn answer(&mut self, id: u64) -> Value {
-        loop {
-            let message = self.next().await.expect("the stream goes on");
-            if message["id"] == id {
-                return message;
-            }
-        }
-    }
-
-    /// Reads on until a notification.
-    async fn until(&mut self, method: &str) -> Value {
-        loop {
-            let message = self.next().await.expect("the stream goes on");
-            if message["method"] == method {
-                return message;
-            }
-        }
-    }
-}
-
-fn hello() -> Value {
-    json!({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": {
-        "protocolVersion": "2024-11-05", "capabilities": {}, "clientInfo": {"name": "tests", "version": "1"}}})
+/// The same with a session.
+async fn begin(house: &House, path: &str, key: &Key) -> SseSession {
+    SseSession::begin(&house.at(""), path, &key.text, json!({})).await
 }
 
 fn call(id: u64, tool: &str, text: &str) -> Value {
@@ -110,21 +37,21 @@ async fn what_is_posted_is_answered_on_the_stream() {
         ("/t/acme/sse/", "notes__"),
         ("/t/acme/servers/notes/sse", ""),
     ] {
-        let mut old = Old::begin(&house, path, &key).await;
+        let mut old = begin(&house, path, &key).await;
         let accepted = old.post(&json!({"jsonrpc": "2.0", "id": 1, "method": "tools/list"})).await.expect(202);
         assert_eq!(accepted.text(), "Accepted");
         let tools = old.answer(1).await;
         let names: Vec<&str> =
             tools["result"]["tools"].as_array().unwrap().iter().map(|tool| tool["name"].as_str().unwrap()).collect();
         assert!(names.contains(&format!("{prefix}echo").as_str()), "{path}: {names:?}");
-        old.call(2, &format!("{prefix}echo"), path).await.expect(202);
+        old.post(&call(2, &format!("{prefix}echo"), path)).await.expect(202);
         assert_eq!(old.answer(2).await["result"]["content"][0]["text"], format!("upstream: {path}"));
-        old.call(3, &format!("{prefix}progress"), "x").await.expect(202);
+        old.post(&call(3, &format!("{prefix}progress"), "x")).await.expect(202);
         for _ in 0..3 {
             assert_eq!(old.until("notifications/progress").await["params"]["progressToken"], "t", "{path}");
         }
         assert!(old.answer(3).await["result"].is_object());
-        old.call(4, "nobody__knows", "x").await.expect(202);
+        old.post(&call(4, "nobody__knows", "x")).await.expect(202);
         assert!(old.answer(4).await["error"].is_object() || path.contains("servers"));
         assert_eq!(upstream.calls(path), 1);
     }
@@ -134,8 +61,8 @@ async fn what_is_posted_is_answered_on_the_stream() {
 async fn what_servers_say_unasked_comes_on_the_same_stream() {
     let (house, upstream) = house().await;
     let key = house.key(KeyRole::User);
-    let mut all = Old::begin(&house, "/sse", &key).await;
-    let mut one = Old::begin(&house, "/servers/notes/sse", &key).await;
+    let mut all = begin(&house, "/sse", &key).await;
+    let mut one = begin(&house, "/servers/notes/sse", &key).await;
     for old in [&mut all, &mut one] {
         old.post(&json!({"jsonrpc": "2.0", "id": 1, "method": "tools/list"})).await.expect(202);
         old.answer(1).await;
@@ -147,9 +74,8 @@ async fn what_servers_say_unasked_comes_on_the_same_stream() {
             loop {
                 upstream.add_tool(&format!("new-{added}"));
                 added += 1;
-                let told = tokio::time::timeout(std::time::Duration::from_millis(300), old.events.next()).await;
-                if let Ok(event) = told {
-                    return serde_json::from_str::<Value>(&event.unwrap().data).unwrap();
+                if let Ok(told) = tokio::time::timeout(std::time::Duration::from_millis(300), old.next()).await {
+                    return told.unwrap();
                 }
             }
         };
@@ -161,9 +87,9 @@ async fn what_servers_say_unasked_comes_on_the_same_stream() {
 async fn the_end_of_the_stream_cancels_what_was_under_way_and_ends_the_session() {
     let (house, upstream) = house().await;
     let key = house.key(KeyRole::User);
-    let old = Old::begin(&house, "/servers/notes/sse", &key).await;
+    let old = begin(&house, "/servers/notes/sse", &key).await;
     assert_eq!(upstream.sessions(), 1);
-    old.call(1, "slow", "x").await.expect(202);
+    old.post(&call(1, "slow", "x")).await.expect(202);
     eventually("the call is under way", async || (upstream.calls("x") == 1).then_some(())).await;
     let (posts, http) = (old.posts.clone(), old.http.clone());
     drop(old);
@@ -180,14 +106,16 @@ async fn the_end_of_the_stream_cancels_what_was_under_way_and_ends_the_session()
 async fn only_who_opened_a_stream_posts_to_it() {
     let (house, upstream) = house().await;
     let (key, other) = (house.key(KeyRole::User), house.key(KeyRole::User));
-    let mut old = Old::begin(&house, "/sse", &key).await;
+    let mut old = begin(&house, "/sse", &key).await;
     let refused = old.post_as(&other.text, &call(1, "notes__echo", "x")).await.expect(404);
     assert_eq!(refused.json()["error"]["data"]["error"], "session_unknown");
     let posts = std::mem::take(&mut old.posts);
     let elsewhere = posts.replace("/message", "/servers/notes/message");
-    for wrong in [elsewhere.as_str(), &posts[..posts.len() - 2], &house.at("/message"), &house.at("/message?sessionId=x")] {
+    for wrong in
+        [elsewhere.as_str(), &posts[..posts.len() - 2], &house.at("/message"), &house.at("/message?sessionId=x")]
+    {
         old.posts = wrong.to_owned();
-        old.call(1, "notes__echo", "x").await.expect(404);
+        old.post(&call(1, "notes__echo", "x")).await.expect(404);
     }
     let bearer = format!("Bearer {}", key.text);
     let headers = [("authorization", bearer.as_str()), ("content-type", "application/json")];
@@ -199,7 +127,7 @@ async fn only_who_opened_a_stream_posts_to_it() {
     old.http.send("GET", &house.at("/sse"), &[("accept", "text/event-stream")], "").await.unwrap().expect(401);
     assert_eq!(upstream.calls("x"), 0);
     old.posts = posts;
-    old.call(2, "notes__echo", "y").await.expect(202);
+    old.post(&call(2, "notes__echo", "y")).await.expect(202);
     assert_eq!(old.answer(2).await["result"]["content"][0]["text"], "upstream: y");
 }
 
@@ -207,19 +135,19 @@ async fn only_who_opened_a_stream_posts_to_it() {
 async fn a_session_begins_once_and_before_all_else() {
     let (house, upstream) = house().await;
     let key = house.key(KeyRole::User);
-    let mut old = Old::open(&house, "/sse", &key).await;
-    let refused = old.call(1, "notes__echo", "x").await.expect(400);
+    let mut old = open(&house, "/sse", &key).await;
+    let refused = old.post(&call(1, "notes__echo", "x")).await.expect(400);
     assert_eq!(refused.json()["error"]["data"]["error"], "session_missing");
-    old.post(&hello()).await.expect(202);
+    old.post(&hello(json!({}))).await.expect(202);
     old.answer(0).await;
-    old.post(&hello()).await.expect(400);
+    old.post(&hello(json!({}))).await.expect(400);
     let modern = json!({"jsonrpc": "2.0", "id": 5, "method": "tools/list", "params": {"_meta": {
         "io.modelcontextprotocol/protocolVersion": "2026-07-28", "io.modelcontextprotocol/clientCapabilities": {}}}});
     assert_eq!(old.post(&modern).await.expect(400).json()["error"]["code"], -32022);
     let batch = old.post(&json!([call(1, "notes__echo", "x")])).await.expect(400);
     assert_eq!(batch.json()["error"]["data"]["error"], "batch");
     assert_eq!(upstream.calls("x"), 0);
-    old.call(6, "notes__echo", "y").await.expect(202);
+    old.post(&call(6, "notes__echo", "y")).await.expect(202);
     assert_eq!(old.answer(6).await["result"]["content"][0]["text"], "upstream: y");
 }
 
@@ -227,8 +155,8 @@ async fn a_session_begins_once_and_before_all_else() {
 async fn a_stream_ends_with_the_right_of_whoever_opened_it() {
     let (house, _upstream) = house().await;
     let key = house.key(KeyRole::User);
-    let mut fresh = Old::open(&house, "/sse", &key).await;
-    let mut begun = Old::begin(&house, "/servers/notes/sse", &key).await;
+    let mut fresh = open(&house, "/sse", &key).await;
+    let mut begun = begin(&house, "/servers/notes/sse", &key).await;
     house.remove([ResourceName::Key(key.verifier.id)]);
     assert_eq!(fresh.next().await, None);
     assert_eq!(begun.next().await, None);
@@ -239,7 +167,7 @@ async fn a_stream_takes_one_place_of_its_tenants() {
     let (house, _upstream) = house().await;
     house.put([Resource::Tenant(TenantSpec { limits: Limits { streams: 1, ..Limits::default() }, ..tenant() })]);
     let key = house.key(KeyRole::User);
-    let mut old = Old::begin(&house, "/sse", &key).await;
+    let mut old = begin(&house, "/sse", &key).await;
     old.post(&json!({"jsonrpc": "2.0", "id": 1, "method": "ping"})).await.expect(202);
     assert_eq!(old.answer(1).await["result"], json!({}));
     let bearer = format!("Bearer {}", key.text);
@@ -258,11 +186,11 @@ async fn the_requests_of_one_stream_are_bounded() {
         limits: Limits { concurrent: 500, tenant_rate: 1000, key_rate: 1000, ..Limits::default() },
         ..tenant()
     })]);
-    let mut old = Old::begin(&house, "/sse", &house.key(KeyRole::User)).await;
+    let mut old = begin(&house, "/sse", &house.key(KeyRole::User)).await;
     for id in 1..=64 {
-        old.call(id, "notes__slow", "x").await.expect(202);
+        old.post(&call(id, "notes__slow", "x")).await.expect(202);
     }
-    let refused = old.call(65, "notes__slow", "x").await.expect(429);
+    let refused = old.post(&call(65, "notes__slow", "x")).await.expect(429);
     assert_eq!(refused.json()["error"]["data"]["error"], "quota");
     upstream.open_gate();
     let mut answered = std::collections::BTreeSet::new();
@@ -270,6 +198,34 @@ async fn the_requests_of_one_stream_are_bounded() {
         let message = old.next().await.expect("the stream goes on");
         answered.extend(message["id"].as_u64());
     }
-    old.call(66, "notes__echo", "y").await.expect(202);
+    old.post(&call(66, "notes__echo", "y")).await.expect(202);
     assert_eq!(old.answer(66).await["result"]["content"][0]["text"], "upstream: y");
+}
+
+#[tokio::test]
+async fn a_client_is_asked_on_its_stream_and_answers_by_posting() {
+    let (house, upstream) = house().await;
+    upstream.add_tool("ask");
+    let key = house.key(KeyRole::User);
+    for (path, tool) in [("/sse", "notes__ask"), ("/servers/notes/sse", "ask")] {
+        let mut old = SseSession::begin(&house.at(""), path, &key.text, json!({"roots": {}, "sampling": {}})).await;
+        let questions = json!([
+            {"method": "roots/list"},
+            {"method": "sampling/createMessage", "params": {"messages": [], "maxTokens": 1}},
+        ]);
+        let params = json!({"name": tool, "arguments": {"text": path, "questions": questions}});
+        let asked = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params});
+        old.post(&asked).await.expect(202);
+        for (method, answer) in [("roots/list", json!({"roots": []})), ("sampling/createMessage", json!({"role": "x"}))]
+        {
+            let question = old.until(method).await;
+            assert!(question["id"].is_string(), "{question}");
+            let answer = json!({"jsonrpc": "2.0", "id": question["id"], "result": answer});
+            old.post(&answer).await.expect(202);
+        }
+        let answer = old.answer(1).await;
+        let told: Value = serde_json::from_str(answer["result"]["content"][0]["text"].as_str().unwrap()).unwrap();
+        let told: Vec<_> = told["answers"].as_array().unwrap().iter().map(|answer| &answer["result"]).collect();
+        assert_eq!(told, [&json!({"roots": []}), &json!({"role": "x"})], "{path}");
+    }
 }
