@@ -120,7 +120,8 @@ async fn strangers_are_nobody_where_proxies_speak_with_each_other() {
     replicas.control_job(&issue).await;
     std::fs::create_dir(folder.join("control")).unwrap();
     for file in ["pem", "key"] {
-        std::fs::copy(folder.join(format!("pki/control.{file}")), folder.join(format!("control/proxy.{file}"))).unwrap();
+        std::fs::copy(folder.join(format!("pki/control.{file}")), folder.join(format!("control/proxy.{file}")))
+            .unwrap();
     }
     let knock = request("GET", "/mcp", &[], "");
     for stranger in [None, Some("edge"), Some("stranger"), Some("control")] {
@@ -181,7 +182,9 @@ async fn strangers_are_nobody_where_proxies_speak_with_each_other() {
     let stolen: Vec<(&str, &str)> = stolen.iter().map(|(name, value)| (*name, value.as_str())).collect();
     assert_eq!(asked(&replicas, 1, own(), &request("POST", "/mcp", &stolen, &list)).await.unwrap().0, 404);
     // Nothing but MCP is served there.
-    for path in ["/livez", "/readyz", "/healthcheck", "/list-remote-proxies", "/.well-known/oauth-protected-resource/mcp"] {
+    for path in
+        ["/livez", "/readyz", "/healthcheck", "/list-remote-proxies", "/.well-known/oauth-protected-resource/mcp"]
+    {
         let headers = [("gatehouse-to", nodes[1].as_str()), ("authorization", bearer.as_str())];
         assert_eq!(asked(&replicas, 1, own(), &request("GET", path, &headers, "")).await.unwrap().0, 404, "{path}");
     }

@@ -181,6 +181,14 @@ impl Replicas {
         self.proxies[at].kill().await;
     }
 
+    /// Asks a proxy to end, and waits until it has.
+    pub async fn end_proxy(&mut self, at: usize) {
+        let proxy = &mut self.proxies[at];
+        process::ask_to_end(proxy.pid());
+        let mut child = proxy.child.take().expect("it runs");
+        patient("a proxy that was asked to ends", child.wait()).await.expect("our child");
+    }
+
     /// Lets a proxy do nothing until it is thawed: what comes for it waits.
     pub fn freeze_proxy(&self, at: usize) {
         process::freeze(self.proxies[at].pid());

@@ -204,7 +204,12 @@ impl ClientSessions {
 
     /// What the session subscribed to at a server, by the server's own URIs; with `of_all`, what all sessions of that
     /// principal did.
-    pub(crate) fn subscribed(&self, session: &Session, of_all: Option<Subject>, server: ServerId) -> BTreeSet<Box<str>> {
+    pub(crate) fn subscribed(
+        &self,
+        session: &Session,
+        of_all: Option<Subject>,
+        server: ServerId,
+    ) -> BTreeSet<Box<str>> {
         let kept = match of_all {
             None => vec![self.kept(session)],
             Some(subject) => {
@@ -374,8 +379,10 @@ mod tests {
         let called = |session: &Session, uri: &str| sessions.called(session.uid, server, uri);
         assert_eq!(called(&one, "note://b").as_deref(), Some("my note://b"));
         assert_eq!(sessions.called(one.uid, ServerId::fresh(), "note://b"), None, "another server's");
-        let both = |of_all| sessions.subscribed(&one, of_all, server).len();
-        assert_eq!((both(None), both(Some(one.subject)), both(Some(other.subject))), (2, 2, 0));
+        let stranger = Some(Subject::of_grant(GrantId::fresh()));
+        let count = |session, of_all| sessions.subscribed(session, of_all, server).len();
+        assert_eq!((count(&one, None), count(&other, None)), (2, 1));
+        assert_eq!((count(&other, Some(one.subject)), count(&other, stranger)), (2, 0));
         assert!(sessions.unsubscribe(&one, server, "note://b"), "nobody wants it any more");
         assert!(!sessions.unsubscribe(&one, server, "note://a"), "the other session does");
         assert_eq!((called(&one, "note://a"), called(&other, "note://a").as_deref()), (None, Some("note://a")));

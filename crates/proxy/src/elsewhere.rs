@@ -15,6 +15,7 @@ use crate::fault::Fault;
 use crate::gate::Gate;
 use crate::peers::route::{Goes, Said, goes, may_be_repeated};
 use crate::peers::{Forwarded, NODE, NOT_SERVED, Peer, Peers, Place, Sending, TO};
+use crate::questions;
 use crate::session::{NodeTag, Session};
 use crate::timers::scaled;
 
@@ -22,6 +23,9 @@ use crate::timers::scaled;
 const HEARING: Duration = Duration::from_secs(2);
 /// Others that are told of something at once, without anybody who waits.
 pub(crate) const TELLING: usize = 256;
+
+/// Says that a session is used, and nothing else.
+const PING: &[u8] = br#"{"jsonrpc":"2.0","id":0,"method":"ping"}"#;
 
 /// Who sent a request here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,7 +78,12 @@ impl<'a> Told<'a> {
             Kind::Notification => Said::Notification(envelope.method(message)),
             Kind::Response => Said::Answer,
         };
-        Self { said, names: None, body: message, id: id.filter(|_| envelope.kind == Kind::Request) }
+        Self {
+            said,
+            names: node_of(envelope, message),
+            body: message,
+            id: id.filter(|_| envelope.kind == Kind::Request),
+        }
     }
 
     /// A request without a body.
@@ -87,6 +96,18 @@ impl<'a> Told<'a> {
     pub(crate) fn naming(self, node: Option<NodeTag>) -> Self {
         Self { names: node, ..self }
     }
+}
+
+/// Where the question waits that a client answers, or tells how far it is with.
+fn node_of(envelope: &Envelope, message: &[u8]) -> Option<NodeTag> {
+    let named = match envelope.kind {
+        Kind::Response => envelope.id,
+        Kind::Notification if envelope.method(message) == "notifications/progress" => {
+            envelope.params.as_ref().and_then(|params| params.progress_token_here)
+        }
+        Kind::Notification | Kind::Request => None,
+    };
+    questions::node_in(named?.of(message))
 }
 
 impl Gate {
@@ -103,6 +124,25 @@ impl Gate {
                 Goes::Owner => session.owner == self.node,
                 Goes::Everywhere => false,
             }
+    }
+
+    /// A session is used here that another node keeps: that one hears of it now and then, or would end it.
+    pub(crate) fn used_here(&self, arrival: &Arrival<'_>, session: &Session) {
+        if session.owner == self.node || arrival.hop == Hop::Second {
+            return;
+        }
+        let Some(elsewhere) = &self.elsewhere else { return };
+        let Place::At(owner) = elsewhere.peers.owner(session.owner, session.uid) else { return };
+        if !self.client_sessions.is_to_be_told(session) {
+            return;
+        }
+        let Ok(place) = elsewhere.telling.clone().try_acquire_owned() else { return };
+        let (peers, head) = (elsewhere.peers.clone(), Head::of(arrival.head));
+        tokio::spawn(async move {
+            let _place = place;
+            let telling = peers.forward(&owner, head.sending(Bytes::from_static(PING)));
+            _ = tokio::time::timeout(scaled(HEARING), telling).await;
+        });
     }
 
     /// Has another proxy answer what belongs there. `None`: it is to be served here.

@@ -47,7 +47,11 @@ impl Gate {
             };
             let subscribed = tokio::time::timeout(scaled(PATIENCE), subscribing).await;
             if let Err(failure) = subscribed.unwrap_or(Err(Failure::Deadline)) {
-                tracing::warn!(server = mount.name(), class = failure.class(), "subscriptions were lost with a session");
+                tracing::warn!(
+                    server = mount.name(),
+                    class = failure.class(),
+                    "subscriptions were lost with a session"
+                );
             }
             look_again(&sessions, &behalf, &mount, part).await;
         });
