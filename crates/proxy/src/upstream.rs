@@ -366,6 +366,7 @@ async fn discovered(mount: &Mount, opening: &Opening<'_>) -> Result<Opened, Fail
     match stateless.discover(mount, opening.passed).await {
         Ok(result) => {
             mount.eras.found(Era::Stateless, true);
+            mount.found(Transport::StreamableHttp);
             Opened::new(Connected::Stateless(stateless), result, Revision::STATELESS)
         }
         Err(Failure::OtherEra) => {

@@ -13,10 +13,10 @@ use super::State;
 
 /// Asks, and returns what to answer.
 pub(crate) async fn ask(state: &State, session: &str, arguments: &Value, emit: &mpsc::Sender<Value>) -> Value {
-    let outside = arguments["outside"] == true;
+    let questions = arguments["questions"].as_array().cloned().unwrap_or_default();
+    let outside = arguments["outside"] == true && !questions.is_empty();
     let stream = if outside { state.stream(session).await } else { emit.clone() };
     let withdraws = arguments["withdraw"] == true;
-    let questions = arguments["questions"].as_array().cloned().unwrap_or_default();
     let mut answers = Vec::new();
     for question in questions {
         let (id, answered) = state.ask(session);

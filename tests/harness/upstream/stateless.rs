@@ -88,7 +88,9 @@ async fn answered(state: &Arc<State>, headers: &HeaderMap, message: &Value) -> R
             "instructions": "Mind the gap."}),
         "tools/list" => json!({"tools": tools(state), "ttlMs": 60000, "cacheScope": "public"}),
         "prompts/list" => json!({"prompts": [{"name": "greet"}], "ttlMs": 0, "cacheScope": "private"}),
-        "resources/list" => json!({"resources": [{"uri": "note://1", "name": "one"}], "ttlMs": 0, "cacheScope": "private"}),
+        "resources/list" => {
+            json!({"resources": [{"uri": "note://1", "name": "one"}], "ttlMs": 0, "cacheScope": "private"})
+        }
         "resources/templates/list" => json!({"resourceTemplates": [], "ttlMs": 0, "cacheScope": "private"}),
         "prompts/get" => json!({"messages": [{"role": "user", "content": {"type": "text", "text": params["name"]}}]}),
         "resources/read" if params["uri"] == "note://1" => json!({"ttlMs": 5, "cacheScope": "public",
@@ -128,8 +130,7 @@ fn tools(state: &State) -> Vec<Value> {
     let names = ["echo", "told", "ask", "say", "slow", "give", "refuse"];
     let script = state.script.lock().unwrap();
     let all = names.into_iter().map(str::to_owned).chain(script.extra_tools.iter().cloned());
-    let mut tools: Vec<Value> =
-        all.map(|name| json!({"name": name, "inputSchema": {"type": "object"}})).collect();
+    let mut tools: Vec<Value> = all.map(|name| json!({"name": name, "inputSchema": {"type": "object"}})).collect();
     tools.push(json!({"name": "numbers", "inputSchema": {"type": "object"}, "outputSchema": {"type": "array"}}));
     tools.push(json!({"name": "region", "inputSchema": {"type": "object",
         "properties": {"region": {"type": "string", "x-mcp-header": script.region}}}}));
@@ -147,10 +148,8 @@ fn called(state: &Arc<State>, headers: &HeaderMap, message: &Value) -> Response<
     let saying = |text: String| json!({"content": [{"type": "text", "text": text}]});
     match params["name"].as_str().unwrap_or("") {
         "told" => {
-            let headers: serde_json::Map<String, Value> = headers
-                .iter()
-                .map(|(name, value)| (name.to_string(), json!(value.to_str().unwrap_or(""))))
-                .collect();
+            let headers: serde_json::Map<String, Value> =
+                headers.iter().map(|(name, value)| (name.to_string(), json!(value.to_str().unwrap_or("")))).collect();
             done(state, message, saying(json!({"headers": headers, "params": params}).to_string()))
         }
         "ask" => ask(state, message),
@@ -173,7 +172,7 @@ fn called(state: &Arc<State>, headers: &HeaderMap, message: &Value) -> Response<
         }
         "slow" => {
             let (emit, emitted) = mpsc::channel(1);
-            let answer = result(state, message, saying(format!("{}:{text}", state.name)));
+            let answer = result(state, message, saying(format!("{}: {text}", state.name)));
             let (mut gate, state) = (state.gate.subscribe(), state.clone());
             tokio::spawn(async move {
                 let left = tokio::select! {
@@ -188,7 +187,7 @@ fn called(state: &Arc<State>, headers: &HeaderMap, message: &Value) -> Response<
             });
             body::events(emitted)
         }
-        _ => done(state, message, saying(format!("{}:{text}", state.name))),
+        _ => done(state, message, saying(format!("{}: {text}", state.name))),
     }
 }
 

@@ -86,7 +86,8 @@ impl Rounds {
     fn read(&self, answer: Answer) -> Next {
         let asked = answer.as_ref().ok().and_then(|result| {
             let kind = mcp::member(result, "resultType").map(|span| span.of(result));
-            (kind == Some(b"\"input_required\"") && self.shape.asks().may_ask_back()).then(|| InputRequired::read(result))
+            (kind == Some(b"\"input_required\"") && self.shape.asks().may_ask_back())
+                .then(|| InputRequired::read(result))
         });
         match asked {
             Some(Some(asked)) => Next::Asked(asked),

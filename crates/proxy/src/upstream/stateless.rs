@@ -48,8 +48,7 @@ impl Stateless {
 
     /// Posts one request, with headers of [`repeated`].
     pub(crate) async fn post(&self, mount: &Mount, headers: &HeaderMap, body: Bytes) -> Result<Answer, Failure> {
-        let session =
-            HttpSession { id: None, revision: Some(Revision::STATELESS), lines: self.lines.clone() };
+        let session = HttpSession { id: None, revision: Some(Revision::STATELESS), lines: self.lines.clone() };
         let posted = streamable::post(mount, &session, headers, body).await;
         posted.map(|(answer, _)| answer).map_err(|failure| match shows(&failure) {
             Shows::Sessions => Failure::OtherEra,
@@ -198,7 +197,11 @@ mod tests {
     #[test]
     fn what_an_upstream_refuses_shows_which_era_it_knows() {
         for (status, error, expected) in [
-            (400, Some(r#"{"code":-32022,"message":"","data":{"supported":["2026-07-28"],"requested":"x"}}"#), Shows::Stateless),
+            (
+                400,
+                Some(r#"{"code":-32022,"message":"","data":{"supported":["2026-07-28"],"requested":"x"}}"#),
+                Shows::Stateless,
+            ),
             (400, Some(r#"{"code":-32022,"message":"","data":{"supported":["2025-11-25"]}}"#), Shows::Sessions),
             (400, Some(r#"{"code":-32022,"message":""}"#), Shows::Stateless),
             (400, Some(r#"{"code":-32020,"message":""}"#), Shows::Stateless),

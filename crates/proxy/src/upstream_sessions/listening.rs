@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::FutureExt as _;
 use http::HeaderMap;
 use http_body_util::BodyExt as _;
 use mcp::{Envelope, Kind, Span, meta, sse, write};
@@ -112,7 +113,9 @@ impl Wants {
 
     /// What the upstream is asked for, raw JSON.
     fn asked(&self) -> Vec<u8> {
-        let mut out = br#"{"notifications":{"toolsListChanged":true,"promptsListChanged":true,"resourcesListChanged":true"#.to_vec();
+        let mut out =
+            br#"{"notifications":{"toolsListChanged":true,"promptsListChanged":true,"resourcesListChanged":true"#
+                .to_vec();
         let uris = self.uris();
         for (at, uri) in uris.keys().enumerate() {
             out.extend_from_slice(if at == 0 { b",\"resourceSubscriptions\":[" } else { b"," });
@@ -217,20 +220,22 @@ impl Ear {
     }
 
     async fn heard(&self, mount: Arc<Mount>) -> Result<(), Failure> {
-        let mut body = self.opened(&mount).await?;
+        // What was wanted up to here is asked for at once.
+        _ = self.wants.changed.notified().now_or_never();
+        let mut stream = Stream::of(self.opened(&mount).await?);
         let bound = mount.spec.binding.is_some();
         drop(mount);
-        let mut decoder = sse::Decoder::new(EVENT);
-        let mut events = Vec::new();
         let mut changes = self.watched.credentials.changes();
         loop {
             let frame = tokio::select! {
-                frame = tokio::time::timeout(LOOK, body.frame()) => frame,
+                frame = tokio::time::timeout(LOOK, stream.body.frame()) => frame,
                 () = self.wants.changed.notified() => {
                     let Some(mount) = self.watched.heard() else { return Ok(()) };
-                    // The next one is there before this one goes: nothing is missed in between.
-                    body = self.opened(&mount).await?;
-                    decoder = sse::Decoder::new(EVENT);
+                    // The next one is there before this one goes, and what this one has brought is read.
+                    let mut before = std::mem::replace(&mut stream, Stream::of(self.opened(&mount).await?));
+                    while let Some(Some(Ok(frame))) = before.body.frame().now_or_never() {
+                        self.tell(&mount, before.messages(frame)?);
+                    }
                     continue;
                 }
                 // A connection has ended: perhaps this one.
@@ -244,19 +249,40 @@ impl Ear {
                 Err(_) if self.watched.heard().is_some() => continue,
                 Ok(None) | Err(_) => return Ok(()),
             };
-            let Ok(data) = frame.into_data() else { continue };
-            decoder.push(&data, &mut events).map_err(|_| Failure::TooLarge)?;
+            let messages = stream.messages(frame)?;
             let Some(mount) = self.watched.heard() else { return Ok(()) };
-            for event in events.drain(..) {
-                let Some(message) = as_in_a_session(&event.data) else { continue };
-                let Ok(envelope) = Envelope::scan(&message) else { continue };
-                let Watched { behalf, part, questions, client_sessions, .. } = &self.watched;
-                let connected = Connected::Stateless(self.connected());
-                let (part, only) = (*part, None);
-                Speaking { mount: &mount, connected, behalf, part, only, questions, client_sessions }
-                    .said(&message, &envelope);
-            }
+            self.tell(&mount, messages);
         }
+    }
+
+    /// Passes on what the upstream said.
+    fn tell(&self, mount: &Arc<Mount>, messages: Vec<Bytes>) {
+        for message in messages.iter().filter_map(as_in_a_session) {
+            let Ok(envelope) = Envelope::scan(&message) else { continue };
+            let Watched { behalf, part, questions, client_sessions, .. } = &self.watched;
+            let (connected, part, only) = (Connected::Stateless(self.connected()), *part, None);
+            Speaking { mount, connected, behalf, part, only, questions, client_sessions }.said(&message, &envelope);
+        }
+    }
+}
+
+/// An open stream.
+struct Stream {
+    body: egress::Body,
+    decoder: sse::Decoder,
+}
+
+impl Stream {
+    fn of(body: egress::Body) -> Self {
+        Self { body, decoder: sse::Decoder::new(EVENT) }
+    }
+
+    /// The messages that a frame completes.
+    fn messages(&mut self, frame: http_body::Frame<Bytes>) -> Result<Vec<Bytes>, Failure> {
+        let Ok(data) = frame.into_data() else { return Ok(Vec::new()) };
+        let mut events = Vec::new();
+        self.decoder.push(&data, &mut events).map_err(|_| Failure::TooLarge)?;
+        Ok(events.into_iter().map(|event| event.data).collect())
     }
 }
 
@@ -322,7 +348,9 @@ mod tests {
             ),
             (
                 r#"{"jsonrpc":"2.0","method":"notifications/resources/updated","params":{"uri":"a","_meta":{"io.modelcontextprotocol/subscriptionId":7,"x":1}}}"#,
-                Some(r#"{"jsonrpc":"2.0","method":"notifications/resources/updated","params":{"uri":"a","_meta":{"x":1}}}"#),
+                Some(
+                    r#"{"jsonrpc":"2.0","method":"notifications/resources/updated","params":{"uri":"a","_meta":{"x":1}}}"#,
+                ),
             ),
             (
                 r#"{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}"#,
