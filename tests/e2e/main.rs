@@ -39,6 +39,7 @@ mod oauth_upstream;
 mod observability;
 mod offers;
 mod oidc;
+mod old_clients;
 mod on_behalf;
 mod openapi;
 mod peer_strangers;
