@@ -11,8 +11,11 @@ pub(crate) mod splicer;
 pub(crate) mod sse;
 pub(crate) mod text;
 
+/// Panics if bytes show that something does not hold.
+pub(crate) type Check = fn(&[u8]);
+
 /// Each check, by the name of its fuzz target and of its folder in the corpus.
-pub(crate) const ALL: &[(&str, fn(&[u8]))] = &[
+pub(crate) const ALL: &[(&str, Check)] = &[
     ("batch", batch::check),
     ("envelope", envelope::check),
     ("header", header::check),

@@ -18,7 +18,7 @@ pub(crate) fn check(lines: &[u8]) {
         assert_eq!(server(&name), Some(&*slug), "{name}");
         assert_eq!(exposed(&slug, tool), name, "another name each time");
         let plain = format!("{slug}__{tool}");
-        let fits = plain.len() <= MAX_NAME && !tool.is_empty() && plain.bytes().all(|byte| is_letter(byte));
+        let fits = plain.len() <= MAX_NAME && !tool.is_empty() && plain.bytes().all(is_letter);
         assert_eq!(name == plain, fits, "{plain}");
         let other = seen.insert(name, tool);
         assert!(other.is_none_or(|other| other == tool), "{other:?} and {tool:?} meet");
