@@ -56,7 +56,7 @@ impl Gate {
                     .and_then(|params| Some((params.uri?, Params::text(params.uri, asked.message)?)))
                     .ok_or(Fault::Params("uri is missing"))?;
                 let (mount, original) =
-                    Box::pin(self.owner(asked, &uri)).await.ok_or(Fault::Unknown { reason: "unknown_resource" })?;
+                    Box::pin(self.owner(asked, &uri)).await.ok_or_else(|| Fault::unknown_resource(&uri))?;
                 if !self.subscribes_or_not(asked, &mount, &original, &uri)? {
                     return Ok(json_response(write::result(&asked.id, b"{}")));
                 }

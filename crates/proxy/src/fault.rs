@@ -14,6 +14,9 @@ use mcp::{Era, Revision};
 use crate::credentials::NoCredential;
 use crate::upstream::Failure;
 
+/// Longest URI that is told back to who asked for it.
+const URI: usize = 2048;
+
 /// Why a request has no proper answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Fault {
@@ -75,6 +78,8 @@ pub(crate) enum Fault {
     MethodUnknown,
     /// No such tool, prompt or resource.
     Unknown { reason: &'static str },
+    /// No such resource: its URI, unless that is longer than [`URI`] bytes.
+    UnknownResource(Option<Box<str>>),
     /// Params that can't be served.
     Params(&'static str),
     /// A tool that an admin disabled.
@@ -216,6 +221,11 @@ impl Fault {
         }
     }
 
+    /// No such resource.
+    pub(crate) fn unknown_resource(uri: &str) -> Self {
+        Self::UnknownResource((uri.len() <= URI).then(|| uri.into()))
+    }
+
     /// The stable word for bodies, metrics and logs.
     pub(crate) fn reason(&self) -> &'static str {
         self.face().reason
@@ -322,6 +332,7 @@ impl Fault {
             Self::Unknown { reason } => {
                 Face { status: here, code: -32602, reason, message: reason.replace('_', " ").into() }
             }
+            Self::UnknownResource(_) => face(here, -32602, "unknown_resource", "unknown resource"),
             Self::Params(message) => face(here, -32602, "invalid_params", message),
             Self::ToolDisabled => face(here, -31007, "tool_disabled", "an administrator disabled this tool"),
             Self::Unavailable { class, .. } => Face {
@@ -405,6 +416,9 @@ impl Fault {
                     let supported = Revision::ALL.iter().filter(spoken).map(|revision| revision.as_str()).collect();
                     map.insert("supported".to_owned(), supported);
                     map.insert("requested".to_owned(), requested.as_str().into());
+                }
+                Self::UnknownResource(Some(uri)) => {
+                    map.insert("uri".to_owned(), (**uri).into());
                 }
                 Self::Capability(required) => {
                     let required = serde_json::from_str(required).unwrap_or_default();
@@ -581,6 +595,7 @@ mod tests {
             (Fault::Meta("_meta is missing"), 400, -32602),
             (Fault::Capability("{}".into()), 400, -32021),
             (Fault::Version { requested: "1999-01-01".to_owned() }, 400, -32022),
+            (Fault::unknown_resource("x"), 200, -32602),
             (Fault::MethodUnknown, 200, -32601),
             (Fault::Params("name is missing"), 200, -32602),
             (Fault::Unknown { reason: "unknown_tool" }, 200, -32602),
@@ -613,6 +628,15 @@ mod tests {
         let fault = Fault::Capability(r#"{"elicitation":{"url":{}}}"#.into());
         let body: serde_json::Value = serde_json::from_slice(&fault.body(Some(b"1"), None)).unwrap();
         assert_eq!(body["error"]["data"]["requiredCapabilities"], serde_json::json!({ "elicitation": { "url": {} } }));
+    }
+
+    #[test]
+    fn an_unknown_resource_is_named_unless_that_takes_too_long() {
+        for (uri, told) in [("x:y".to_owned(), true), ("x".repeat(URI), true), ("x".repeat(URI + 1), false)] {
+            let body = Fault::unknown_resource(&uri).body(Some(b"1"), None);
+            let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
+            assert_eq!(body["error"]["data"].get("uri").is_some_and(|there| *there == *uri), told);
+        }
     }
 
     #[test]

@@ -16,6 +16,7 @@ use crate::lists::listed;
 use crate::relay::Asked;
 use crate::session::Scope;
 use crate::table::{Listed, Mount};
+use crate::toolsets;
 
 /// How long a call waits for the list that says which of its arguments have headers.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -23,6 +24,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 impl Gate {
     /// Whether the headers of a call repeat its arguments, as far as the lists that are here say that they must.
     pub(super) fn known_arguments_agree(&self, asked: &Asked<'_>, headers: &HeaderMap) -> Result<Ahead, Fault> {
+        if let Scope::Toolset(_) = asked.session.scope {
+            return Ok(Ahead::LookUp);
+        }
         let Some(mount) = mount(asked) else { return Ok(Ahead::Serve) };
         match asked.who.known(mount, asked.session.client(), ListKind::Tools) {
             Some(listed) => agree(asked, headers, &listed).map(|()| Ahead::Serve),
@@ -34,6 +38,13 @@ impl Gate {
 
     /// The same with the list of the server, unless it can't be had: whoever it is asked for learns why by the call.
     pub(super) async fn arguments_agree(&self, asked: &Asked<'_>, headers: &HeaderMap) -> Result<(), Fault> {
+        if let Scope::Toolset(id) = asked.session.scope {
+            let (Some(toolset), Some(name)) = (toolsets::found(asked.who, id), asked.name()) else { return Ok(()) };
+            let client = asked.session.client();
+            let shelf = self.shelves.of(&self.sessions, asked.who, asked.shown, client, Some(&toolset)).await;
+            let params = shelf.find(&name).and_then(|offer| HeaderParams::of_tool(&offer.item.raw).ok());
+            return params.map_or(Ok(()), |params| repeated(&params, headers, arguments(asked)));
+        }
         let Some(mount) = mount(asked) else { return Ok(()) };
         let behalf = asked.behalf();
         let asking = listed(&self.sessions, &behalf, mount, ListKind::Tools);
@@ -65,8 +76,13 @@ fn agree(asked: &Asked<'_>, headers: &HeaderMap, listed: &Listed) -> Result<(), 
         Scope::Server { .. } => listed.header_params.get(&*name),
         _ => listed.find(&name).and_then(|item| listed.header_params.get(&item.key)),
     };
-    let arguments = asked.params().and_then(|params| params.arguments).map(|span| span.of(asked.message));
-    params.map_or(Ok(()), |params| repeated(params, headers, arguments))
+    params.map_or(Ok(()), |params| repeated(params, headers, arguments(asked)))
+}
+
+/// The arguments of a call, raw.
+fn arguments<'a>(asked: &Asked<'a>) -> Option<&'a [u8]> {
+    let span = asked.envelope.params.as_ref()?.arguments?;
+    Some(span.of(asked.message))
 }
 
 /// Whether the headers repeat these arguments. What is not asked for is not looked at.

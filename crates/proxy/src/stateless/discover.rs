@@ -42,7 +42,11 @@ impl Gate {
                 let known = asked.who.mounts().all(|mount| mount.offers.known().is_some());
                 Ok(own("gatehouse", &offered, Some(instructions), if known { TTL } else { 0 }))
             }
-            Scope::BuiltIn => Ok(own(built_in::NAME, &tools(), None, TTL)),
+            Scope::BuiltIn => {
+                // Nothing of it ever changes.
+                let told = own(built_in::NAME, &Offered::default(), None, TTL);
+                Ok(Told { capabilities: json!({ "tools": {} }), ..told })
+            }
             Scope::Toolset(id) => match toolsets::found(asked.who, *id) {
                 Some(toolset) => {
                     let (offered, instructions) = toolsets::offered(&toolset);
@@ -81,10 +85,6 @@ impl Gate {
             Err(failure) => Err(failure),
         }
     }
-}
-
-fn tools() -> Offered {
-    Offered { tools: true, ..Offered::default() }
 }
 
 /// What the gateway says in its own name.

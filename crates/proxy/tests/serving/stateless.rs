@@ -485,3 +485,61 @@ async fn what_an_upstream_refuses_to_be_asked_for_is_not_promised() {
     let mut stream = client.listen(wanted).await;
     assert_eq!(stream.acknowledged().await, json!({"toolsListChanged": true}));
 }
+
+#[tokio::test]
+async fn a_server_without_sessions_tells_of_its_resources_on_a_stream_of_its_own() {
+    let (house, upstream) = (House::start().await, Upstream::start().await);
+    upstream.speak(false, true);
+    house.mount(&server("notes", &upstream.url()));
+    for path in ["/servers/notes/mcp", "/mcp"] {
+        let client = Client::at(&house, path);
+        client.result("tools/list", json!({})).await;
+        client.result("resources/list", json!({})).await;
+        let mut one = client.listen(json!({"resourceSubscriptions": ["note://1"]})).await;
+        assert_eq!(one.acknowledged().await, json!({"resourceSubscriptions": ["note://1"]}));
+        let mut two = client.listen(json!({"toolsListChanged": true})).await;
+        two.acknowledged().await;
+        upstream.tell("notifications/resources/updated", json!({"uri": "note://2"}));
+        upstream.tell("notifications/resources/updated", json!({"uri": "note://1"}));
+        assert_eq!(one.next().await.unwrap()["params"]["uri"], "note://1");
+        // One of these is of the lists: it is shared by all of the principal's.
+        eventually("the upstream is listened to", async || (upstream.listeners() >= 2).then_some(())).await;
+        upstream.tell("notifications/tools/list_changed", json!({}));
+        assert_eq!(two.next().await.unwrap()["method"], "notifications/tools/list_changed");
+    }
+}
+
+#[tokio::test]
+async fn tools_with_headers_that_cannot_be_are_left_out_and_others_are_held_to_theirs() {
+    let (house, upstream) = (House::start().await, Upstream::start().await);
+    upstream.speak(false, true);
+    house.mount(&server("notes", &upstream.url()));
+    let client = Client::at(&house, "/servers/notes/mcp");
+    // Nobody has asked for the list before.
+    let call = message("tools/call", json!({"name": "region", "arguments": {"region": "eu"}}));
+    for (header, status) in [(None, 400), (Some("us"), 400), (Some("eu"), 200)] {
+        let mut headers = client.headers(&call);
+        headers.extend(header.map(|value| ("mcp-param-region", value)));
+        client.http.send("POST", &client.url, &headers, call.to_string()).await.unwrap().expect(status);
+    }
+    assert_eq!(upstream.messages("tools/call").len(), 1, "what is refused here is seen by nobody else");
+    let tools = client.result("tools/list", json!({})).await;
+    let names: Vec<&str> = tools["tools"].as_array().unwrap().iter().filter_map(|tool| tool["name"].as_str()).collect();
+    assert!(names.contains(&"region") && !names.contains(&"wrong"), "{names:?}");
+    assert!(tools["ttlMs"].as_u64().is_some_and(|ttl| ttl <= 60_000), "{tools}");
+}
+
+#[tokio::test]
+async fn a_client_that_goes_away_closes_the_stream_of_a_server_without_sessions() {
+    let (house, upstream) = (House::start().await, Upstream::start().await);
+    upstream.speak(false, true);
+    house.mount(&server("notes", &upstream.url()));
+    let client = Client::at(&house, "/servers/notes/mcp");
+    let call = message("tools/call", json!({"name": "slow", "arguments": {"text": "x"}}));
+    let headers = client.headers(&call);
+    let response = client.http.open("POST", &client.url, &headers, call.to_string()).await.unwrap();
+    eventually("the call is under way", async || (upstream.calls("x") == 1).then_some(())).await;
+    drop(response);
+    eventually("the upstream's stream is closed", async || (upstream.hung_up() == 1).then_some(())).await;
+    assert_eq!(upstream.messages("notifications/cancelled"), Vec::<Value>::new());
+}
