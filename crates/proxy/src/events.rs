@@ -118,7 +118,8 @@ impl Events {
     pub(crate) fn resume(self: &Arc<Self>, last: &[u8], session: &Session) -> Resumed {
         let Some(id) = EventId::parse(last) else { return Resumed::Fresh };
         let log = self.shard(id.stream).get(&id.stream).cloned();
-        let log = log.filter(|log| id.node == self.node() && log.uid == session.uid && log.kind == id.kind);
+        let fits = |log: &Arc<Log>| log.uid == session.uid && log.kind == id.kind && log.has_told(id.number);
+        let log = log.filter(|log| id.node == self.node() && fits(log));
         match (id.kind, log) {
             (Kind::Answer, Some(log)) => Resumed::Answer(Replay::new(log, id.number)),
             (Kind::Answer, None) => Resumed::Gone,

@@ -153,6 +153,11 @@ impl Log {
         self.kept().ended
     }
 
+    /// Whether there was an event of this number.
+    pub(super) fn has_told(&self, number: u64) -> bool {
+        number < self.kept().next
+    }
+
     /// What came after the event of this number.
     pub(super) fn after(&self, number: u64) -> VecDeque<Bytes> {
         let kept = self.kept();

@@ -110,6 +110,7 @@ impl House {
         let control = Arc::<Scripted>::default();
         let gate = Gate::new(tables.clone(), sealer, clock.clone(), hosts, readiness.clone(), egress, &metrics);
         let gate = Arc::new(gate.asking(control.clone()));
+        gate.show(&metrics);
         let commands = Commands::new(gate.clone());
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
@@ -163,6 +164,22 @@ impl House {
         let text = self.metrics.render();
         let value = text.lines().find_map(|line| line.strip_prefix(&series));
         value.map_or(0, |value| value.parse().unwrap())
+    }
+
+    /// How many requests wait for an upstream.
+    pub(crate) fn under_way(&self) -> usize {
+        self.reading("gatehouse_calls_under_way ")
+    }
+
+    /// How much of a bound that is nobody's in particular is in use.
+    pub(crate) fn bound(&self, bound: &str) -> usize {
+        self.reading(&format!(r#"gatehouse_bound_used{{bound="{bound}",server="",tenant=""}} "#))
+    }
+
+    fn reading(&self, series: &str) -> usize {
+        let text = self.metrics.render();
+        let value = text.lines().find_map(|line| line.strip_prefix(series));
+        value.unwrap_or_else(|| panic!("no {series}in {text}")).parse().unwrap()
     }
 
     /// The URL of a path.
@@ -223,5 +240,6 @@ pub(crate) fn server(name: &str, url: &str) -> ServerSpec {
         retry_delay: Duration::from_millis(5),
         limits: ServerLimits::default(),
         binding: None,
+        eras: model::Eras::default(),
     }
 }
