@@ -47,6 +47,11 @@ async fn a_proxy_that_starts_without_control_still_serves_toolsets() {
     let _notes = mounted(&house.admin(), "notes").await;
     let tools = json!([{"server": "notes", "tool": "echo", "name": "say", "description": "Says it"}]);
     house.admin().post("/api/v1/toolsets", &json!({"name": "office", "tools": tools})).await.expect(201);
+    // What is revoked is on disk before it counts, and the table that goes with it.
+    let key = house.admin().post("/api/v1/keys", &json!({})).await.expect(201).json();
+    let path = format!("/api/v1/keys/{}", key["id"].as_str().unwrap());
+    let revoked = house.admin().send("DELETE", &path, &Value::Null).await.expect(200);
+    assert_eq!(revoked.json()["effective"]["live"], 1, "{}", revoked.text());
     house.kill(Plane::Control).await;
     house.kill(Plane::Proxy).await;
     house.start_alone(Plane::Proxy, &[]);

@@ -72,7 +72,7 @@ async fn a_toolset_lists_and_calls_what_it_chooses_in_both_eras() {
 
 #[tokio::test]
 async fn a_toolset_says_what_it_is_for_and_has_nothing_but_tools() {
-    let (house, ..) = office().await;
+    let (house, _upstreams, ..) = office().await;
     let key = house.key(KeyRole::User).text;
     let mcp = Mcp::open(&at(&house), &key).await;
     assert_eq!(mcp.server["capabilities"], json!({"tools": {"listChanged": true}}));
