@@ -470,6 +470,12 @@ impl EventRelay {
     /// Nothing more comes; the outcome is known.
     fn over(&mut self, ended: Ended<'_>) {
         self.answered = true;
+        // Over HTTP+SSE nothing says to which of the calls under way a question belongs.
+        if let Source::Legacy(exchange) = &self.source
+            && exchange.has_company()
+        {
+            self.questions.drain(..).for_each(Question::stay);
+        }
         self.questions.clear();
         if let Some(account) = self.account.take() {
             account.end(ended);

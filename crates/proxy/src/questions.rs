@@ -78,6 +78,15 @@ pub(crate) struct Question {
     pub(crate) id: String,
     /// The id that the upstream gave it, raw JSON.
     pub(crate) theirs: Bytes,
+    /// It waits on, up to its deadline.
+    stays: bool,
+}
+
+impl Question {
+    /// The call on whose stream it went out is over, and it may be another's.
+    pub(crate) fn stay(mut self) {
+        self.stays = true;
+    }
 }
 
 impl Default for Questions {
@@ -192,7 +201,9 @@ fn told(mount: &Mount, told: Result<(), Failure>) {
 
 impl Drop for Question {
     fn drop(&mut self) {
-        self.questions.waiting().remove(&self.number);
+        if !self.stays {
+            self.questions.waiting().remove(&self.number);
+        }
     }
 }
 

@@ -78,7 +78,7 @@ pub(crate) fn asked_in(call: &Call, message: &Bytes, envelope: &Envelope) -> Opt
         return None;
     };
     let out = words::question(message, envelope, &id, side.several(call.mount.name()));
-    Some((Question { questions: side.questions.clone(), number, id, theirs }, out))
+    Some((Question { questions: side.questions.clone(), number, id, theirs, stays: false }, out))
 }
 
 /// An upstream does not want to know any more what it asked: what the client hears, if the question still waits.
@@ -134,7 +134,7 @@ impl Asking {
         let waiting = Waiting { uid: side.uid, subject: side.subject, to: To::Here(answer), until };
         let (number, id) = side.questions.put(waiting).ok_or(Unasked::TooMany)?;
         let body = write::request(&id, method, params.unwrap_or_default(), params.map(Span::whole), &[]);
-        let _place = Question { questions: side.questions.clone(), number, id, theirs: Bytes::new() };
+        let _place = Question { questions: side.questions.clone(), number, id, theirs: Bytes::new(), stays: false };
         self.tell(body).await?;
         let answered = tokio::time::timeout_at(until, answered).await.map_err(|_| Unasked::Late)?;
         answered.map_err(|_| Unasked::Over)

@@ -186,6 +186,11 @@ impl Exchange {
         }
     }
 
+    /// Whether the client has other requests under way on the same stream.
+    pub(crate) fn has_company(&self) -> bool {
+        lock(&self.waiting).requests.iter().any(|(id, pending)| *id != self.id && pending.asks.is_some())
+    }
+
     /// What comes before the answer.
     pub(crate) fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
         match self.early.take() {
@@ -269,8 +274,9 @@ impl Told {
             }
             // Only the relay that passed a question on knows which one is meant.
             Kind::Notification if envelope.method(message) == "notifications/cancelled" => {
-                for pending in waiting.requests.values().filter(|pending| pending.asks.is_some()) {
-                    let _slow = pending.messages.try_send(message.clone());
+                let mut asked = waiting.requests.values().filter(|pending| pending.asks.is_some()).peekable();
+                if asked.peek().is_some() {
+                    return asked.for_each(|pending| _ = pending.messages.try_send(message.clone()));
                 }
             }
             Kind::Notification => {

@@ -298,6 +298,29 @@ async fn over_http_and_sse_a_question_that_may_be_anybodys_is_nobodys() {
 }
 
 #[tokio::test]
+async fn over_http_and_sse_a_question_outlives_the_call_on_whose_stream_it_went_out() {
+    let house = House::start().await;
+    let upstream = asking_over_sse(&house, "older").await;
+    let key = house.key(KeyRole::User);
+    let mcp = Mcp::able(&house.at("/mcp"), &key.text, everything()).await;
+    let mut first = mcp.begin_call("older__ask", json!({"questions": [elicit("first")]})).await;
+    let own = question(&mut first, "elicitation/create").await;
+    let second = tokio::spawn({
+        let (mcp, ask) = (mcp.stolen_by(&key.text), json!({"questions": [elicit("second")]}));
+        async move { mcp.text("older__ask", ask).await }
+    });
+    // Both are the same client's: it is asked on the stream that it has.
+    let other = question(&mut first, "elicitation/create").await;
+    assert_eq!(other["params"]["message"], "second");
+    mcp.respond(&own["id"], json!({"action": "first"})).await.expect(202);
+    assert_eq!(answers(&mut first).await["answers"][0]["result"], json!({"action": "first"}));
+    mcp.respond(&other["id"], json!({"action": "second"})).await.expect(202);
+    let told: Value = serde_json::from_str(&patient("the second call ends", second).await.unwrap()).unwrap();
+    assert_eq!(told["answers"][0]["result"], json!({"action": "second"}));
+    assert_eq!(upstream.asked(), 0);
+}
+
+#[tokio::test]
 async fn a_question_ends_with_its_call() {
     let house = House::start().await;
     let upstream = asking(&house, "notes").await;
