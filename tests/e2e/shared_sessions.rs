@@ -332,3 +332,83 @@ async fn an_upstream_that_starts_again_is_begun_anew_alone() {
     assert!(more.await.is_err(), "exactly one");
     assert!(plant.admin().get("/api/v1/servers/birch").await.status == 200);
 }
+
+#[tokio::test]
+async fn a_question_is_answered_at_whichever_proxy_the_answer_comes_to() {
+    let plant = Plant::start().await;
+    plant.upstreams[0].add_tool("ask");
+    let question =
+        json!({"method": "elicitation/create", "params": {"message": "who", "requestedSchema": {"type": "object"}}});
+    for path in PATHS {
+        let able = json!({"elicitation": {"form": {}}});
+        let one = Mcp::able(&plant.replicas.at(0, path), plant.replicas.client_key(), able).await;
+        let sides = [one.at(&plant.replicas.at(0, path)), one.at(&plant.replicas.at(1, path))];
+        for (asked_at, answered_at) in [(0, 1), (1, 0), (1, 1)] {
+            let arguments = json!({"text": path, "questions": [question]});
+            let mut call = sides[asked_at].begin_call(&echo(path).replace("echo", "ask"), arguments).await;
+            let (asked, _) = call.next().await.unwrap();
+            assert_eq!(asked["method"], "elicitation/create", "{asked}");
+            let result = json!({"action": "accept", "content": {"at": answered_at}});
+            assert_eq!(sides[answered_at].respond(&asked["id"], result.clone()).await.status, 202);
+            let (_, answer) = call.answer().await;
+            let told: Value = serde_json::from_str(&tests::mcp::text_of(&answer)).unwrap();
+            assert_eq!(told["answers"][0]["result"], result, "{path}: asked at {asked_at}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_lost_stream_is_resumed_at_whichever_proxy_its_client_comes_back_to() {
+    let plant = Plant::start().await;
+    plant.upstreams[0].add_tool("paced");
+    for path in PATHS {
+        let sides = plant.session(path).await;
+        for (lost_at, back_at) in [(0, 1), (1, 0)] {
+            plant.upstreams[0].close_gate();
+            let text = format!("{path} {lost_at}");
+            let mut call = sides[lost_at].begin_call(&echo(path).replace("echo", "paced"), json!({"text": text})).await;
+            let (before, last) = call.next().await.unwrap();
+            assert_eq!(before["params"]["data"], format!("before {text}"), "{before}");
+            let id = call.id.clone();
+            drop(call);
+            let mut again = sides[back_at].resume(&last, id).await.unwrap();
+            plant.upstreams[0].open_gate();
+            let (_, answer) = again.answer().await;
+            assert_eq!(tests::mcp::text_of(&answer), format!("ash: {text}"));
+            assert_eq!(plant.upstreams[0].calls(&text), 1);
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_was_subscribed_to_at_one_proxy_is_heard_at_the_other_and_outlives_the_upstreams_session() {
+    let plant = Plant::start().await;
+    let upstream = &plant.upstreams[0];
+    upstream.allow_subscriptions();
+    upstream.add_resource("note://1");
+    for path in PATHS {
+        let sides = plant.session(path).await;
+        sides[1].text(echo(path), json!({"text": "begin"})).await;
+        let mut stream = sides[1].listen().await;
+        let answer = sides[1].request("resources/subscribe", json!({"uri": "note://1"})).await;
+        assert_eq!(answer["result"], json!({}), "{answer}");
+        for lost in [false, true] {
+            if lost {
+                let before = upstream.messages("resources/subscribe").len();
+                upstream.forget_sessions();
+                upstream.hang_up();
+                sides[0].text(echo(path), json!({"text": "on"})).await;
+                eventually("it is subscribed to again", || async {
+                    (upstream.messages("resources/subscribe").len() > before).then_some(())
+                })
+                .await;
+            }
+            eventually("the upstream is listened to", || async { (upstream.listeners() > 0).then_some(()) }).await;
+            upstream.tell("notifications/resources/updated", json!({"uri": "note://1"}));
+            let updated = stream.until("notifications/resources/updated").await;
+            assert_eq!(updated["params"]["uri"], "note://1");
+        }
+        assert_eq!(sides[0].delete().await.status, 200);
+        while stream.next().await.is_some() {}
+    }
+}
