@@ -41,7 +41,7 @@ enum Kind {
     Ready(Option<Bytes>),
     Pieces(std::vec::IntoIter<Bytes>, usize),
     Answer(Box<StreamedAnswer>),
-    Events(Answering),
+    Events(Box<Answering>),
     Again(Box<Again>),
     Listening(Box<Listening>),
     Stream(BoxStream<'static, Result<Bytes, BoxError>>),
@@ -197,9 +197,8 @@ impl Body {
     pub(crate) fn events(events: Box<EventRelay>, guards: Guards) -> Self {
         // What is the connection's ends with it, what is the call's with the call.
         let mut held = guards;
-        let guards =
-            Guards { span: std::mem::take(&mut held.span), serving: held.serving.take(), ..Guards::default() };
-        Self { kind: Kind::Events(Answering { relay: Some(events), held }), guards }
+        let guards = Guards { span: std::mem::take(&mut held.span), serving: held.serving.take(), ..Guards::default() };
+        Self { kind: Kind::Events(Box::new(Answering { relay: Some(events), held })), guards }
     }
 
     /// An answer that somebody came back for: whom it is tied to, and until when.
@@ -212,8 +211,7 @@ impl Body {
     ) -> Self {
         let ended = Box::pin(tie.ended().clone().cancelled_owned());
         let until = until.map(|until| Box::pin(tokio::time::sleep_until(until)));
-        let again =
-            Again { replay, keep_alive: keep_alive(), ended, until, _tie: tie, _gauge: Gauge::one_more(gauge) };
+        let again = Again { replay, keep_alive: keep_alive(), ended, until, _tie: tie, _gauge: Gauge::one_more(gauge) };
         Self { kind: Kind::Again(Box::new(again)), guards: Guards { call, ..Guards::default() } }
     }
 
