@@ -60,7 +60,7 @@ pub(crate) struct Seen {
     pub(crate) minted: u32,
     /// States that were given without a session and did not come back yet.
     pub(crate) states: BTreeSet<String>,
-    /// Streams of `slow` without a session that were closed before their answer.
+    /// Streams of `slow` and `mute` without a session that were closed before their answer.
     pub(crate) hung_up: u32,
 }
 
@@ -192,7 +192,7 @@ impl Upstream {
         self.state.script.lock().unwrap().region = header.to_owned();
     }
 
-    /// How many streams of `slow` were closed before their answer, without a session.
+    /// How many streams of `slow` and `mute` were closed before their answer, without a session.
     pub fn hung_up(&self) -> u32 {
         self.state.seen.lock().unwrap().hung_up
     }

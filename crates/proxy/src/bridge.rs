@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::credentials::Part;
+use crate::flights::Flight;
 use crate::relay::{Asked, Renamed};
 use crate::shape::{Cell, Shape};
 use crate::table::Mount;
@@ -145,7 +146,7 @@ pub(crate) enum Held {
 
 /// Posts a request of a client with a session. If that goes away, the upstream must not take it for a cancellation, as it
 /// would when its stream is closed: the answer is awaited all the same, up to the deadline of the call. What the client
-/// cancels itself is given up at once.
+/// cancels itself is given up at once, then too: until there is an answer, `held` keeps the request among those under way.
 pub(crate) async fn posted(
     mount: &Arc<Mount>,
     stateless: &Stateless,
@@ -154,6 +155,7 @@ pub(crate) async fn posted(
     largest: usize,
     deadline: Instant,
     cancelled: &CancellationToken,
+    held: Option<Flight>,
 ) -> Result<Held, Failure> {
     let (sender, answered) = oneshot::channel();
     let (mount, stateless, cancelled) = (mount.clone(), stateless.clone(), cancelled.clone());
@@ -174,6 +176,7 @@ pub(crate) async fn posted(
             () = cancelled.cancelled() => (),
             _done = tokio::time::timeout_at(deadline, posting) => (),
         }
+        drop(held);
     });
     answered.await.unwrap_or(Err(Failure::Deadline))
 }

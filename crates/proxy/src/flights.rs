@@ -1,6 +1,6 @@
 //! Requests under way, so that a client can cancel one by its own id.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -25,6 +25,8 @@ pub(crate) struct Route {
     /// The first of them, by which the flight knows its own entry.
     first: u64,
     cancelled: CancellationToken,
+    /// Who keeps the entry.
+    holders: usize,
 }
 
 type Key = (Uid, Bytes);
@@ -60,9 +62,21 @@ impl Flights {
             id: upstream_id,
             first: upstream_id,
             cancelled: cancelled.clone(),
+            holders: 1,
         };
         self.shard(&key).insert(key.clone(), route);
         Flight { flights: self.clone(), key, first: upstream_id, cancelled }
+    }
+
+    /// A request under way goes on when its client is gone: it can be cancelled for as long as this is kept, too.
+    pub(crate) fn held(self: &Arc<Self>, uid: Uid, id: &Bytes) -> Option<Flight> {
+        let key = (uid, id.clone());
+        let mut shard = self.shard(&key);
+        let route = shard.get_mut(&key)?;
+        route.holders += 1;
+        let (first, cancelled) = (route.first, route.cancelled.clone());
+        drop(shard);
+        Some(Flight { flights: self.clone(), key, first, cancelled })
     }
 
     /// Ends the waiting for a request, if it is under way, and says where it went.
@@ -71,6 +85,12 @@ impl Flights {
         let route = self.shard(&key).get(&key).cloned()?;
         route.cancelled.cancel();
         Some(route)
+    }
+
+    /// The sessions that have a request under way.
+    pub(crate) fn sessions(&self) -> HashSet<Uid> {
+        let shards = self.shards.iter().map(|shard| shard.lock().unwrap_or_else(PoisonError::into_inner));
+        shards.flat_map(|shard| shard.keys().map(|(uid, _)| *uid).collect::<Vec<_>>()).collect()
     }
 
     /// How many requests are under way.
@@ -119,7 +139,9 @@ impl Flight {
 impl Drop for Flight {
     fn drop(&mut self) {
         let mut shard = self.flights.shard(&self.key);
-        if self.own(&mut shard).is_some() {
+        let Some(route) = self.own(&mut shard) else { return };
+        route.holders -= 1;
+        if route.holders == 0 {
             shard.remove(&self.key);
         }
     }

@@ -392,6 +392,7 @@ impl Gate {
             call.largest,
             call.deadline,
             &call.cancelled,
+            self.flights.held(asked.session.uid, &asked.id),
         );
         let begun = match post.await? {
             bridge::Held::Events(body) => Begun::Events(call.id, body),

@@ -4,7 +4,7 @@
 //! Tools: `echo {text}`; `told {…}`, which answers with the request's headers and params; `ask {rounds: [{key: {method,
 //! params}}, …]}`, which asks in as many rounds and answers with all that it was answered; `say {level}`, which logs
 //! and tells progress; `slow {text}`, which streams and waits for the gate; `give {result}`, which answers with that;
-//! `refuse {error, status}`; and `region {region}`, whose argument a header repeats.
+//! `refuse {error, status}`; `mute {text}`, which never says a byte; and `region {region}`, whose argument a header repeats.
 
 use std::sync::Arc;
 
@@ -29,6 +29,12 @@ pub(crate) async fn post(state: &Arc<State>, headers: &HeaderMap, message: &Valu
     let modern = said || message["params"]["_meta"].get(VERSION).is_some();
     if modern && stateless {
         state.seen.lock().unwrap().messages.push(message.clone());
+        if message["params"]["name"] == "mute" {
+            let text = message["params"]["arguments"]["text"].as_str().unwrap_or("");
+            *state.seen.lock().unwrap().calls.entry(text.to_owned()).or_default() += 1;
+            let _waiting = Waiting(state);
+            return std::future::pending().await;
+        }
         return Some(answered(state, headers, message).await);
     }
     if !modern && !sessions {
@@ -37,6 +43,15 @@ pub(crate) async fn post(state: &Arc<State>, headers: &HeaderMap, message: &Valu
         return Some(refused(400, message, &error));
     }
     None
+}
+
+/// Somebody who waits for the first byte; dropped, they have hung up.
+struct Waiting<'a>(&'a State);
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.seen.lock().unwrap().hung_up += 1;
+    }
 }
 
 fn refused(status: u16, message: &Value, error: &Value) -> Response<Body> {
@@ -127,7 +142,7 @@ fn done(state: &State, message: &Value, answer: Value) -> Response<Body> {
 }
 
 fn tools(state: &State) -> Vec<Value> {
-    let names = ["echo", "told", "ask", "say", "slow", "give", "refuse"];
+    let names = ["echo", "told", "ask", "say", "slow", "mute", "give", "refuse"];
     let script = state.script.lock().unwrap();
     let all = names.into_iter().map(str::to_owned).chain(script.extra_tools.iter().cloned());
     let mut tools: Vec<Value> = all.map(|name| json!({"name": name, "inputSchema": {"type": "object"}})).collect();

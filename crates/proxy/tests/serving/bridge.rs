@@ -460,6 +460,24 @@ async fn going_away_cancels_without_a_session_and_does_not_with_one() {
 }
 
 #[tokio::test]
+async fn a_call_can_be_cancelled_by_who_went_away_before_its_first_byte() {
+    let house = House::start().await;
+    let notes = upstream(&house, false, true).await;
+    let key = house.key(KeyRole::User);
+    let gone = Mcp::open(&house.at("/servers/notes/mcp"), &key.text).await;
+    let left = gone.stolen_by(&key.text);
+    let params = json!({"name": "mute", "arguments": {"text": "left"}});
+    let call = tokio::spawn(async move { left.try_request_as(json!("left"), "tools/call", params).await.map(drop) });
+    eventually("the call is under way", async || (notes.calls("left") == 1).then_some(())).await;
+    call.abort();
+    eventually("nobody waits for it", async || (house.ended("notes", "abandoned") == 1).then_some(())).await;
+    assert_eq!(notes.hung_up(), 0, "going away is no cancellation");
+    gone.notify("notifications/cancelled", json!({"requestId": "left"})).await;
+    eventually("its stream is closed", async || (notes.hung_up() == 1).then_some(())).await;
+    eventually("nothing is under way", async || (house.under_way() == 0).then_some(())).await;
+}
+
+#[tokio::test]
 async fn control_is_told_which_eras_an_upstream_speaks() {
     use model::{TenantId, UpstreamUrl};
     use proxy::ProbeSpec;
