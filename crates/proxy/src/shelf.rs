@@ -106,15 +106,15 @@ impl Shelf {
             (Some(one), Some(other)) => Arc::ptr_eq(one, other),
             _ => false,
         };
-        let same = |(one, other): (&(u64, Option<Arc<Listed>>), &(Arc<Mount>, Option<Arc<Listed>>))| {
-            one.0 == other.0.uid
-                && match (&one.1, &other.1) {
-                    (None, None) => true,
-                    (Some(one), Some(other)) => Arc::ptr_eq(one, other),
-                    _ => false,
-                }
+        let same_list = |one: &Option<Arc<Listed>>, other: &Option<Arc<Listed>>| match (one, other) {
+            (None, None) => true,
+            (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+            _ => false,
         };
-        same_toolset && self.of.len() == parts.len() && self.of.iter().zip(parts).all(same)
+        let mut pairs = self.of.iter().zip(parts);
+        same_toolset
+            && self.of.len() == parts.len()
+            && pairs.all(|((uid, one), (mount, other))| *uid == mount.uid && same_list(one, other))
     }
 }
 
