@@ -412,3 +412,23 @@ async fn what_was_subscribed_to_at_one_proxy_is_heard_at_the_other_and_outlives_
         while stream.next().await.is_some() {}
     }
 }
+
+#[tokio::test]
+async fn a_session_rests_only_when_it_rests_at_all_proxies() {
+    // Half an hour is a quarter of a minute.
+    let plant = Plant::start_with(&[("GATEHOUSE_TIME_SCALE", "120".to_owned())]).await;
+    let sides = plant.session("/servers/ash/mcp").await;
+    let open = plant.upstreams[0].sessions();
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    while std::time::Instant::now() < until {
+        assert_eq!(sides[1].text("echo", json!({"text": "elsewhere"})).await, "ash: elsewhere");
+        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    }
+    assert_eq!(sides[0].text("echo", json!({"text": "at its owner"})).await, "ash: at its owner");
+    assert_eq!(plant.upstreams[0].sessions(), open, "its own session is the one that it began with");
+    eventually("it has rested", || async { (plant.upstreams[0].sessions() < open).then_some(()) }).await;
+    let list = json!({"jsonrpc": "2.0", "id": 7, "method": "tools/list"});
+    for mcp in &sides {
+        assert_eq!(mcp.post(&list).await.unwrap().status, 404);
+    }
+}

@@ -17,7 +17,6 @@ use crate::peers::route::{Goes, Said, goes, may_be_repeated};
 use crate::peers::{Forwarded, NODE, NOT_SERVED, Peer, Peers, Place, Sending, TO};
 use crate::questions;
 use crate::session::{NodeTag, Session};
-use crate::timers::scaled;
 
 /// How long the others may take to hear of what was ended.
 const HEARING: Duration = Duration::from_secs(2);
@@ -141,7 +140,7 @@ impl Gate {
         tokio::spawn(async move {
             let _place = place;
             let telling = peers.forward(&owner, head.sending(Bytes::from_static(PING)));
-            _ = tokio::time::timeout(scaled(HEARING), telling).await;
+            _ = tokio::time::timeout(HEARING, telling).await;
         });
     }
 
@@ -195,7 +194,7 @@ impl Gate {
         if told.said == Said::End {
             let tell = async |peer: Arc<Peer>| _ = elsewhere.peers.forward(&peer, told.sending(arrival)).await;
             let all = join_all(others.into_iter().map(tell));
-            if tokio::time::timeout(scaled(HEARING), all).await.is_err() {
+            if tokio::time::timeout(HEARING, all).await.is_err() {
                 tracing::warn!("a proxy of the pool did not hear in time that a session has ended");
             }
             return;
@@ -207,7 +206,7 @@ impl Gate {
             tokio::spawn(async move {
                 let _place = place;
                 let telling = peers.forward(&peer, head.sending(body));
-                _ = tokio::time::timeout(scaled(HEARING), telling).await;
+                _ = tokio::time::timeout(HEARING, telling).await;
             });
         }
     }
