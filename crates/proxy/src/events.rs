@@ -23,6 +23,7 @@ pub(crate) use self::id::node_in;
 pub(crate) use self::log::Replay;
 use crate::session::{NodeTag, Session, Uid};
 use crate::timers::scaled;
+use crate::upstream_sessions::Fill;
 
 /// Most events that are kept of one stream.
 const STREAM_EVENTS: usize = 256;
@@ -176,7 +177,7 @@ impl Events {
     }
 
     /// Names of the bounds, the bounds, and what tells how much of each is in use.
-    pub(crate) fn fill(self: &Arc<Self>) -> [(&'static str, u64, Box<dyn Fn() -> u64 + Send + Sync>); 2] {
+    pub(crate) fn fill(self: &Arc<Self>) -> [Fill; 2] {
         let (bytes, ended) = (self.total.clone(), self.clone());
         [
             ("kept_events_bytes", TOTAL_BYTES as u64, Box::new(move || bytes.load(Ordering::Relaxed) as u64)),

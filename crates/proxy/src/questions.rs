@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use bytes::Bytes;
-use mcp::{Kind, Span, write};
+use mcp::{Span, write};
 use model::Subject;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -222,7 +222,6 @@ impl Gate {
 
     /// A client answers a question. Answers to nothing, and to what was put to another session, are dropped.
     pub(crate) async fn answered_by_client(&self, asked: &Asked<'_>) {
-        debug_assert_eq!(asked.envelope.kind, Kind::Response);
         let Some(waiting) = self.questions.take(asked.session, &asked.id) else {
             return tracing::debug!(session = ?asked.session.uid, "an answer to no question");
         };

@@ -4,9 +4,10 @@
 
 mod listening;
 
+use std::collections::HashSet;
 use std::ops::Deref;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -53,6 +54,7 @@ const GOODBYES: usize = 64;
 pub(crate) struct UpstreamSessions {
     pub(crate) credentials: Arc<Credentials>,
     pub(crate) questions: Arc<Questions>,
+    watching: OwnWatches,
     pub(crate) client_sessions: Arc<ClientSessions>,
     open: Cache<Key, Arc<Shared>>,
     goodbyes: Arc<Semaphore>,
@@ -116,6 +118,7 @@ impl UpstreamSessions {
         Self {
             credentials,
             questions: Arc::default(),
+            watching: Arc::default(),
             client_sessions: Arc::default(),
             open: Cache::builder().max_capacity(MOST).time_to_idle(idle).build(),
             goodbyes: Arc::new(Semaphore::new(GOODBYES)),
@@ -308,7 +311,13 @@ impl UpstreamSessions {
 
     /// Listens to a client session's own upstream session for as long as its stream is open.
     pub(crate) fn watch_own(&self, mount: &Arc<Mount>, session: HttpSession, behalf: &Behalf, part: Part, uid: Uid) {
-        tokio::spawn(watch(self.watched(mount, session, behalf, part, Some(uid)), None));
+        // Whoever comes back soon is still listened for.
+        let Some(watching) = Watching::begin(&self.watching, (mount.uid, uid)) else { return };
+        let watched = self.watched(mount, session, behalf, part, Some(uid));
+        tokio::spawn(async move {
+            watch(watched, None).await;
+            drop(watching);
+        });
     }
 
     fn watched(
@@ -346,6 +355,25 @@ impl UpstreamSessions {
                 Speaking { mount: &mount, connected, behalf: &behalf, part, only, questions, client_sessions };
             speaking.said(message, envelope);
         })
+    }
+}
+
+/// Of which client sessions the own upstream session is listened to, and on which mount.
+type OwnWatches = Arc<Mutex<HashSet<(u64, Uid)>>>;
+
+/// One of them; over on drop.
+struct Watching(OwnWatches, (u64, Uid));
+
+impl Watching {
+    fn begin(all: &OwnWatches, key: (u64, Uid)) -> Option<Self> {
+        let first = all.lock().unwrap_or_else(PoisonError::into_inner).insert(key);
+        first.then(|| Self(all.clone(), key))
+    }
+}
+
+impl Drop for Watching {
+    fn drop(&mut self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.1);
     }
 }
 

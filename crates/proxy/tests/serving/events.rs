@@ -221,6 +221,24 @@ async fn a_listener_comes_back_for_what_it_missed() {
 }
 
 #[tokio::test]
+async fn who_comes_back_again_and_again_is_listened_for_once() {
+    let house = House::start().await;
+    let upstream = pacing(&house, "notes").await;
+    let mcp = house.session("notes").await;
+    let mut stream = mcp.resume("fresh", json!(0)).await.unwrap();
+    let primer = stream.event().await.unwrap().id;
+    eventually("the upstream is listened to", async || (upstream.listeners() == 1).then_some(())).await;
+    let before = alive();
+    for _ in 0..50 {
+        stream = mcp.resume(&primer, json!(0)).await.unwrap();
+    }
+    upstream.add_tool("new");
+    assert_eq!(stream.next().await.unwrap().0["method"], "notifications/tools/list_changed");
+    assert_eq!(upstream.listeners(), 1);
+    eventually("no task is left", async || (alive() <= before + 4).then_some(())).await;
+}
+
+#[tokio::test]
 async fn a_thousand_abandoned_streams_leave_nothing_behind() {
     const STREAMS: usize = 1000;
     let house = House::start().await;
