@@ -170,13 +170,12 @@ impl Subscribed {
             return Some(first);
         }
         while !self.over {
-            let end = self.until.unwrap_or_else(|| Instant::now() + scaled(LOOK) * 2);
             tokio::select! {
                 event = self.stream.events.recv() => match event {
                     Some(event) => return Some(event),
                     None => self.over = true,
                 },
-                () = tokio::time::sleep_until(end) => self.over = self.until.is_some(),
+                () = passed(self.until) => self.over = true,
                 () = lost(&self.held) => self.over = true,
             }
             if self.over {
@@ -184,6 +183,14 @@ impl Subscribed {
             }
         }
         None
+    }
+}
+
+/// Waits for a moment that may never come.
+async fn passed(until: Option<Instant>) {
+    match until {
+        Some(until) => tokio::time::sleep_until(until).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -31,7 +31,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Largest event of an upstream's stream.
 const EVENT: usize = 1 << 20;
 
-/// Who is subscribed to what in the sessions with upstreams, and how often.
+/// Who is subscribed to what in the sessions with upstreams, and how often. There are no more than the streams that the
+/// tenants may have, with 256 resources each.
 #[derive(Default)]
 pub(crate) struct Subscribers(Mutex<HashMap<Key, u32>>);
 

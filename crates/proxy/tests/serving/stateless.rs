@@ -1,12 +1,13 @@
 //! Clients without sessions (2026-07-28), in front of a server that has them.
 
-use model::{KeyRole, Resource};
+use model::{Binding, KeyRole, Limits, Resource, Scope, ServerSpec, SignerId, SignerSpec, TenantSpec};
 use serde_json::{Value, json};
 use tests::mcp::POST;
 use tests::sse::Events;
 use tests::{Answer, Http, Mcp, Upstream, eventually, patient};
 
-use crate::house::{House, server};
+use crate::house::{House, server, tenant};
+use crate::scripted::bound;
 
 const REVISION: &str = "2026-07-28";
 
@@ -90,6 +91,9 @@ impl Client {
     }
 }
 
+/// Headers, body; the status, the code and whether the id comes back.
+type Row<'a> = (&'a [(&'a str, &'a str)], &'a str, u16, i64, bool);
+
 /// An open stream.
 struct Listening(Events);
 
@@ -125,7 +129,7 @@ async fn what_is_wrong_with_a_request_has_its_status_its_code_and_its_data() {
     let response = json!({"jsonrpc": "2.0", "id": "the-id", "result": {}}).to_string();
     let version = ("mcp-protocol-version", REVISION);
     let listing = ("mcp-method", "tools/list");
-    let table: &[(&[(&str, &str)], &str, u16, i64, bool)] = &[
+    let table: &[Row<'_>] = &[
         (&[version, ("origin", "http://evil.example")], &list, 403, -32600, false),
         (&[version, listing], "{", 400, -32700, false),
         (&[version, listing], &format!("[{list}]"), 400, -32600, false),
@@ -542,4 +546,56 @@ async fn a_client_that_goes_away_closes_the_stream_of_a_server_without_sessions(
     drop(response);
     eventually("the upstream's stream is closed", async || (upstream.hung_up() == 1).then_some(())).await;
     assert_eq!(upstream.messages("notifications/cancelled"), Vec::<Value>::new());
+}
+
+#[tokio::test]
+async fn whoever_has_no_connection_is_asked_to_make_one_and_comes_again() {
+    let (house, upstream) = (House::start().await, Upstream::start().await);
+    let spec = bound(server("notes", &upstream.url()), &[Scope::User]);
+    let binding = Binding { login: true, ..spec.binding.clone().unwrap() };
+    house.mount(&ServerSpec { binding: Some(binding), ..spec });
+    house.put([Resource::Signer(SignerSpec {
+        id: SignerId::fresh(),
+        url: "https://gate.example".to_owned(),
+        public: [1; 32],
+        until: i64::MAX,
+    })]);
+    for (path, echo) in [("/servers/notes/mcp", "echo"), ("/mcp", "notes__echo")] {
+        let client = Client::at(&house, path);
+        for (capabilities, asked) in
+            [(json!({"elicitation": {"url": {}}}), true), (json!({"elicitation": {}}), false), (json!({}), false)]
+        {
+            let params = json!({"name": echo, "arguments": {}, "_meta": meta(capabilities.clone())});
+            let answer = client.ask("tools/call", params).await.expect(200).json();
+            if !asked {
+                assert_eq!(answer["error"]["code"], -31006, "{path} {capabilities}: {answer}");
+                continue;
+            }
+            assert_eq!(answer["result"]["resultType"], "input_required", "{path}: {answer}");
+            let request = &answer["result"]["inputRequests"]["connect"];
+            assert_eq!((&request["method"], &request["params"]["mode"]), (&json!("elicitation/create"), &json!("url")));
+            assert!(request["params"]["url"].as_str().is_some_and(|url| url.starts_with("https://gate.example/")));
+        }
+    }
+    // What it has is not known yet, and so it may have anything.
+    let there = Client::at(&house, "/servers/notes/mcp").result("server/discover", json!({})).await;
+    assert!(there["capabilities"]["prompts"].is_object() && there["ttlMs"] == 0, "{there}");
+    assert!(there["instructions"].as_str().unwrap().contains("https://gate.example/"), "{there}");
+    assert_eq!(upstream.connections(), 0);
+}
+
+#[tokio::test]
+async fn streams_of_requests_count_like_those_of_sessions() {
+    let house = House::start().await;
+    house.put([Resource::Tenant(TenantSpec { limits: Limits { streams: 1, ..Limits::default() }, ..tenant() })]);
+    let key = house.key(KeyRole::User);
+    let session = Mcp::open(&house.at("/mcp"), &key.text).await;
+    let client = Client::of(&house.at("/mcp"), &key.text);
+    let mut first = client.listen(json!({"toolsListChanged": true})).await;
+    first.acknowledged().await;
+    assert_eq!(session.try_listen().await.err(), Some(429));
+    let second = client.ask("subscriptions/listen", json!({"notifications": {}})).await.expect(429);
+    assert_eq!(second.json()["error"]["code"], -31009);
+    drop(first);
+    eventually("its place is free", async || session.try_listen().await.ok()).await;
 }
