@@ -252,3 +252,21 @@ impl ServerSpec {
         canonical.finish()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn eras_are_one_small_number() {
+        for session in [None, Some(true), Some(false)] {
+            for stateless in [None, Some(true), Some(false)] {
+                let eras = Eras { session, stateless };
+                assert_eq!(Eras::from_code(eras.code().into()), eras);
+            }
+        }
+        assert_eq!(Eras::from_code(u32::MAX), Eras::default(), "what is none says nothing");
+        let eras = Eras { session: Some(false), stateless: Some(true) };
+        assert_eq!(eras.words().collect::<Vec<_>>(), ["stateless"]);
+    }
+}

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 use mcp::{Envelope, Object, Params, Revision, Span, meta, write};
 use serde_json::json;
+use telemetry::trace;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -171,13 +172,13 @@ pub(crate) async fn posted(
             streamable::read(body, DRAINED).await.map(drop).unwrap_or_default();
         }
     };
-    tokio::spawn(async move {
+    tokio::spawn(trace::carried(async move {
         tokio::select! {
             () = cancelled.cancelled() => (),
             _done = tokio::time::timeout_at(deadline, posting) => (),
         }
         drop(held);
-    });
+    }));
     answered.await.unwrap_or(Err(Failure::Deadline))
 }
 

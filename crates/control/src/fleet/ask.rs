@@ -56,8 +56,8 @@ impl Unanswered {
 
 impl Fleet {
     pub(super) async fn ask_probe(&self, request: ProbeRequest) -> Result<ProbeReport, CommandError> {
-        // Initialize, its notification and a list, each with its own first byte.
-        let deadline = (request.connect_timeout + request.read_timeout * 3).min(Duration::from_secs(120));
+        // Initialize, its notification, a list, and a look for the other era, each with its own first byte.
+        let deadline = (request.connect_timeout + request.read_timeout * 4).min(Duration::from_secs(120));
         let tenant = request.tenant;
         let work = Work::Probe(Probe {
             tenant,

@@ -349,7 +349,7 @@ pub(crate) fn plain(url: UpstreamUrl, title: Option<String>) -> AddServer {
 /// Reads a PATCH: absent keeps, null goes back to the default where there is one.
 pub(crate) fn change(fields: &mut Fields) -> ChangeServer {
     fields.given_by_us();
-    fields.immutable(&["created_by", "updated_by", "required_secrets"]);
+    fields.immutable(&["created_by", "updated_by", "required_secrets", "eras"]);
     let (auth, credential) = (auth(fields), credential(fields));
     ChangeServer { patch: patch(fields), auth, credential }
 }

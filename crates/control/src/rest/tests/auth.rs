@@ -23,7 +23,7 @@ impl House {
         made.json()
     }
 
-    async fn patched(&self, server: &str, body: &Value) -> Reply {
+    pub(super) async fn patched(&self, server: &str, body: &Value) -> Reply {
         let path = format!("/api/v1/servers/{server}");
         let changed = self.admin_with(("if-match", "*"), "PATCH", &path, &body.to_string()).await;
         assert!(!changed.text.contains("c4n4ry"), "{}", changed.text);

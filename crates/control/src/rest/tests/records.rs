@@ -63,10 +63,25 @@ async fn an_upstream_that_wants_a_credential_is_reachable() {
         tested.json(),
         json!({
             "ok": false, "class": "auth", "message": "the upstream wants a credential (401)", "latency_ms": null,
-            "transport": null, "revision": null, "server_info": null, "tools": [], "needs_auth": true,
+            "transport": null, "revision": null, "eras": [], "server_info": null, "tools": [], "needs_auth": true,
             "needs": {"error": "credential_required", "status": 401, "scopes": [], "login_url": null, "resource_metadata": null}
         })
     );
+}
+
+#[tokio::test]
+async fn which_eras_an_upstream_speaks_is_known_until_it_is_another_one() {
+    let house = House::open().await;
+    let record = house.add("notes", NOTES).await;
+    assert_eq!((&record["eras"], &record["probe"]["eras"]), (&json!(["session"]), &json!(["session"])));
+    let stored = house.app.store.tenant(house.acme).server_by_name("notes").await.unwrap().unwrap();
+    assert_eq!(stored.spec.eras, model::Eras { session: Some(true), stateless: Some(false) });
+    let changed = house.patched("notes", &json!({"title": "Other"})).await;
+    assert_eq!(changed.json()["eras"], json!(["session"]));
+    let refused = house.patched("notes", &json!({"eras": ["stateless"]})).await;
+    assert_eq!(refused.code(), "immutable_field", "{}", refused.text);
+    let moved = house.patched("notes", &json!({"url": "https://elsewhere.example/mcp"})).await;
+    assert_eq!(moved.json()["eras"], json!([]), "{}", moved.text);
 }
 
 #[tokio::test]
