@@ -229,3 +229,36 @@ async fn a_client_is_asked_on_its_stream_and_answers_by_posting() {
         assert_eq!(told, [&json!({"roots": []}), &json!({"role": "x"})], "{path}");
     }
 }
+
+#[tokio::test]
+async fn abandoned_streams_leave_nothing_behind() {
+    const STREAMS: u32 = 20;
+    let (house, upstream) = house().await;
+    let limits = Limits { streams: STREAMS, ..Limits::default() };
+    house.put([Resource::Tenant(TenantSpec { limits, ..tenant() })]);
+    for round in 0..3 {
+        let mut streams = Vec::new();
+        for at in 0..STREAMS {
+            let key = house.key(KeyRole::User);
+            // A place comes back a moment after its reader has gone.
+            let opened = async || {
+                let (base, text) = (house.at(""), key.text.clone());
+                let opening = tokio::spawn(async move { SseSession::open(&base, "/servers/notes/sse", &text).await });
+                opening.await.ok()
+            };
+            let mut old = eventually("there is a place", opened).await;
+            old.post(&hello(json!({}))).await.expect(202);
+            old.answer(0).await;
+            old.post(&json!({"jsonrpc": "2.0", "method": "notifications/initialized"})).await.expect(202);
+            old.post(&call(1, "slow", &format!("{round}-{at}"))).await.expect(202);
+            streams.push(old);
+        }
+        let waiting = || (0..STREAMS).all(|at| upstream.calls(&format!("{round}-{at}")) == 1);
+        eventually("all calls are under way", async || waiting().then_some(())).await;
+        assert_eq!(upstream.sessions(), STREAMS as usize);
+        drop(streams);
+        eventually("all sessions are ended", async || (upstream.sessions() == 0).then_some(())).await;
+        let cancelled = upstream.messages("notifications/cancelled").len();
+        assert_eq!(cancelled, (round + 1) * STREAMS as usize, "each call is cancelled");
+    }
+}

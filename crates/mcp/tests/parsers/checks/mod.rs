@@ -29,10 +29,13 @@ pub(crate) const ALL: &[(&str, Check)] = &[
 
 /// Ways to cut bytes into chunks: as one, each alone, some at a time, and cuts that the bytes themselves choose.
 pub(crate) fn chunkings(bytes: &[u8]) -> Vec<Vec<&[u8]>> {
-    let mut all: Vec<Vec<&[u8]>> = [1, 2, 3, 7, 64].map(|size| bytes.chunks(size).collect()).into();
+    // Of what is long, small pieces would take most of the time and show no more.
+    let (sizes, most): (&[usize], &[usize]) =
+        if bytes.len() <= 512 { (&[1, 2, 3, 7, 64], &[4, 16, 256]) } else { (&[61], &[256]) };
+    let mut all: Vec<Vec<&[u8]>> = sizes.iter().map(|size| bytes.chunks(*size).collect()).collect();
     let mut state =
         bytes.iter().fold(0x9e37_79b9_u32, |state, byte| (state ^ u32::from(*byte)).wrapping_mul(0x0100_0193));
-    for most in [4, 16, 256] {
+    for most in most {
         let (mut rest, mut chunks) = (bytes, Vec::new());
         while !rest.is_empty() {
             state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
