@@ -305,15 +305,8 @@ impl Gate {
         let headers = &posting.head.headers;
         let passed = crate::pipeline::passed(headers);
         let (who, shown, id) = (&posting.who, shown(headers), Bytes::new());
-        let asked = Asked {
-            who,
-            session: &session,
-            shown,
-            passed: &passed,
-            message: &message,
-            envelope: &envelope,
-            id,
-        };
+        let asked =
+            Asked { who, session: &session, shown, passed: &passed, message: &message, envelope: &envelope, id };
         self.notification(&asked).await;
     }
 

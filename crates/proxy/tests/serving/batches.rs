@@ -35,7 +35,10 @@ fn by_id(answers: impl IntoIterator<Item = Value>) -> BTreeMap<String, Value> {
 /// The messages of an answer that is a stream of events.
 fn events(answer: &Answer) -> Vec<Value> {
     let text = answer.text();
-    text.lines().filter_map(|line| line.strip_prefix("data: ")).map(|data| serde_json::from_str(data).unwrap()).collect()
+    text.lines()
+        .filter_map(|line| line.strip_prefix("data: "))
+        .map(|data| serde_json::from_str(data).unwrap())
+        .collect()
 }
 
 #[tokio::test]
