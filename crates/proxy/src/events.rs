@@ -17,9 +17,9 @@ use std::time::{Duration, Instant};
 use bytes::{Bytes, BytesMut};
 use mcp::{Revision, sse};
 
+pub(crate) use self::id::node_in;
 use self::id::{EventId, Kind, prefix};
 use self::log::Log;
-pub(crate) use self::id::node_in;
 pub(crate) use self::log::Replay;
 use crate::session::{NodeTag, Session, Uid};
 use crate::timers::scaled;
@@ -298,7 +298,9 @@ mod tests {
         let mut read = Vec::new();
         let cx = Context::from_waker(Waker::noop());
         while let Poll::Ready(Some(event)) = replay.poll_event(&cx) {
-            read.push(String::from_utf8_lossy(event.strip_suffix(b"\n\n").unwrap()).rsplit(' ').next().unwrap().to_owned());
+            read.push(
+                String::from_utf8_lossy(event.strip_suffix(b"\n\n").unwrap()).rsplit(' ').next().unwrap().to_owned(),
+            );
         }
         read
     }

@@ -167,7 +167,8 @@ impl Questions {
             if all.is_empty() {
                 return;
             }
-            let numbers: Vec<u64> = all.iter().filter(|(_, waiting)| goes(waiting)).map(|(number, _)| *number).collect();
+            let numbers: Vec<u64> =
+                all.iter().filter(|(_, waiting)| goes(waiting)).map(|(number, _)| *number).collect();
             numbers.iter().filter_map(|number| all.remove(number)).collect()
         };
         for waiting in gone {
