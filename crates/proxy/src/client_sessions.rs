@@ -192,14 +192,15 @@ impl ClientSessions {
 
     /// It wants no more of it. Whether nobody else of its principal wants it either: the session upstream is theirs, too.
     pub(crate) fn unsubscribe(&self, session: &Session, server: ServerId, uri: &str) -> bool {
+        self.kept(session).says().subscriptions.remove(&(server, uri.into()));
+        !self.want(session.subject, server, uri)
+    }
+
+    /// Whether any session of a principal wants to hear of a resource of a server.
+    pub(crate) fn want(&self, subject: Subject, server: ServerId, uri: &str) -> bool {
         let place = (server, uri.into());
-        self.kept(session).says().subscriptions.remove(&place);
-        let wants = |kept: &Arc<Kept>| {
-            kept.subject == session.subject
-                && kept.tenant == session.tenant
-                && kept.says().subscriptions.contains_key(&place)
-        };
-        !self.shards.iter().any(|shard| shard.lock().unwrap_or_else(PoisonError::into_inner).values().any(wants))
+        let wants = |kept: &Arc<Kept>| kept.subject == subject && kept.says().subscriptions.contains_key(&place);
+        self.shards.iter().any(|shard| shard.lock().unwrap_or_else(PoisonError::into_inner).values().any(wants))
     }
 
     /// What the session subscribed to at a server, by the server's own URIs; with `of_all`, what all sessions of that
@@ -320,7 +321,8 @@ impl Gate {
                 self.client_sessions.subscribe(session, server, uri, called).map(|()| true).map_err(|TooMany| full)
             }
             "resources/unsubscribe" => {
-                let last = self.client_sessions.unsubscribe(session, server, uri);
+                let last = self.client_sessions.unsubscribe(session, server, uri)
+                    && !self.subscribers.want(mount.uid, session.subject, uri);
                 Ok(last || asked.who.served(mount).is_ok_and(|served| is_own(session, mount, served.part)))
             }
             _ => Ok(true),

@@ -61,6 +61,11 @@ impl Subscribers {
         }
     }
 
+    /// Whether any stream of a principal wants to hear of a resource of a mount.
+    pub(crate) fn want(&self, mount: u64, subject: Subject, uri: &str) -> bool {
+        self.there().keys().any(|(at, of, _, _, own)| *at == mount && *of == subject && **own == *uri)
+    }
+
     fn there(&self) -> MutexGuard<'_, HashMap<Key, u32>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -211,7 +216,10 @@ impl InSession {
 
 impl Drop for InSession {
     fn drop(&mut self) {
-        let last: Vec<Key> = self.keys.drain(..).filter(|key| self.subscribers.end(key)).collect();
+        let (sessions, server) = (&self.sessions.client_sessions, self.mount.spec.id);
+        // A client with a session may have subscribed to it in the same one.
+        let last = |key: &Key| self.subscribers.end(key) && !sessions.want(key.1, server, &key.4);
+        let last: Vec<Key> = std::mem::take(&mut self.keys).into_iter().filter(last).collect();
         let (Some(connected), Ok(runtime)) = (self.connected(), tokio::runtime::Handle::try_current()) else { return };
         if last.is_empty() {
             return;
@@ -344,6 +352,9 @@ mod tests {
         };
         assert!(subscribers.begin(&key("a")) && subscribers.begin(&key("b")));
         assert!(!subscribers.begin(&key("a")));
+        let (mount, subject, ..) = key("a");
+        assert!(subscribers.want(mount, subject, "a") && !subscribers.want(mount, subject, "c"));
+        assert!(!subscribers.want(8, subject, "a"));
         assert!(!subscribers.end(&key("a")));
         assert!(subscribers.end(&key("a")) && subscribers.end(&key("b")));
         assert!(!subscribers.end(&key("a")), "what is over does not end again");
