@@ -14,11 +14,13 @@ use crate::harbour::Person;
 const AT_ONCE: usize = 4;
 
 /// By scenario, the checks that fail.
-type Table = BTreeMap<String, Vec<String>>;
+pub(crate) type Table = BTreeMap<String, Vec<String>>;
 
-/// What the table in the repository says. How many checks pass depends on how often something is asked, so it isn't there.
-fn expected() -> (BTreeMap<String, Table>, Value) {
-    let path = repository().join("tests/fixtures/conformance_auth.json");
+const TABLE: &str = "conformance_auth.json";
+
+/// What a table in the repository says. How many checks pass depends on how often something is asked, so it isn't there.
+pub(crate) fn expected(table: &str) -> (BTreeMap<String, Table>, Value) {
+    let path = repository().join("tests/fixtures").join(table);
     let text = std::fs::read_to_string(path).unwrap();
     let table: Value = serde_json::from_str(&text).unwrap();
     let of = |ids: &Value| ids.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect();
@@ -27,15 +29,20 @@ fn expected() -> (BTreeMap<String, Table>, Value) {
     (versions.map(|(version, all)| (version.clone(), scenarios(all))).collect(), table["losses"].clone())
 }
 
-#[test]
-fn nothing_is_lost_in_an_auth_scenario_without_a_reason() {
-    let (versions, losses) = expected();
+/// What fails has a reason, and no reason is left over.
+pub(crate) fn losses_and_reasons_agree(table: &str) {
+    let (versions, losses) = expected(table);
     for (version, scenarios) in &versions {
         for (scenario, failed) in scenarios {
             let reason = losses.get(scenario).or(losses.get(format!("{version} {scenario}")));
             assert_eq!(failed.is_empty(), reason.is_none(), "{version} {scenario}");
         }
     }
+}
+
+#[test]
+fn nothing_is_lost_in_an_auth_scenario_without_a_reason() {
+    losses_and_reasons_agree(TABLE);
 }
 
 #[tokio::test]
@@ -46,7 +53,7 @@ async fn gatehouse_is_the_client_of_every_auth_scenario_as_the_table_says() {
     let house = Gatehouse::start().await;
     let admin = house.admin();
     let host = house.control().trim_start_matches("http://").to_owned();
-    let (expected, _) = expected();
+    let (expected, _) = expected(TABLE);
     let mut differ = Vec::new();
     for (version, package) in VERSIONS {
         let scenarios = client_scenarios(package, "auth/").await;
@@ -64,7 +71,7 @@ async fn gatehouse_is_the_client_of_every_auth_scenario_as_the_table_says() {
                         ("GATEHOUSE_COOKIES", json!(person.visitor.cookies(host)).to_string()),
                     ];
                     let found = client(package, &scenario, "conformance_auth.mjs", &environment).await;
-                    (scenario.name, found)
+                    (scenario, found)
                 }
             })
             .buffered(AT_ONCE)

@@ -19,6 +19,7 @@ mod cli_records;
 mod command;
 mod conformance;
 mod conformance_auth;
+mod conformance_client;
 mod connections;
 mod crash_points;
 mod crossing;

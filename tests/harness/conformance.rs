@@ -83,41 +83,27 @@ pub struct Found {
 pub const VERSIONS: [(&str, &str); 2] =
     [("0.1.16", "conformance-0.1.16"), ("0.2.0-alpha.12", "@modelcontextprotocol/conformance")];
 
-/// A scenario for clients.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Scenario {
-    /// Its name.
-    pub name: String,
-    /// Its server speaks the stateless revision alone, unless it is made to speak the one before.
-    pub stateless: bool,
-}
-
 /// The scenarios of a version for clients whose name begins like this.
-pub async fn client_scenarios(package: &str, prefix: &str) -> Vec<Scenario> {
+pub async fn client_scenarios(package: &str, prefix: &str) -> Vec<String> {
     let output = patient("the suite lists its scenarios", suite(package).arg("list").output()).await.expect("node");
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let lines = text.lines().filter_map(|line| line.trim().strip_prefix("- ")?.split_once(' '));
-    let scenarios = lines
-        .filter(|(name, _)| name.starts_with(prefix))
-        .map(|(name, revisions)| Scenario { name: name.to_owned(), stateless: revisions == "[2026-07-28]" });
-    let scenarios: Vec<Scenario> = scenarios.collect();
+    let scenarios: Vec<String> =
+        lines.filter(|(name, _)| name.starts_with(prefix)).map(|(name, _)| name.to_owned()).collect();
     assert!(!scenarios.is_empty(), "{text}");
     scenarios
 }
 
 /// Lets a version of the suite test a client: a script of tests/clients with these variables.
-pub async fn client(package: &str, scenario: &Scenario, client: &str, environment: &[(&str, String)]) -> Found {
+pub async fn client(package: &str, scenario: &str, client: &str, environment: &[(&str, String)]) -> Found {
     let folder = TempDir::with_prefix("gatehouse-conformance-").expect("a folder");
     let mut command = suite(package);
-    command.args(["client", "--scenario", &scenario.name, "--timeout", "45000"]);
-    if scenario.stateless {
-        command.args(["--spec-version", "2025-11-25", "--force"]);
-    }
+    command.args(["client", "--scenario", scenario, "--timeout", "45000"]);
     command.arg("--command").arg(format!("node {}", script(client).display()));
     command.arg("--output-dir").arg(folder.path());
     command.envs(environment.iter().map(|(name, value)| (name, value)));
     let output = tokio::time::timeout(crate::patience::PATIENCE * 2, command.output()).await;
-    let output = output.unwrap_or_else(|_| panic!("{} does not end", scenario.name)).expect("node");
+    let output = output.unwrap_or_else(|_| panic!("{scenario} does not end")).expect("node");
     let mut checks = Vec::new();
     collect(folder.path(), &mut checks);
     let of = |status: &str| {

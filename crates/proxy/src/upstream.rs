@@ -330,11 +330,20 @@ async fn open_once(mount: &Arc<Mount>, opening: &Opening<'_>, notify: legacy::No
     let opened = match mount.transport() {
         Transport::Sse => open_legacy(mount, opening, notify).await,
         transport => match open_http(mount, opening).await {
-            Err(failure) if stateless::may_know_no_sessions(&failure) => {
-                if knows_stateless(mount, opening).await {
-                    mount.eras.proved_wrong(Era::Session);
-                    mount.eras.found(Era::Stateless, true);
-                    return Err(Failure::OtherEra);
+            Err(failure) if matches!(failure, Failure::OtherEra) || stateless::may_know_no_sessions(&failure) => {
+                match discovered(mount, opening).await {
+                    Ok(_) => {
+                        mount.eras.proved_wrong(Era::Session);
+                        mount.eras.found(Era::Stateless, true);
+                        return Err(Failure::OtherEra);
+                    }
+                    // It knows the question, and wants to know first who asks.
+                    Err(refused @ Failure::Unauthorized(_)) => return Err(refused),
+                    // What shows nothing is no.
+                    Err(_) => (),
+                }
+                if matches!(failure, Failure::OtherEra) {
+                    return Err(SESSIONLESS);
                 }
                 if transport == Transport::StreamableHttp {
                     return Err(failure);
@@ -353,11 +362,6 @@ async fn open_once(mount: &Arc<Mount>, opening: &Opening<'_>, notify: legacy::No
     }?;
     mount.eras.found(Era::Session, true);
     Ok(opened)
-}
-
-/// Whether the upstream turns out to speak the stateless era; what shows nothing is no.
-async fn knows_stateless(mount: &Mount, opening: &Opening<'_>) -> bool {
-    mount.transport() != Transport::Sse && discovered(mount, opening).await.is_ok()
 }
 
 /// `server/discover` in place of a session.
@@ -413,6 +417,10 @@ async fn open_http(mount: &Mount, opening: &Opening<'_>) -> Result<Opened, Failu
         None => Failure::Status { status: 400, retry_after: None, error: Some(error) },
     })?;
     let revision = chosen_revision(&result)?;
+    // It was asked for a session, and answers with a version that has none.
+    if revision.era() == Era::Stateless {
+        return Err(Failure::OtherEra);
+    }
     if session.as_ref().is_some_and(|id| id.len() > SESSION_ID || id.to_str().is_err()) {
         return Err(Failure::BadResponse("its session id is malformed"));
     }
@@ -434,6 +442,9 @@ async fn open_legacy(mount: &Arc<Mount>, opening: &Opening<'_>, notify: legacy::
             },
         )?;
     let revision = chosen_revision(&result)?;
+    if revision.era() == Era::Stateless {
+        return Err(SESSIONLESS);
+    }
     session.post(mount, opening.lines, initialized()).await?;
     Opened::new(Connected::Legacy(session, opening.lines.cloned()), result, revision)
 }
@@ -441,10 +452,11 @@ async fn open_legacy(mount: &Arc<Mount>, opening: &Opening<'_>, notify: legacy::
 fn chosen_revision(result: &Bytes) -> Result<Revision, Failure> {
     let said: Said =
         serde_json::from_slice(result).map_err(|_| Failure::BadResponse("its answer to initialize is malformed"))?;
-    Revision::parse(&said.protocol_version)
-        .filter(|revision| revision.era() == Era::Session)
-        .ok_or(Failure::BadResponse("it chose a version that is not known"))
+    Revision::parse(&said.protocol_version).ok_or(Failure::BadResponse("it chose a version that is not known"))
 }
+
+/// What can be done neither with a session nor without one.
+const SESSIONLESS: Failure = Failure::BadResponse("it chose a version that has no sessions, and speaks none without");
 
 /// Asks on the gateway's own behalf: the raw result, or the raw error object, unless that refuses a credential.
 pub(crate) async fn ask(
