@@ -159,32 +159,43 @@ async fn wrong_headers_and_sizes_have_their_statuses() {
 }
 
 #[tokio::test]
-async fn the_stateless_era_is_declined_so_that_clients_fall_back() {
+async fn what_is_said_without_a_session_is_whole_or_refused() {
     let house = Gatehouse::start().await;
     let _desk = mounted(&house.admin(), "desk").await;
-    let meta = json!({"io.modelcontextprotocol/protocolVersion": "2026-07-28",
-        "io.modelcontextprotocol/clientCapabilities": {}});
-    let discover =
-        json!({"jsonrpc": "2.0", "id": 1, "method": "server/discover", "params": {"_meta": meta}}).to_string();
-    let list = json!({"jsonrpc": "2.0", "id": 2, "method": "tools/list", "params": {"_meta": meta}}).to_string();
-    let plain = json!({"jsonrpc": "2.0", "id": 3, "method": "tools/list"}).to_string();
-    let version = ("mcp-protocol-version", "2026-07-28");
+    let said = |method: &str, version: Option<&str>| {
+        let meta = version.map(|version| {
+            json!({"io.modelcontextprotocol/protocolVersion": version,
+                "io.modelcontextprotocol/clientCapabilities": {}})
+        });
+        let params = meta.map_or(json!({}), |meta| json!({ "_meta": meta }));
+        json!({"jsonrpc": "2.0", "id": 7, "method": method, "params": params}).to_string()
+    };
+    let (now, never) = (Some("2026-07-28"), Some("1999-01-01"));
+    let (version, unknown) = (("mcp-protocol-version", "2026-07-28"), ("mcp-protocol-version", "1999-01-01"));
+    let (discover, list) = (("mcp-method", "server/discover"), ("mcp-method", "tools/list"));
     for path in ["/mcp", "/servers/desk/mcp"] {
-        for (headers, body) in [
-            (vec![version, ("mcp-method", "server/discover")], &discover),
-            (vec![], &discover),
-            (vec![version, ("mcp-method", "tools/list")], &list),
-            (vec![], &list),
-            (vec![version], &plain),
-            (vec![("mcp-protocol-version", "1999-01-01")], &plain),
+        for (headers, body, code) in [
+            (vec![version, discover], said("server/discover", now), None),
+            (vec![version, list], said("tools/list", now), None),
+            (vec![], said("server/discover", now), Some(-32020)),
+            (vec![version], said("tools/list", now), Some(-32020)),
+            (vec![version, discover], said("tools/list", now), Some(-32020)),
+            (vec![version], said("tools/list", None), Some(-32020)),
+            (vec![version, list], said("tools/list", None), Some(-32602)),
+            (vec![unknown, list], said("tools/list", never), Some(-32022)),
+            (vec![unknown], said("tools/list", None), Some(-32022)),
         ] {
-            let answer = post(&house, path, &headers, body).await;
-            let said = is_refused(&answer, 400, -32022);
-            let supported = said["error"]["data"]["supported"].as_array().unwrap_or_else(|| panic!("{said}"));
-            assert!(supported.contains(&json!("2025-11-25")), "{said}");
-            assert!(supported.iter().all(|one| one.as_str().is_some_and(|text| text < "2026")), "{said}");
-            assert_eq!(answer.header("mcp-session-id"), "");
-            assert_eq!(said["id"], serde_json::from_str::<Value>(body).unwrap()["id"]);
+            let answer = post(&house, path, &headers, &body).await;
+            assert_eq!(answer.header("mcp-session-id"), "", "{path} {body}");
+            let said = match code {
+                Some(code) => is_refused(&answer, 400, code),
+                None => answer.expect(200).json(),
+            };
+            assert_eq!((said["result"].is_object(), &said["id"]), (code.is_none(), &json!(7)), "{path} {body}: {said}");
+            if code == Some(-32022) {
+                let supported = said["error"]["data"]["supported"].as_array().unwrap_or_else(|| panic!("{said}"));
+                assert!(["2026-07-28", "2025-11-25"].iter().all(|one| supported.contains(&json!(one))), "{said}");
+            }
         }
         let mcp = Mcp::open(&house.at(path), house.client_key()).await;
         let bearer = format!("Bearer {}", house.client_key());
