@@ -33,7 +33,16 @@ const OPEN: [&str; 3] = [
     "/.well-known/oauth-protected-resource/t/acme/servers/notes/mcp",
     "/.well-known/oauth-protected-resource/t/acme/servers/none/mcp",
 ];
-const NOWHERE: [&str; 14] = [
+/// The doors of HTTP+SSE, and a toolset's, which are judged like any other of MCP.
+const DOORS: [&str; 6] = [
+    "/sse",
+    "/servers/notes/sse",
+    "/t/acme/sse",
+    "/message?sessionId=x",
+    "/servers/notes/message?sessionId=x",
+    "/toolsets/none/mcp",
+];
+const NOWHERE: [&str; 12] = [
     "/",
     "/t/acme",
     "/t/acme/healthcheck",
@@ -41,8 +50,6 @@ const NOWHERE: [&str; 14] = [
     "/MCP",
     "//mcp",
     "/servers/notes",
-    "/servers/notes/sse",
-    "/sse",
     "/metrics",
     "/api/v1/servers",
     "/.well-known/oauth-protected-resource",
@@ -453,8 +460,9 @@ async fn nobody_comes_in_anywhere_and_everybody_sees_what_is_for_all() {
     for failure in &failures {
         let secret = failure.authorization.first().and_then(|value| value.split_once(' ')).map_or("", |(_, text)| text);
         let internal = |_: &str| failure.on_internal;
-        let cases: [Paths<'_>; 4] = [
+        let cases: [Paths<'_>; 5] = [
             (&MCP, &METHODS, &failure.on_mcp),
+            (&DOORS, &METHODS, &failure.on_mcp),
             (&INTERNAL, &METHODS, &internal),
             (&NOWHERE, &METHODS[..3], &|_| 404),
             (&OPEN, &METHODS[..3], &|_| 200),
@@ -478,7 +486,7 @@ async fn nobody_comes_in_anywhere_and_everybody_sees_what_is_for_all() {
             }
         }
     }
-    assert_eq!(cells, failures.len() * (15 * 8 + 17 * 3));
+    assert_eq!(cells, failures.len() * (21 * 8 + 15 * 3));
     assert_eq!((house.street.dials(), upstream.sessions()), (dials, sessions), "nothing of it went anywhere");
 }
 
@@ -519,7 +527,7 @@ fn all_paths() -> Vec<String> {
         paths.extend(longest.iter().cloned());
     }
     let of_mcp = longest.iter().chain(&paths).filter(|path| path.ends_with("/mcp")).cloned();
-    let known = MCP.iter().chain(&INTERNAL).chain(&OPEN).chain(&NOWHERE).map(|path| (*path).to_owned());
+    let known = MCP.iter().chain(&INTERNAL).chain(&OPEN).chain(&DOORS).chain(&NOWHERE).map(|path| (*path).to_owned());
     let listed = ANSWERS_ANYBODY.iter().map(|(path, _)| (*path).to_owned());
     let deeper: Vec<_> =
         of_mcp.flat_map(|path| ["/t/acme", "/servers/notes"].map(|before| format!("{before}{path}"))).collect();
