@@ -1,7 +1,7 @@
 //! What is heard of an upstream without sessions: one `subscriptions/listen` for each principal, as long as somebody
 //! listens here, for changes of its lists and for the resources that clients with sessions subscribed to.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -12,13 +12,14 @@ use http::HeaderMap;
 use http_body_util::BodyExt as _;
 use mcp::{Envelope, Kind, Span, meta, sse, write};
 use model::{ServerId, Subject};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use super::{EVENT, LOOK, Speaking, UpstreamSessions, Watched};
 use crate::client::Terms;
 use crate::credentials::{Behalf, Part};
 use crate::session::Uid;
 use crate::table::Mount;
+use crate::timers::scaled;
 use crate::upstream::http::{Answer, HttpSession};
 use crate::upstream::stateless::{Stateless, repeated};
 use crate::upstream::{Connected, Failure, mint_id};
@@ -27,6 +28,9 @@ use crate::upstream::{Connected, Failure, mint_id};
 const OF_ONE: usize = 1_000;
 /// Most of all together.
 pub(super) const MOST: usize = 50_000;
+
+/// Longest time that whoever subscribes waits for the stream that will bring it.
+const OPENING: Duration = Duration::from_secs(2);
 
 /// Server, principal, and as whom: another version of the server goes on with it.
 type Place = (ServerId, Subject, Part);
@@ -41,6 +45,8 @@ struct Wants {
     uris: Mutex<BTreeMap<Box<str>, HashSet<Uid>>>,
     changed: Notify,
     watched: AtomicBool,
+    /// The resources of which the open stream tells.
+    open: watch::Sender<BTreeSet<Box<str>>>,
 }
 
 /// No more resources are listened to.
@@ -111,6 +117,14 @@ impl Wants {
         self.uris.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Until the stream that tells of a resource is open, or nobody tries to open one any more.
+    async fn opened(&self, uri: &str) {
+        let mut open = self.open.subscribe();
+        let opening = open.wait_for(|open| open.contains(uri) || !self.watched.load(Ordering::Acquire));
+        // What takes longer tells when it is open.
+        _ = tokio::time::timeout(scaled(OPENING), opening).await;
+    }
+
     /// What the upstream is asked for, raw JSON.
     fn asked(&self) -> Vec<u8> {
         let mut out =
@@ -142,6 +156,8 @@ impl UpstreamSessions {
         self.listening.begin((mount.spec.id, behalf.subject(), part), uid, uri)?;
         if behalf.hub.is_heard(behalf.subject(), mount) {
             self.watch(mount, behalf).await;
+            // Whoever is told that it is subscribed must hear what happens from here on.
+            self.listening.of((mount.spec.id, behalf.subject(), part)).opened(uri).await;
         }
         Ok(())
     }
@@ -161,6 +177,7 @@ impl UpstreamSessions {
         tokio::spawn(async move {
             Ear { watched, terms, wants: wants.clone() }.listen().await;
             wants.watched.store(false, Ordering::Release);
+            wants.open.send_replace(BTreeSet::new());
         });
     }
 }
@@ -208,12 +225,16 @@ impl Ear {
 
     async fn opened(&self, mount: &Mount) -> Result<egress::Body, Failure> {
         let stateless = self.connected();
+        let uris = self.wants.uris().keys().cloned().collect();
         let params = stateless.params(&self.wants.asked(), None).ok_or(Failure::BadResponse("it wants nothing"))?;
         let headers = repeated(&HeaderMap::new(), "subscriptions/listen", None, &[]).unwrap_or_default();
         let id = mint_id().to_string();
         let body = write::request(&id, "subscriptions/listen", &params, Some(Span::whole(&params)), &[]);
         match stateless.post(mount, &headers, body).await? {
-            Answer::Events(body) => Ok(body),
+            Answer::Events(body) => {
+                self.wants.open.send_replace(uris);
+                Ok(body)
+            }
             // An error in place of the stream.
             Answer::Json(_) | Answer::Nothing => Err(Failure::Status { status: 404, retry_after: None, error: None }),
         }
