@@ -84,6 +84,26 @@ async fn a_service_is_added_listed_used_and_deleted_in_the_seeds_words() {
 }
 
 #[tokio::test]
+async fn services_that_are_added_at_once_are_all_there_and_of_one_name_there_is_one() {
+    let house = Gatehouse::start().await;
+    let admin = house.admin();
+    let upstream = Upstream::named("notes").await;
+    let url = upstream.url();
+    let added = futures::future::join_all(["one", "two", "three"].map(|name| add(&admin, name, &url))).await;
+    for added in &added {
+        is_success(added, "Successfully added remote MCP proxy");
+    }
+    let same = futures::future::join_all((0..3).map(|_| add(&admin, "four", &url))).await;
+    let of = |status: u16| same.iter().filter(|answer| answer.status == status).count();
+    assert_eq!((of(200), of(409)), (1, 2), "{:?}", same.iter().map(tests::Answer::text).collect::<Vec<_>>());
+    let listed = listed(&admin).await;
+    let mut names: Vec<&str> =
+        listed.as_array().unwrap().iter().filter_map(|one| one["remote_mcp_server_name"].as_str()).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["four", "one", "three", "two"]);
+}
+
+#[tokio::test]
 async fn what_cannot_be_added_is_refused_in_the_seeds_words() {
     let house = Gatehouse::start().await;
     let admin = house.admin();

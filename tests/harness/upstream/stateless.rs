@@ -12,8 +12,8 @@ use http::{HeaderMap, Response};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
-use super::State;
 use super::body::{self, Body};
+use super::{State, misbehave};
 
 const REVISION: &str = "2026-07-28";
 const VERSION: &str = "io.modelcontextprotocol/protocolVersion";
@@ -34,6 +34,9 @@ pub(crate) async fn post(state: &Arc<State>, headers: &HeaderMap, message: &Valu
             *state.seen.lock().unwrap().calls.entry(text.to_owned()).or_default() += 1;
             let _waiting = Waiting(state);
             return std::future::pending().await;
+        }
+        if let Some(behaviour) = message["method"].as_str().and_then(|method| state.ahead(method)) {
+            return Some(misbehave::answer(behaviour, message).await);
         }
         return Some(answered(state, headers, message).await);
     }

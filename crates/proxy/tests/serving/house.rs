@@ -171,6 +171,15 @@ impl House {
         self.reading("gatehouse_calls_under_way ")
     }
 
+    /// How many requests have a place at a server, whether they are sent already or not.
+    pub(crate) fn placed(&self, server: &str) -> usize {
+        let (bound, tenant) = ("upstream_places", tenant().id);
+        let series = format!(r#"gatehouse_bound_used{{bound="{bound}",server="{server}",tenant="{tenant}"}} "#);
+        let text = self.metrics.render();
+        // What is not in use is not shown.
+        text.lines().find_map(|line| line.strip_prefix(&series)).map_or(0, |value| value.parse().unwrap())
+    }
+
     /// How much of a bound that is nobody's in particular is in use.
     pub(crate) fn bound(&self, bound: &str) -> usize {
         self.reading(&format!(r#"gatehouse_bound_used{{bound="{bound}",server="",tenant=""}} "#))

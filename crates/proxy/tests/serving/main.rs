@@ -14,6 +14,7 @@ mod late;
 mod lattice;
 mod limits;
 mod meta_tools;
+mod mounting;
 mod outcomes;
 mod papers;
 mod questions;
