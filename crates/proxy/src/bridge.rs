@@ -145,19 +145,26 @@ pub(crate) enum Held {
     Events(egress::Body),
 }
 
+/// How long an answer is awaited.
+pub(crate) struct Until<'a> {
+    pub(crate) deadline: Instant,
+    pub(crate) cancelled: &'a CancellationToken,
+    /// Keeps the request among those under way.
+    pub(crate) held: Option<Flight>,
+}
+
 /// Posts a request of a client with a session. If that goes away, the upstream must not take it for a cancellation, as it
 /// would when its stream is closed: the answer is awaited all the same, up to the deadline of the call. What the client
-/// cancels itself is given up at once, then too: until there is an answer, `held` keeps the request among those under way.
+/// cancels itself is given up at once, then too.
 pub(crate) async fn posted(
     mount: &Arc<Mount>,
     stateless: &Stateless,
     headers: HeaderMap,
     body: Bytes,
     largest: usize,
-    deadline: Instant,
-    cancelled: &CancellationToken,
-    held: Option<Flight>,
+    until: Until<'_>,
 ) -> Result<Held, Failure> {
+    let Until { deadline, cancelled, held } = until;
     let (sender, answered) = oneshot::channel();
     let (mount, stateless, cancelled) = (mount.clone(), stateless.clone(), cancelled.clone());
     let posting = async move {

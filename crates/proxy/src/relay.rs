@@ -384,16 +384,12 @@ impl Gate {
             behalf: asked.behalf(),
             bearing: bearing.clone(),
         };
-        let post = bridge::posted(
-            mount,
-            stateless,
-            headers.clone(),
-            outgoing.body,
-            call.largest,
-            call.deadline,
-            &call.cancelled,
-            self.flights.held(asked.session.uid, &asked.id),
-        );
+        let until = bridge::Until {
+            deadline: call.deadline,
+            cancelled: &call.cancelled,
+            held: self.flights.held(asked.session.uid, &asked.id),
+        };
+        let post = bridge::posted(mount, stateless, headers.clone(), outgoing.body, call.largest, until);
         let begun = match post.await? {
             bridge::Held::Events(body) => Begun::Events(call.id, body),
             bridge::Held::Whole(message) => {
