@@ -39,7 +39,5 @@ pub use self::resource::{Resource, ResourceKind, ResourceName};
 pub use self::secret::Secret;
 pub use self::server::{Eras, ServerLimits, ServerSpec, Transport, TransportError, UpstreamUrl, UrlError};
 pub use self::tenant::{Limits, TenantSpec};
-pub use self::toolset::{
-    Listing, MAX_TOOLSET_DESCRIPTION, MAX_TOOLSET_TOOLS, ToolsetError, ToolsetSpec, ToolsetTool,
-};
+pub use self::toolset::{Listing, MAX_TOOLSET_DESCRIPTION, MAX_TOOLSET_TOOLS, ToolsetError, ToolsetSpec, ToolsetTool};
 pub use self::user::UserSpec;

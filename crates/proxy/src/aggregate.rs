@@ -9,6 +9,7 @@ use http::Response;
 use mcp::{Era, ListKind, Params, Revision, Span, names, write};
 use serde_json::json;
 
+use crate::asked::{Asked, Renamed};
 use crate::body::Body;
 use crate::built_in;
 use crate::exposed::{self, open_task};
@@ -18,7 +19,7 @@ use crate::limits::Held;
 use crate::lists::listed;
 use crate::meta_tools::MetaTool;
 use crate::principal::Authenticated;
-use crate::relay::{Asked, Renamed, json_response, refused};
+use crate::respond::{json_response, refused};
 use crate::table::{Listed, Mount, Offered};
 use crate::upstream::{Connected, Failure};
 use crate::upstream_sessions::Shared;

@@ -18,7 +18,7 @@ use crate::messages::{KeptAlive, is_events, messages};
 use crate::path::Target;
 use crate::pipeline::{Refused, accepted, call, spoken, unreadable};
 use crate::principal::Authenticated;
-use crate::relay::{event_response, json_response, with_type};
+use crate::respond::{event_response, json_response, with_type};
 use crate::upstream::http::VERSION;
 
 /// Whether a body is an array, which only a batch may be.

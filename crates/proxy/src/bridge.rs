@@ -4,6 +4,7 @@
 pub(crate) mod rounds;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::HeaderMap;
@@ -14,9 +15,10 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::asked::{Asked, Renamed};
 use crate::credentials::Part;
 use crate::flights::Flight;
-use crate::relay::{Asked, Renamed};
+use crate::principal::Authenticated;
 use crate::shape::{Cell, Shape};
 use crate::table::Mount;
 use crate::upstream::http::{self as streamable, Answer};
@@ -151,11 +153,14 @@ pub(crate) struct Until<'a> {
     pub(crate) cancelled: &'a CancellationToken,
     /// Keeps the request among those under way.
     pub(crate) held: Option<Flight>,
+    /// Who asked.
+    pub(crate) who: Authenticated,
 }
 
 /// Posts a request of a client with a session. If that goes away, the upstream must not take it for a cancellation, as it
 /// would when its stream is closed: the answer is awaited all the same, up to the deadline of the call. What the client
-/// cancels itself is given up at once, then too.
+/// cancels itself is given up at once, then too. Without its client it has to have a place of its tenant's and one at the
+/// upstream like any other call: where there is none, it is given up.
 pub(crate) async fn posted(
     mount: &Arc<Mount>,
     stateless: &Stateless,
@@ -164,9 +169,23 @@ pub(crate) async fn posted(
     largest: usize,
     until: Until<'_>,
 ) -> Result<Held, Failure> {
-    let Until { deadline, cancelled, held } = until;
+    let Until { deadline, cancelled, held, who } = until;
     let (sender, answered) = oneshot::channel();
-    let (mount, stateless, cancelled) = (mount.clone(), stateless.clone(), cancelled.clone());
+    let (mount, stateless, places, cancellation) =
+        (mount.clone(), stateless.clone(), mount.places.clone(), cancelled.clone());
+    // Dropped with the future of who waits for the answer.
+    let left = CancellationToken::new();
+    let _waits = left.clone().drop_guard();
+    let alone = async move {
+        left.cancelled().await;
+        // What it had is given back in this moment.
+        tokio::time::sleep(GIVEN_BACK).await;
+        if let Some(_call) = who.tenant.usage.call()
+            && let Some(_place) = places.take().await
+        {
+            std::future::pending::<()>().await;
+        }
+    };
     let posting = async move {
         let outcome = match stateless.post(&mount, &headers, body).await {
             Ok(Answer::Json(body)) => streamable::read(body, largest).await.map(Held::Whole),
@@ -181,13 +200,19 @@ pub(crate) async fn posted(
     };
     tokio::spawn(trace::carried(async move {
         tokio::select! {
-            () = cancelled.cancelled() => (),
+            () = cancellation.cancelled() => (),
+            () = alone => (),
             _done = tokio::time::timeout_at(deadline, posting) => (),
         }
         drop(held);
     }));
-    answered.await.unwrap_or(Err(Failure::Deadline))
+    // Of what was given up nothing is heard: that is no failure of the upstream's.
+    let unheard = |_| if cancelled.is_cancelled() { Failure::Cancelled } else { Failure::Deadline };
+    answered.await.map_err(unheard)?
 }
+
+/// How long what a request holds may take to be given back when its connection is gone.
+const GIVEN_BACK: Duration = Duration::from_millis(50);
 
 /// Most bytes of an answer that nobody waits for.
 const DRAINED: usize = 64 << 20;

@@ -18,6 +18,7 @@ use rmcp::transport::streamable_http_server::session::never::NeverSessionManager
 use rmcp::transport::{StreamableHttpServerConfig, StreamableHttpService};
 use rmcp::{ErrorData, ServerHandler, tool, tool_handler, tool_router};
 
+use crate::asked::Asked;
 use crate::body::{self, Body};
 use crate::credentials::login_url;
 use crate::fault::Fault;
@@ -25,7 +26,7 @@ use crate::gate::Gate;
 use crate::limits::Held;
 use crate::meta_tools::{self, MetaTool};
 use crate::principal::Authenticated;
-use crate::relay::{Asked, json_response};
+use crate::respond::json_response;
 use crate::table::Table;
 use crate::views::Page;
 

@@ -15,11 +15,12 @@ use http::HeaderValue;
 use model::{ServerId, Subject, TenantId};
 use moka::policy::EvictionPolicy;
 
+use crate::asked::Asked;
+use crate::connected::is_own;
 use crate::farewell::Farewell;
 use crate::fault::Fault;
 use crate::gate::Gate;
 use crate::principal::Authenticated;
-use crate::relay::{Asked, is_own};
 use crate::session::{Scope, Session, Uid};
 use crate::table::Mount;
 use crate::timers::scaled;

@@ -15,12 +15,12 @@ use tokio_util::task::TaskTracker;
 use wire::{Challenge, HeaderLines};
 
 use crate::answer::refuse_nothing;
+use crate::asked::Asked;
 use crate::client::Client;
 use crate::credentials::{Behalf, Showing, Shown};
 use crate::gate::Gate;
 use crate::lists;
 use crate::principal::Authenticated;
-use crate::relay::Asked;
 use crate::session::{Scope, Session, Uid};
 use crate::table::Mount;
 use crate::upstream::{Connected, Failure, OWN_INFO, Opened, Opening, Refusal, look_for_stateless, open};

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Response};
 
 use crate::body::{Body, Heard};
+use crate::connected::own_session;
 use crate::credentials::Behalf;
 use crate::events::{Recorder, Replay, Resumed, id::Kind};
 use crate::fault::Fault;
@@ -16,7 +17,7 @@ use crate::limits::Held;
 use crate::path::Target;
 use crate::pipeline::{accepts, shown};
 use crate::principal::Authenticated;
-use crate::relay::{event_response, own_session};
+use crate::respond::event_response;
 use crate::session::{Scope, Session};
 use crate::toolsets;
 use crate::upstream_sessions::end;

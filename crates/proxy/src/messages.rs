@@ -99,7 +99,7 @@ mod tests {
 
     use super::*;
     use crate::pipeline::accepted;
-    use crate::relay::{event_response, json_response};
+    use crate::respond::{event_response, json_response};
 
     fn in_pieces(pieces: &[&'static str]) -> Body {
         let pieces: Vec<_> = pieces.iter().map(|piece| Ok::<_, Broken>(Bytes::from_static(piece.as_bytes()))).collect();

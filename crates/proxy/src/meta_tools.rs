@@ -8,13 +8,14 @@ use http::Response;
 use mcp::{Envelope, Item, List, ListKind, Object, Span, names, write};
 use serde_json::{Value, json};
 
+use crate::asked::Asked;
 use crate::body::Body;
 use crate::built_in;
 use crate::client::Client;
 use crate::fault::Fault;
 use crate::gate::Gate;
 use crate::limits::Held;
-use crate::relay::{Asked, json_response};
+use crate::respond::json_response;
 use crate::search::FOUND;
 use crate::shelf::{Offer, Shelf};
 use crate::table::Toolset;

@@ -11,6 +11,7 @@ use serde_json::json;
 use crate::account::{Account, Ended};
 use crate::aggregate;
 use crate::answer::refuse_nothing;
+use crate::asked::Asked;
 use crate::body::Body;
 use crate::bridge::initialized;
 use crate::built_in;
@@ -23,7 +24,7 @@ use crate::lists::listed;
 use crate::path::Target;
 use crate::pipeline::{passed, shown};
 use crate::principal::Authenticated;
-use crate::relay::{Asked, json_response, refused};
+use crate::respond::{json_response, refused};
 use crate::session::{Scope, Session, Uid};
 use crate::table::Mount;
 use crate::toolsets;
@@ -228,7 +229,7 @@ impl Gate {
                     && asked
                         .who
                         .served(&mount)
-                        .is_ok_and(|served| crate::relay::is_own(asked.session, &mount, served.part))
+                        .is_ok_and(|served| crate::connected::is_own(asked.session, &mount, served.part))
                 {
                     let all = asked.params().map(|params| params.all);
                     let body = write::notification(asked.method(), asked.message, all, &[]);

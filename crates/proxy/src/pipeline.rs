@@ -17,6 +17,7 @@ use mcp::{Envelope, EnvelopeError, JsonError, Kind, Revision};
 use model::Limits;
 use telemetry::trace;
 
+use crate::asked::Asked;
 use crate::batch::is_batch;
 use crate::body::Body;
 use crate::credentials::Showing;
@@ -28,7 +29,7 @@ use crate::limits::Held;
 use crate::path::{Path, Target};
 use crate::peers::route::Said;
 use crate::principal::{Authenticated, Endpoint, Judges, authenticate, looks_like_token};
-use crate::relay::{Asked, refused};
+use crate::respond::refused;
 use crate::session::{Scope, Session};
 use crate::spans;
 use crate::stateless::{is_stateless, says_stateless};
@@ -309,8 +310,15 @@ impl Gate {
         let session = self.session(who, target, headers)?;
         let last = headers.get("last-event-id").filter(|_| said == Said::Listen);
         let told = Told::bare(said).naming(last.and_then(|last| events::node_in(last.as_bytes())));
-        if let Some(answer) = self.elsewhere(arrival, &session, told).await? {
-            return Ok(answer);
+        if !self.is_at_home(&session, &told) {
+            // Counted here, too: whoever has it may keep its client waiting.
+            let place = match said {
+                Said::Listen => Some(who.tenant.usage.stream().ok_or_else(full_of_streams)?),
+                _ => None,
+            };
+            if let Some(answer) = self.elsewhere(arrival, &session, told).await? {
+                return Ok(answer.map(|body| body.holding(place)));
+            }
         }
         match said {
             // Who told us has ended it over there.
@@ -343,6 +351,11 @@ impl Gate {
         }
         Ok(session)
     }
+}
+
+/// No stream more.
+fn full_of_streams() -> Fault {
+    Fault::Quota { what: "open streams", retry_after: Duration::from_secs(5) }
 }
 
 /// One call under way, until it is dropped.

@@ -21,9 +21,9 @@ use tokio::time::Instant;
 pub(crate) use self::asking::{Answer, Asking, ClientSide, Unasked};
 pub(crate) use self::outside::Heard;
 pub(crate) use self::words::node_in;
+use crate::asked::Asked;
 use crate::credentials::Part;
 use crate::gate::Gate;
-use crate::relay::Asked;
 use crate::session::{NodeTag, Scope, Session, Uid};
 use crate::table::Mount;
 use crate::upstream::{Connected, Failure};
@@ -86,6 +86,11 @@ impl Question {
     /// The call on whose stream it went out is over, and it may be another's.
     pub(crate) fn stay(mut self) {
         self.stays = true;
+    }
+
+    /// Whether nobody has answered it yet.
+    pub(crate) fn waits(&self) -> bool {
+        self.questions.waiting().contains_key(&self.number)
     }
 }
 
@@ -189,8 +194,12 @@ impl Inquirer {
     /// Says why there is no answer; nobody waits for that to arrive.
     fn refuse(self, why: &'static str) {
         let Some(mount) = self.mount.upgrade() else { return };
+        let Some(place) = mount.refusal() else { return };
         let body = write::error(Some(&self.id), -32603, why, None);
-        tokio::spawn(async move { told(&mount, self.connected.tell(&mount, &http::HeaderMap::new(), body).await) });
+        tokio::spawn(async move {
+            let _place = place;
+            told(&mount, self.connected.tell(&mount, &http::HeaderMap::new(), body).await);
+        });
     }
 }
 

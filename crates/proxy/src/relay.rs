@@ -1,94 +1,36 @@
 //! One client message to one mount: session, place, cooldown, send, and the answer back.
 
-use std::borrow::Cow;
+mod whole;
+
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use bytes::Bytes;
 use egress::EgressError;
 use futures::FutureExt as _;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE};
-use http::{HeaderMap, HeaderValue, Response};
-use mcp::references::may_hold;
-use mcp::{Envelope, Era, ListKind, Params, Span, Splicer, write};
+use http::{HeaderMap, Response};
+use mcp::{Era, ListKind, Params, Span, Splicer, write};
 
+use self::whole::{code, exposed, folded, reworded, said, shape, whole};
 use crate::account::{Account, Ended};
 use crate::answer::{self, Call, EventRelay, Json, Source, StreamedAnswer};
+use crate::asked::{Asked, Renamed, is_unsafe};
 use crate::body::{Body, Guards};
 use crate::bridge;
 use crate::bridge::rounds::{Begun, Rounds};
-use crate::credentials::{Bearing, Behalf, Credentials, Part, Showing};
-use crate::exposed::Exposed;
-use crate::fault::{Code, Fault};
+use crate::credentials::{Bearing, Part};
 use crate::flights::{Flight, Route};
 use crate::gate::Gate;
 use crate::limits::Held;
-use crate::principal::Authenticated;
+use crate::respond::{coded, event_response, json_response, with_type};
 use crate::retry::Tries;
-use crate::seal::Sealer;
-use crate::session::{Scope, Session};
 use crate::shape::{Cell, Shape, Shaped};
 use crate::table::Mount;
-use crate::upstream::http::{self as streamable, Answer, HttpSession};
-use crate::upstream::stateless::{Stateless, knows_no_sessions};
-use crate::upstream::{Connected, Failure, Refusal, answers, mint_id};
+use crate::upstream::http::{self as streamable, Answer};
+use crate::upstream::stateless::knows_no_sessions;
+use crate::upstream::{Connected, Failure, answers, mint_id};
 use crate::upstream_sessions::settle;
-use crate::views::unprefixed;
-
-/// One request of a client, read and admitted.
-pub(crate) struct Asked<'a> {
-    pub(crate) who: &'a Authenticated,
-    pub(crate) session: &'a Session,
-    /// What let the caller in.
-    pub(crate) shown: Showing<'a>,
-    /// The headers of the client that may cross.
-    pub(crate) passed: &'a HeaderMap,
-    pub(crate) message: &'a Bytes,
-    pub(crate) envelope: &'a Envelope,
-    /// The client's id, raw JSON.
-    pub(crate) id: Bytes,
-}
-
-/// A member of the params with another value, raw JSON.
-pub(crate) type Renamed = Option<(Span, Vec<u8>)>;
-
-impl Asked<'_> {
-    pub(crate) fn behalf(&self) -> Behalf {
-        Behalf::of(self.who, self.shown, self.session.client())
-    }
-
-    /// How what the mount names looks to this client, where several servers stand behind its URL.
-    pub(crate) fn exposed(&self, sealer: &Arc<Sealer>, mount: &Arc<Mount>, by_name: bool) -> Exposed {
-        let (who, client) = (self.who.clone(), self.session.client());
-        Exposed { who, client, mount: mount.clone(), sealer: sealer.clone(), by_name }
-    }
-
-    pub(crate) fn method(&self) -> &str {
-        self.envelope.method(self.message)
-    }
-
-    pub(crate) fn params(&self) -> Option<&Params> {
-        self.envelope.params.as_ref()
-    }
-
-    /// What a failure of an upstream means for this request.
-    pub(crate) fn fault(&self, failure: &Failure, unsafe_call: bool) -> Fault {
-        let fault = Fault::of(failure, unsafe_call);
-        match (self.method(), self.session.client().is_stateless()) {
-            _ if !self.session.capabilities.opens_urls() => fault,
-            ("tools/call", false) => fault.elicited(),
-            ("tools/call" | "prompts/get" | "resources/read", true) => fault.input_required(),
-            _ => fault,
-        }
-    }
-
-    /// The name of the tool or prompt.
-    pub(crate) fn name(&self) -> Option<Cow<'_, str>> {
-        Params::text(self.params()?.name, self.message)
-    }
-}
 
 impl Gate {
     /// Passes a request on and its answer back. Whatever goes wrong, the client hears of it under its own id.
@@ -126,7 +68,7 @@ impl Gate {
                 let client = asked.session.client();
                 let shape = Shape::of(client, mount.terms(client).era, asked.method());
                 let answer = shape.error(&error, &asked.id);
-                let code = if client.is_stateless() { code(&[answer.clone()]) } else { None };
+                let code = if client.is_stateless() { code(std::slice::from_ref(&answer)) } else { None };
                 coded(json_response(answer), code)
             }
             // The stream that would have carried the answer ends without one.
@@ -322,14 +264,14 @@ impl Gate {
                         }
                         Came::Whole(reworded(pieces, asked, call), Ended::Rejected)
                     }
-                    Json::Whole(pieces, Ended::Rejected) => {
-                        Came::Whole(reworded(pieces, asked, call), Ended::Rejected)
-                    }
+                    Json::Whole(pieces, Ended::Rejected) => Came::Whole(reworded(pieces, asked, call), Ended::Rejected),
                     Json::Whole(pieces, ended) => Came::Whole(exposed(pieces, call), ended),
                     // Too large to be looked at, but something in it may have to be renamed.
                     Json::Streamed(streamed) if call.shape.exposed().is_some() && streamed.may_name_something() => {
-                        Box::pin(async { Ok::<_, Failure>(Came::Whole(exposed(streamed.whole().await?, call), Ended::Answered)) })
-                            .await?
+                        Box::pin(async {
+                            Ok::<_, Failure>(Came::Whole(exposed(streamed.whole().await?, call), Ended::Answered))
+                        })
+                        .await?
                     }
                     Json::Streamed(streamed) => Came::Streamed(streamed),
                 })
@@ -369,8 +311,7 @@ impl Gate {
             return Ok(Came::Whole(vec![said(&asked.id, answer)], ended));
         }
         let level = self.client_sessions.level(asked.session);
-        let outgoing =
-            bridge::outgoing(asked, mount, &call.connected, call.part, call.id, renamed, level.as_deref())?;
+        let outgoing = bridge::outgoing(asked, mount, &call.connected, call.part, call.id, renamed, level.as_deref())?;
         let headers = outgoing.headers.unwrap_or_default();
         let rounds = || Rounds {
             mount: mount.clone(),
@@ -388,6 +329,7 @@ impl Gate {
             deadline: call.deadline,
             cancelled: &call.cancelled,
             held: self.flights.held(asked.session.uid, &asked.id),
+            who: asked.who.clone(),
         };
         let post = bridge::posted(mount, stateless, headers.clone(), outgoing.body, call.largest, until);
         let begun = match post.await? {
@@ -456,93 +398,6 @@ impl Gate {
                 stateless.post(mount, &headers.unwrap_or_default(), body).await.map(Sent::Http)
             }
         }
-    }
-
-    /// The upstream session for this request: the client session's own where it still fits, else the shared one.
-    pub(crate) async fn connected(
-        &self,
-        asked: &Asked<'_>,
-        mount: &Arc<Mount>,
-        bearing: &mut Bearing,
-    ) -> Result<Connected, Failure> {
-        if let Some(own) = self.own(asked, mount, bearing) {
-            return Ok(own);
-        }
-        let shared = Box::pin(self.sessions.shared(mount, &asked.behalf(), bearing)).await?;
-        let connected = shared.connected.bearing(bearing.lines.as_ref());
-        // A session that was opened after its client had said a level.
-        if !shared.level_told.swap(true, Ordering::AcqRel) {
-            Box::pin(self.tell_level(asked, mount, &shared, &connected)).await;
-        }
-        Ok(connected)
-    }
-
-    /// What the request bears to a mount that takes a credential.
-    pub(crate) async fn bearing(
-        &self,
-        asked: &Asked<'_>,
-        mount: &Arc<Mount>,
-        deadline: tokio::time::Instant,
-    ) -> Result<Bearing, Failure> {
-        if let Some(bearing) = self.credentials().at_hand(mount, asked.who, asked.shown)? {
-            return Ok(bearing);
-        }
-        let behalf = asked.behalf();
-        let asking = Box::pin(self.credentials().bearing(mount, &behalf));
-        tokio::time::timeout_at(deadline, asking).await.unwrap_or(Err(Failure::Deadline))
-    }
-
-    pub(crate) fn credentials(&self) -> &Arc<Credentials> {
-        &self.sessions.credentials
-    }
-
-    /// What needs nothing to be opened: the client session's own upstream session, where it still fits, or the way to an
-    /// upstream that is known to have none.
-    fn own(&self, asked: &Asked<'_>, mount: &Mount, bearing: &Bearing) -> Option<Connected> {
-        let terms = mount.terms(asked.session.client());
-        if terms.era == Era::Stateless {
-            let stateless = || Stateless { capabilities: terms.capabilities, lines: bearing.lines.clone() };
-            return (mount.eras.speaks(Era::Stateless) == Some(true)).then(|| Connected::Stateless(stateless()));
-        }
-        let session = own_session(asked.session, mount, bearing)?;
-        (!self.sessions.is_replaced(asked.session.uid)).then_some(Connected::Http(session))
-    }
-
-    async fn connected_anew(
-        &self,
-        asked: &Asked<'_>,
-        mount: &Arc<Mount>,
-        bearing: &mut Bearing,
-    ) -> Result<Connected, Failure> {
-        let own = self.own(asked, mount, bearing).is_some();
-        let first = match own {
-            true => self.sessions.replace(asked.session.uid),
-            false => self.sessions.forget(mount, &asked.behalf(), bearing.part).await,
-        };
-        let shared = self.sessions.shared(mount, &asked.behalf(), bearing).await?;
-        let connected = shared.connected.bearing(bearing.lines.as_ref());
-        if first {
-            self.begun_anew(asked, mount, bearing.part, &connected, !own);
-        }
-        Ok(connected)
-    }
-
-    /// The same in the other era than that of the call, which the upstream does not know.
-    async fn connected_otherwise(
-        &self,
-        asked: &Asked<'_>,
-        mount: &Arc<Mount>,
-        bearing: &mut Bearing,
-        call: &Call,
-    ) -> Result<Connected, Failure> {
-        let era = call.connected.era();
-        tracing::info!(server = mount.name(), ?era, "it does not speak the era in which it was spoken to");
-        if era == Era::Session && own_session(asked.session, mount, bearing).is_some() {
-            _ = self.sessions.replace(asked.session.uid);
-        }
-        _ = self.sessions.forget(mount, &asked.behalf(), bearing.part).await;
-        mount.eras.proved_wrong(era);
-        self.connected(asked, mount, bearing).await
     }
 
     /// Passes a notification of the client on; nobody waits for more than its acceptance.
@@ -630,171 +485,4 @@ pub(crate) fn give_up(mount: Arc<Mount>, connected: Connected, id: u64) {
 enum Sent {
     Http(Answer),
     Legacy(crate::upstream::legacy::Exchange),
-}
-
-/// The upstream session that was opened for this client session, if it belongs to the mount as it is now and to what the
-/// request bears.
-pub(crate) fn own_session(session: &Session, mount: &Mount, bearing: &Bearing) -> Option<HttpSession> {
-    match &session.scope {
-        Scope::Server { identity, upstream_revision, upstream, part, .. }
-            if *identity == mount.identity
-                && upstream_revision.era() == Era::Session
-                && part.is(&bearing.part)
-                && mount.transport() != model::Transport::Sse
-                // Of a session without an id only the transport tells what it was, and `auto` forgets it.
-                && (upstream.is_some() || mount.transport() != model::Transport::Auto) =>
-        {
-            let id = match upstream {
-                Some(id) => Some(HeaderValue::from_str(id).ok()?),
-                None => None,
-            };
-            Some(HttpSession { id, revision: Some(*upstream_revision), lines: bearing.lines.clone() })
-        }
-        _ => None,
-    }
-}
-
-/// Whether the client session has an upstream session of its own there, for this part.
-pub(crate) fn is_own(session: &Session, mount: &Mount, part: Part) -> bool {
-    own_session(session, mount, &Bearing::nothing_as(part)).is_some()
-}
-
-/// Whether executing the request twice could do harm. Hints are believed only where an admin said so.
-fn is_unsafe(asked: &Asked<'_>, mount: &Mount) -> bool {
-    match asked.method() {
-        "tools/call" => !(mount.spec.trust_hints && asked.name().is_some_and(|name| hinted_safe(asked, mount, &name))),
-        "ping" | "prompts/get" | "resources/read" | "completion/complete" | "logging/setLevel" => false,
-        method => ListKind::of_method(method).is_none(),
-    }
-}
-
-fn hinted_safe(asked: &Asked<'_>, mount: &Mount, name: &str) -> bool {
-    #[derive(serde::Deserialize, Default)]
-    struct Hints {
-        #[serde(rename = "readOnlyHint", default)]
-        read_only: bool,
-        #[serde(rename = "idempotentHint", default)]
-        idempotent: bool,
-    }
-    #[derive(serde::Deserialize)]
-    struct Tool {
-        #[serde(default)]
-        annotations: Hints,
-    }
-    let Some(listed) = asked.who.known(mount, asked.session.client(), ListKind::Tools) else { return false };
-    let Some(item) = listed.items.iter().find(|item| &*item.key == name) else { return false };
-    serde_json::from_slice::<Tool>(&item.raw)
-        .is_ok_and(|tool| tool.annotations.read_only || tool.annotations.idempotent)
-}
-
-/// What becomes of an answer that comes in this era.
-fn shape(asked: &Asked<'_>, mount: &Arc<Mount>, sealer: &Arc<Sealer>, upstream: Era) -> Shape {
-    let level = asked.params().and_then(|params| params.meta_log_level).map(|span| span.of(asked.message));
-    let exposed = matches!(asked.session.scope, Scope::Aggregate | Scope::Toolset(_)).then(|| {
-        let uri = asked.params().and_then(|params| Params::text(params.uri, asked.message));
-        asked.exposed(sealer, mount, uri.is_some_and(|uri| unprefixed(&uri).is_some()))
-    });
-    Shape::of(asked.session.client(), upstream, asked.method()).telling(level).exposing(exposed)
-}
-
-/// A whole response as the client may have it.
-fn whole(message: Bytes, asked: &Asked<'_>, call: &Call) -> Result<Came, Failure> {
-    let envelope = bridge::scanned(&message)?;
-    if envelope.kind != mcp::Kind::Response || !answers(&envelope, &message, call.id) {
-        return Err(Failure::BadResponse("it answers something else"));
-    }
-    if call.connected.bears()
-        && let Some(refusal) = envelope.error.and_then(|error| Refusal::folded(error.of(&message)))
-    {
-        return Err(Failure::Unauthorized(Arc::new(refusal)));
-    }
-    let ended = Ended::answered(envelope.error.is_some(), answer::tool_failed(&message, &envelope));
-    match call.shape.whole(&message, &envelope, &asked.id) {
-        Shaped::Answer(answer) => Ok(Came::Whole(vec![answer], ended)),
-        Shaped::AsksBack(_) => Err(Failure::BadResponse("it asks back where nothing may be asked")),
-    }
-}
-
-/// An error in the words of the client's era.
-fn reworded(pieces: Vec<Bytes>, asked: &Asked<'_>, call: &Call) -> Vec<Bytes> {
-    if !call.shape.rewrites_errors() {
-        return pieces;
-    }
-    let message = Bytes::from(pieces.concat());
-    let Ok(envelope) = Envelope::scan(&message) else { return pieces };
-    match call.shape.whole(&message, &envelope, &asked.id) {
-        Shaped::Answer(answer) => vec![answer],
-        Shaped::AsksBack(_) => pieces,
-    }
-}
-
-/// An answer with what it names as the client may bring it back.
-fn exposed(pieces: Vec<Bytes>, call: &Call) -> Vec<Bytes> {
-    let Some(exposed) = call.shape.exposed().filter(|_| pieces.iter().any(|piece| may_hold(piece))) else {
-        return pieces;
-    };
-    let message = Bytes::from(pieces.concat());
-    let result = Envelope::scan(&message).ok().and_then(|envelope| envelope.result);
-    let Some((span, with)) = result.and_then(|span| Some((span, exposed.rewritten(span.of(&message))?))) else {
-        return vec![message];
-    };
-    let mut out = Vec::with_capacity(message.len() + with.len());
-    write::patched(&mut out, &message, Span::whole(&message), &[write::Patch { span, with: &with }]);
-    vec![out.into()]
-}
-
-/// A raw result or error of our own as a message.
-fn said(id: &[u8], answer: Result<&[u8], &[u8]>) -> Bytes {
-    match answer {
-        Ok(result) => write::result(id, result),
-        Err(error) => write::raw_error(id, error),
-    }
-}
-
-/// The code of an answer that is an error.
-fn code(pieces: &[Bytes]) -> Option<Code> {
-    let message = pieces.concat();
-    let envelope = Envelope::scan(&message).ok()?;
-    Code::of(envelope.error?.of(&message))
-}
-
-/// The same answer, known to carry this error.
-pub(crate) fn coded(mut response: Response<Body>, code: Option<Code>) -> Response<Body> {
-    if let Some(code) = code {
-        response.extensions_mut().insert(code);
-    }
-    response
-}
-
-/// The refusal of a credential in an answer that is an error.
-fn folded(pieces: &[Bytes]) -> Option<Refusal> {
-    let message = pieces.concat();
-    let envelope = Envelope::scan(&message).ok()?;
-    Refusal::folded(envelope.error?.of(&message))
-}
-
-/// A JSON message as an answer.
-pub(crate) fn json_response(message: Bytes) -> Response<Body> {
-    with_type(Body::full(message), "application/json")
-}
-
-/// An event stream as an answer.
-pub(crate) fn event_response(body: Body) -> Response<Body> {
-    let mut response = with_type(body, "text/event-stream");
-    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    response.headers_mut().insert("x-accel-buffering", HeaderValue::from_static("no"));
-    response
-}
-
-/// An answer of this type.
-pub(crate) fn with_type(body: Body, kind: &'static str) -> Response<Body> {
-    let mut response = Response::new(body);
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
-    response
-}
-
-/// For errors that concern no request of JSON-RPC.
-pub(crate) fn refused(gate: &Gate, fault: &Fault, id: Option<&[u8]>, server: Option<&str>) -> Response<Body> {
-    gate.counters.refused(fault.reason());
-    fault.response(id, server).map(Body::full)
 }

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use mcp::write;
 
+use crate::asked::Asked;
 use crate::credentials::Part;
 use crate::gate::Gate;
 use crate::lists::look_again;
-use crate::relay::Asked;
 use crate::table::Mount;
 use crate::timers::scaled;
 use crate::upstream::{Connected, Failure, ask};

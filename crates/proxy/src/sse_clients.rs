@@ -21,6 +21,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
 use self::open::{Open, Owned, Posting};
+use crate::asked::Asked;
 use crate::body::{Body, Gauge};
 use crate::elsewhere::{Arrival, Hop};
 use crate::fault::Fault;
@@ -31,7 +32,7 @@ use crate::path::{Path, Target};
 use crate::peers::{Forwarded, Sending};
 use crate::pipeline::{Refused, accepts, call, has_key, is_json, may_call, read_body, scan, shown};
 use crate::principal::Authenticated;
-use crate::relay::{Asked, event_response};
+use crate::respond::event_response;
 use crate::seal::Sealer;
 use crate::session::{NodeTag, Uid};
 use crate::stateless::is_stateless;

@@ -12,6 +12,7 @@ use http::{HeaderMap, HeaderValue, Response};
 use mcp::{Additions, Envelope, Era, Kind, ListKind, Object, Params, Revision, meta, param_headers, write};
 
 use crate::aggregate;
+use crate::asked::Asked;
 use crate::body::Body;
 use crate::client::Capabilities;
 use crate::fault::{Code, Fault};
@@ -20,7 +21,7 @@ use crate::limits::Held;
 use crate::path::Target;
 use crate::pipeline::accepts;
 use crate::principal::Authenticated;
-use crate::relay::{Asked, refused};
+use crate::respond::refused;
 use crate::session::{Scope, Session, Uid};
 use crate::table::Offered;
 use crate::toolsets;
@@ -230,15 +231,15 @@ impl Gate {
     /// Has the built-in service answer a message, which is the client's or made of it.
     pub(crate) async fn by_built_in(&self, asked: &Asked<'_>, message: Bytes) -> Response<Body> {
         if !asked.session.client().is_stateless() {
-            return crate::relay::json_response(self.built_in.serve(self, asked.who, message).await);
+            return crate::respond::json_response(self.built_in.serve(self, asked.who, message).await);
         }
         let answer = self.built_in.serve(self, asked.who, without_meta(message)).await;
-        let Ok(envelope) = Envelope::scan(&answer) else { return crate::relay::json_response(answer) };
+        let Ok(envelope) = Envelope::scan(&answer) else { return crate::respond::json_response(answer) };
         match (envelope.result, envelope.error) {
-            (Some(result), _) => crate::relay::json_response(write::result(&asked.id, &complete(result.of(&answer)))),
+            (Some(result), _) => crate::respond::json_response(write::result(&asked.id, &complete(result.of(&answer)))),
             (None, error) => {
                 let code = error.and_then(|error| Code::of(error.of(&answer)));
-                let mut response = crate::relay::json_response(answer);
+                let mut response = crate::respond::json_response(answer);
                 response.extensions_mut().extend(code.map(extension).unwrap_or_default());
                 response
             }

@@ -30,8 +30,8 @@ pub(crate) use self::mount::{Listed, Mount, Way};
 pub(crate) use self::offers::Offered;
 pub(crate) use self::people::{People, Unknown};
 pub(crate) use self::tenant::Tenant;
-pub(crate) use self::toolsets::{Plain, Toolset};
 use self::toolsets::Toolsets;
+pub(crate) use self::toolsets::{Plain, Toolset};
 use crate::answer::OVERTIME;
 use crate::limits::Rate;
 

@@ -11,6 +11,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use crate::aggregate::renamed;
+use crate::asked::Asked;
 use crate::body::Body;
 use crate::fault::Fault;
 use crate::gate::Gate;
@@ -18,7 +19,7 @@ use crate::hub::Hears;
 use crate::limits::Held;
 use crate::meta_tools::{self, MetaTool};
 use crate::principal::Authenticated;
-use crate::relay::{Asked, json_response, refused};
+use crate::respond::{json_response, refused};
 use crate::session::Scope;
 use crate::table::{Mount, Offered, Plain, Toolset};
 use crate::views::Page;

@@ -147,8 +147,8 @@ pub(crate) struct Opened {
 
 impl Opened {
     fn new(connected: Connected, result: Bytes, revision: Revision) -> Result<Self, Failure> {
-        let said: Said = serde_json::from_slice(&result)
-            .map_err(|_| Failure::BadResponse("what it says of itself is malformed"))?;
+        let said: Said =
+            serde_json::from_slice(&result).map_err(|_| Failure::BadResponse("what it says of itself is malformed"))?;
         let lists = ListKind::ALL
             .into_iter()
             .filter(|kind| said.capabilities.contains_key(kind.capability()))
@@ -280,7 +280,9 @@ impl Failure {
             Self::Status { status: 404 | 405, .. } => "not_found",
             Self::Redirected => "address_blocked",
             Self::Deadline => "timeout",
-            Self::SessionLost | Self::OtherEra | Self::Status { .. } | Self::BadResponse(_) | Self::TooLarge => "protocol",
+            Self::SessionLost | Self::OtherEra | Self::Status { .. } | Self::BadResponse(_) | Self::TooLarge => {
+                "protocol"
+            }
             Self::Cooling(_) | Self::Busy | Self::Cancelled => "other",
         }
     }

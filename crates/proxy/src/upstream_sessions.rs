@@ -20,8 +20,8 @@ use tokio::sync::Semaphore;
 
 use self::listening::Listening;
 use crate::answer::note_change;
-use crate::client_sessions::ClientSessions;
 use crate::client::Terms;
+use crate::client_sessions::ClientSessions;
 use crate::credentials::{Bearing, Behalf, Credentials, Lines, Part};
 use crate::farewell::{Farewell, say_goodbye};
 use crate::principal::Caller;
@@ -559,8 +559,7 @@ impl Watched {
                 let connected = Connected::Http(session.clone());
                 let Self { behalf, part, only, questions, client_sessions, .. } = self;
                 let (part, only) = (*part, *only);
-                let speaking =
-                    Speaking { mount: &mount, connected, behalf, part, only, questions, client_sessions };
+                let speaking = Speaking { mount: &mount, connected, behalf, part, only, questions, client_sessions };
                 speaking.said(&event.data, &envelope);
             }
         }

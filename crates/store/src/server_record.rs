@@ -3,7 +3,9 @@
 use std::fmt;
 use std::time::Duration;
 
-use model::{Binding, Eras, Generation, ServerId, ServerLimits, ServerName, ServerSpec, TenantId, Transport, UpstreamUrl};
+use model::{
+    Binding, Eras, Generation, ServerId, ServerLimits, ServerName, ServerSpec, TenantId, Transport, UpstreamUrl,
+};
 use sea_orm::ActiveValue::Set;
 use serde_json::{Value, json};
 

@@ -9,11 +9,11 @@ use mcp::param_headers::HeaderParams;
 use mcp::{Era, ListKind, names};
 
 use super::{Ahead, differs, one};
+use crate::asked::Asked;
 use crate::built_in;
 use crate::fault::Fault;
 use crate::gate::Gate;
 use crate::lists::listed;
-use crate::relay::Asked;
 use crate::session::Scope;
 use crate::table::{Listed, Mount};
 use crate::toolsets;

@@ -10,12 +10,13 @@ use serde_json::{Value, json};
 
 use super::TASKS;
 use crate::aggregate;
+use crate::asked::Asked;
 use crate::body::Body;
 use crate::built_in;
 use crate::fault::Fault;
 use crate::gate::Gate;
 use crate::methods::waiting;
-use crate::relay::{Asked, json_response, refused};
+use crate::respond::{json_response, refused};
 use crate::session::Scope;
 use crate::table::{Mount, Offered};
 use crate::toolsets;

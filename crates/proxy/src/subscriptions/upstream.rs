@@ -14,11 +14,11 @@ use model::Subject;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::wanted::Resource;
+use crate::asked::Asked;
 use crate::client::Terms;
 use crate::credentials::{Behalf, Part};
 use crate::gate::Gate;
 use crate::hub::Hub;
-use crate::relay::Asked;
 use crate::table::Mount;
 use crate::timers::scaled;
 use crate::upstream::http::Answer;

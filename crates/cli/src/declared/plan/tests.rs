@@ -280,7 +280,8 @@ fn a_servers_secrets_are_declared_by_where_they_are_and_those_that_are_there_sta
 
 #[test]
 fn a_toolset_is_compared_entry_by_entry_and_names_servers_that_are_there() {
-    let with = |tools: &str| format!("servers: {{notes: {{url: https://h/mcp}}}}\ntoolsets: {{office: {{tools: {tools}}}}}\n");
+    let with =
+        |tools: &str| format!("servers: {{notes: {{url: https://h/mcp}}}}\ntoolsets: {{office: {{tools: {tools}}}}}\n");
     let one = "[{server: notes, tool: search, name: find}]";
     assert_eq!(planned(&house(&with(one)), &with(one), PLAIN), ["nothing is to be done"]);
     for other in ["[]", "[{server: notes, tool: search}]", "[{server: notes, tool: '*'}]"] {

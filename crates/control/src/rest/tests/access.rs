@@ -348,8 +348,7 @@ async fn another_tenants_objects_look_like_none() {
         ("{tool}", "list".to_owned()),
     ]);
     let own = |route: &&Route| {
-        let segments =
-            ["{server}", "{key}", "{department}", "{user}", "{issuer}", "{session}", "{grant}", "{toolset}"];
+        let segments = ["{server}", "{key}", "{department}", "{user}", "{issuer}", "{session}", "{grant}", "{toolset}"];
         segments.iter().any(|segment| route.path.contains(segment))
     };
     for route in routes().iter().filter(own) {
