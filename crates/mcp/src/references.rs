@@ -52,6 +52,24 @@ pub fn may_hold(text: &[u8]) -> bool {
     memchr::memmem::find(text, b"uri\"").is_some() || memchr::memmem::find(text, b"taskId\"").is_some()
 }
 
+/// The same of a text in pieces, wherever it was cut.
+pub fn may_hold_in<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> bool {
+    // What the longest word could have begun in: a byte less than it has.
+    const SEAM: usize = b"taskId\"".len() - 1;
+    let mut seam = Vec::with_capacity(2 * SEAM);
+    pieces.into_iter().any(|piece| {
+        let (head, tail) = (piece.get(..SEAM).unwrap_or(piece), piece.get(piece.len().saturating_sub(SEAM)..));
+        seam.extend_from_slice(head);
+        let found = may_hold(&seam) || may_hold(piece);
+        if piece.len() > SEAM {
+            seam.clear();
+            seam.extend_from_slice(tail.unwrap_or_default());
+        }
+        seam.drain(..seam.len().saturating_sub(SEAM));
+        found
+    })
+}
+
 /// The references of an object, in the order of their places, each as the span of its text with the quotes.
 fn references(object: &[u8]) -> Result<Vec<(Reference, Span)>, JsonError> {
     if let Err(error) = std::str::from_utf8(object) {

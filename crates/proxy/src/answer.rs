@@ -14,7 +14,7 @@ use futures::future::BoxFuture;
 use http::{HeaderMap, HeaderValue, Method};
 use http_body::Body as _;
 use http_body_util::BodyExt;
-use mcp::references::may_hold;
+use mcp::references::may_hold_in;
 use mcp::{Envelope, Kind, ListKind, Span, Splicer, sse, write};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, Sleep};
@@ -45,6 +45,8 @@ const WINDOW: usize = 128 << 10;
 const EVENT: usize = 4 << 20;
 /// Messages between two rounds that may wait for a slow client.
 const SAID: usize = 16;
+/// Questions of one call after which those that were answered are let go.
+const ASKED: usize = 64;
 /// Most bytes of one event stream that answers a call.
 const STREAM: usize = 64 << 20;
 /// How often a silent stream is looked after.
@@ -146,7 +148,7 @@ impl StreamedAnswer {
 
     /// Whether something of the upstream's may be named in it, as far as it is there.
     pub(crate) fn may_name_something(&self) -> bool {
-        self.ready.iter().any(|piece| may_hold(piece))
+        may_hold_in(self.ready.iter().map(|piece| &piece[..]))
     }
 
     /// All of it, once it is there.
@@ -363,6 +365,11 @@ impl EventRelay {
         if !self.answered && self.tie.as_ref().is_some_and(|(tie, ..)| tie.ended().is_cancelled()) {
             return self.cut_off();
         }
+        if !self.answered && self.call.cancelled.is_cancelled() {
+            self.over(Ended::Cancelled);
+            (self.source, self.events) = (Source::Over, VecDeque::new());
+            return Poll::Ready(None);
+        }
         loop {
             while let Some(said) = self.events.pop_front() {
                 let out = match said {
@@ -376,6 +383,10 @@ impl EventRelay {
             if self.answered {
                 self.leave(cx);
                 return Poll::Ready(None);
+            }
+            if Instant::now() >= self.call.deadline {
+                give_up(self.call.mount.clone(), self.call.connected.clone(), self.call.id);
+                return Poll::Ready(Some(self.failed(Failure::Deadline)));
             }
             match self.poll_source(cx) {
                 Poll::Ready(Ok(())) => (),
@@ -395,7 +406,7 @@ impl EventRelay {
                     if self.tie.as_ref().is_some_and(|(_, _, until)| until.is_some_and(|until| now >= until)) {
                         return self.cut_off();
                     }
-                    if Instant::now() >= self.call.deadline || self.crawls() {
+                    if now >= self.call.deadline || self.crawls() {
                         give_up(self.call.mount.clone(), self.call.connected.clone(), self.call.id);
                         return Poll::Ready(Some(self.failed(Failure::Deadline)));
                     }
@@ -604,6 +615,9 @@ impl EventRelay {
             Kind::Notification => self.notification(&data, &envelope),
             Kind::Request => {
                 let (question, out) = asked_in(&self.call, &data, &envelope)?;
+                if self.questions.len() >= ASKED {
+                    self.questions.retain(Question::waits);
+                }
                 self.questions.push(question);
                 Some(self.framed(&out))
             }
@@ -692,9 +706,9 @@ pub(crate) fn note_change(mount: &Mount, part: Part, hub: &Arc<Hub>, message: &[
     hub.lists_changed(kinds.iter().fold(0, |bits, kind| bits | Hub::bit(*kind)), mount, Some(part));
 }
 
-/// Answers a request of an upstream that no client can take.
+/// Answers a request of an upstream that no client can take. Whoever asks faster than it takes the answers gets none.
 pub(crate) fn refuse(mount: &Arc<Mount>, connected: &Connected, message: &Bytes, envelope: &Envelope) {
-    let Some(id) = envelope.id else { return };
+    let (Some(id), Some(place)) = (envelope.id, mount.refusal()) else { return };
     let ping = envelope.method(message) == "ping";
     let id = id.of(message);
     let body = if ping {
@@ -704,6 +718,7 @@ pub(crate) fn refuse(mount: &Arc<Mount>, connected: &Connected, message: &Bytes,
     };
     let (mount, connected) = (mount.clone(), connected.clone());
     tokio::spawn(async move {
+        let _place = place;
         if let Err(failure) = connected.tell(&mount, &HeaderMap::new(), body).await {
             tracing::debug!(
                 server = mount.name(),

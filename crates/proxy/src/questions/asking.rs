@@ -57,7 +57,8 @@ impl ClientSide {
 
 /// What an upstream asks in the course of a call, as its client is to have it. `None`: it was refused.
 pub(crate) fn asked_in(call: &Call, message: &Bytes, envelope: &Envelope) -> Option<(Question, Bytes)> {
-    let theirs = envelope.id.map(|span| message.slice(span.start()..span.end()))?;
+    // Copied: what waits must not keep the whole message.
+    let theirs = envelope.id.map(|span| Bytes::copy_from_slice(span.of(message)))?;
     let params = envelope.params.as_ref();
     if !call.side.takes(envelope.method(message), params.map_or(&[], |params| params.all.of(message))) {
         refuse(&call.mount, &call.connected, message, envelope);
@@ -69,7 +70,7 @@ pub(crate) fn asked_in(call: &Call, message: &Bytes, envelope: &Envelope) -> Opt
         connected: call.connected.clone(),
         part: call.part,
         id: theirs.clone(),
-        token: token.map(|span| message.slice(span.start()..span.end())),
+        token: token.and_then(|span| kept_token(span.of(message))),
     };
     let (side, refusing) = (&call.side, inquirer.clone());
     let waiting = Waiting { uid: side.uid, subject: side.subject, to: To::Upstream(inquirer), until: call.deadline };
@@ -79,6 +80,14 @@ pub(crate) fn asked_in(call: &Call, message: &Bytes, envelope: &Envelope) -> Opt
     };
     let out = words::question(message, envelope, &id, side.several(call.mount.name()));
     Some((Question { questions: side.questions.clone(), number, id, theirs, stays: false }, out))
+}
+
+/// Longest progress token of a question, in bytes; of one with a longer one no progress is told.
+const TOKEN: usize = 256;
+
+/// A progress token as it is kept while a question waits.
+pub(super) fn kept_token(token: &[u8]) -> Option<Bytes> {
+    (token.len() <= TOKEN).then(|| Bytes::copy_from_slice(token))
 }
 
 /// An upstream does not want to know any more what it asked: what the client hears, if the question still waits.

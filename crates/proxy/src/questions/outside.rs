@@ -8,7 +8,7 @@ use mcp::{Envelope, sse};
 use model::Subject;
 use tokio::time::Instant;
 
-use super::asking::cancelled;
+use super::asking::{cancelled, kept_token};
 use super::{Inquirer, Questions, To, Waiting, words};
 use crate::answer::refuse;
 use crate::credentials::Part;
@@ -35,7 +35,8 @@ pub(crate) struct Heard<'a> {
 impl Questions {
     /// Puts a question to whoever takes it; if nobody does, the upstream hears so.
     pub(crate) fn ask_outside(&self, heard: Heard<'_>, message: &Bytes, envelope: &Envelope) {
-        let Some(theirs) = envelope.id.map(|span| message.slice(span.start()..span.end())) else { return };
+        // Copied: what waits must not keep the whole message.
+        let Some(theirs) = envelope.id.map(|span| Bytes::copy_from_slice(span.of(message))) else { return };
         let (method, params) = (envelope.method(message), envelope.params.as_ref());
         let text = params.map_or(&[][..], |params| params.all.of(message));
         let takes = |capabilities| words::takes(capabilities, method, text);
@@ -48,7 +49,7 @@ impl Questions {
             connected: heard.connected,
             part: heard.part,
             id: theirs,
-            token: token.map(|span| message.slice(span.start()..span.end())),
+            token: token.and_then(|span| kept_token(span.of(message))),
         };
         let refusing = inquirer.clone();
         let until = Instant::now() + scaled(ANSWER);

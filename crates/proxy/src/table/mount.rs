@@ -14,6 +14,7 @@ use mcp::{Era, Item, ListKind, names};
 use model::{Digest, Limits, ServerSpec, Transport};
 use moka::policy::EvictionPolicy;
 use sha2::{Digest as _, Sha256};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::eras::Eras;
 use super::manifest::{Manifest, of_kind};
@@ -30,6 +31,9 @@ const FRESH: Duration = Duration::from_secs(60);
 /// Idle connections kept for one upstream. They rest for 4 s at the most, so this bounds a burst:
 /// fewer than there are callers would open and close connections all the time.
 const IDLE_CONNECTIONS: usize = 512;
+
+/// Questions of one upstream that are refused at once; of further ones it hears nothing.
+const REFUSALS: usize = 64;
 
 /// What an empty partition of lists takes.
 const PARTITION: usize = 2048;
@@ -52,6 +56,7 @@ pub(crate) struct Mount {
     /// Those of the server, whichever version of it: a call under way on an older one holds its place.
     pub(crate) places: Arc<Places>,
     pub(crate) disabled: HashSet<Box<str>>,
+    refusals: Arc<Semaphore>,
     found: AtomicU8,
     /// Which eras it speaks.
     pub(crate) eras: Eras,
@@ -148,6 +153,7 @@ impl Mount {
             cooldown: Cooldown::default(),
             places,
             disabled: spec.disabled_tools.iter().map(|tool| tool.as_str().into()).collect(),
+            refusals: Arc::new(Semaphore::new(REFUSALS)),
             found: AtomicU8::new(0),
             eras: eras(&spec, before),
             offers: Offers::default(),
@@ -246,10 +252,21 @@ impl Mount {
         put
     }
 
+    /// A place for telling the upstream that nobody answers a question of its; `None` if it asks faster than it takes that.
+    pub(crate) fn refusal(&self) -> Option<OwnedSemaphorePermit> {
+        self.refusals.clone().try_acquire_owned().ok()
+    }
+
     /// Names of its bounds, how much of each is in use, and the bounds.
-    pub(crate) fn fill(&self) -> [(&'static str, u64, u64); 3] {
+    pub(crate) fn fill(&self) -> [(&'static str, u64, u64); 4] {
         let [places, queue] = self.places.fill();
-        [places, queue, ("upstream_idle_connections", self.way.upstream.idle() as u64, IDLE_CONNECTIONS as u64)]
+        let refusals = (REFUSALS - self.refusals.available_permits()) as u64;
+        [
+            places,
+            queue,
+            ("upstream_idle_connections", self.way.upstream.idle() as u64, IDLE_CONNECTIONS as u64),
+            ("upstream_refusals", refusals, REFUSALS as u64),
+        ]
     }
 
     /// What is counted of this server; made with its first request.
@@ -360,14 +377,7 @@ impl Drop for Asking<'_> {
 
 impl Listed {
     /// A list of an upstream that is spoken with in this era.
-    pub(crate) fn new(
-        kind: ListKind,
-        mount: &Mount,
-        era: Era,
-        mut items: Vec<Item>,
-        ttl: Duration,
-        at: u64,
-    ) -> Self {
+    pub(crate) fn new(kind: ListKind, mount: &Mount, era: Era, mut items: Vec<Item>, ttl: Duration, at: u64) -> Self {
         let mut header_params = HashMap::new();
         if kind == ListKind::Tools {
             items.retain(|item| {

@@ -1,8 +1,9 @@
 //! The data plane in this process, between a client and upstreams that count what they see.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
-mod batches;
 mod aggregate;
+mod attacks;
+mod batches;
 mod bindings;
 mod bridge;
 mod certificates;
