@@ -69,7 +69,7 @@ impl ToolsetTool {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ToolsetError {
     /// More entries than there may be.
-    #[error("at most {MAX_TOOLSET_TOOLS} entries")]
+    #[error("must have at most {MAX_TOOLSET_TOOLS} entries")]
     Many,
     /// The tool's own name is empty, too long or holds control characters.
     #[error("must be a tool's name of at most {MAX_TOOL} characters, or *")]
@@ -78,16 +78,16 @@ pub enum ToolsetError {
     #[error("must be 1 to {MAX_NAME} of A-Z, a-z, 0-9, _ and -")]
     Name,
     /// The names of the built-in service.
-    #[error("names that begin with {BUILT_IN}__ are reserved for the built-in service")]
+    #[error("must not begin with {BUILT_IN}__: such names are those of the built-in service")]
     Reserved,
     /// All tools of a server can't have one name or description.
-    #[error("all tools of a server keep their names and descriptions")]
+    #[error("is not for `*`: all tools of a server keep their names and descriptions")]
     Every,
     /// Longer than it may be.
-    #[error("at most {MAX_TOOLSET_DESCRIPTION} bytes")]
+    #[error("must have at most {MAX_TOOLSET_DESCRIPTION} bytes")]
     Description,
     /// Another entry has the name, or is about the same tool.
-    #[error("another entry has this name")]
+    #[error("is what another entry has: each name and each tool stands once")]
     Twice,
 }
 

@@ -11,7 +11,7 @@ Examples:
   gatehouse toolset set support --listing search
   gatehouse export --tenant acme    what tools are called and described as is written best in a document
 
-MCP clients find it below /toolsets/NAME/mcp at a proxy.";
+MCP clients find it at a proxy, at /toolsets/NAME/mcp.";
 
 /// What to do with toolsets.
 #[derive(Debug, Subcommand)]
@@ -83,8 +83,8 @@ pub(crate) struct ToolsetArgs {
     /// Show its tools, or only tools to search, describe and call them [default: tools]
     #[arg(long, value_parser = PossibleValuesParser::new(["tools", "search"]))]
     pub(crate) listing: Option<String>,
-    /// A tool of a server and what it is called here, `*` for all of the server; all that are named replace all that
-    /// are in it
+    /// A tool of a server and what it is called here, `*` for all of the server (repeat for more); those that are named
+    /// replace all that were in it
     #[arg(long = "tool", value_name = "SERVER/TOOL[=NAME]")]
     pub(crate) tools: Vec<Pick>,
 }

@@ -29,7 +29,9 @@ pub(super) fn probed(probe: &Value) -> String {
         return ": it answers, and wants a credential".to_owned();
     }
     let tools = probe.get("tools").and_then(Value::as_array).map_or(0, Vec::len) as u64;
-    format!(": {} {}, {}", cell(probe, "transport"), cell(probe, "revision"), plural(tools, "tool", "tools"))
+    let both = probe.get("eras").and_then(Value::as_array).is_some_and(|eras| eras.len() > 1);
+    let also = if both { " and without sessions" } else { "" };
+    format!(": {} {}{also}, {}", cell(probe, "transport"), cell(probe, "revision"), plural(tools, "tool", "tools"))
 }
 
 fn plural(count: u64, one: &str, many: &str) -> String {
@@ -52,6 +54,8 @@ mod tests {
             effects(&answer),
             ": sse 2024-11-05, 2 tools; in effect on 1 proxy, pending on 2\n  rejected by default/a: bad?url"
         );
+        let both = json!({"transport": "streamable_http", "revision": "2025-11-25", "eras": ["session", "stateless"]});
+        assert_eq!(probed(&both), ": streamable_http 2025-11-25 and without sessions, 0 tools");
         assert_eq!(effects(&json!({"name": "n"})), "");
     }
 }
