@@ -28,8 +28,8 @@ use crate::views::unprefixed;
 /// How long the upstreams may take to list their tasks.
 const TASKS: Duration = Duration::from_secs(5);
 /// What models are told of the names here.
-const OWN_INSTRUCTIONS: &str =
-    "Tools and prompts of several servers; each name begins with its server's name and two underscores.";
+const OWN_INSTRUCTIONS: &str = "Tools and prompts of several servers; each name begins with its server's name and two underscores. \
+    If they are too many to read, gatehouse__search_tools finds those that fit a few words.";
 /// Longest instructions of all servers together, in bytes; those of further ones are left out.
 const INSTRUCTIONS: usize = 16 << 10;
 /// How long the upstreams may take to hear of a log level.

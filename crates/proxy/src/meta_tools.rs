@@ -288,7 +288,7 @@ fn described(shelf: &Shelf, arguments: &Arguments<'_>) -> Result<Vec<u8>, String
     let name = arguments.words("name")?;
     let Some(offer) = shelf.find(&name) else {
         let shown: String = name.chars().take(100).collect();
-        return Err(format!("there is no tool {shown} here: search_tools finds those that there are"));
+        return Err(format!("there is no tool {shown} here: gatehouse__search_tools finds those that there are"));
     };
     let mut out = b"{\"server\":".to_vec();
     write::string(&mut out, &offer.server);
