@@ -9,6 +9,7 @@ use http_body_util::BodyDataStream;
 use mcp::batch::{BatchError, split};
 use mcp::{Envelope, Kind, Revision, sse};
 
+use crate::admission::{spoken, unreadable};
 use crate::body::{Body, BoxError};
 use crate::elsewhere::Arrival;
 use crate::fault::Fault;
@@ -16,7 +17,7 @@ use crate::gate::Gate;
 use crate::limits::Held;
 use crate::messages::{KeptAlive, is_events, messages};
 use crate::path::Target;
-use crate::pipeline::{Refused, accepted, call, spoken, unreadable};
+use crate::pipeline::{Refused, accepted, call};
 use crate::principal::Authenticated;
 use crate::respond::{event_response, json_response, with_type};
 use crate::upstream::http::VERSION;
@@ -102,7 +103,7 @@ fn part(message: Bytes) -> Result<Part, Fault> {
 }
 
 fn not_accepted() -> Fault {
-    not_served("batches are not accepted")
+    not_served("only a session of 2025-03-26 takes batches: send each message by itself")
 }
 
 fn not_served(message: &'static str) -> Fault {

@@ -14,7 +14,7 @@ use crate::body::Body;
 use crate::fault::Fault;
 use crate::gate::Gate;
 use crate::peers::route::{Goes, Said, goes, may_be_repeated};
-use crate::peers::{Forwarded, NODE, NOT_SERVED, Peer, Peers, Place, Sending, TO};
+use crate::peers::{NODE, NOT_SERVED, Peer, Peers, Place, Sending, TO, Unanswered};
 use crate::questions;
 use crate::session::{NodeTag, Session};
 
@@ -176,9 +176,9 @@ impl Gate {
         }
         self.counters.forwarded();
         match elsewhere.peers.forward(&peer, told.sending(arrival)).await {
-            Forwarded::Answered(response) => Ok(Some(response)),
-            Forwarded::NotServed => Ok(None),
-            Forwarded::Lost => match told.said {
+            Ok(response) => Ok(Some(response)),
+            Err(Unanswered::NotServed) => Ok(None),
+            Err(Unanswered::Lost) => match told.said {
                 Said::Request(method) if !may_be_repeated(method) => Err(Fault::Uncertain),
                 // Whoever asked it is gone, and does not wait for it any more.
                 Said::Answer | Said::Notification(_) => Ok(Some(crate::pipeline::accepted())),

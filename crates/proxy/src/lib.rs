@@ -7,6 +7,7 @@ mod config;
 mod process;
 mod server;
 
+mod admission;
 mod client;
 mod cursors;
 mod gate;

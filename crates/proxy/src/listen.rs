@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, Response};
 
+use crate::admission::accepts;
 use crate::body::{Body, Heard};
 use crate::connected::own_session;
 use crate::credentials::Behalf;
@@ -15,7 +16,7 @@ use crate::gate::Gate;
 use crate::hub::Hears;
 use crate::limits::Held;
 use crate::path::Target;
-use crate::pipeline::{accepts, shown};
+use crate::pipeline::shown;
 use crate::principal::Authenticated;
 use crate::respond::event_response;
 use crate::session::{Scope, Session};

@@ -23,7 +23,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::sync::watch;
 
 pub(crate) use self::certificates::{Certificates, Files};
-pub(crate) use self::forward::{Forwarded, NODE, NOT_SERVED, Sending, TO};
+pub(crate) use self::forward::{NODE, NOT_SERVED, Sending, TO, Unanswered};
 pub(crate) use self::passed::Passed;
 use crate::session::{NodeTag, Uid};
 use crate::timers::scaled;

@@ -21,6 +21,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
 use self::open::{Open, Owned, Posting};
+use crate::admission::{accepts, has_key, is_json, read_body, scan};
 use crate::asked::Asked;
 use crate::body::{Body, Gauge};
 use crate::elsewhere::{Arrival, Hop};
@@ -29,8 +30,8 @@ use crate::gate::Gate;
 use crate::hub::Hears;
 use crate::messages::{Broken, KeptAlive, messages};
 use crate::path::{Path, Target};
-use crate::peers::{Forwarded, Sending};
-use crate::pipeline::{Refused, accepts, call, has_key, is_json, may_call, read_body, scan, shown};
+use crate::peers::{Sending, Unanswered};
+use crate::pipeline::{Refused, call, may_call, shown};
 use crate::principal::Authenticated;
 use crate::respond::event_response;
 use crate::seal::Sealer;
@@ -260,11 +261,9 @@ impl Gate {
         self.counters.forwarded();
         let Parts { method, uri, headers, .. } = arrival.head;
         let path = uri.path_and_query().map_or("/", |path| path.as_str());
-        match peers.forward(&peer, Sending { method, path, headers, body, broken: None }).await {
-            Forwarded::Answered(response) => Ok(response),
-            // The stream ends with the node that has it, and whatever was to be told there.
-            Forwarded::NotServed | Forwarded::Lost => Err(Fault::SessionUnknown),
-        }
+        let answered = peers.forward(&peer, Sending { method, path, headers, body, broken: None }).await;
+        // The stream ends with the node that has it, and whatever was to be told there.
+        answered.map_err(|(Unanswered::NotServed | Unanswered::Lost)| Fault::SessionUnknown)
     }
 
     /// Puts the answer to a request on the stream; if that ends before, the upstream is told so.

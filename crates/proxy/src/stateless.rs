@@ -11,6 +11,7 @@ use http::header::{ACCEPT, HeaderName};
 use http::{HeaderMap, HeaderValue, Response};
 use mcp::{Additions, Envelope, Era, Kind, ListKind, Object, Params, Revision, meta, param_headers, write};
 
+use crate::admission::accepts;
 use crate::aggregate;
 use crate::asked::Asked;
 use crate::body::Body;
@@ -19,7 +20,6 @@ use crate::fault::{Code, Fault};
 use crate::gate::Gate;
 use crate::limits::Held;
 use crate::path::Target;
-use crate::pipeline::accepts;
 use crate::principal::Authenticated;
 use crate::respond::refused;
 use crate::session::{Scope, Session, Uid};

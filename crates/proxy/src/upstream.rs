@@ -1,8 +1,10 @@
 //! The remote ends: their two transports, opening sessions, and asking on the gateway's own behalf.
 
 mod challenge;
+mod failure;
 pub(crate) mod http;
 pub(crate) mod legacy;
+mod opening;
 pub(crate) mod stateless;
 
 use std::sync::Arc;
@@ -11,50 +13,16 @@ use std::time::Duration;
 
 use ::http::HeaderMap;
 use bytes::Bytes;
-use egress::{EgressError, Sent};
 use http_body_util::BodyExt;
 use mcp::{Envelope, Era, Kind, ListKind, Params, Revision, Span, sse, write};
-use model::Transport;
-use wire::Challenge;
 
+pub(crate) use self::failure::{Failure, Refusal};
 use self::http::{Answer, HttpSession};
 use self::legacy::LegacySession;
+pub(crate) use self::opening::{Opening, look_for_stateless, open};
 use self::stateless::Stateless;
-use crate::client::Terms;
-use crate::credentials::{Lines, NoCredential};
-use crate::retry::Tries;
+use crate::credentials::Lines;
 use crate::table::Mount;
-
-/// Why an upstream gave no answer.
-#[derive(Debug, Clone)]
-pub(crate) enum Failure {
-    /// The way there or back failed.
-    Egress(Arc<EgressError>),
-    /// The upstream does not know our session any more; it did nothing with the request.
-    SessionLost,
-    /// 401 or 403.
-    Unauthorized(Arc<Refusal>),
-    /// The caller has no credential for it, or none that can be used: it was not asked, or refused the one there was.
-    NoCredential(Arc<NoCredential>),
-    /// Another status that is no success, with the JSON-RPC error of its body, if it had one.
-    Status { status: u16, retry_after: Option<Duration>, error: Option<Bytes> },
-    /// It wanted us to go elsewhere.
-    Redirected,
-    /// Something that is no answer.
-    BadResponse(&'static str),
-    /// More than allowed.
-    TooLarge,
-    /// Nothing within the whole time of a call.
-    Deadline,
-    /// It is left alone for a while.
-    Cooling(Duration),
-    /// It does not speak the era in which it was spoken to; it did nothing with the request.
-    OtherEra,
-    /// All its places and those in the queue are taken.
-    Busy,
-    /// The client wants no answer any more.
-    Cancelled,
-}
 
 /// A session with an upstream.
 #[derive(Clone)]
@@ -65,26 +33,6 @@ pub(crate) enum Connected {
     Legacy(Arc<LegacySession>, Option<Arc<Lines>>),
     /// 2026-07-28: each request says everything itself. What is declared, and what they bear.
     Stateless(Stateless),
-}
-
-/// How an upstream refused a request for the sake of its credential, or for want of one.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Refusal {
-    pub(crate) challenge: Challenge,
-    /// The JSON-RPC error of the answer, if it had one.
-    pub(crate) error: Option<Bytes>,
-}
-
-impl Refusal {
-    /// Whether the credential is good, and not for this.
-    pub(crate) fn is_insufficient_scope(&self) -> bool {
-        self.challenge.status == 403 && self.challenge.error.as_deref() == Some("insufficient_scope")
-    }
-
-    /// A 401 that came as a JSON-RPC error: only where it says so without doubt.
-    pub(crate) fn folded(error: &[u8]) -> Option<Self> {
-        challenge::folded(error).map(|challenge| Self { challenge, error: None })
-    }
 }
 
 impl Connected {
@@ -204,6 +152,10 @@ struct Said {
     capabilities: std::collections::BTreeMap<String, serde::de::IgnoredAny>,
 }
 
+/// What we say of ourselves.
+pub(crate) const OWN_INFO: &[u8] =
+    concat!(r#"{"name":"gatehouse","version":""#, env!("CARGO_PKG_VERSION"), r#""}"#).as_bytes();
+
 /// The next id of a request to an upstream. Never the client's: what routes an answer must not be
 /// chosen outside. Starts at a random place and stays far below 2^53.
 pub(crate) fn mint_id() -> u64 {
@@ -215,250 +167,6 @@ pub(crate) fn mint_id() -> u64 {
     let start = (uuid::Uuid::new_v4().as_u64_pair().0 >> 24) | 1;
     NEXT.fetch_add(start, Ordering::Relaxed) + start
 }
-
-impl From<EgressError> for Failure {
-    fn from(error: EgressError) -> Self {
-        Self::Egress(Arc::new(error))
-    }
-}
-
-impl Failure {
-    /// Whether the transport failed (answers that were not liked are no failures of it), and if so,
-    /// whether not even a connection came about.
-    pub(crate) fn strikes(&self) -> Option<bool> {
-        match self {
-            Self::Egress(error) => match &**error {
-                EgressError::Blocked(_) | EgressError::Target | EgressError::TooLarge => None,
-                error => Some(error.sent() == Sent::No && !matches!(error, EgressError::Closed(_))),
-            },
-            Self::Status { status: 500.., .. } | Self::BadResponse(_) | Self::Deadline => Some(false),
-            _ => None,
-        }
-    }
-
-    /// Whether it may be that the upstream refused a client certificate: in TLS 1.3 it does so after the handshake, by
-    /// closing the connection.
-    pub(crate) fn may_be_a_certificates(&self) -> bool {
-        matches!(self, Self::Egress(error) if matches!(**error, EgressError::Tls(_) | EgressError::Closed(_)))
-    }
-
-    /// Whether the upstream was too slow: it may still be at work.
-    pub(crate) fn is_late(&self) -> bool {
-        match self {
-            Self::Deadline => true,
-            Self::Egress(error) => matches!(**error, EgressError::FirstByteTimeout),
-            _ => false,
-        }
-    }
-
-    /// Whether the upstream may have acted on the request all the same.
-    pub(crate) fn may_have_acted(&self) -> bool {
-        match self {
-            Self::Egress(error) => error.sent() == Sent::Maybe,
-            Self::Status { status: 500.., .. } | Self::BadResponse(_) | Self::TooLarge | Self::Deadline => true,
-            _ => false,
-        }
-    }
-
-    /// Whether the next try may go better. `safe`: the request may be executed twice.
-    pub(crate) fn may_be_tried_again(&self, safe: bool) -> bool {
-        match self {
-            Self::Egress(error) => match &**error {
-                EgressError::Blocked(_) | EgressError::Target | EgressError::TooLarge => false,
-                error => safe || error.sent() == Sent::No,
-            },
-            Self::Status { status: 500.., .. } => safe,
-            _ => false,
-        }
-    }
-
-    /// The class, for admins; those of [`crate::CommandFailure`].
-    pub(crate) fn class(&self) -> &'static str {
-        match self {
-            Self::Egress(error) => error.class(),
-            Self::Unauthorized(_) | Self::NoCredential(_) => "auth",
-            Self::Status { status: 404 | 405, .. } => "not_found",
-            Self::Redirected => "address_blocked",
-            Self::Deadline => "timeout",
-            Self::SessionLost | Self::OtherEra | Self::Status { .. } | Self::BadResponse(_) | Self::TooLarge => {
-                "protocol"
-            }
-            Self::Cooling(_) | Self::Busy | Self::Cancelled => "other",
-        }
-    }
-}
-
-/// How a session is opened.
-pub(crate) struct Opening<'a> {
-    /// The client's `clientInfo`, or our own; raw JSON.
-    pub(crate) client_info: &'a [u8],
-    /// The revision to ask for.
-    pub(crate) revision: Revision,
-    /// The era to speak, and what to declare.
-    pub(crate) terms: Terms,
-    pub(crate) passed: &'a HeaderMap,
-    /// What its requests bear.
-    pub(crate) lines: Option<&'a Arc<Lines>>,
-    /// Whether to send notifications/initialized at once (no client will).
-    pub(crate) complete: bool,
-}
-
-/// What we say of ourselves.
-pub(crate) const OWN_INFO: &[u8] =
-    concat!(r#"{"name":"gatehouse","version":""#, env!("CARGO_PKG_VERSION"), r#""}"#).as_bytes();
-
-/// Opens a session: Streamable HTTP, or HTTP+SSE, or whichever of them answers. No try begins after `deadline`.
-pub(crate) async fn open(
-    mount: &Arc<Mount>,
-    opening: &Opening<'_>,
-    notify: legacy::Notify,
-    deadline: tokio::time::Instant,
-) -> Result<Opened, Failure> {
-    let mut tries = Tries::of(mount, deadline);
-    loop {
-        match open_once(mount, opening, notify.clone()).await {
-            Err(failure) => tries.next(failure, true).await?,
-            opened => return opened,
-        }
-    }
-}
-
-/// One try. What it shows of the upstream's eras is remembered; the other one than that of the terms is
-/// [`Failure::OtherEra`].
-async fn open_once(mount: &Arc<Mount>, opening: &Opening<'_>, notify: legacy::Notify) -> Result<Opened, Failure> {
-    if opening.terms.era == Era::Stateless {
-        return discovered(mount, opening).await;
-    }
-    let opened = match mount.transport() {
-        Transport::Sse => open_legacy(mount, opening, notify).await,
-        transport => match open_http(mount, opening).await {
-            Err(failure) if matches!(failure, Failure::OtherEra) || stateless::may_know_no_sessions(&failure) => {
-                match discovered(mount, opening).await {
-                    Ok(_) => {
-                        mount.eras.proved_wrong(Era::Session);
-                        mount.eras.found(Era::Stateless, true);
-                        return Err(Failure::OtherEra);
-                    }
-                    // It knows the question, and wants to know first who asks.
-                    Err(refused @ Failure::Unauthorized(_)) => return Err(refused),
-                    // What shows nothing is no.
-                    Err(_) => (),
-                }
-                if matches!(failure, Failure::OtherEra) {
-                    return Err(SESSIONLESS);
-                }
-                if transport == Transport::StreamableHttp {
-                    return Err(failure);
-                }
-                let opened = open_legacy(mount, opening, notify).await?;
-                mount.found(Transport::Sse);
-                Ok(opened)
-            }
-            opened => {
-                if opened.is_ok() {
-                    mount.found(Transport::StreamableHttp);
-                }
-                opened
-            }
-        },
-    }?;
-    mount.eras.found(Era::Session, true);
-    Ok(opened)
-}
-
-/// `server/discover` in place of a session.
-async fn discovered(mount: &Mount, opening: &Opening<'_>) -> Result<Opened, Failure> {
-    let stateless = Stateless { capabilities: opening.terms.capabilities, lines: opening.lines.cloned() };
-    match stateless.discover(mount, opening.passed).await {
-        Ok(result) => {
-            mount.eras.found(Era::Stateless, true);
-            mount.found(Transport::StreamableHttp);
-            Opened::new(Connected::Stateless(stateless), result, Revision::STATELESS)
-        }
-        Err(Failure::OtherEra) => {
-            mount.eras.proved_wrong(Era::Stateless);
-            Err(Failure::OtherEra)
-        }
-        Err(failure) => Err(failure),
-    }
-}
-
-/// Finds out whether an upstream with sessions speaks without them, too, for a record of it. What shows nothing leaves it
-/// unknown.
-pub(crate) async fn look_for_stateless(mount: &Mount, opening: &Opening<'_>) {
-    if mount.eras.speaks(Era::Stateless).is_none()
-        && let Err(failure) = discovered(mount, opening).await
-    {
-        tracing::debug!(class = failure.class(), "it was not found to speak without sessions");
-    }
-}
-
-/// `initialize` with the capabilities of the client.
-fn initialize(id: u64, opening: &Opening<'_>) -> Bytes {
-    let mut body = format!(
-        r#"{{"jsonrpc":"2.0","id":{id},"method":"initialize","params":{{"protocolVersion":"{}","capabilities":{},"clientInfo":"#,
-        opening.revision.as_str(),
-        opening.terms.capabilities.declare()
-    )
-    .into_bytes();
-    body.extend_from_slice(opening.client_info);
-    body.extend_from_slice(b"}}");
-    Bytes::from(body)
-}
-
-fn initialized() -> Bytes {
-    Bytes::from_static(br#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#)
-}
-
-async fn open_http(mount: &Mount, opening: &Opening<'_>) -> Result<Opened, Failure> {
-    let id = mint_id();
-    let fresh = HttpSession { lines: opening.lines.cloned(), ..HttpSession::default() };
-    let (answer, session) = http::post(mount, &fresh, opening.passed, initialize(id, opening)).await?;
-    let result = answer_of(answer, id).await?.map_err(|error| match Refusal::folded(&error) {
-        Some(refusal) => Failure::Unauthorized(Arc::new(refusal)),
-        None => Failure::Status { status: 400, retry_after: None, error: Some(error) },
-    })?;
-    let revision = chosen_revision(&result)?;
-    // It was asked for a session, and answers with a version that has none.
-    if revision.era() == Era::Stateless {
-        return Err(Failure::OtherEra);
-    }
-    if session.as_ref().is_some_and(|id| id.len() > SESSION_ID || id.to_str().is_err()) {
-        return Err(Failure::BadResponse("its session id is malformed"));
-    }
-    let session = HttpSession { id: session, revision: Some(revision), lines: opening.lines.cloned() };
-    if opening.complete {
-        http::post(mount, &session, opening.passed, initialized()).await?;
-    }
-    Opened::new(Connected::Http(session), result, revision)
-}
-
-async fn open_legacy(mount: &Arc<Mount>, opening: &Opening<'_>, notify: legacy::Notify) -> Result<Opened, Failure> {
-    let session = LegacySession::connect(mount, opening.passed, opening.lines, notify).await?;
-    let id = mint_id();
-    let result =
-        session.ask(mount, opening.lines, id, initialize(id, opening)).await?.map_err(
-            |error| match Refusal::folded(&error) {
-                Some(refusal) => Failure::Unauthorized(Arc::new(refusal)),
-                None => Failure::BadResponse("it refused to initialize"),
-            },
-        )?;
-    let revision = chosen_revision(&result)?;
-    if revision.era() == Era::Stateless {
-        return Err(SESSIONLESS);
-    }
-    session.post(mount, opening.lines, initialized()).await?;
-    Opened::new(Connected::Legacy(session, opening.lines.cloned()), result, revision)
-}
-
-fn chosen_revision(result: &Bytes) -> Result<Revision, Failure> {
-    let said: Said =
-        serde_json::from_slice(result).map_err(|_| Failure::BadResponse("its answer to initialize is malformed"))?;
-    Revision::parse(&said.protocol_version).ok_or(Failure::BadResponse("it chose a version that is not known"))
-}
-
-/// What can be done neither with a session nor without one.
-const SESSIONLESS: Failure = Failure::BadResponse("it chose a version that has no sessions, and speaks none without");
 
 /// Asks on the gateway's own behalf: the raw result, or the raw error object, unless that refuses a credential.
 pub(crate) async fn ask(
@@ -501,8 +209,6 @@ fn unfolded(answer: Result<Bytes, Bytes>, lines: Option<&Arc<Lines>>) -> Result<
     }
 }
 
-/// Longest session id of an upstream: it is sealed into ours, which must fit a header.
-const SESSION_ID: usize = 1024;
 /// Largest answer to a question of the gateway's own: a list page.
 const OWN_ANSWER: usize = 16 << 20;
 

@@ -3,34 +3,32 @@
 //! will use them again.
 
 mod listening;
+mod watch;
 
-use std::collections::HashSet;
 use std::ops::Deref;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method};
-use http_body_util::BodyExt;
-use mcp::{Envelope, Era, Kind, Revision, Span, sse, write};
+use http::{HeaderMap, HeaderValue};
+use mcp::{Envelope, Era, Revision};
 use model::{KeyId, Subject};
 use moka::future::Cache;
 use tokio::sync::Semaphore;
 
 use self::listening::Listening;
-use crate::answer::note_change;
+use self::watch::{OwnWatches, Speaking, Watched, Watching, watch};
 use crate::client::Terms;
 use crate::client_sessions::ClientSessions;
 use crate::credentials::{Bearing, Behalf, Credentials, Lines, Part};
 use crate::farewell::{Farewell, say_goodbye};
 use crate::principal::Caller;
-use crate::questions::{Heard, Questions, words};
+use crate::questions::Questions;
 use crate::session::Uid;
-use crate::subscriptions::updated;
 use crate::table::Mount;
 use crate::timers::scaled;
-use crate::upstream::http::{Answer, HttpSession, bearable, judge, send};
+use crate::upstream::http::HttpSession;
 use crate::upstream::legacy::{LegacySession, Notify};
 use crate::upstream::{Connected, Failure, OWN_INFO, Opened, Opening, open};
 
@@ -42,10 +40,6 @@ const MOST: u64 = 50_000;
 const IDLE: Duration = Duration::from_secs(1800);
 /// How long opening a session may take in all.
 const OPENING: Duration = Duration::from_secs(60);
-/// How often a watch looks whether anybody still listens.
-const LOOK: Duration = Duration::from_secs(10);
-/// Largest event on a watch.
-const EVENT: usize = 4 << 20;
 /// Goodbyes said at once.
 const GOODBYES: usize = 64;
 
@@ -358,39 +352,6 @@ impl UpstreamSessions {
     }
 }
 
-/// Of which client sessions the own upstream session is listened to, and on which mount.
-type OwnWatches = Arc<Mutex<HashSet<(u64, Uid)>>>;
-
-/// One of them; over on drop.
-struct Watching(OwnWatches, (u64, Uid));
-
-impl Watching {
-    fn begin(all: &OwnWatches, key: (u64, Uid)) -> Option<Self> {
-        let first = all.lock().unwrap_or_else(PoisonError::into_inner).insert(key);
-        first.then(|| Self(all.clone(), key))
-    }
-}
-
-impl Drop for Watching {
-    fn drop(&mut self) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.1);
-    }
-}
-
-/// A session that is listened to.
-struct Watched {
-    mount: Weak<Mount>,
-    session: HttpSession,
-    behalf: Behalf,
-    /// As whom it was opened: it is heard only for as long as its subject is served so.
-    part: Part,
-    /// The client session whose own it is.
-    only: Option<Uid>,
-    credentials: Arc<Credentials>,
-    questions: Arc<Questions>,
-    client_sessions: Arc<ClientSessions>,
-}
-
 /// Counts what became of a request towards the cooldown of its mount.
 pub(crate) fn settle<T>(mount: &Mount, outcome: &Result<T, Failure>) {
     match outcome {
@@ -408,162 +369,6 @@ pub(crate) fn settle<T>(mount: &Mount, outcome: &Result<T, Failure>) {
 /// 0.0 to 1.0.
 fn jitter() -> f64 {
     f64::from(uuid::Uuid::new_v4().as_fields().0) / f64::from(u32::MAX)
-}
-
-/// A session with an upstream that is heard outside of any call.
-struct Speaking<'a> {
-    mount: &'a Arc<Mount>,
-    connected: Connected,
-    behalf: &'a Behalf,
-    part: Part,
-    /// The client session whose own it is.
-    only: Option<Uid>,
-    questions: &'a Questions,
-    client_sessions: &'a ClientSessions,
-}
-
-impl Speaking<'_> {
-    /// Whoever is meant hears or is asked what the upstream said.
-    fn said(self, message: &Bytes, envelope: &Envelope) {
-        let Self { mount, connected, behalf, part, only, questions, client_sessions } = self;
-        let (hub, subject) = (&behalf.hub, behalf.subject());
-        match (envelope.kind, envelope.method(message)) {
-            (Kind::Response, _) => (),
-            (Kind::Request, _) => {
-                let heard = Heard { mount, connected, subject, part, hub, only };
-                questions.ask_outside(heard, message, envelope);
-            }
-            (Kind::Notification, "notifications/cancelled") => {
-                let heard = Heard { mount, connected, subject, part, hub, only };
-                questions.withdraw_outside(heard, message, envelope);
-            }
-            (Kind::Notification, "notifications/elicitation/complete") => {
-                hub.tell_each(subject, mount, only, |_, several| {
-                    Some(match several {
-                        true => sse::frame(&words::completed(message, envelope, mount.name())),
-                        false => sse::frame(message),
-                    })
-                });
-            }
-            (Kind::Notification, method) => {
-                note_change(mount, part, hub, message, envelope);
-                // Who has no session subscribed in the one that all of the principal's share.
-                if only.is_none()
-                    && let Some(uri) = updated(message, envelope)
-                {
-                    hub.updated(subject, mount, &uri);
-                    // And of several sessions each hears of its own, by the name that it knows.
-                    return hub.tell_each(subject, mount, None, |uid, _| {
-                        let called = client_sessions.called(uid, mount.spec.id, &uri)?;
-                        Some(sse::frame(&renamed_update(message, envelope, &called)))
-                    });
-                }
-                // What says that a list changed goes to all who have the list, a moment later, from the hub itself.
-                // Progress that belongs to no request under way carries a token of ours: nobody knows it.
-                if !method.ends_with("/list_changed") && method != "notifications/progress" {
-                    hub.tell(subject, mount, only, &sse::frame(message));
-                }
-            }
-        }
-    }
-}
-
-/// What says that a resource changed, by the name that a client knows it under.
-fn renamed_update(message: &Bytes, envelope: &Envelope, called: &str) -> Bytes {
-    let Some(span) = envelope.params.as_ref().and_then(|params| params.uri) else { return message.clone() };
-    let mut with = Vec::with_capacity(called.len() + 2);
-    write::string(&mut with, called);
-    let mut out = Vec::with_capacity(message.len() + with.len());
-    write::patched(&mut out, message, Span::whole(message), &[write::Patch { span, with: &with }]);
-    out.into()
-}
-
-/// Listens again and again. Holds no mount while it waits: one that is unmounted is let go.
-async fn watch(mut watched: Watched, shared: Option<Arc<Shared>>) {
-    let mut pause = Duration::from_secs(1);
-    while let Some(mount) = watched.heard() {
-        if mount.spec.binding.is_some() {
-            let held = watched.session.lines.take();
-            watched.session.lines = watched.credentials.lines_of(&mount, watched.part, held.as_deref());
-            // Nobody stands behind a question for new ones: the next request begins it again.
-            if watched.session.lines.is_none() {
-                if let Some(uid) = watched.only {
-                    watched.behalf.hub.end(uid);
-                }
-                break;
-            }
-        }
-        match watched.listen(mount).await {
-            Ok(()) => pause = Duration::from_secs(1),
-            // The upstream keeps no such stream, or knows the session no more.
-            Err(Failure::Status { status: ..500, .. } | Failure::SessionLost | Failure::Unauthorized(_)) => break,
-            Err(failure) => {
-                tracing::debug!(class = failure.class(), "a watch broke off");
-                pause = (pause * 2).min(Duration::from_secs(60));
-            }
-        }
-        tokio::time::sleep(pause).await;
-    }
-    if let Some(opened) = shared {
-        opened.end_watch();
-    }
-}
-
-impl Watched {
-    /// The mount, if it is still mounted, the subject is still served there as then, and somebody listens to it: that
-    /// session, or anybody of the subject.
-    fn heard(&self) -> Option<Arc<Mount>> {
-        let mount = self.mount.upgrade()?;
-        let same = || self.behalf.served(&mount).is_ok_and(|served| served.part == self.part);
-        if mount.spec.binding.is_some() && !same() {
-            return None;
-        }
-        let heard = match self.only {
-            Some(uid) => self.behalf.hub.is_open(uid),
-            None => self.behalf.hub.is_heard(self.behalf.subject(), &mount),
-        };
-        heard.then_some(mount)
-    }
-
-    async fn listen(&self, mount: Arc<Mount>) -> Result<(), Failure> {
-        let (way, session) = (&mount.way, &self.session);
-        bearable(session)?;
-        let response = send(way, Method::GET, way.path.clone(), session, &HeaderMap::new(), Bytes::new()).await?;
-        let (Answer::Events(mut body), _) = judge(response, session.id.is_some()).await? else {
-            return Err(Failure::BadResponse("it is no event stream"));
-        };
-        let bound = mount.spec.binding.is_some();
-        drop(mount);
-        let mut decoder = sse::Decoder::new(EVENT);
-        let mut events = Vec::new();
-        let mut changes = self.credentials.changes();
-        loop {
-            let frame = tokio::select! {
-                frame = tokio::time::timeout(LOOK, body.frame()) => frame,
-                // A connection has ended: perhaps this one.
-                _ = changes.changed(), if bound => match self.heard() {
-                    Some(_) => continue,
-                    None => return Ok(()),
-                },
-            };
-            let frame = match frame {
-                Ok(Some(frame)) => frame?,
-                Err(_) if self.heard().is_some() => continue,
-                Ok(None) | Err(_) => return Ok(()),
-            };
-            let Ok(data) = frame.into_data() else { continue };
-            decoder.push(&data, &mut events).map_err(|_| Failure::TooLarge)?;
-            let Some(mount) = self.heard() else { return Ok(()) };
-            for event in events.drain(..) {
-                let Ok(envelope) = Envelope::scan(&event.data) else { continue };
-                let connected = Connected::Http(session.clone());
-                let Self { behalf, part, only, questions, client_sessions, .. } = self;
-                let (part, only) = (*part, *only);
-                let speaking = Speaking { mount: &mount, connected, behalf, part, only, questions, client_sessions };
-                speaking.said(&event.data, &envelope);
-            }
-        }
-    }
 }
 
 /// Tells the upstream that a session is over; nobody waits for it.

@@ -48,10 +48,8 @@ pub(crate) struct Sending<'a> {
     pub(crate) broken: Option<Bytes>,
 }
 
-/// What became of it.
-pub(crate) enum Forwarded {
-    /// It was answered there.
-    Answered(Response<Body>),
+/// Why it was not answered there.
+pub(crate) enum Unanswered {
     /// Nothing has happened there.
     NotServed,
     /// There is no answer, and it may have been acted upon.
@@ -60,12 +58,9 @@ pub(crate) enum Forwarded {
 
 impl Peers {
     /// Sends a request there, once. Who is asked authenticates the caller anew and believes nothing else.
-    pub(crate) async fn forward(&self, peer: &Arc<Peer>, sending: Sending<'_>) -> Forwarded {
-        let Some(request) = request(peer, &sending) else { return Forwarded::NotServed };
-        let response = match peer.way.send(request).await {
-            Ok(response) => response,
-            Err(error) => return unanswered(peer, &error),
-        };
+    pub(crate) async fn forward(&self, peer: &Arc<Peer>, sending: Sending<'_>) -> Result<Response<Body>, Unanswered> {
+        let request = request(peer, &sending).ok_or(Unanswered::NotServed)?;
+        let response = peer.way.send(request).await.map_err(|error| unanswered(peer, &error))?;
         if response.status() == StatusCode::MISDIRECTED_REQUEST && response.headers().contains_key(NOT_SERVED) {
             let why = response.headers().get(NOT_SERVED).map(HeaderValue::as_bytes).unwrap_or_default();
             match response.headers().get(NODE).and_then(|node| node.to_str().ok()) {
@@ -73,21 +68,21 @@ impl Peers {
                 _ if why == b"stopping" => peer.lost(),
                 _ => (),
             }
-            return Forwarded::NotServed;
+            return Err(Unanswered::NotServed);
         }
         let (mut head, body) = response.into_parts();
         OF_A_HOP.iter().for_each(|name| _ = head.headers.remove(name));
         let streams = head.headers.get(CONTENT_TYPE).is_some_and(|kind| kind == "text/event-stream");
         let broken = sending.broken.filter(|_| streams);
-        Forwarded::Answered(Response::from_parts(head, Body::from_peer(body, broken)))
+        Ok(Response::from_parts(head, Body::from_peer(body, broken)))
     }
 }
 
-fn unanswered(peer: &Peer, error: &EgressError) -> Forwarded {
+fn unanswered(peer: &Peer, error: &EgressError) -> Unanswered {
     let class = error.class();
     match error {
         // It is there and thinks.
-        EgressError::FirstByteTimeout => return Forwarded::Lost,
+        EgressError::FirstByteTimeout => return Unanswered::Lost,
         EgressError::Tls(_) => {
             let error = telemetry::chain(error).to_string();
             tracing::error!(node = peer.node, error, alarm = true, "a proxy of the pool shows no certificate of it");
@@ -96,8 +91,8 @@ fn unanswered(peer: &Peer, error: &EgressError) -> Forwarded {
     }
     peer.lost();
     match error.sent() {
-        Sent::No => Forwarded::NotServed,
-        Sent::Maybe => Forwarded::Lost,
+        Sent::No => Unanswered::NotServed,
+        Sent::Maybe => Unanswered::Lost,
     }
 }
 

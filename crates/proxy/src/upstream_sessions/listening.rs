@@ -14,7 +14,8 @@ use mcp::{Envelope, Kind, Span, meta, sse, write};
 use model::{ServerId, Subject};
 use tokio::sync::{Notify, watch};
 
-use super::{EVENT, LOOK, Speaking, UpstreamSessions, Watched};
+use super::UpstreamSessions;
+use super::watch::{EVENT, LOOK, Speaking, Watched};
 use crate::client::Terms;
 use crate::credentials::{Behalf, Part};
 use crate::session::Uid;
