@@ -48,14 +48,14 @@ impl Client {
             _ => ("/mcp".to_owned(), ["plain__", "events__", "old__"][number % 3]),
         };
         let (url, key) = (house.at(&path), &keys[number % KEYS]);
-        let mcp = if number % 2 == 0 { Mcp::open(&url, key).await } else { Mcp::stateless(&url, key) };
+        let mcp = if number.is_multiple_of(2) { Mcp::open(&url, key).await } else { Mcp::stateless(&url, key) };
         Self { number, mcp, prefix }
     }
 
     /// A call that says who asks, and an answer that must say the same. Every fourth reports progress on the way.
     async fn call(&self, id: usize) {
         let says = format!("client {} request {id}", self.number);
-        if id % 4 == 0 {
+        if id.is_multiple_of(4) {
             let params = json!({"name": format!("{}progress", self.prefix), "arguments": {"text": says, "steps": 3},
                 "_meta": {"progressToken": id}});
             let asked = self.mcp.try_request_as(json!(id), "tools/call", params);

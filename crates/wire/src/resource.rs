@@ -317,7 +317,7 @@ pub(crate) mod tests {
                     retry_delay: Duration::from_millis(more.1.into()),
                     limits: ServerLimits { concurrent: more.2[0], response_bytes: more.2[1], call_secs: more.2[2] },
                     binding: more.3,
-                    eras: model::Eras::from_code(more.1.into()),
+                    eras: model::Eras::from_code(more.1),
                 })
             },
         )
