@@ -274,4 +274,18 @@ mod tests {
             let _ = renamed(text.as_bytes(), |_, _| Some(String::new()));
         }
     }
+
+    #[test]
+    fn a_word_is_found_wherever_it_was_cut() {
+        for (text, holds) in
+            [(&br#"{"x":1,"taskId":"t"}"#[..], true), (br#"{"uri":"a"}"#, true), (br#"{"text":"uri task Id"}"#, false)]
+        {
+            for size in 1..=text.len() {
+                assert_eq!(may_hold_in(text.chunks(size)), holds, "{size}");
+            }
+            let (one, rest) = text.split_at(4);
+            assert_eq!(may_hold_in([one, &[], rest]), holds);
+        }
+        assert!(!may_hold_in([]));
+    }
 }

@@ -29,8 +29,8 @@ impl Gate {
         }
         let shared = Box::pin(self.sessions.shared(mount, &asked.behalf(), bearing)).await?;
         let connected = shared.connected.bearing(bearing.lines.as_ref());
-        // A session that was opened after its client had said a level.
-        if !shared.level_told.swap(true, Ordering::AcqRel) {
+        // A session that was opened after its client had said a level: who has none said none.
+        if !asked.session.client().is_stateless() && !shared.level_told.swap(true, Ordering::AcqRel) {
             Box::pin(self.tell_level(asked, mount, &shared, &connected)).await;
         }
         Ok(connected)

@@ -183,3 +183,19 @@ async fn who_reads_slowly_is_not_waited_for_beyond_the_time_of_a_call() {
     assert_eq!(code_of(&answer), -31002, "{answer}");
     assert!(said.len() < 29_000, "{} messages were passed on after the time was up", said.len());
 }
+
+#[tokio::test]
+async fn a_request_without_a_session_leaves_none_behind() {
+    let house = House::start().await;
+    let notes = Upstream::named("notes").await;
+    notes.speak(true, false);
+    house.mount(&server("notes", &notes.url()));
+    let key = house.key(KeyRole::User);
+    let before = house.bound("client_sessions");
+    for path in ["/servers/notes/mcp", "/mcp"] {
+        let mcp = Mcp::stateless(&house.at(path), &key.text);
+        let tool = if path == "/mcp" { "notes__echo" } else { "echo" };
+        assert_eq!(mcp.text(tool, json!({"text": "x"})).await, "notes: x");
+    }
+    assert_eq!(house.bound("client_sessions"), before);
+}
