@@ -1,5 +1,4 @@
-//! An upstream's answer on its way to the client: JSON with its id put back, or events, each as soon
-//! as it is whole.
+//! An upstream's answer on its way to the client as events, each as soon as it is whole; as JSON it is [`mod@json`].
 
 mod json;
 

@@ -1,4 +1,4 @@
-//! The remote ends: their two transports, opening sessions, and asking on the gateway's own behalf.
+//! The remote ends: how they are spoken with, what they said of themselves, and asking them on the gateway's own behalf.
 
 mod challenge;
 mod failure;
