@@ -156,7 +156,10 @@ impl Mount {
             refusals: Arc::new(Semaphore::new(REFUSALS)),
             found: AtomicU8::new(0),
             eras: eras(&spec, before),
-            offers: Offers::default(),
+            offers: before
+                .filter(|before| before.identity == identity(&spec))
+                .map(|before| before.offers.again())
+                .unwrap_or_default(),
             lists: OnceLock::new(),
             partitions: OnceLock::new(),
             series: series.unwrap_or_default(),

@@ -37,6 +37,11 @@ impl Offers {
         }
     }
 
+    /// The same for another version of the same upstream.
+    pub(super) fn again(&self) -> Self {
+        Self(ArcSwapOption::new(self.known()))
+    }
+
     /// What is known.
     pub(crate) fn known(&self) -> Option<Arc<Offered>> {
         self.0.load_full()
