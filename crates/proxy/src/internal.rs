@@ -188,6 +188,7 @@ impl Gate {
             retry_delay: Duration::from_secs(1),
             limits: model::ServerLimits::default(),
             binding: None,
+            eras: model::Eras::default(),
         })
     }
 
